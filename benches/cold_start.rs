@@ -24,7 +24,7 @@ fn main() {
     for event in &events {
         if let Event::Finished { cell, outcome, .. } = event {
             assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.reason);
-            let startup = outcome.usage.phases.startup().expect("timed");
+            let startup = outcome.usage.phases.startup_time().expect("timed");
             starts.entry(*cell).or_default().push(startup.0 as f64);
         }
     }

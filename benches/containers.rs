@@ -20,7 +20,7 @@ use cyclometer::meter::Meter;
 use cyclometer::procfs::ProcessIdentity;
 use cyclometer::record::{Event, Plan, PlanRequest, Starts};
 use cyclometer::units::Bytes;
-use cyclometer::workload::{Limits, Native, Preset, Workload};
+use cyclometer::workload::{Limits, NativeProgram, Preset, Workload};
 
 const RUNS: u32 = 15;
 const AMOUNT: u64 = 100_000_000;
@@ -61,7 +61,7 @@ fn plan(lanes: &[cyclometer::record::OpenLane], program: &Path) -> Plan {
     let preset = Preset {
         name: "bench".to_owned(),
         args: vec![AMOUNT.to_string()],
-        stdin: cyclometer::workload::Input::default(),
+        stdin: cyclometer::workload::FunctionInput::default(),
         expected: None,
         limits,
     };
@@ -71,12 +71,15 @@ fn plan(lanes: &[cyclometer::record::OpenLane], program: &Path) -> Plan {
         stresses: String::new(),
         source: None,
         wasm: None,
-        native: Some(Native::find(program).expect("a program")),
+        native: Some(NativeProgram::from_path(program).expect("a program")),
         presets: BTreeMap::from([("bench".to_owned(), preset)]),
         folder: None,
     };
-    let request =
-        PlanRequest { runs: RUNS, warmup: 2, ..PlanRequest::of(vec![Arc::new(workload)], "bench") };
+    let request = PlanRequest {
+        runs: RUNS,
+        warmup: 2,
+        ..PlanRequest::for_workloads(vec![Arc::new(workload)], "bench")
+    };
     Plan::new(&request, lanes).expect("a plan")
 }
 
@@ -154,7 +157,7 @@ fn allocated_beforehand(program: &Path, folder: &Path) -> f64 {
 
 /// `nop` in every runtime that the engine lists by a short name.
 fn starts(owner: &ProcessIdentity) {
-    let Ok(info) = docker::inspect() else { return };
+    let Ok(info) = docker::inspect_engine() else { return };
     let short = info.runtimes.iter().filter(|name| !name.starts_with("io.containerd."));
     let names: Vec<String> = short.map(|name| format!("docker:{name}")).collect();
     let names: Vec<&str> =

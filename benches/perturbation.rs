@@ -15,7 +15,7 @@ fn once(owner: &cyclometer::procfs::ProcessIdentity, interval: Option<Nanos>) ->
     let mut lanes = common::lanes(owner, &["native"]);
     let mut plan = common::plan(&lanes, "nbody", "second", Starts::Cold, 1);
     plan.warmup = 0;
-    let sampler = interval.map(Sampling::every);
+    let sampler = interval.map(Sampling::at_interval);
     let mut events: Vec<Event> = Vec::new();
     common::record(&mut lanes, &plan, sampler, &mut events);
     let usage = events.iter().find_map(|event| match event {

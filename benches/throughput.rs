@@ -15,12 +15,12 @@ const RUNS: u32 = 200_000;
 struct Nowhere(u64);
 
 impl Sink for Nowhere {
-    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
         self.0 += u64::from(matches!(event, Event::Finished { .. }));
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), SinkError> {
+    fn flush_events(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 }
@@ -29,12 +29,12 @@ impl Sink for Nowhere {
 struct Kept(Vec<Event>);
 
 impl Sink for Kept {
-    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
         self.0.push(event);
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), SinkError> {
+    fn flush_events(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 }
@@ -71,7 +71,7 @@ fn main() {
     let mut writer = common::writer(&scratch.0.join("rows.db"), &owner);
     let begun = Instant::now();
     for event in kept.0 {
-        writer.send(event).expect("written");
+        writer.send_event(event).expect("written");
     }
     drop(writer.finish().expect("written"));
     report("the same rows into SQLite, nothing invoked", runs, begun.elapsed().as_secs_f64());
@@ -85,7 +85,7 @@ fn main() {
         note: String::new(),
         unavailable: None,
     };
-    writer.send(lane).expect("written");
+    writer.send_event(lane).expect("written");
     let begun = Instant::now();
     common::record(&mut lanes, &plan, None, &mut writer);
     drop(writer.finish().expect("written"));

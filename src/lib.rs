@@ -28,5 +28,5 @@ pub use cyclometer_stats as stats;
 pub use cyclometer_store as store;
 pub use cyclometer_system::{files, output, owner, paths, procfs, sys, threads};
 pub use cyclometer_tui as tui;
-pub use cyclometer_tui::frozen;
+pub use cyclometer_tui::frozen_terminals;
 pub use cyclometer_workload as workload;

@@ -7,8 +7,8 @@ use cyclometer::cli;
 fn main() -> ExitCode {
     // Worker processes are dispatched first, with nothing before them: their start-up is
     // measured.
-    let begun = cyclometer::lane::now();
-    match cli::hidden(begun) {
+    let begun = cyclometer::lane::monotonic_now();
+    match cli::run_hidden(begun) {
         Some(code) => code,
         None => cli::run(),
     }

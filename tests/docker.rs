@@ -123,7 +123,7 @@ fn gvisor_gives_the_outputs_of_all_workloads() {
 }
 
 fn has_gvisor() -> bool {
-    let info = cyclometer::lane::docker::inspect().expect("it answered a moment ago");
+    let info = cyclometer::lane::docker::inspect_engine().expect("it answered a moment ago");
     let has = info.runtimes.iter().any(|name| name == "runsc");
     if !has {
         // An engine may be required; gVisor is not.

@@ -121,7 +121,7 @@ fn noisy(connection: &Connection, id: i64, mean: f64, random: &mut Random) {
     let cell = fixture::cell(connection, id, id * 10, "native", "nbody", "cold");
     for at in 1..=30 {
         let mut value = || {
-            let value = mean * (0.03 * random.normal()).exp();
+            let value = mean * (0.03 * random.next_normal()).exp();
             #[expect(clippy::cast_possible_truncation, reason = "a time of some milliseconds")]
             let whole = value as i64;
             whole
@@ -142,7 +142,7 @@ fn recordings_of_the_same_do_not_differ_and_of_others_do() {
     let place = Place::new();
     fixture::empty(&place);
     let connection = place.open();
-    let mut random = Random::seeded(42);
+    let mut random = Random::from_seed(42);
     noisy(&connection, 1, 5e6, &mut random);
     noisy(&connection, 2, 5e6, &mut random);
     noisy(&connection, 3, 4e6, &mut random);

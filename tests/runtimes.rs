@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Place, Run, column, numbers};
-use cyclometer::profile::{ProfileCatalog, Takes};
+use cyclometer::profile::{AcceptedForm, ProfileCatalog};
 use cyclometer_testkit::skip;
 use serde_json::Value;
 
@@ -453,7 +453,7 @@ fn versions_are_found_in_what_each_program_says() {
     let listed = rows(&Run::of(&command.output().expect("it starts")));
     for profile in ProfileCatalog::builtin().iter() {
         let row = listed.iter().find(|row| text(row, "lane") == profile.name).expect("listed");
-        let needs_kvm = profile.takes == Takes::Machine && !Path::new("/dev/kvm").exists();
+        let needs_kvm = profile.takes == AcceptedForm::Machine && !Path::new("/dev/kvm").exists();
         if needs_kvm {
             assert!(text(row, "note").contains("/dev/kvm is not there"), "{row}");
             continue;

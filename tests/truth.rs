@@ -62,9 +62,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The native program of a built-in workload, as a file.
 fn program(place: &Place, name: &str) -> std::path::PathBuf {
-    let catalog = cyclometer::workload::Catalog::builtin().expect("valid");
+    let catalog = cyclometer::workload::Catalog::load_builtin().expect("valid");
     let native = catalog.get(name).expect("known").native.clone().expect("native");
-    let path = place.write(name, native.bytes().expect("embedded"));
+    let path = place.write(name, native.read_bytes().expect("embedded"));
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&path, mode).expect("executable");
     path

@@ -49,7 +49,7 @@ pub fn lanes(owner: &ProcessIdentity, names: &[&str]) -> Vec<OpenLane> {
 }
 
 pub fn plan(lanes: &[OpenLane], workload: &str, preset: &str, starts: Starts, runs: u32) -> Plan {
-    let catalog = Catalog::builtin().expect("valid");
+    let catalog = Catalog::load_builtin().expect("valid");
     let request = PlanRequest {
         workloads: vec![Arc::clone(catalog.get(workload).expect("a workload"))],
         preset: preset.to_owned(),

@@ -15,7 +15,7 @@ mod rows;
 mod sqlite;
 
 use cyclometer::pricing::compile::ModelSums;
-use cyclometer::pricing::{Exact, PriceModel, Terms, find};
+use cyclometer::pricing::{Exact, PriceModel, Terms, find_builtin_model};
 
 /// A charge, and how many of the benchmark's integers are one of its unit.
 struct Position {
@@ -39,8 +39,8 @@ const MODELS: [&str; 5] =
 
 fn models() -> Vec<(PriceModel, Terms)> {
     let own = |id: &&str| {
-        let model = find(id).expect("it is built in").clone();
-        let terms = Terms::of(&model);
+        let model = find_builtin_model(id).expect("it is built in").clone();
+        let terms = Terms::for_model(&model);
         (model, terms)
     };
     MODELS.iter().map(own).collect()
@@ -53,7 +53,7 @@ fn quantities(sums: &[ModelSums]) -> Vec<Exact> {
     let position = |position: &Position| {
         let index = MODELS.iter().position(|id| *id == position.model)?;
         let (model, terms) = &models[index];
-        let charge = model.counted(terms).position(|it| it.name() == position.charge)?;
+        let charge = model.invocation_charges(terms).position(|it| it.name() == position.charge)?;
         Some(sums[index].charges[charge].quantity.clone())
     };
     let all = POSITIONS.iter().map(|it| position(it).expect("the model has it"));
@@ -65,7 +65,7 @@ fn in_units<'a>(integers: impl IntoIterator<Item = &'a str>) -> Vec<Exact> {
     let parts = std::iter::once(1).chain(POSITIONS.iter().map(|it| it.parts));
     let in_unit = |(text, parts): (&str, u64)| {
         let number: Exact = text.parse().expect("a whole number");
-        number.over(&Exact::from(parts)).expect("parts of a unit")
+        number.checked_div(&Exact::from(parts)).expect("parts of a unit")
     };
     integers.into_iter().zip(parts).map(in_unit).collect()
 }

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use cyclometer::meter::Meter;
-use cyclometer::pricing::compile::{Batch, Program, Signal, Sums};
+use cyclometer::pricing::compile::{PricingProgram, Signal, Sums, UsageBatch};
 use cyclometer::pricing::{Exact, Phase};
 
 use super::rows::{Random, Row};
@@ -116,16 +116,16 @@ impl Drop for Duck {
 }
 
 /// Ours over the same rows: seconds and quantities.
-fn ours(program: &mut Program, batch: &Batch) -> (f64, Vec<Exact>) {
+fn ours(program: &mut PricingProgram, batch: &UsageBatch) -> (f64, Vec<Exact>) {
     let begun = Instant::now();
     let mut sums = Sums::default();
-    program.run(batch, &mut sums);
-    let models = sums.models(program);
+    program.run_batch(batch, &mut sums);
+    let models = sums.model_sums(program);
     (begun.elapsed().as_secs_f64(), quantities(&models))
 }
 
 /// Both sides against plain fractions, over rows few enough for them.
-fn check(duck: &mut Duck, program: &mut Program, columns: &[Vec<u64>; 7]) {
+fn check(duck: &mut Duck, program: &mut PricingProgram, columns: &[Vec<u64>; 7]) {
     let count = CHECKED.min(columns[0].len());
     let expected: Vec<Exact> = duck
         .ask(&format!("fractions {count}"))
@@ -135,7 +135,7 @@ fn check(duck: &mut Duck, program: &mut Program, columns: &[Vec<u64>; 7]) {
     let theirs = duck.ask(&format!("first {count}"));
     same("DuckDB and plain fractions", &in_units(theirs.split(' ')), &expected);
     let first = columns.each_ref().map(|column| column[..count].to_vec());
-    let (_, found) = ours(program, &Batch::from_columns(SIGNALS.into_iter().zip(first)));
+    let (_, found) = ours(program, &UsageBatch::from_columns(SIGNALS.into_iter().zip(first)));
     same("the compiled models and plain fractions", &found, &expected);
     println!("the first {count} rows: both are what plain fractions give");
 }
@@ -163,13 +163,13 @@ pub fn run(rows: usize) {
     write(&columns, &path);
     let mut duck = Duck::start(&path, rows);
     let _ = std::fs::remove_file(&path);
-    let mut program = Program::new(models(), false, None);
-    let mut with_split = Program::new(models(), true, None);
+    let mut program = PricingProgram::new(models(), false, None);
+    let mut with_split = PricingProgram::new(models(), true, None);
     if let Some(duck) = &mut duck {
         check(duck, &mut program, &columns);
     }
     let begun = Instant::now();
-    let batch = Batch::from_columns(SIGNALS.into_iter().zip(columns));
+    let batch = UsageBatch::from_columns(SIGNALS.into_iter().zip(columns));
     let bounds = begun.elapsed().as_secs_f64();
 
     let mut times = Times::default();

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use cyclometer::pricing::Exact;
-use cyclometer::store::{Bills, ReplayPlan, Store};
+use cyclometer::store::{BillRetention, ReplayPlan, Store};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
@@ -223,17 +223,18 @@ fn cpu_seconds() -> f64 {
 }
 
 fn ratio(number: &Exact) -> String {
-    number.fraction().unwrap_or_else(|| number.to_plain_string())
+    number.to_fraction_string().unwrap_or_else(|| number.to_plain_string())
 }
 
 fn replayed(path: &Path) -> Vec<Exact> {
     let mut store = Store::open(path).expect("a database");
     // As it is by default for so many: bills of single invocations follow from
     // the recording.
-    let plan = ReplayPlan { bills: Bills::None, ..ReplayPlan::of(vec![1], models()) };
-    let saved = store.replay(&plan).expect("replayed");
-    assert!(!saved.known, "the one before was deleted");
-    let overall = saved.summary.overall();
+    let plan =
+        ReplayPlan { bills: BillRetention::None, ..ReplayPlan::for_recordings(vec![1], models()) };
+    let saved = store.replay_and_save(&plan).expect("replayed");
+    assert!(!saved.already_saved, "the one before was deleted");
+    let overall = saved.summary.overall_group();
     let position = |position: &super::Position| {
         let models = saved.summary.models();
         let index = models.iter().position(|it| it.id == position.model)?;

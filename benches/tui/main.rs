@@ -21,7 +21,7 @@ mod watched;
 
 use std::time::Duration;
 
-use cyclometer::tui::bench::{Soak, frames};
+use cyclometer::tui::bench::{Soak, measure_frames};
 
 fn main() {
     let wanted: Vec<String> =
@@ -53,7 +53,7 @@ fn summary(mut times: Vec<Duration>) -> String {
 
 fn frame() {
     for size in [(80, 24), (200, 60)] {
-        let times = frames(size, 2_000);
+        let times = measure_frames(size, 2_000);
         println!("frame {} x {}: {} of 2,000 (bar: 4 ms)", size.0, size.1, summary(times));
     }
 }
@@ -71,10 +71,10 @@ fn soak() {
     for million in 1..=10_u64 {
         // In bursts, with the screen drawn between them.
         for _ in 0..100 {
-            soak.send(10_000);
-            soak.draw();
+            soak.send_events(10_000);
+            soak.render_screen();
         }
-        let counted = soak.settle();
+        let counted = soak.wait_until_drained();
         assert_eq!(counted.sent, counted.shown + counted.dropped, "an event is unaccounted for");
         let now = resident();
         if million == 1 {

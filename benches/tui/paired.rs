@@ -43,7 +43,7 @@ fn watched(database: &Path) {
 
 fn medians(database: &Path, recording: i64) -> Cells {
     let store = Store::open(database).expect("a database");
-    let cells = store.cells(recording).expect("cells");
+    let cells = store.cell_stats(recording).expect("cells");
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a second")]
     let middle = |values: Vec<u64>| values[values.len() / 2] as f64;
     cells

@@ -23,7 +23,7 @@ fn main() {
         return;
     }
     let mut table = String::from("static EMBEDDED: &[Embedded] = &[\n");
-    for folder in folders(&root.join("workloads")) {
+    for folder in find_workload_folders(&root.join("workloads")) {
         let name = folder.file_name().expect("a folder").to_string_lossy().into_owned();
         let native = out.join(format!("native-{name}"));
         compile(flags::COMMON, &folder.join(format!("{name}.c")), &native);
@@ -40,7 +40,7 @@ fn main() {
 }
 
 /// Returns the folders with a manifest, sorted.
-fn folders(workloads: &Path) -> Vec<PathBuf> {
+fn find_workload_folders(workloads: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(workloads)
         .expect("workloads/ is part of the repository")
         .map(|entry| entry.expect("readable").path())

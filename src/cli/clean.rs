@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{Common, Outcome, say};
-use crate::clean::{Found, Kind, Leftover, find_leftovers};
+use super::{CommandOutcome, CommonOptions, say};
+use crate::clean::{FoundLeftovers, LeftoverItem, LeftoverKind, find_leftovers};
 use crate::report::{Cell, Column, Format, Table};
 use crate::units::Bytes;
 
@@ -20,13 +20,13 @@ Images and compiled code are made again when a recording needs them. Looked in
 are the engine of DOCKER_HOST or, without it, those of all contexts.
 
 Exit status: 0 done, 3 something could not be removed.")]
-pub(super) struct Options {
+pub(super) struct CleanOptions {
     /// Remove what is not in use
     #[arg(long)]
     remove: bool,
     /// Only these kinds [default: all]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,KIND")]
-    only: Vec<Kind>,
+    only: Vec<LeftoverKind>,
 }
 
 /// Fate of a leftover.
@@ -38,9 +38,10 @@ enum Fate {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
-    let kinds = if options.only.is_empty() { Kind::ALL.to_vec() } else { options.only.clone() };
-    let Found { leftovers, problems } = find_leftovers(&kinds);
+pub(super) fn run(common: &CommonOptions, options: &CleanOptions) -> CommandOutcome {
+    let kinds =
+        if options.only.is_empty() { LeftoverKind::ALL.to_vec() } else { options.only.clone() };
+    let FoundLeftovers { leftovers, problems } = find_leftovers(&kinds);
     let mut table = Table::new(&[
         Column::text("what", "kind"),
         Column::text("name", "name"),
@@ -51,11 +52,11 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     ]);
     let (mut count, mut failed, mut size) = (0, 0, Bytes(0));
     // Containers are removed before their images.
-    let mut fates: Vec<(&Leftover, Fate)> = Vec::new();
+    let mut fates: Vec<(&LeftoverItem, Fate)> = Vec::new();
     let (images, others): (Vec<_>, Vec<_>) =
-        leftovers.iter().partition(|it| it.kind == Kind::Images);
+        leftovers.iter().partition(|it| it.kind == LeftoverKind::Images);
     for leftover in others.into_iter().chain(images) {
-        let fate = decide(leftover, options.remove);
+        let fate = decide_fate(leftover, options.remove);
         match &fate {
             Fate::CanGo | Fate::Removed => {
                 count += 1;
@@ -68,10 +69,10 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
     fates.sort_by_key(|(leftover, _)| leftover.kind);
     for (leftover, fate) in &fates {
-        table.push(row(leftover, fate));
+        table.push(leftover_row(leftover, fate));
     }
     if !table.is_empty() || common.format != Format::Table {
-        super::even_unread(common.print(&table))?;
+        super::ignore_unread(common.print_table(&table))?;
     }
     for problem in &problems {
         say(&format!("note: not looked at: {problem}"));
@@ -88,7 +89,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn decide(leftover: &Leftover, remove: bool) -> Fate {
+fn decide_fate(leftover: &LeftoverItem, remove: bool) -> Fate {
     if let Some(reason) = &leftover.in_use {
         return Fate::Stays(reason.clone());
     }
@@ -101,7 +102,7 @@ fn decide(leftover: &Leftover, remove: bool) -> Fate {
     }
 }
 
-fn row(leftover: &Leftover, fate: &Fate) -> Vec<Cell> {
+fn leftover_row(leftover: &LeftoverItem, fate: &Fate) -> Vec<Cell> {
     let (state, reason) = match fate {
         Fate::Stays(reason) => ("stays", reason.as_str()),
         Fate::CanGo => ("can go", ""),
@@ -112,9 +113,9 @@ fn row(leftover: &Leftover, fate: &Fate) -> Vec<Cell> {
     vec![
         Cell::text(leftover.kind.label()),
         Cell::text(&leftover.name),
-        Cell::maybe(leftover.size.map(|size| (size.to_string(), size.0))),
+        Cell::optional(leftover.size.map(|size| (size.to_string(), size.0))),
         Cell::text(&leftover.place),
         Cell::new(told, state),
-        Cell::maybe((!reason.is_empty()).then(|| (String::new(), reason))),
+        Cell::optional((!reason.is_empty()).then(|| (String::new(), reason))),
     ]
 }

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use super::{Common, Outcome};
+use super::{CommandOutcome, CommonOptions};
 use crate::doctor;
 
 /// Runs the command.
-pub(super) fn run(common: &Common) -> Outcome {
-    let database = common.usual_or_named_database().map_err(|error| error.to_string());
+pub(super) fn run(common: &CommonOptions) -> CommandOutcome {
+    let database = common.find_db_path().map_err(|error| error.to_string());
     let database = database.as_deref().map_err(String::as_str);
-    common.print(&doctor::table(&doctor::examine(database)))?;
+    common.print_table(&doctor::findings_table(&doctor::run_checks(database)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,11 +4,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Common, Failure, Outcome, own_config, say};
+use super::{CommandFailure, CommandOutcome, CommonOptions, own_config, say};
 use crate::output::{flush_messages, is_terminal_output};
 use crate::pricing::PriceCatalog;
 use crate::record::{Starts, limits};
-use crate::tui::{self, Config, Surroundings, TuiError, Wanted};
+use crate::tui::{self, RecordingOptions, TerminalEnvironment, TuiConfig, TuiError};
 use crate::units::Bytes;
 use crate::workload::Catalog;
 
@@ -23,7 +23,7 @@ use crate::workload::Catalog;
 Keys are shown by `?`; q and ctrl-c leave, with exit status 0. Defaults, colours and keys are set in
 ~/.config/cyclometer/config.toml; docs/observatory.md describes it. It needs a
 terminal; `cyclometer record` does not.")]
-pub(super) struct Options {
+pub(super) struct LiveOptions {
     /// Workloads, by name [default: nbody,nop,wait,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     workload: Vec<String>,
@@ -64,25 +64,24 @@ pub(super) struct Options {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &LiveOptions) -> CommandOutcome {
     if !std::io::stdin().is_terminal() || !is_terminal_output() {
-        return Err(Failure::Usage(
+        return Err(CommandFailure::Usage(
             "the live view needs a terminal, and this is none: `cyclometer record` makes the \
              same comparison without one"
                 .to_owned(),
         ));
     }
-    let catalog = common.catalog()?;
+    let catalog = common.workload_catalog()?;
     let prices = common.price_catalog()?;
-    let config = config(options, &catalog, &prices)?;
+    let config = load_config(options, &catalog, &prices)?;
     let database = common.db_path()?;
-    let ending =
-        tui::run(tui::Options { database, catalog, prices, config }).map_err(
-            |error| match error {
-                TuiError::Name(_) => Failure::usage(error),
-                TuiError::Terminal(_) | TuiError::System(_) => Failure::failed(error),
-            },
-        )?;
+    let ending = tui::run(tui::TuiOptions { database, catalog, prices, config }).map_err(
+        |error| match error {
+            TuiError::Name(_) => CommandFailure::usage(error),
+            TuiError::Terminal(_) | TuiError::System(_) => CommandFailure::failed(error),
+        },
+    )?;
     for line in &ending.lines {
         say(line);
     }
@@ -96,36 +95,44 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 }
 
 /// Reads the configuration file and applies the options of the command line to it.
-fn config(options: &Options, catalog: &Catalog, prices: &PriceCatalog) -> Result<Config, Failure> {
+fn load_config(
+    options: &LiveOptions,
+    catalog: &Catalog,
+    prices: &PriceCatalog,
+) -> Result<TuiConfig, CommandFailure> {
     let path = options.config.clone().or_else(|| own_config("config.toml")).unwrap_or_default();
-    let around = Surroundings::take();
-    let mut config = Config::read(&path, options.config.is_some(), around, Wanted::demo())
-        .map_err(Failure::usage)?;
-    apply(options, &mut config.wanted)?;
+    let around = TerminalEnvironment::from_env();
+    let mut config =
+        TuiConfig::read_file(&path, options.config.is_some(), around, RecordingOptions::for_demo())
+            .map_err(CommandFailure::usage)?;
+    apply_options(options, &mut config.options)?;
     config.begin &= !options.idle;
     if !options.model.is_empty() {
         config.models.clone_from(&options.model);
     }
     if config.models.is_empty() {
-        config.models = super::replay::HEADLINE.map(str::to_owned).to_vec();
+        config.models = super::replay::HEADLINE_MODELS.map(str::to_owned).to_vec();
     }
     // Unknown names are reported before the terminal is taken over.
     for id in &config.models {
-        prices.find(id).map_err(Failure::usage)?;
+        prices.find_model(id).map_err(CommandFailure::usage)?;
     }
-    for name in &config.wanted.workloads {
+    for name in &config.options.workloads {
         let workload = super::find_workload(catalog, name)?;
-        workload.preset(&config.wanted.preset).map_err(Failure::usage)?;
+        workload.find_preset(&config.options.preset).map_err(CommandFailure::usage)?;
     }
     Ok(config)
 }
 
-fn apply(options: &Options, wanted: &mut Wanted) -> Result<(), Failure> {
+fn apply_options(
+    options: &LiveOptions,
+    wanted: &mut RecordingOptions,
+) -> Result<(), CommandFailure> {
     if !options.workload.is_empty() {
         wanted.workloads.clone_from(&options.workload);
     }
     if !options.lane.is_empty() {
-        wanted.lanes = super::record::specs(&options.lane)?;
+        wanted.lanes = super::record::parse_lanes(&options.lane)?;
     }
     if let Some(preset) = &options.preset {
         wanted.preset.clone_from(preset);
@@ -148,22 +155,22 @@ mod tests {
 
     #[test]
     fn the_command_line_is_stronger_than_the_file() {
-        let options = Options {
+        let options = LiveOptions {
             workload: vec!["wait".to_owned()],
             lane: vec!["native".to_owned(), "native".to_owned()],
             runs: Some(3),
             race: true,
             memory: Some(Bytes(256 << 20)),
-            ..Options::default()
+            ..LiveOptions::default()
         };
-        let mut wanted = Wanted { until_stopped: true, ..Wanted::demo() };
-        apply(&options, &mut wanted).expect("valid");
+        let mut wanted = RecordingOptions { until_stopped: true, ..RecordingOptions::for_demo() };
+        apply_options(&options, &mut wanted).expect("valid");
         assert_eq!(wanted.workloads, ["wait"]);
         assert_eq!(wanted.lanes, [LaneSpec::Native]);
         assert!(wanted.race && !wanted.until_stopped, "so many runs are not a loop");
         assert_eq!((wanted.runs, wanted.memory), (3, Some(Bytes(256 << 20))));
-        let mut same = Wanted::demo();
-        apply(&Options::default(), &mut same).expect("valid");
-        assert_eq!(same, Wanted::demo());
+        let mut same = RecordingOptions::for_demo();
+        apply_options(&LiveOptions::default(), &mut same).expect("valid");
+        assert_eq!(same, RecordingOptions::for_demo());
     }
 }

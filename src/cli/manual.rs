@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Arguments, Failure, Outcome, say};
-use crate::files::{Bound, FileProblem, Folder, Links, PrivateFolder, shown_path};
+use super::{Arguments, CommandFailure, CommandOutcome, say};
+use crate::files::{Bound, FileError, Folder, LinkPolicy, PrivateFolder, display_path};
 use crate::output::text_output;
 
 /// Size limit of a manual page, which this program generates itself.
@@ -38,7 +38,7 @@ pub(super) struct ManOptions {
 }
 
 /// Prints the completions for a shell.
-pub(super) fn completions(options: &CompletionOptions) -> Outcome {
+pub(super) fn print_completions(options: &CompletionOptions) -> CommandOutcome {
     // Generated into memory first: the generator panics if the output is closed.
     let mut text = Vec::new();
     let mut command = Arguments::command();
@@ -48,7 +48,7 @@ pub(super) fn completions(options: &CompletionOptions) -> Outcome {
 }
 
 /// Prints the manual page, or writes all of them.
-pub(super) fn man(options: &ManOptions) -> Outcome {
+pub(super) fn print_manual(options: &ManOptions) -> CommandOutcome {
     let Some(folder) = &options.into else {
         let mut page = Vec::new();
         clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
@@ -56,26 +56,26 @@ pub(super) fn man(options: &ManOptions) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     };
     write_pages(folder).map_err(|error| {
-        Failure::Failed(format!(
+        CommandFailure::Failed(format!(
             "cannot write manual pages into {}: {error}; name a folder that can be written",
-            shown_path(folder)
+            display_path(folder)
         ))
     })?;
-    say(&format!("manual pages are in {}", shown_path(folder)));
+    say(&format!("manual pages are in {}", display_path(folder)));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a page for each command. The generator follows links, so it writes to a private
 /// folder first.
-fn write_pages(folder: &Path) -> Result<(), FileProblem> {
+fn write_pages(folder: &Path) -> Result<(), FileError> {
     std::fs::create_dir_all(folder)?;
-    let folder = Folder::open(folder, Links::Anywhere)?;
+    let folder = Folder::open(folder, LinkPolicy::Anywhere)?;
     let scratch = PrivateFolder::new("manual")?;
     clap_mangen::generate_to(Arguments::command(), scratch.path())?;
-    let pages = Folder::open(scratch.path(), Links::Beneath)?;
-    for name in pages.entries()? {
-        let page = pages.read(Path::new(&name), PAGE)?;
-        folder.replace(Path::new(&name), &page, 0o666)?;
+    let pages = Folder::open(scratch.path(), LinkPolicy::Beneath)?;
+    for name in pages.entry_names()? {
+        let page = pages.read_file(Path::new(&name), PAGE)?;
+        folder.replace_file(Path::new(&name), &page, 0o666)?;
     }
     Ok(())
 }

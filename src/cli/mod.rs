@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::lane::wasmtime::settings::Settings;
+use crate::lane::wasmtime::settings::WasmtimeSettings;
 use crate::lane::wasmtime::{engine, worker};
 use crate::output::{self, text_output};
 use crate::paths;
@@ -33,7 +33,7 @@ use crate::pricing::PriceCatalog;
 use crate::profile::{self, ProfileCatalog};
 use crate::record::Control;
 use crate::report::{Format, Table, wrap_sentence};
-use crate::store::{Notice, Patience, Store, StoreError, default_path, is_writable};
+use crate::store::{RetryPolicy, Store, StoreError, WriteNotice, default_path, is_writable};
 use crate::sys;
 use crate::units::Nanos;
 use crate::visible_text::{escape_lines, escape_markdown};
@@ -59,9 +59,9 @@ ctrl-c are keys that leave it, with 0."
 )]
 struct Arguments {
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 /// Heading of the global options, which stand after those of the subcommand.
@@ -69,7 +69,7 @@ const GLOBAL: &str = "Global options";
 
 /// Options of every subcommand.
 #[derive(Debug, clap::Args)]
-struct Common {
+struct CommonOptions {
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Table, help_heading = GLOBAL)]
     format: Format,
@@ -104,31 +104,31 @@ struct Common {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Compare lanes live in the terminal; what bare `cyclometer` does
-    Live(Box<live::Options>),
+    Live(Box<live::LiveOptions>),
     /// Run workloads in lanes, meter and store every invocation, and compare
-    Record(record::Options),
+    Record(record::RecordOptions),
     /// Price a recording's invocations with every price model
-    Replay(replay::Options),
+    Replay(replay::ReplayOptions),
     /// List, show and check price models, and explain what they charge
-    Pricing(pricing::Options),
+    Pricing(pricing::PricingOptions),
     /// List, show, compare, name or delete recordings and simulations
-    History(history::Options),
+    History(history::HistoryOptions),
     /// Query the database by SQL, or run a saved query
-    Query(query::Options),
+    Query(query::QueryOptions),
     /// Measure what metering itself costs: counters, samples, fuel, epochs
-    Tax(tax::Options),
+    Tax(tax::TaxOptions),
     /// Make the paper's tables again here, and check its claims
-    Paper(paper::Options),
+    Paper(paper::PaperOptions),
     /// Show which lanes run here, and why others do not; check a runtime's profile
-    Lanes(lanes::Options),
+    Lanes(lanes::LanesOptions),
     /// List, check or rebuild workloads
-    Workloads(workloads::Options),
+    Workloads(workloads::WorkloadsOptions),
     /// Show what can be measured here, with the fix for what cannot
     Doctor,
     /// List what this program has left here, with sizes, and remove it
-    Clean(clean::Options),
+    Clean(clean::CleanOptions),
     /// Print what a shell needs to complete commands
     Completions(manual::CompletionOptions),
     /// Print the manual page, or write one for each command
@@ -137,7 +137,7 @@ enum Command {
 
 /// Reason why a command failed; each has its own exit status.
 #[derive(Debug)]
-enum Failure {
+enum CommandFailure {
     /// Exit status 1: the message says what failed, why, and what to do.
     Failed(String),
     /// Exit status 2: a wrong argument.
@@ -147,9 +147,9 @@ enum Failure {
     Unread,
 }
 
-type Outcome = Result<ExitCode, Failure>;
+type CommandOutcome = Result<ExitCode, CommandFailure>;
 
-impl Failure {
+impl CommandFailure {
     fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
@@ -159,13 +159,13 @@ impl Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandFailure {
     fn from(error: io::Error) -> Self {
         let hung_up = error.raw_os_error() == Some(libc::EIO) && output::is_device_output();
         if error.kind() == io::ErrorKind::BrokenPipe || hung_up {
             Self::Unread
         } else {
-            let error = sys::name_file_size_limit(error);
+            let error = sys::explain_file_size_limit(error);
             Self::Failed(format!("cannot write the output: {error}"))
         }
     }
@@ -173,9 +173,9 @@ impl From<io::Error> for Failure {
 
 /// Turns an unread output into success: the measurements are stored, and the exit status
 /// is about them.
-fn even_unread(printed: Result<(), Failure>) -> Result<(), Failure> {
+fn ignore_unread(printed: Result<(), CommandFailure>) -> Result<(), CommandFailure> {
     match printed {
-        Err(Failure::Unread) => Ok(()),
+        Err(CommandFailure::Unread) => Ok(()),
         other => other,
     }
 }
@@ -183,14 +183,14 @@ fn even_unread(printed: Result<(), Failure>) -> Result<(), Failure> {
 /// Runs a hidden subcommand, if this process was started for one. `begun` is the time at
 /// which the process started.
 #[must_use]
-pub fn hidden(begun: Nanos) -> Option<ExitCode> {
+pub fn run_hidden(begun: Nanos) -> Option<ExitCode> {
     let mut args = std::env::args().skip(1);
     let result = match args.next()?.as_str() {
-        "__worker" => worker::run(begun, &args.next()?),
+        "__worker" => worker::run_worker(begun, &args.next()?),
         "__compile" => {
             let variant = args.next()?;
-            match Settings::named(&variant) {
-                Some(settings) => engine::compile(settings),
+            match WasmtimeSettings::from_name(&variant) {
+                Some(settings) => engine::compile_standard_input(settings),
                 None => Err(format!("no variant `{variant}`")),
             }
         }
@@ -213,16 +213,16 @@ pub fn run() -> ExitCode {
         Err(error) => return refuse_arguments(&error),
     };
     sys::fail_at_file_size_limit();
-    crate::descriptors::raise();
-    let command = command.unwrap_or_else(|| Command::Live(Box::default()));
+    crate::descriptors::raise_soft_limit();
+    let command = command.unwrap_or_else(|| CliCommand::Live(Box::default()));
     let result = crate::descriptors::check_least()
-        .map_err(Failure::Failed)
+        .map_err(CommandFailure::Failed)
         .and_then(|()| common.install_runtimes())
         .and_then(|()| dispatch(&common, command));
     match result {
         Ok(code) => code,
-        Err(Failure::Unread) => ExitCode::SUCCESS,
-        Err(Failure::Failed(message)) => {
+        Err(CommandFailure::Unread) => ExitCode::SUCCESS,
+        Err(CommandFailure::Failed(message)) => {
             say(&format!("error: {message}"));
             // A command that failed because it was interrupted while waiting exits with
             // the status of the signal.
@@ -232,7 +232,7 @@ pub fn run() -> ExitCode {
                 ExitCode::from(1)
             }
         }
-        Err(Failure::Usage(message)) => {
+        Err(CommandFailure::Usage(message)) => {
             say(&format!("error: {message}\n"));
             say("For more information, try '--help'.");
             ExitCode::from(2)
@@ -252,36 +252,36 @@ fn refuse_arguments(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-fn dispatch(common: &Common, command: Command) -> Outcome {
+fn dispatch(common: &CommonOptions, command: CliCommand) -> CommandOutcome {
     match command {
-        Command::Live(options) => live::run(common, &options),
-        Command::Record(options) => record::run(common, &options),
-        Command::Replay(options) => replay::run(common, &options),
-        Command::Pricing(options) => pricing::run(common, &options),
-        Command::History(options) => history::run(common, &options),
-        Command::Query(options) => query::run(common, &options),
-        Command::Tax(options) => tax::run(common, &options),
-        Command::Paper(options) => paper::run(common, &options),
-        Command::Lanes(options) => lanes::run(common, &options),
-        Command::Workloads(options) => workloads::run(common, &options),
-        Command::Doctor => doctor::run(common),
-        Command::Clean(options) => clean::run(common, &options),
-        Command::Completions(options) => manual::completions(&options),
-        Command::Man(options) => manual::man(&options),
+        CliCommand::Live(options) => live::run(common, &options),
+        CliCommand::Record(options) => record::run(common, &options),
+        CliCommand::Replay(options) => replay::run(common, &options),
+        CliCommand::Pricing(options) => pricing::run(common, &options),
+        CliCommand::History(options) => history::run(common, &options),
+        CliCommand::Query(options) => query::run(common, &options),
+        CliCommand::Tax(options) => tax::run(common, &options),
+        CliCommand::Paper(options) => paper::run(common, &options),
+        CliCommand::Lanes(options) => lanes::run(common, &options),
+        CliCommand::Workloads(options) => workloads::run(common, &options),
+        CliCommand::Doctor => doctor::run(common),
+        CliCommand::Clean(options) => clean::run(common, &options),
+        CliCommand::Completions(options) => manual::print_completions(&options),
+        CliCommand::Man(options) => manual::print_manual(&options),
     }
 }
 
 /// Reports that the database accepts no rows for now, and when it does again.
-fn tell_of_the_database(notice: Notice) {
+fn say_database_notice(notice: WriteNotice) {
     progress::say_beside_bar(&match notice {
-        Notice::Waits(reason) => format!(
+        WriteNotice::Waiting(reason) => format!(
             "waiting for the database: {reason}; nothing is lost meanwhile, Ctrl-C gives up"
         ),
-        Notice::GoesOn(after) => {
+        WriteNotice::Resumed(after) => {
             let after = Nanos(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
             format!("the database takes rows again, after {after}: going on")
         }
-        Notice::Remark(remark) => format!("note: {remark}"),
+        WriteNotice::Remark(remark) => format!("note: {remark}"),
     });
 }
 
@@ -291,17 +291,17 @@ fn say(message: &str) {
 }
 
 /// Removes leftovers of killed processes before functions are run.
-fn sweep() {
-    crate::clean::sweep(&mut |note| say(&format!("note: {note}")));
+fn sweep_leftovers() {
+    crate::clean::sweep_leftovers(&mut |note| say(&format!("note: {note}")));
 }
 
-impl Common {
-    fn catalog(&self) -> Result<Catalog, Failure> {
-        let mut catalog = Catalog::builtin().map_err(Failure::failed)?;
+impl CommonOptions {
+    fn workload_catalog(&self) -> Result<Catalog, CommandFailure> {
+        let mut catalog = Catalog::load_builtin().map_err(CommandFailure::failed)?;
         for folder in &self.workloads {
             catalog.add_folder(folder).map_err(|error| {
                 let known = |name: &str| catalog.get(name).is_ok();
-                Failure::Usage(name_hint(error, folder, "workload", "--workload", known))
+                CommandFailure::Usage(name_hint(error, folder, "workload", "--workload", known))
             })?;
         }
         for notice in catalog.notices() {
@@ -312,18 +312,18 @@ impl Common {
 
     /// Returns the built-in price models, those in the config folder, and those of
     /// `--pricing`; later ones replace earlier ones.
-    fn price_catalog(&self) -> Result<PriceCatalog, Failure> {
-        let mut catalog = PriceCatalog::builtin();
+    fn price_catalog(&self) -> Result<PriceCatalog, CommandFailure> {
+        let mut catalog = PriceCatalog::with_builtin_models();
         if let Some(folder) = own_config("pricing").filter(|folder| folder.is_dir()) {
-            catalog.add_own(&folder).map_err(Failure::failed)?;
+            catalog.add_own(&folder).map_err(CommandFailure::failed)?;
         }
         for folder in &self.pricing {
-            catalog.add(folder).map_err(|error| {
-                let known = |id: &str| catalog.find(id).is_ok();
-                Failure::Usage(name_hint(error, folder, "price model", "--model", known))
+            catalog.add_path(folder).map_err(|error| {
+                let known = |id: &str| catalog.find_model(id).is_ok();
+                CommandFailure::Usage(name_hint(error, folder, "price model", "--model", known))
             })?;
         }
-        for notice in catalog.notices() {
+        for notice in catalog.replacement_notices() {
             say(&format!("note: {notice}"));
         }
         Ok(catalog)
@@ -331,32 +331,32 @@ impl Common {
 
     /// Adds the profiles in the config folder and those of `--runtimes` to the built-in
     /// ones; later ones replace earlier ones.
-    fn install_runtimes(&self) -> Result<(), Failure> {
-        let own = paths::config().map(|folder| folder.join("runtimes"));
+    fn install_runtimes(&self) -> Result<(), CommandFailure> {
+        let own = paths::config_folder().map(|folder| folder.join("runtimes"));
         let own = own.filter(|folder| folder.is_dir());
         if own.is_none() && self.runtimes.is_empty() {
             return Ok(());
         }
         let mut catalog = ProfileCatalog::builtin();
-        if let Some(folder) = own.filter(|folder| self.trusts(folder)) {
-            catalog.add_own(&folder).map_err(Failure::failed)?;
+        if let Some(folder) = own.filter(|folder| self.is_trusted(folder)) {
+            catalog.add_user_folder(&folder).map_err(CommandFailure::failed)?;
         }
         let given = self.runtimes.iter().filter(|path| !path.as_os_str().is_empty());
-        for folder in given.filter(|path| self.trusts(path)) {
-            catalog.add(folder).map_err(|error| {
+        for folder in given.filter(|path| self.is_trusted(path)) {
+            catalog.add_path(folder).map_err(|error| {
                 let known = |name: &str| name.parse::<crate::lane::LaneSpec>().is_ok();
-                Failure::Usage(name_hint(error, folder, "lane", "--lane", known))
+                CommandFailure::Usage(name_hint(error, folder, "lane", "--lane", known))
             })?;
         }
         for notice in catalog.notices() {
             say(&format!("note: {notice}"));
         }
-        profile::install(catalog);
+        profile::install_catalog(catalog);
         Ok(())
     }
 
     /// Returns whether the profiles in `profiles` may be run; reports why not.
-    fn trusts(&self, profiles: &Path) -> bool {
+    fn is_trusted(&self, profiles: &Path) -> bool {
         match profile::check_trust(profiles) {
             Err(reason) if !self.trust_profiles => {
                 let place = profiles.display();
@@ -367,53 +367,57 @@ impl Common {
         }
     }
 
-    fn usual_or_named_database(&self) -> Result<PathBuf, StoreError> {
+    fn find_db_path(&self) -> Result<PathBuf, StoreError> {
         // An empty path would be a temporary database that vanishes at the end.
         let named = self.db.clone().filter(|path| !path.as_os_str().is_empty());
         named.map_or_else(default_path, Ok)
     }
 
-    fn db_path(&self) -> Result<PathBuf, Failure> {
-        self.usual_or_named_database().map_err(Failure::failed)
+    fn db_path(&self) -> Result<PathBuf, CommandFailure> {
+        self.find_db_path().map_err(CommandFailure::failed)
     }
 
     /// Opens the database, marks interrupted recordings, and removes their leftovers.
     /// Waits while the database is locked, now and later.
-    fn store(&self) -> Result<Store, Failure> {
+    fn open_store(&self) -> Result<Store, CommandFailure> {
         // No signal handler is installed yet: signals end the program.
-        self.store_until(Control::default())
+        self.open_store_until(Control::default())
     }
 
     /// Opens the database like [`Self::store`], but stops waiting when `control` is
     /// cancelled.
-    fn store_until(&self, control: impl Into<Control>) -> Result<Store, Failure> {
-        let patience = Patience::for_locks(Box::new(tell_of_the_database), control);
+    fn open_store_until(&self, control: impl Into<Control>) -> Result<Store, CommandFailure> {
+        let patience = RetryPolicy::for_locks(Box::new(say_database_notice), control);
         let mut note = |note| say(&format!("note: {note}"));
-        let opened = Store::open_recovered_patiently(&self.db_path()?, patience, &mut note);
-        opened.map(swept).map_err(Failure::failed)
+        let opened = Store::open_recovered_with_retry(&self.db_path()?, patience, &mut note);
+        opened.map(sweep_if_cut_off).map_err(CommandFailure::failed)
     }
 
     /// Opens the database for reading. If it is writable, interrupted recordings are
     /// marked and their leftovers removed.
-    fn reading(&self) -> Result<Store, Failure> {
+    fn open_for_reading(&self) -> Result<Store, CommandFailure> {
         let mut note = |note| say(&format!("note: {note}"));
         let opened = Store::open_to_read(&self.db_path()?, &mut note);
-        opened.map(swept).map_err(Failure::failed)
+        opened.map(sweep_if_cut_off).map_err(CommandFailure::failed)
     }
 
     /// Opens the database for reading, and for storing results if it is writable.
-    fn reading_to_keep(&self) -> Result<Store, Failure> {
+    fn open_for_results(&self) -> Result<Store, CommandFailure> {
         let path = self.db_path()?;
-        if path.exists() && is_writable(&path) { self.store() } else { self.reading() }
+        if path.exists() && is_writable(&path) {
+            self.open_store()
+        } else {
+            self.open_for_reading()
+        }
     }
 
     /// Opens the database for changes, without creating it if it does not exist.
-    fn existing(&self) -> Result<Store, Failure> {
-        if self.db_path()?.exists() { self.store() } else { self.reading() }
+    fn open_existing(&self) -> Result<Store, CommandFailure> {
+        if self.db_path()?.exists() { self.open_store() } else { self.open_for_reading() }
     }
 
     /// Prints sentences below a table; as a list in Markdown.
-    fn print_lines(&self, lines: &[String]) -> Result<(), Failure> {
+    fn print_lines(&self, lines: &[String]) -> Result<(), CommandFailure> {
         let mut out = text_output();
         if self.format == Format::Markdown && !lines.is_empty() {
             writeln!(out)?;
@@ -428,7 +432,7 @@ impl Common {
         Ok(())
     }
 
-    fn print(&self, table: &Table) -> Result<(), Failure> {
+    fn print_table(&self, table: &Table) -> Result<(), CommandFailure> {
         let mut out = text_output();
         table.print(self.format, &mut out)?;
         out.flush()?;
@@ -462,7 +466,7 @@ fn path_hint(
     given: &str,
     what: &str,
     options: [&str; 2],
-) -> Failure {
+) -> CommandFailure {
     let [names, paths] = options;
     let path = Path::new(given);
     let is_path = given.contains(std::path::MAIN_SEPARATOR)
@@ -470,10 +474,10 @@ fn path_hint(
         || path.is_dir()
         || (path.extension().is_some() && path.exists());
     if !is_path {
-        return Failure::usage(error);
+        return CommandFailure::usage(error);
     }
     let name = path.file_stem().map_or("NAME".into(), std::ffi::OsStr::to_string_lossy);
-    Failure::Usage(format!(
+    CommandFailure::Usage(format!(
         "`{given}` is a path, and {names} takes the name of a {what}: write `{paths} {given}` to \
          add what is there, and `{names} {name}` to choose it"
     ))
@@ -483,7 +487,7 @@ fn path_hint(
 fn find_workload<'a>(
     catalog: &'a Catalog,
     name: &str,
-) -> Result<&'a std::sync::Arc<crate::workload::Workload>, Failure> {
+) -> Result<&'a std::sync::Arc<crate::workload::Workload>, CommandFailure> {
     catalog
         .get(name)
         .map_err(|error| path_hint(error, name, "workload", ["--workload", "--workloads"]))
@@ -493,11 +497,11 @@ fn find_workload<'a>(
 /// profile is a command that is run, and prices are trusted: files that others own or can
 /// write are not read, which is reported.
 fn own_config(name: &str) -> Option<PathBuf> {
-    let path = paths::config()?.join(name);
+    let path = paths::config_folder()?.join(name);
     if path.symlink_metadata().is_err() {
         return None;
     }
-    match paths::examine_content(&path) {
+    match paths::check_content_trust(&path) {
         Ok(()) => Some(path),
         Err(reason) => {
             say(&format!("note: {} is not read: {reason}", path.display()));
@@ -507,9 +511,9 @@ fn own_config(name: &str) -> Option<PathBuf> {
 }
 
 /// Removes the leftovers of interrupted recordings after a database was opened.
-fn swept((store, was_cut_off): (Store, bool)) -> Store {
+fn sweep_if_cut_off((store, was_cut_off): (Store, bool)) -> Store {
     if was_cut_off {
-        sweep();
+        sweep_leftovers();
     }
     store
 }

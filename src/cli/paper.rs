@@ -6,26 +6,29 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::progress::Progress;
-use super::record::specs;
+use super::progress::RecordingProgress;
+use super::record::parse_lanes;
 use super::signals::{cancel_on_signals, interrupted_status};
-use super::{Common, Failure, Outcome, say};
+use super::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::doctor;
-use crate::files::{Folder, Links, shown_path};
+use crate::files::{Folder, LinkPolicy, display_path};
 use crate::lane::{Cancel, LaneSpec};
-use crate::meter::clock::Clock;
+use crate::meter::clock::MonotonicClock;
 use crate::meter::host::Fingerprint;
 use crate::output::{json_text, text_output};
 use crate::paper::rendering as paper;
-use crate::paper::{BILLED, LaneAbout, MARK, Material, Part, Preset, Report, Run, Unfinished};
+use crate::paper::{
+    BILLED, MARK, PaperLane, PaperPart, PaperPreset, PaperReport, PaperRun, ReportMaterial,
+    UnfinishedPart,
+};
 use crate::pricing::Terms;
 use crate::procfs::ProcessIdentity;
-use crate::profile::{self, Takes};
-use crate::record::{Event, Plan, Recorder, Sink, Tally, open_lanes};
+use crate::profile::{self, AcceptedForm};
+use crate::record::{Event, InvocationTally, Plan, Recorder, Sink, open_lanes};
 use crate::replay::Contract;
 use crate::report::{Format, terminal_width};
 use crate::stats::{Confidence, Quantum};
-use crate::store::{RecordingHeader, ReplayPlan, Series, Store, Writer};
+use crate::store::{CellSeries, RecordingHeader, ReplayPlan, Store, Writer};
 use crate::workload::Catalog;
 
 /// Options of `paper`.
@@ -39,10 +42,10 @@ Examples:
   cyclometer paper --preset paper               hours: the paper's arguments, 50 runs
   cyclometer paper --lane native,wasmtime,docker:runc
   cyclometer paper --show --format json         the newest run, nothing measured")]
-pub(super) struct Options {
+pub(super) struct PaperOptions {
     /// How much is measured
-    #[arg(long, value_enum, default_value_t = Preset::Quick)]
-    preset: Preset,
+    #[arg(long, value_enum, default_value_t = PaperPreset::Quick)]
+    preset: PaperPreset,
     /// Lanes [default: every runtime that `cyclometer lanes` lists]
     #[arg(long, value_delimiter = ',', value_name = "X,Y")]
     lane: Vec<String>,
@@ -64,34 +67,35 @@ pub(super) struct Options {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &PaperOptions) -> CommandOutcome {
     if common.format == Format::Csv {
-        return Err(Failure::Usage(
+        return Err(CommandFailure::Usage(
             "the report has several tables: take --format json, or `cyclometer query` for CSV"
                 .to_owned(),
         ));
     }
-    let catalog = common.catalog()?;
+    let catalog = common.workload_catalog()?;
     let prices = common.price_catalog()?;
     let contracts: Result<Vec<Contract>, _> = BILLED
         .iter()
-        .map(|id| prices.find(id).map(|model| (model.clone(), Terms::of(model))))
+        .map(|id| prices.find_model(id).map(|model| (model.clone(), Terms::for_model(model))))
         .collect();
-    let contracts = contracts.map_err(Failure::failed)?;
-    let asked = specs(&options.lane)?;
+    let contracts = contracts.map_err(CommandFailure::failed)?;
+    let asked = parse_lanes(&options.lane)?;
     let cancel = if options.show { None } else { Some(cancel_on_signals()?) };
     let mut store = match &cancel {
-        None => common.reading()?,
-        Some(cancel) => common.store_until(cancel.clone())?,
+        None => common.open_for_reading()?,
+        Some(cancel) => common.open_store_until(cancel.clone())?,
     };
-    let host = serde_json::to_value(Fingerprint::take()).map_err(Failure::failed)?;
-    let mut run = choose(options, &store, &host, &asked)?;
+    let host =
+        serde_json::to_value(Fingerprint::for_this_host()).map_err(CommandFailure::failed)?;
+    let mut run = choose_run(options, &store, &host, &asked)?;
     let mut interrupted = false;
     if let Some(cancel) = &cancel {
-        for unfinished in run.unfinished(&store).map_err(Failure::failed)? {
+        for unfinished in run.find_unfinished(&store).map_err(CommandFailure::failed)? {
             let tally;
-            (store, tally) = record(store, &catalog, &run, unfinished, cancel)?;
-            run = again(&store, &run)?;
+            (store, tally) = record_part(store, &catalog, &run, unfinished, cancel)?;
+            run = reload_run(&store, &run)?;
             interrupted = tally.interrupted;
             if interrupted {
                 say("stopped: the same command goes on from here");
@@ -99,15 +103,15 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
             }
         }
     }
-    if interrupted && run.numbers().is_empty() {
+    if interrupted && run.recording_ids().is_empty() {
         say(super::record::NOTHING_KEPT);
         return Ok(interrupted_status());
     }
-    let report = report(&mut store, &run, contracts, host)?;
+    let report = build_report(&mut store, &run, contracts, host)?;
     if let Some(folder) = &options.output {
         write_files(&report, folder)?;
     }
-    super::even_unread(print(common.format, &report))?;
+    super::ignore_unread(print_report(common.format, &report))?;
     Ok(if interrupted {
         interrupted_status()
     } else if report.unfinished.is_empty() {
@@ -118,17 +122,17 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 }
 
 /// Returns the run to continue, to show, or to begin.
-fn choose(
-    options: &Options,
+fn choose_run(
+    options: &PaperOptions,
     store: &Store,
     host: &Value,
     asked: &[LaneSpec],
-) -> Result<Run, Failure> {
-    let mut known = Run::all(store).map_err(Failure::failed)?;
+) -> Result<PaperRun, CommandFailure> {
+    let mut known = PaperRun::load_all(store).map_err(CommandFailure::failed)?;
     known.retain(|run| run.preset == options.preset);
     if options.show {
         return known.pop().ok_or_else(|| {
-            Failure::Failed(format!(
+            CommandFailure::Failed(format!(
                 "there is no run of preset {} to show: make one with `cyclometer paper --preset {0}`",
                 options.preset.name()
             ))
@@ -137,28 +141,28 @@ fn choose(
     let named: Option<Vec<String>> =
         (!options.lane.is_empty()).then(|| with_base(asked.to_vec(), options));
     if let Some(last) = known.pop().filter(|_| !options.fresh)
-        && last.is_of(host)
+        && last.can_continue_on(host)
         && named.as_ref().is_none_or(|named| *named == last.lanes)
         && options.runs.is_none_or(|runs| last.runs == Some(runs))
         && options.base_image.as_ref().is_none_or(|image| has_base(&last.lanes, image))
-        && !last.unfinished(store).map_err(Failure::failed)?.is_empty()
+        && !last.find_unfinished(store).map_err(CommandFailure::failed)?.is_empty()
     {
         say(&format!("goes on with the run that was begun at {}; --fresh begins anew", last.id));
         return Ok(last);
     }
     let lanes = named.unwrap_or_else(|| {
-        let all = doctor::lanes();
+        let all = doctor::list_lanes();
         let engine =
             all.iter().any(|spec| matches!(spec, LaneSpec::Docker { runtime: Some(_), .. }));
         with_base(all.into_iter().filter(|spec| is_of_interest(spec, engine)).collect(), options)
     });
     let begun = humantime::format_rfc3339_millis(std::time::SystemTime::now());
-    Ok(Run { runs: options.runs, ..Run::new(begun.to_string(), options.preset, lanes) })
+    Ok(PaperRun { runs: options.runs, ..PaperRun::new(begun.to_string(), options.preset, lanes) })
 }
 
 /// Returns the names of lanes, with another Docker lane on the base image if one was
 /// given.
-fn with_base(mut lanes: Vec<LaneSpec>, options: &Options) -> Vec<String> {
+fn with_base(mut lanes: Vec<LaneSpec>, options: &PaperOptions) -> Vec<String> {
     let docker = lanes.iter().find(|spec| matches!(spec, LaneSpec::Docker { base: None, .. }));
     if let (Some(image), Some(docker)) = (&options.base_image, docker.cloned()) {
         let based = docker.with_base(image);
@@ -178,7 +182,7 @@ fn has_base(lanes: &[String], image: &str) -> bool {
 fn is_of_interest(spec: &LaneSpec, engine: bool) -> bool {
     match spec {
         LaneSpec::Wasmtime(settings) => {
-            matches!(settings.words().as_slice(), [] | ["winch"])
+            matches!(settings.variant_words().as_slice(), [] | ["winch"])
         }
         LaneSpec::Docker { runtime: None, .. } => !engine,
         _ => true,
@@ -186,8 +190,8 @@ fn is_of_interest(spec: &LaneSpec, engine: bool) -> bool {
 }
 
 /// Returns the run with its latest recordings.
-fn again(store: &Store, run: &Run) -> Result<Run, Failure> {
-    let all = Run::all(store).map_err(Failure::failed)?;
+fn reload_run(store: &Store, run: &PaperRun) -> Result<PaperRun, CommandFailure> {
+    let all = PaperRun::load_all(store).map_err(CommandFailure::failed)?;
     Ok(all
         .into_iter()
         .rfind(|it| it.id == run.id && it.preset == run.preset)
@@ -195,111 +199,119 @@ fn again(store: &Store, run: &Run) -> Result<Run, Failure> {
 }
 
 /// Records the missing rounds of one part.
-fn record(
+fn record_part(
     store: Store,
     catalog: &Catalog,
-    run: &Run,
-    unfinished: Unfinished,
+    run: &PaperRun,
+    unfinished: UnfinishedPart,
     cancel: &Cancel,
-) -> Result<(Store, Tally), Failure> {
-    let Unfinished { part, done } = unfinished;
+) -> Result<(Store, InvocationTally), CommandFailure> {
+    let UnfinishedPart { part, done } = unfinished;
     say(&match done {
         0 => part.title().to_owned(),
         done => format!("{}: {done} rounds are there already", part.title()),
     });
-    let hopeless = run.hopeless(&store).map_err(Failure::failed)?;
-    let mut names = part.lanes(&run.lanes);
-    names.retain(|name| part == Part::Nop || !hopeless.contains(name));
+    let hopeless = run.find_hopeless_lanes(&store).map_err(CommandFailure::failed)?;
+    let mut names = part.required_lanes(&run.lanes);
+    names.retain(|name| part == PaperPart::Nop || !hopeless.contains(name));
     // An empty list would stand for the default lanes.
     if names.is_empty() {
         say(&format!("{}: nop fails in every lane, nothing else is tried", part.title()));
-        return Ok((store, Tally::default()));
+        return Ok((store, InvocationTally::default()));
     }
-    let owner = ProcessIdentity::current().map_err(Failure::failed)?;
-    let request = run.request(part, catalog, done).map_err(Failure::failed)?;
-    super::sweep();
+    let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
+    let request = run.request_rest(part, catalog, done).map_err(CommandFailure::failed)?;
+    super::sweep_leftovers();
     let mut opened: Vec<Event> = Vec::new();
-    let mut lanes = open_lanes(&specs(&names)?, &owner, &mut opened).map_err(Failure::failed)?;
-    if Cancel::of_process().is_cancelled() {
-        return Ok((store, Tally { interrupted: true, ..Tally::default() }));
+    let mut lanes =
+        open_lanes(&parse_lanes(&names)?, &owner, &mut opened).map_err(CommandFailure::failed)?;
+    if Cancel::for_process().is_cancelled() {
+        return Ok((store, InvocationTally { interrupted: true, ..InvocationTally::default() }));
     }
-    let mut plan = Plan::new(&request, &lanes).map_err(Failure::failed)?;
+    let mut plan = Plan::new(&request, &lanes).map_err(CommandFailure::failed)?;
     plan.give_up = Some(2);
-    plan.compiles = if done == 0 && part != Part::Counting { run.preset.compiles() } else { 0 };
+    plan.compiles =
+        if done == 0 && part != PaperPart::Counting { run.preset.compile_count() } else { 0 };
     let mut kept = request.to_json(&names, None);
-    kept[MARK] = run.mark(part);
+    kept[MARK] = run.plan_mark(part);
     let header = RecordingHeader {
         label: Some(format!("paper {}: {}", run.preset.name(), part.key())),
         owner: owner.to_string(),
         plan: kept.to_string(),
-        host: serde_json::to_string(&Fingerprint::take()).map_err(Failure::failed)?,
+        host: serde_json::to_string(&Fingerprint::for_this_host())
+            .map_err(CommandFailure::failed)?,
         sample_interval: None,
     };
-    let mut progress = Progress::new(plan.total());
-    let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
-        .map_err(Failure::failed)?;
+    let mut progress = RecordingProgress::new(plan.total_runs());
+    let mut writer =
+        Writer::start(store, &header, Box::new(move |event| progress.handle_event(&event)))
+            .map_err(CommandFailure::failed)?;
     for event in opened {
-        writer.send(event).map_err(Failure::failed)?;
+        writer.send_event(event).map_err(CommandFailure::failed)?;
     }
     // Nothing is sampled, so that the timed functions are not disturbed.
     let prepared =
-        Recorder::new(&mut lanes, &plan, None, cancel.clone()).map_err(Failure::failed)?;
+        Recorder::new(&mut lanes, &plan, None, cancel.clone()).map_err(CommandFailure::failed)?;
     let recorded = prepared.run(&mut writer);
     let finished = writer.finish();
-    let tally = recorded.map_err(Failure::failed)?;
-    let store = finished.map_err(Failure::failed)?;
+    let tally = recorded.map_err(CommandFailure::failed)?;
+    let store = finished.map_err(CommandFailure::failed)?;
     Ok((store, tally))
 }
 
-fn report(
+fn build_report(
     store: &mut Store,
-    run: &Run,
+    run: &PaperRun,
     contracts: Vec<Contract>,
     host: Value,
-) -> Result<Report, Failure> {
-    let numbers = run.numbers();
+) -> Result<PaperReport, CommandFailure> {
+    let numbers = run.recording_ids();
     if numbers.is_empty() {
-        return Err(Failure::Failed("nothing was recorded".to_owned()));
+        return Err(CommandFailure::Failed("nothing was recorded".to_owned()));
     }
-    let bills = match store.replay(&ReplayPlan::of(numbers.clone(), contracts)) {
+    let bills = match store.replay_and_save(&ReplayPlan::for_recordings(numbers.clone(), contracts))
+    {
         Ok(simulation) => Some(simulation.summary),
         Err(error) => {
             say(&format!("no bills: {error}"));
             None
         }
     };
-    let mut series: Vec<(Part, Vec<Series>)> = Vec::new();
-    for part in Part::ALL {
-        series.push((part, store.series(&run.of(part)).map_err(Failure::failed)?));
+    let mut series: Vec<(PaperPart, Vec<CellSeries>)> = Vec::new();
+    for part in PaperPart::ALL {
+        series.push((
+            part,
+            store.cell_series(&run.recordings_of(part)).map_err(CommandFailure::failed)?,
+        ));
     }
-    let lanes = store.lanes_of(&numbers).map_err(Failure::failed)?;
-    let unfinished = run.unfinished(store).map_err(Failure::failed)?;
-    Ok(Report::new(Material {
+    let lanes = store.lanes_of_recordings(&numbers).map_err(CommandFailure::failed)?;
+    let unfinished = run.find_unfinished(store).map_err(CommandFailure::failed)?;
+    Ok(PaperReport::new(ReportMaterial {
         run,
         host: if run.host.is_null() { host } else { run.host.clone() },
-        lanes: lanes.into_iter().map(about).collect(),
+        lanes: lanes.into_iter().map(describe_lane).collect(),
         series: &series,
         bills: bills.as_ref(),
-        quantum: quantum(run),
+        quantum: clock_quantum(run),
         confidence: Confidence::default(),
         unfinished: unfinished.into_iter().map(|it| it.part).collect(),
     }))
 }
 
 /// Returns the resolution of the clock when the run began.
-fn quantum(run: &Run) -> Option<Quantum> {
-    let clock = serde_json::from_value::<Clock>(run.host.get("clock")?.clone()).ok()?;
-    Some(Quantum { span: clock.quantum(), of: "clock" })
+fn clock_quantum(run: &PaperRun) -> Option<Quantum> {
+    let clock = serde_json::from_value::<MonotonicClock>(run.host.get("clock")?.clone()).ok()?;
+    Some(Quantum { span: clock.quantum(), origin: "clock" })
 }
 
-fn about(lane: crate::store::StoredLane) -> LaneAbout {
+fn describe_lane(lane: crate::store::StoredLane) -> PaperLane {
     let spec = lane.name.parse::<LaneSpec>().ok();
-    LaneAbout {
+    PaperLane {
         wasm: match &spec {
             Some(LaneSpec::Wasmtime(_)) => true,
             Some(LaneSpec::Command { profile }) => {
-                let known = profile::catalog();
-                known.get(profile).is_some_and(|known| known.takes == Takes::Module)
+                let known = profile::current_catalog();
+                known.get(profile).is_some_and(|known| known.takes == AcceptedForm::Module)
             }
             _ => false,
         },
@@ -311,32 +323,35 @@ fn about(lane: crate::store::StoredLane) -> LaneAbout {
     }
 }
 
-fn write_files(report: &Report, folder: &Path) -> Result<(), Failure> {
+fn write_files(report: &PaperReport, folder: &Path) -> Result<(), CommandFailure> {
     let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        Failure::Failed(format!("cannot write {}: {error}", shown_path(path)))
+        CommandFailure::Failed(format!("cannot write {}: {error}", display_path(path)))
     };
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
-    let json = json_text(&paper::json(report), true);
-    let opened = Folder::open(folder, Links::Anywhere).map_err(|error| failed(folder, &error))?;
-    let mut files =
-        vec![("report.md".to_owned(), paper::markdown(report)), ("report.json".to_owned(), json)];
-    files.extend(paper::charts(report));
+    let json = json_text(&paper::render_json(report), true);
+    let opened =
+        Folder::open(folder, LinkPolicy::Anywhere).map_err(|error| failed(folder, &error))?;
+    let mut files = vec![
+        ("report.md".to_owned(), paper::render_markdown(report)),
+        ("report.json".to_owned(), json),
+    ];
+    files.extend(paper::render_charts(report));
     for (name, content) in files {
         let path = folder.join(&name);
-        let written = opened.replace(Path::new(&name), content.as_bytes(), 0o666);
+        let written = opened.replace_file(Path::new(&name), content.as_bytes(), 0o666);
         written.map_err(|error| failed(&path, &error))?;
-        say(&format!("written: {}", shown_path(&path)));
+        say(&format!("written: {}", display_path(&path)));
     }
     Ok(())
 }
 
-fn print(format: Format, report: &Report) -> Result<(), Failure> {
+fn print_report(format: Format, report: &PaperReport) -> Result<(), CommandFailure> {
     let mut out = text_output();
     match format {
-        Format::Table => write!(out, "{}", paper::text(report, terminal_width()))?,
-        Format::Markdown => write!(out, "{}", paper::markdown(report))?,
-        Format::Json => writeln!(out, "{}", json_text(&paper::json(report), true))?,
-        Format::Jsonl => writeln!(out, "{}", json_text(&paper::json(report), false))?,
+        Format::Table => write!(out, "{}", paper::render_text(report, terminal_width()))?,
+        Format::Markdown => write!(out, "{}", paper::render_markdown(report))?,
+        Format::Json => writeln!(out, "{}", json_text(&paper::render_json(report), true))?,
+        Format::Jsonl => writeln!(out, "{}", json_text(&paper::render_json(report), false))?,
         // Refused before anything was measured.
         Format::Csv => {}
     }

@@ -8,7 +8,7 @@ use crate::lane::Status;
 use crate::output::MessageBar;
 use crate::record::Event;
 use crate::report::comparison::cell_name;
-use crate::report::steadiness;
+use crate::report::precision;
 use crate::store::CellStats;
 use crate::units::Nanos;
 
@@ -32,7 +32,7 @@ pub(super) fn say_beside_bar(text: &str) {
 }
 
 /// Reports events that are stored in the database.
-pub(super) struct Progress {
+pub(super) struct RecordingProgress {
     bar: Option<MessageBar>,
     /// `None` if the recording goes on until it is stopped.
     total: Option<u64>,
@@ -43,19 +43,19 @@ pub(super) struct Progress {
     failed: u64,
     /// Failures that were reported: a second one of the kind is only counted.
     seen: HashSet<(usize, String)>,
-    told: Told,
+    shown_messages: ShownMessages,
 }
 
 /// Messages shown while a recording ran, so that its summary does not repeat them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told(Arc<Mutex<HashSet<String>>>);
+pub(super) struct ShownMessages(Arc<Mutex<HashSet<String>>>);
 
-impl Told {
-    fn add(&self, text: String) {
+impl ShownMessages {
+    fn insert(&self, text: String) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
     }
 
-    fn has(&self, text: &str) -> bool {
+    fn contains(&self, text: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(text)
     }
 
@@ -65,7 +65,7 @@ impl Told {
         let mut cells = cells.to_vec();
         for stats in &mut cells {
             let name = cell_name(stats);
-            let was_said = |text: &str| self.has(&format!("{name}: {text}"));
+            let was_said = |text: &str| self.contains(&format!("{name}: {text}"));
             stats.note = stats.note.take().filter(|note| !was_said(note));
             stats.failures.retain(|(reason, count)| *count > 1 || !was_said(reason));
         }
@@ -73,7 +73,7 @@ impl Told {
     }
 }
 
-impl Progress {
+impl RecordingProgress {
     /// Starts the progress of `total` invocations.
     pub fn new(total: Option<u64>) -> Self {
         let template = match total {
@@ -90,37 +90,38 @@ impl Progress {
             last: None,
             failed: 0,
             seen: HashSet::new(),
-            told: Told::default(),
+            shown_messages: ShownMessages::default(),
         }
     }
 
     /// Returns the messages shown so far.
-    pub fn told(&self) -> Told {
-        self.told.clone()
+    pub fn shown_messages(&self) -> ShownMessages {
+        self.shown_messages.clone()
     }
 
     /// Handles one event.
-    pub fn take(&mut self, event: &Event) {
+    pub fn handle_event(&mut self, event: &Event) {
         match event {
             Event::Cell { lane, job } => {
                 let name = format!("{} in {lane}, {}", job.workload.name, job.start);
                 self.cells.insert(job.cell, name);
             }
             Event::Prepared { cell, result } => {
-                let name = self.name(*cell);
+                let name = self.cell_name(*cell);
                 match result {
                     Ok(prepared) => {
                         if let Some(took) = prepared.took {
-                            self.line(&format!("prepared {name} ({took})"), false);
+                            self.write_line(&format!("prepared {name} ({took})"), false);
                         }
                         for note in &prepared.notes {
-                            self.line(&format!("note: {name}: {note}"), true);
+                            self.write_line(&format!("note: {name}: {note}"), true);
                         }
-                        self.told.add(format!("{name}: {}", prepared.notes.join("; ")));
+                        self.shown_messages
+                            .insert(format!("{name}: {}", prepared.notes.join("; ")));
                     }
                     Err(reason) => {
-                        self.line(&format!("failed: {name}: {reason}"), true);
-                        self.told.add(format!("{name}: {reason}"));
+                        self.write_line(&format!("failed: {name}: {reason}"), true);
+                        self.shown_messages.insert(format!("{name}: {reason}"));
                         // The invocation that fails for this reason would repeat it.
                         self.seen.insert((*cell, kind_of(Status::Failed.label(), reason)));
                     }
@@ -130,7 +131,7 @@ impl Progress {
                 self.done += 1;
                 let wall = outcome.usage.get(crate::meter::Meter::Wall);
                 let wall = wall.map_or_else(|| "-".to_owned(), |wall| Nanos(wall).to_string());
-                let name = self.name(*cell);
+                let name = self.cell_name(*cell);
                 let status = outcome.status.label();
                 if let Some(bar) = &self.bar {
                     bar.set_position(self.done);
@@ -140,21 +141,21 @@ impl Progress {
                 if outcome.status == Status::Ok {
                     let total = self.total.map_or_else(String::new, |total| format!("/{total}"));
                     let line = format!("[{}{total}] {name} #{sequence}: ok {wall}", self.done);
-                    self.line(&line, false);
+                    self.write_line(&line, false);
                 } else {
-                    self.fail(*cell, status, reason, &format!("{name} #{sequence}"));
+                    self.report_failure(*cell, status, reason, &format!("{name} #{sequence}"));
                 }
             }
             Event::Lane { .. }
             | Event::Preparing { .. }
             | Event::Started { .. }
             | Event::WarmedUp { .. } => {}
-            Event::Looked { cell, width } => {
+            Event::PrecisionChecked { cell, width } => {
                 let state = if width.enough { ", known" } else { "" };
-                let reach = steadiness::within(width.reach);
+                let reach = precision::format_reach(width.reach);
                 let text =
-                    format!("{}: {reach} after {} runs{state}", self.name(*cell), width.runs);
-                self.line(&text, width.enough);
+                    format!("{}: {reach} after {} runs{state}", self.cell_name(*cell), width.runs);
+                self.write_line(&text, width.enough);
             }
             Event::Ended { .. } => {
                 if let Some(bar) = &self.bar {
@@ -165,7 +166,7 @@ impl Progress {
     }
 
     /// Reports a failure when it first occurs; its count is reported at the end.
-    fn fail(&mut self, cell: usize, status: &str, reason: &str, name: &str) {
+    fn report_failure(&mut self, cell: usize, status: &str, reason: &str, name: &str) {
         self.failed += 1;
         if let Some(bar) = &self.bar {
             bar.set_prefix(&format!("{} failed  ", self.failed));
@@ -173,17 +174,17 @@ impl Progress {
         if self.seen.len() < FREE_LINES_OF_FAILURES
             && self.seen.insert((cell, kind_of(status, reason)))
         {
-            self.line(&format!("{status}: {name}: {reason}"), true);
-            self.told.add(format!("{}: {reason}", self.name(cell)));
+            self.write_line(&format!("{status}: {name}: {reason}"), true);
+            self.shown_messages.insert(format!("{}: {reason}", self.cell_name(cell)));
         }
     }
 
-    fn name(&self, cell: usize) -> String {
+    fn cell_name(&self, cell: usize) -> String {
         self.cells.get(&cell).cloned().unwrap_or_else(|| format!("cell {cell}"))
     }
 
     /// Writes a line; beside a bar only if it is `important`.
-    fn line(&mut self, text: &str, important: bool) {
+    fn write_line(&mut self, text: &str, important: bool) {
         if let Some(bar) = &self.bar {
             if important {
                 bar.write_message(text);

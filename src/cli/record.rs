@@ -5,20 +5,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::history::compare::{GateOptions, compare_recordings};
-use super::progress::{Progress, Told};
+use super::progress::{RecordingProgress, ShownMessages};
 use super::signals::{self, cancel_on_signals, finish_on_signals};
-use super::{Common, Failure, Outcome, say};
+use super::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
 use crate::output::{is_terminal_output, text_output};
 use crate::pricing::PriceCatalog;
 use crate::procfs::ProcessIdentity;
 use crate::record::{
-    DEMO, Event, MOST_RUNS, Plan, PlanError, PlanRequest, Recorder, Sampling, Sink, SinkError,
-    Starts, Tally, Until, fresh_seed, limits, open_lanes,
+    DEMO, Event, InvocationTally, MAX_RUNS, Plan, PlanError, PlanRequest, Recorder, Sampling, Sink,
+    SinkError, Starts, StoppingRule, fresh_seed, limits, open_lanes,
 };
-use crate::report::answer::{self, Answer};
-use crate::report::{Format, Table, comparison, steadiness, terminal_width};
+use crate::report::answer::{self, WorkloadAnswer};
+use crate::report::{Format, Table, comparison, precision, terminal_width};
 use crate::stats::Confidence;
 use crate::store::{RecordingHeader, RecordingRef, ReplayPlan, Store, StoreError, Writer};
 use crate::units::{Bytes, Nanos};
@@ -48,7 +48,7 @@ it cleanly: what had finished is kept.
 
 The result ends in sentences, one paragraph a workload: who starts and runs
 faster, by how much, and what a million runs cost. Brackets are 99 % intervals.")]
-pub(super) struct Options {
+pub(super) struct RecordOptions {
     /// Workloads to run, by name; --workloads adds your own
     /// [default: nbody,nop,wait,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
@@ -75,7 +75,7 @@ pub(super) struct Options {
     /// well, such as 1%: its 99 % interval reaches no farther than that from it,
     /// twice in a row; at least ten runs
     #[arg(long, value_name = "PERCENT", conflicts_with = "until_stopped")]
-    until: Option<Until>,
+    until: Option<StoppingRule>,
     /// With --until, start no run after this time, such as 5m
     #[arg(long = "for", requires = "until", value_parser = limits::timeout, value_name = "TIME")]
     within: Option<Nanos>,
@@ -85,7 +85,7 @@ pub(super) struct Options {
     seed: Option<u32>,
     /// Runs of each workload in each lane that come first and are not recorded, up
     /// to 1000000; all others are, outliers too
-    #[arg(long, default_value_t = 1, value_parser = limits::warmup, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_parser = limits::parse_warmup, value_name = "N")]
     warmup: u32,
     /// Record until Ctrl-C (once: finish the running invocation; twice: abort it)
     #[arg(long, conflicts_with = "runs")]
@@ -96,7 +96,7 @@ pub(super) struct Options {
     /// Time between two samples of a running invocation: 1ms to 1h; `off` takes
     /// none
     #[arg(long, default_value = "10ms", value_parser = interval, value_name = "TIME")]
-    sample_interval: Interval,
+    sample_interval: SampleInterval,
     /// Memory that each function may use, and is billed for: 6MiB to 1TiB
     /// [default: the workload's]
     #[arg(long, value_parser = limits::memory, value_name = "SIZE")]
@@ -121,10 +121,10 @@ pub(super) struct Options {
 
 /// A sampling interval, or none.
 #[derive(Debug, Clone, Copy)]
-struct Interval(Option<Nanos>);
+struct SampleInterval(Option<Nanos>);
 
-fn interval(text: &str) -> Result<Interval, String> {
-    limits::interval(text).map(Interval)
+fn interval(text: &str) -> Result<SampleInterval, String> {
+    limits::parse_interval(text).map(SampleInterval)
 }
 
 /// Parses the image of a docker lane, as it stands in a lane's name.
@@ -145,12 +145,12 @@ fn cpu(text: &str) -> Result<u16, String> {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
-    let catalog = common.catalog()?;
+pub(super) fn run(common: &CommonOptions, options: &RecordOptions) -> CommandOutcome {
+    let catalog = common.workload_catalog()?;
     // An invalid price file is reported now, not after the recording.
     let prices = common.price_catalog()?;
-    let request = request(&catalog, options)?;
-    let mut specs = specs(&options.lane)?;
+    let request = build_request(&catalog, options)?;
+    let mut specs = parse_lanes(&options.lane)?;
     if let Some(image) = &options.base_image {
         specs = specs.into_iter().map(|spec| spec.with_base(image)).collect();
         specs.dedup();
@@ -160,23 +160,23 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     } else {
         cancel_on_signals()?.into()
     };
-    let store = common.store_until(control.clone())?;
-    let baseline = Baseline::find(&store, options)?;
-    let owner = ProcessIdentity::current().map_err(Failure::failed)?;
+    let store = common.open_store_until(control.clone())?;
+    let baseline = RecordingBaseline::from_options(&store, options)?;
+    let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
 
-    super::sweep();
+    super::sweep_leftovers();
     let mut opened: Vec<Event> = Vec::new();
-    let mut lanes = open_lanes(&specs, &owner, &mut opened).map_err(Failure::failed)?;
-    let missing = tell_lanes(&opened);
-    if Cancel::of_process().is_cancelled() {
+    let mut lanes = open_lanes(&specs, &owner, &mut opened).map_err(CommandFailure::failed)?;
+    let missing = say_missing_lanes(&opened);
+    if Cancel::for_process().is_cancelled() {
         return Ok(signals::interrupted_status());
     }
     if lanes.is_empty() {
-        return Err(Failure::Failed(
+        return Err(CommandFailure::Failed(
             "none of the lanes can run here; nothing was recorded".to_owned(),
         ));
     }
-    let plan = Plan::new(&request, &lanes).map_err(unplanned)?;
+    let plan = Plan::new(&request, &lanes).map_err(plan_failure)?;
     for reason in &plan.left_out {
         say(&format!("skipped: {reason}"));
     }
@@ -184,22 +184,24 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         say(&format!("note: {remark}"));
     }
     say(&format!("runs come in a random order; --seed {} repeats it", plan.seed));
-    let mut progress = Progress::new(plan.total());
-    let told = progress.told();
-    let header = header(options, &specs, &request, &owner)?;
-    let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
-        .map_err(Failure::failed)?;
+    let mut progress = RecordingProgress::new(plan.total_runs());
+    let told = progress.shown_messages();
+    let header = recording_header(options, &specs, &request, &owner)?;
+    let mut writer =
+        Writer::start(store, &header, Box::new(move |event| progress.handle_event(&event)))
+            .map_err(CommandFailure::failed)?;
     let recording = writer.recording();
     for event in opened {
-        writer.send(event).map_err(Failure::failed)?;
+        writer.send_event(event).map_err(CommandFailure::failed)?;
     }
-    let sampling = options.sample_interval.0.map(Sampling::every);
-    let prepared = Recorder::new(&mut lanes, &plan, sampling, control).map_err(Failure::failed)?;
+    let sampling = options.sample_interval.0.map(Sampling::at_interval);
+    let prepared =
+        Recorder::new(&mut lanes, &plan, sampling, control).map_err(CommandFailure::failed)?;
     let recorded = prepared.run(&mut writer);
     let finished = writer.finish();
     let (tally, mut store) = match (recorded, finished) {
         (Ok(tally), Ok(store)) => (tally, store),
-        (recorded, finished) => return cut_short(recorded.err(), finished.err()),
+        (recorded, finished) => return end_cut_short(recorded.err(), finished.err()),
     };
     let incomplete = !options.lane.is_empty() && missing;
     let code = exit_code(&tally, incomplete);
@@ -208,80 +210,89 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         // Even if it was to finish cleanly, the recording is empty.
         return Ok(if signals::is_interrupted() { signals::interrupted_status() } else { code });
     }
-    conclude(common, &prices, &mut store, recording, &told)?;
+    print_conclusion(common, &prices, &mut store, recording, &told)?;
     match baseline.filter(|_| tally.ok > 0 && !tally.interrupted) {
-        Some(baseline) => baseline.compare(common, options, &store, recording, code),
+        Some(baseline) => baseline.compare_with(common, options, &store, recording, code),
         None => Ok(code),
     }
 }
 
 /// Converts an error of planning: files that cannot be read are a failure, everything
 /// else is wrong usage.
-pub(super) fn unplanned(error: PlanError) -> Failure {
+pub(super) fn plan_failure(error: PlanError) -> CommandFailure {
     match error {
-        PlanError::Files(_) => Failure::failed(error),
-        other => Failure::usage(other),
+        PlanError::TooFewFiles(_) => CommandFailure::failed(error),
+        other => CommandFailure::usage(other),
     }
 }
 
 /// Reports why a recording could not be stored to its end. The exit status is that of a
 /// signal if one came while the recording waited.
-pub(super) fn cut_short(recorded: Option<SinkError>, finished: Option<StoreError>) -> Outcome {
+pub(super) fn end_cut_short(
+    recorded: Option<SinkError>,
+    finished: Option<StoreError>,
+) -> CommandOutcome {
     let recorded = recorded.map(|error| error.to_string());
     let error = recorded.or_else(|| finished.map(|error| error.to_string())).unwrap_or_default();
     if !signals::is_interrupted() {
-        return Err(Failure::Failed(error));
+        return Err(CommandFailure::Failed(error));
     }
     say(&format!("error: {error}"));
     Ok(signals::interrupted_status())
 }
 
 /// The recording that a new one is compared with.
-struct Baseline {
+struct RecordingBaseline {
     /// The other database; `None` if the recording is in this one.
     other: Option<Store>,
     recording: i64,
 }
 
-impl Baseline {
+impl RecordingBaseline {
     /// Finds the baseline before anything is recorded, so that a wrong name is reported
     /// at once and `latest` is not the recording about to be made.
-    fn find(store: &Store, options: &Options) -> Result<Option<Self>, Failure> {
+    fn from_options(
+        store: &Store,
+        options: &RecordOptions,
+    ) -> Result<Option<Self>, CommandFailure> {
         let Some(name) = &options.against else {
             return if options.gate.is_set() {
-                Err(Failure::usage("--fail-above needs a baseline: --against LABEL|FILE"))
+                Err(CommandFailure::usage("--fail-above needs a baseline: --against LABEL|FILE"))
             } else {
                 Ok(None)
             };
         };
-        let reference: RecordingRef = name.parse().map_err(Failure::Usage)?;
+        let reference: RecordingRef = name.parse().map_err(CommandFailure::Usage)?;
         let label = matches!(reference, RecordingRef::Label(_));
-        let missing = match store.find(reference) {
+        let missing = match store.find_recording(reference) {
             Ok(recording) => return Ok(Some(Self { other: None, recording })),
             Err(error) => error,
         };
         if !label || !std::path::Path::new(name).is_file() {
             let file = if label { ", nor is there such a file" } else { "" };
-            return Err(Failure::Usage(format!("--against: {missing}{file}")));
+            return Err(CommandFailure::Usage(format!("--against: {missing}{file}")));
         }
-        let other = Store::open_reading(std::path::Path::new(name)).map_err(Failure::failed)?;
-        let recording = other.find(RecordingRef::Latest);
+        let other =
+            Store::open_read_only(std::path::Path::new(name)).map_err(CommandFailure::failed)?;
+        let recording = other.find_recording(RecordingRef::Latest);
         let recording = recording.map_err(|_| {
-            Failure::Failed(format!("--against: there is no recording in {name} to compare with"))
+            CommandFailure::Failed(format!(
+                "--against: there is no recording in {name} to compare with"
+            ))
         })?;
         Ok(Some(Self { other: Some(other), recording }))
     }
 
     /// Compares the new recording with the baseline; a gate that is not met replaces
     /// success, whole or in part.
-    fn compare(
+    fn compare_with(
         &self,
-        common: &Common,
-        options: &Options,
+        common: &CommonOptions,
+        options: &RecordOptions,
         store: &Store,
         recording: i64,
         code: ExitCode,
-    ) -> Outcome {
+    ) -> CommandOutcome {
         if common.format.is_for_people() {
             writeln!(text_output())?;
         }
@@ -298,7 +309,10 @@ impl Baseline {
     }
 }
 
-fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure> {
+fn build_request(
+    catalog: &Catalog,
+    options: &RecordOptions,
+) -> Result<PlanRequest, CommandFailure> {
     let names: Vec<&str> = if options.workload.is_empty() {
         DEMO.to_vec()
     } else {
@@ -307,7 +321,7 @@ fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure>
     let mut workloads = Vec::new();
     for name in names {
         let workload = super::find_workload(catalog, name)?;
-        workload.preset(&options.preset).map_err(Failure::usage)?;
+        workload.find_preset(&options.preset).map_err(CommandFailure::usage)?;
         if !workloads.iter().any(|other| Arc::ptr_eq(other, workload)) {
             workloads.push(Arc::clone(workload));
         }
@@ -316,26 +330,26 @@ fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure>
         workloads,
         preset: options.preset.clone(),
         starts: options.start,
-        runs: options.runs.unwrap_or(if options.until.is_some() { MOST_RUNS } else { RUNS }),
+        runs: options.runs.unwrap_or(if options.until.is_some() { MAX_RUNS } else { RUNS }),
         warmup: options.warmup,
         memory: options.memory,
         timeout: options.timeout,
         cpu: options.pin,
         until_stopped: options.until_stopped,
         race: options.race,
-        until: options.until.map(|until| Until { within: options.within, ..until }),
+        until: options.until.map(|until| StoppingRule { within: options.within, ..until }),
         seed: options.seed.map_or_else(fresh_seed, u64::from),
     })
 }
 
 /// Parses the names of lanes, each once; without names, returns the default lanes.
-pub(super) fn specs(names: &[String]) -> Result<Vec<LaneSpec>, Failure> {
+pub(super) fn parse_lanes(names: &[String]) -> Result<Vec<LaneSpec>, CommandFailure> {
     if names.is_empty() {
-        return Ok(LaneSpec::defaults());
+        return Ok(LaneSpec::default_lanes());
     }
     let mut specs: Vec<LaneSpec> = Vec::new();
     for name in names {
-        let spec = name.parse().map_err(|error: crate::lane::SpecError| {
+        let spec = name.parse().map_err(|error: crate::lane::LaneSpecError| {
             super::path_hint(error, name, "lane", ["--lane", "--runtimes"])
         })?;
         if !specs.contains(&spec) {
@@ -346,7 +360,7 @@ pub(super) fn specs(names: &[String]) -> Result<Vec<LaneSpec>, Failure> {
 }
 
 /// Reports the lanes that cannot run; returns whether there are any.
-pub(super) fn tell_lanes(events: &[Event]) -> bool {
+pub(super) fn say_missing_lanes(events: &[Event]) -> bool {
     let mut missing = false;
     for event in events {
         if let Event::Lane { name, unavailable: Some(reason), .. } = event {
@@ -357,52 +371,54 @@ pub(super) fn tell_lanes(events: &[Event]) -> bool {
     missing
 }
 
-fn header(
-    options: &Options,
+fn recording_header(
+    options: &RecordOptions,
     specs: &[LaneSpec],
     request: &PlanRequest,
     owner: &ProcessIdentity,
-) -> Result<RecordingHeader, Failure> {
+) -> Result<RecordingHeader, CommandFailure> {
     let lanes: Vec<String> = specs.iter().map(ToString::to_string).collect();
     let plan = request.to_json(&lanes, options.sample_interval.0);
     Ok(RecordingHeader {
         label: options.label.clone(),
         owner: owner.to_string(),
         plan: plan.to_string(),
-        host: serde_json::to_string(&Fingerprint::take()).map_err(Failure::failed)?,
+        host: serde_json::to_string(&Fingerprint::for_this_host())
+            .map_err(CommandFailure::failed)?,
         sample_interval: options.sample_interval.0,
     })
 }
 
 /// Prints the comparison, then the notes needed to read it.
-pub(super) fn conclude(
-    common: &Common,
+pub(super) fn print_conclusion(
+    common: &CommonOptions,
     prices: &PriceCatalog,
     store: &mut Store,
     recording: i64,
-    told: &Told,
-) -> Result<(), Failure> {
-    let contracts = super::replay::headline(prices).map_err(Failure::failed)?;
-    let cells = store.cells(recording).map_err(Failure::failed)?;
-    let around = store.circumstances(recording).map_err(Failure::failed)?;
-    let simulation = match store.replay(&ReplayPlan::of(vec![recording], contracts)) {
-        Ok(simulation) => Some(simulation),
-        Err(error) => {
-            say(&format!("no bills: {error}"));
-            None
-        }
-    };
+    told: &ShownMessages,
+) -> Result<(), CommandFailure> {
+    let contracts = super::replay::headline_contracts(prices).map_err(CommandFailure::failed)?;
+    let cells = store.cell_stats(recording).map_err(CommandFailure::failed)?;
+    let around = store.recording_circumstances(recording).map_err(CommandFailure::failed)?;
+    let simulation =
+        match store.replay_and_save(&ReplayPlan::for_recordings(vec![recording], contracts)) {
+            Ok(simulation) => Some(simulation),
+            Err(error) => {
+                say(&format!("no bills: {error}"));
+                None
+            }
+        };
     let summary = simulation.as_ref().map(|simulation| &simulation.summary);
-    let table = comparison::comparison(&cells, summary);
-    let runs = store.runs(recording).map_err(Failure::failed)?;
-    let answers = answer::answers(&runs, summary);
+    let table = comparison::build_table(&cells, summary);
+    let runs = store.cell_runs(recording).map_err(CommandFailure::failed)?;
+    let answers = answer::build_answers(&runs, summary);
     // The notes are printed even if nobody reads the table.
-    super::even_unread(print_comparison(common, &table, &answers))?;
-    for note in comparison::footnotes(&told.leave_out_of(&cells), summary) {
+    super::ignore_unread(print_comparison(common, &table, &answers))?;
+    for note in comparison::list_footnotes(&told.leave_out_of(&cells), summary) {
         say(&note);
     }
     if let Some(share) = around.plan.get("until").and_then(serde_json::Value::as_f64) {
-        for line in steadiness::reached(&cells, share) {
+        for line in precision::describe_reached(&cells, share) {
             say(&line);
         }
     }
@@ -413,27 +429,33 @@ pub(super) fn conclude(
 }
 
 /// Prints the table and, for people, the answers below it.
-fn print_comparison(common: &Common, table: &Table, answers: &[Answer]) -> Result<(), Failure> {
+fn print_comparison(
+    common: &CommonOptions,
+    table: &Table,
+    answers: &[WorkloadAnswer],
+) -> Result<(), CommandFailure> {
     if common.format != Format::Table {
-        return common.print(table);
+        return common.print_table(table);
     }
     let mut out = text_output();
-    writeln!(out, "{}", table.render_within(terminal_width(), comparison::SHARED))?;
+    writeln!(out, "{}", table.render_within(terminal_width(), comparison::SHARED_COLUMNS))?;
     if !answers.is_empty() {
         // One line a sentence for a program at the end of a pipe.
         let width = if is_terminal_output() { terminal_width() } else { usize::MAX };
-        writeln!(out, "\n{}", answer::text(answers, width))?;
+        writeln!(out, "\n{}", answer::render_answers(answers, width))?;
     }
     out.flush()?;
     Ok(())
 }
 
 /// Returns the exit status of a recording: done, failed, partly done, or interrupted.
-pub(super) fn exit_code(tally: &Tally, incomplete: bool) -> ExitCode {
+pub(super) fn exit_code(tally: &InvocationTally, incomplete: bool) -> ExitCode {
     match tally {
-        Tally { interrupted: true, .. } => signals::interrupted_status(),
-        Tally { bad: 0, unprepared: 0, wide: 0, .. } if !incomplete => ExitCode::SUCCESS,
-        Tally { ok: 0, .. } => ExitCode::from(1),
+        InvocationTally { interrupted: true, .. } => signals::interrupted_status(),
+        InvocationTally { failed: 0, unprepared: 0, imprecise: 0, .. } if !incomplete => {
+            ExitCode::SUCCESS
+        }
+        InvocationTally { ok: 0, .. } => ExitCode::from(1),
         _ => ExitCode::from(3),
     }
 }

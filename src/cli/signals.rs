@@ -12,8 +12,8 @@ use std::sync::{Arc, LazyLock};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::Failure;
-use crate::frozen::let_go_of_frozen_terminals;
+use super::CommandFailure;
+use crate::frozen_terminals::detach_frozen_terminals;
 use crate::lane::Cancel;
 use crate::record::Control;
 use crate::sys;
@@ -44,15 +44,15 @@ pub(super) fn is_interrupted() -> bool {
 ///
 /// # Errors
 /// Returns an error if the system accepts no signal handler.
-pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
+pub(super) fn cancel_on_signals() -> Result<Cancel, CommandFailure> {
     let stopped = Arc::new(AtomicBool::new(false));
-    flag::register_conditional_default(SIGINT, Arc::clone(&stopped)).map_err(deaf)?;
+    flag::register_conditional_default(SIGINT, Arc::clone(&stopped)).map_err(signal_failure)?;
     for signal in ending_signals() {
-        remember(signal)?;
-        flag::register(signal, Arc::clone(&stopped)).map_err(deaf)?;
+        remember_signal(signal)?;
+        flag::register(signal, Arc::clone(&stopped)).map_err(signal_failure)?;
     }
     end_on_frozen_terminals()?;
-    Ok(Cancel::watching(stopped))
+    Ok(Cancel::from_flag(stopped))
 }
 
 /// Returns a control that finishes after the running invocation on the first Ctrl-C, and
@@ -61,60 +61,60 @@ pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
 ///
 /// # Errors
 /// Returns an error if the system accepts no signal handler or starts no thread.
-pub(super) fn finish_on_signals() -> Result<Control, Failure> {
+pub(super) fn finish_on_signals() -> Result<Control, CommandFailure> {
     let stopped = Arc::new(AtomicBool::new(false));
-    flag::register_conditional_default(SIGINT, Arc::clone(&stopped)).map_err(deaf)?;
+    flag::register_conditional_default(SIGINT, Arc::clone(&stopped)).map_err(signal_failure)?;
     for signal in ending_signals() {
-        remember(signal)?;
+        remember_signal(signal)?;
         if signal != SIGINT {
-            flag::register(signal, Arc::clone(&stopped)).map_err(deaf)?;
+            flag::register(signal, Arc::clone(&stopped)).map_err(signal_failure)?;
         }
     }
     end_on_frozen_terminals()?;
-    let (mut interrupts, written) = UnixStream::pair().map_err(deaf)?;
-    signal_hook::low_level::pipe::register(SIGINT, written).map_err(deaf)?;
-    let control = Control::from(Cancel::watching(stopped));
+    let (mut interrupts, written) = UnixStream::pair().map_err(signal_failure)?;
+    signal_hook::low_level::pipe::register(SIGINT, written).map_err(signal_failure)?;
+    let control = Control::from(Cancel::from_flag(stopped));
     let theirs = control.clone();
     start_thread("signals", move || {
         // One byte a signal; the thread ends with the program.
         let mut byte = [0];
         while interrupts.read_exact(&mut byte).is_ok() {
-            if theirs.is_over() { theirs.stop() } else { theirs.finish() }
+            if theirs.is_over() { theirs.stop_now() } else { theirs.finish_after_current() }
         }
     })
-    .map_err(Failure::failed)?;
+    .map_err(CommandFailure::failed)?;
     Ok(control)
 }
 
 /// Makes sure that a signal ends the program even while it waits for a terminal that
 /// nobody reads.
-fn end_on_frozen_terminals() -> Result<(), Failure> {
-    let (mut endings, written) = UnixStream::pair().map_err(deaf)?;
+fn end_on_frozen_terminals() -> Result<(), CommandFailure> {
+    let (mut endings, written) = UnixStream::pair().map_err(signal_failure)?;
     for signal in ending_signals() {
-        let written = written.try_clone().map_err(deaf)?;
-        signal_hook::low_level::pipe::register(signal, written).map_err(deaf)?;
+        let written = written.try_clone().map_err(signal_failure)?;
+        signal_hook::low_level::pipe::register(signal, written).map_err(signal_failure)?;
     }
     start_thread("endings", move || {
         if endings.read_exact(&mut [0]).is_ok() {
-            let_go_of_frozen_terminals();
+            detach_frozen_terminals();
         }
         // The pipe stays open to the end: signals go on writing to it.
         std::mem::forget(endings);
     })
-    .map_err(Failure::failed)?;
+    .map_err(CommandFailure::failed)?;
     Ok(())
 }
 
 /// Converts the error of a signal handler that could not be installed.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn deaf(error: std::io::Error) -> Failure {
-    Failure::Failed(format!("cannot listen to signals: {error}"))
+fn signal_failure(error: std::io::Error) -> CommandFailure {
+    CommandFailure::Failed(format!("cannot listen to signals: {error}"))
 }
 
-fn remember(signal: i32) -> Result<(), Failure> {
+fn remember_signal(signal: i32) -> Result<(), CommandFailure> {
     let number = usize::try_from(signal).unwrap_or_default();
-    flag::register_usize(signal, Arc::clone(&RECEIVED), number).map_err(deaf)?;
-    flag::register(signal, Cancel::of_process().flag()).map_err(deaf)?;
+    flag::register_usize(signal, Arc::clone(&RECEIVED), number).map_err(signal_failure)?;
+    flag::register(signal, Cancel::for_process().shared_flag()).map_err(signal_failure)?;
     Ok(())
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::progress::Progress;
-use super::{Common, Failure, Outcome, record, say, signals};
-use crate::meter::clock::Clock;
+use super::progress::RecordingProgress;
+use super::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
+use crate::meter::clock::MonotonicClock;
 use crate::meter::host::Fingerprint;
 use crate::output::text_output;
 use crate::procfs::ProcessIdentity;
@@ -17,7 +17,7 @@ use crate::record::{
     Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, fresh_seed, limits,
 };
 use crate::report::Format;
-use crate::report::tax::{NAMES, tax};
+use crate::report::tax::{NAME_COLUMNS, build_report};
 use crate::stats::Confidence;
 use crate::store::{RecordingHeader, RecordingRef, Store, Writer};
 use crate::units::Nanos;
@@ -38,7 +38,7 @@ every 100, 10 and 1 ms with the counters on, and under wasmtime also counting
 fuel and checking epochs; in random order, a new process each time. The result
 is the median of the run and of the CPU time as a multiple of the plain one's,
 with a 99 % interval. It is kept as a recording; --show prints it again.")]
-pub(super) struct Options {
+pub(super) struct TaxOptions {
     /// Workloads, by name [default: nop,nbody,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     workload: Vec<String>,
@@ -53,7 +53,7 @@ pub(super) struct Options {
     #[arg(long, default_value_t = 30, value_parser = limits::at_least_one, value_name = "N")]
     runs: u32,
     /// Runs before them that are not recorded, up to 1000000
-    #[arg(long, default_value_t = 1, value_parser = limits::warmup, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_parser = limits::parse_warmup, value_name = "N")]
     warmup: u32,
     /// Longest time of one invocation: 1ms to 7days [default: the workload's]
     #[arg(long, value_parser = limits::timeout, value_name = "TIME")]
@@ -70,71 +70,76 @@ pub(super) struct Options {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &TaxOptions) -> CommandOutcome {
     if let Some(recording) = options.show.clone() {
-        let store = common.reading()?;
-        let recording = store.find(recording).map_err(Failure::failed)?;
-        return conclude(common, &store, recording).map(|()| ExitCode::SUCCESS);
+        let store = common.open_for_reading()?;
+        let recording = store.find_recording(recording).map_err(CommandFailure::failed)?;
+        return print_conclusion(common, &store, recording).map(|()| ExitCode::SUCCESS);
     }
-    let request = request(common, options)?;
+    let request = build_request(common, options)?;
     let cancel = signals::cancel_on_signals()?;
-    let store = common.store_until(cancel.clone())?;
-    let owner = ProcessIdentity::current().map_err(Failure::failed)?;
+    let store = common.open_store_until(cancel.clone())?;
+    let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
     let wanted = |it: &&Metering| options.lane.iter().any(|lane| lane == it.base);
     let meterings: Vec<Metering> = METERINGS.iter().filter(wanted).copied().collect();
-    super::sweep();
+    super::sweep_leftovers();
     let mut opened: Vec<Event> = Vec::new();
     let (mut lanes, intervals) =
-        open_meterings(&meterings, &owner, &mut opened).map_err(Failure::failed)?;
-    let missing = record::tell_lanes(&opened);
-    if crate::lane::Cancel::of_process().is_cancelled() {
+        open_meterings(&meterings, &owner, &mut opened).map_err(CommandFailure::failed)?;
+    let missing = record::say_missing_lanes(&opened);
+    if crate::lane::Cancel::for_process().is_cancelled() {
         return Ok(signals::interrupted_status());
     }
-    let plan = Plan::new(&request, &lanes).map_err(record::unplanned)?;
+    let plan = Plan::new(&request, &lanes).map_err(record::plan_failure)?;
     for reason in &plan.left_out {
         say(&format!("left out: {reason}"));
     }
     say(&format!("the order of runs is random; --seed {} repeats it", plan.seed));
-    let names: Vec<String> = meterings.iter().map(Metering::name).collect();
+    let names: Vec<String> = meterings.iter().map(Metering::lane_name).collect();
     let header = RecordingHeader {
         label: Some(options.label.clone()),
         owner: owner.to_string(),
         plan: request.to_json(&names, None).to_string(),
-        host: serde_json::to_string(&Fingerprint::take()).map_err(Failure::failed)?,
+        host: serde_json::to_string(&Fingerprint::for_this_host())
+            .map_err(CommandFailure::failed)?,
         sample_interval: None,
     };
-    let mut progress = Progress::new(plan.total());
-    let stored = Box::new(move |event: Box<Event>| progress.take(&event));
-    let mut writer = Writer::start(store, &header, stored).map_err(Failure::failed)?;
+    let mut progress = RecordingProgress::new(plan.total_runs());
+    let stored = Box::new(move |event: Box<Event>| progress.handle_event(&event));
+    let mut writer = Writer::start(store, &header, stored).map_err(CommandFailure::failed)?;
     let recording = writer.recording();
     for event in opened {
-        writer.send(event).map_err(Failure::failed)?;
+        writer.send_event(event).map_err(CommandFailure::failed)?;
     }
-    let sampling = Some(Sampling::each(intervals));
-    let prepared = Recorder::new(&mut lanes, &plan, sampling, cancel).map_err(Failure::failed)?;
+    let sampling = Some(Sampling::at_intervals(intervals));
+    let prepared =
+        Recorder::new(&mut lanes, &plan, sampling, cancel).map_err(CommandFailure::failed)?;
     let recorded = prepared.run(&mut writer);
     let finished = writer.finish();
     let (tally, store) = match (recorded, finished) {
         (Ok(tally), Ok(store)) => (tally, store),
-        (recorded, finished) => return record::cut_short(recorded.err(), finished.err()),
+        (recorded, finished) => return record::end_cut_short(recorded.err(), finished.err()),
     };
     if tally.is_empty() {
         say(record::NOTHING_KEPT);
         return Ok(record::exit_code(&tally, missing));
     }
-    super::even_unread(conclude(common, &store, recording))?;
+    super::ignore_unread(print_conclusion(common, &store, recording))?;
     say(&format!("recording {recording} in {}", store.path().display()));
     Ok(record::exit_code(&tally, missing))
 }
 
-fn request(common: &Common, options: &Options) -> Result<PlanRequest, Failure> {
-    let catalog = common.catalog()?;
+fn build_request(
+    common: &CommonOptions,
+    options: &TaxOptions,
+) -> Result<PlanRequest, CommandFailure> {
+    let catalog = common.workload_catalog()?;
     let usual = USUAL.map(str::to_owned).to_vec();
     let names = if options.workload.is_empty() { &usual } else { &options.workload };
     let mut workloads: Vec<Arc<Workload>> = Vec::new();
     for name in names {
         let workload = super::find_workload(&catalog, name)?;
-        workload.preset(&options.preset).map_err(Failure::usage)?;
+        workload.find_preset(&options.preset).map_err(CommandFailure::usage)?;
         if !workloads.iter().any(|other| Arc::ptr_eq(other, workload)) {
             workloads.push(Arc::clone(workload));
         }
@@ -146,31 +151,35 @@ fn request(common: &Common, options: &Options) -> Result<PlanRequest, Failure> {
         warmup: options.warmup,
         timeout: options.timeout,
         seed: options.seed.map_or_else(fresh_seed, u64::from),
-        ..PlanRequest::of(workloads, &options.preset)
+        ..PlanRequest::for_workloads(workloads, &options.preset)
     })
 }
 
 /// Prints the results of the recording.
-fn conclude(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
-    let series = store.series(&[recording]).map_err(Failure::failed)?;
-    let missing = store.unavailable_lanes(recording).map_err(Failure::failed)?;
-    let around = store.circumstances(recording).map_err(Failure::failed)?;
-    let clock = around.host.get("clock").and_then(|clock| Clock::deserialize(clock).ok());
-    let tax = tax(&series, &missing, clock, Confidence::default());
-    if tax.table.is_empty() {
-        return Err(Failure::Failed(format!(
+fn print_conclusion(
+    common: &CommonOptions,
+    store: &Store,
+    recording: i64,
+) -> Result<(), CommandFailure> {
+    let series = store.cell_series(&[recording]).map_err(CommandFailure::failed)?;
+    let missing = store.unavailable_lanes(recording).map_err(CommandFailure::failed)?;
+    let around = store.recording_circumstances(recording).map_err(CommandFailure::failed)?;
+    let clock = around.host.get("clock").and_then(|clock| MonotonicClock::deserialize(clock).ok());
+    let report = build_report(&series, &missing, clock, Confidence::default());
+    if report.table.is_empty() {
+        return Err(CommandFailure::Failed(format!(
             "recording {recording} says nothing of what metering costs: `cyclometer tax` makes \
              one that does"
         )));
     }
     if common.format == Format::Table {
         let mut out = text_output();
-        writeln!(out, "{}", tax.table.render_grouped(NAMES))?;
+        writeln!(out, "{}", report.table.render_grouped(NAME_COLUMNS))?;
         out.flush()?;
     } else {
-        common.print(&tax.table)?;
+        common.print_table(&report.table)?;
     }
-    for note in &tax.notes {
+    for note in &report.notes {
         say(note);
     }
     Ok(())

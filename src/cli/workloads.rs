@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Common, Failure, Outcome, record, say, signals};
-use crate::lane::{self, Cancel, Job, Status, Unwatched};
+use super::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
+use crate::lane::{self, Cancel, Job, NoSampling, Status};
 use crate::procfs::ProcessIdentity;
 use crate::record::{Event, OpenLane, Plan, PlanRequest, Starts, open_lanes};
 use crate::report::{Cell, Column, Table};
@@ -20,23 +20,23 @@ use crate::workload::{OutputDigest, build};
   cyclometer workloads check --preset quick
   cyclometer workloads build --workloads ./my-function
   cyclometer workloads build --check           in a clone: do the modules match the C?")]
-pub(super) struct Options {
+pub(super) struct WorkloadsOptions {
     #[command(subcommand)]
-    action: Action,
+    action: WorkloadsCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum WorkloadsCommand {
     /// List the workloads with their presets
     List,
     /// Run every workload once in every available lane, and check its output
-    Check(Check),
+    Check(WorkloadCheckOptions),
     /// Build the WebAssembly modules from C with clang and wasi-libc
-    Build(Build),
+    Build(WorkloadBuildOptions),
 }
 
 #[derive(Debug, clap::Args)]
-struct Check {
+struct WorkloadCheckOptions {
     /// Only these workloads, by name
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     workload: Vec<String>,
@@ -49,22 +49,22 @@ struct Check {
 }
 
 #[derive(Debug, clap::Args)]
-struct Build {
+struct WorkloadBuildOptions {
     /// Write nothing; fail if a program differs from what its source builds
     #[arg(long)]
     check: bool,
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &WorkloadsOptions) -> CommandOutcome {
     match &options.action {
-        Action::List => list(common),
-        Action::Check(options) => check(common, options),
-        Action::Build(options) => rebuild(common, options),
+        WorkloadsCommand::List => print_workloads(common),
+        WorkloadsCommand::Check(options) => check_workloads(common, options),
+        WorkloadsCommand::Build(options) => rebuild_modules(common, options),
     }
 }
 
-fn list(common: &Common) -> Outcome {
+fn print_workloads(common: &CommonOptions) -> CommandOutcome {
     let mut table = Table::new(&[
         Column::text("workload", "workload"),
         Column::text("title", "title"),
@@ -73,7 +73,7 @@ fn list(common: &Common) -> Outcome {
         Column::number("memory", "memory_bytes"),
         Column::text("stresses", "stresses"),
     ]);
-    for workload in common.catalog()?.iter() {
+    for workload in common.workload_catalog()?.iter() {
         let presets: Vec<_> = workload.presets.keys().map(String::as_str).collect();
         let programs = [("wasm", workload.wasm.is_some()), ("native", workload.native.is_some())];
         let programs: Vec<_> =
@@ -84,30 +84,30 @@ fn list(common: &Common) -> Outcome {
             Cell::text(&workload.title),
             Cell::text(presets.join(" ")),
             Cell::text(programs.join(" ")),
-            Cell::maybe(memory.map(|memory| (memory.to_string(), memory.0))),
+            Cell::optional(memory.map(|memory| (memory.to_string(), memory.0))),
             Cell::text(&workload.stresses),
         ]);
     }
-    common.print(&table)?;
+    common.print_table(&table)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(common: &Common, options: &Check) -> Outcome {
-    let catalog = common.catalog()?;
+fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> CommandOutcome {
+    let catalog = common.workload_catalog()?;
     let mut workloads: Vec<_> = catalog.iter().cloned().collect();
     if !options.workload.is_empty() {
         let named = options.workload.iter();
         let named = named.map(|name| super::find_workload(&catalog, name).cloned());
         workloads = named.collect::<Result<_, _>>()?;
     }
-    let specs = record::specs(&options.lane)?;
-    let owner = ProcessIdentity::current().map_err(Failure::failed)?;
+    let specs = record::parse_lanes(&options.lane)?;
+    let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
     let cancel = signals::cancel_on_signals()?;
-    super::sweep();
+    super::sweep_leftovers();
     let mut events: Vec<Event> = Vec::new();
-    let mut lanes = open_lanes(&specs, &owner, &mut events).map_err(Failure::failed)?;
-    let missing = record::tell_lanes(&events);
-    if Cancel::of_process().is_cancelled() {
+    let mut lanes = open_lanes(&specs, &owner, &mut events).map_err(CommandFailure::failed)?;
+    let missing = record::say_missing_lanes(&events);
+    if Cancel::for_process().is_cancelled() {
         return Ok(signals::interrupted_status());
     }
     let request = PlanRequest {
@@ -124,7 +124,7 @@ fn check(common: &Common, options: &Check) -> Outcome {
         until: None,
         seed: 0,
     };
-    let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
+    let plan = Plan::new(&request, &lanes).map_err(CommandFailure::usage)?;
     let mut table = Table::new(&[
         Column::text("workload", "workload"),
         Column::text("lane", "lane"),
@@ -140,17 +140,17 @@ fn check(common: &Common, options: &Check) -> Outcome {
         let open = &mut lanes[cell.lane];
         let (ended, output, reason) = run_once(open, &cell.job, &cancel);
         failed |= ended != Status::Ok;
-        table.push(row(&open.name, &cell.job, ended, output, reason));
+        table.push(check_row(&open.name, &cell.job, ended, output, reason));
     }
     for open in &mut lanes {
         open.lane.close();
     }
-    super::even_unread(common.print(&table))?;
+    super::ignore_unread(common.print_table(&table))?;
     if cancel.is_cancelled() {
         return Ok(signals::interrupted_status());
     }
     if failed {
-        return Err(Failure::Failed("not all outputs are as expected".to_owned()));
+        return Err(CommandFailure::Failed("not all outputs are as expected".to_owned()));
     }
     say("all outputs are as expected");
     let incomplete = missing && !options.lane.is_empty();
@@ -167,14 +167,14 @@ fn run_once(
         return (Status::Failed, None, Some(error.to_string()));
     }
     let mut last = None;
-    open.lane.invoke(job, 1, &mut Unwatched, cancel, &mut |outcome| last = Some(outcome));
+    open.lane.invoke(job, 1, &mut NoSampling, cancel, &mut |outcome| last = Some(outcome));
     match last {
         Some(lane::Outcome { status, output, reason, .. }) => (status, output, reason),
         None => (Status::Interrupted, None, Some("stopped".to_owned())),
     }
 }
 
-fn row(
+fn check_row(
     lane: &str,
     job: &Job,
     status: Status,
@@ -182,7 +182,7 @@ fn row(
     reason: Option<String>,
 ) -> Vec<Cell> {
     let digest = |output: Option<OutputDigest>| {
-        Cell::maybe(output.map(|it| {
+        Cell::optional(output.map(|it| {
             let text = crate::workload::hex(&it.sha256);
             (text[..12].to_owned(), text)
         }))
@@ -192,14 +192,14 @@ fn row(
         Cell::text(lane),
         Cell::text(job.start.label()),
         Cell::text(status.label()),
-        Cell::maybe(output.map(|it| (format!("{} B", it.bytes), it.bytes))),
+        Cell::optional(output.map(|it| (format!("{} B", it.bytes), it.bytes))),
         digest(output),
         digest(job.preset.expected),
         Cell::text(reason.unwrap_or_default()),
     ]
 }
 
-fn rebuild(common: &Common, options: &Build) -> Outcome {
+fn rebuild_modules(common: &CommonOptions, options: &WorkloadBuildOptions) -> CommandOutcome {
     let mut folders = common.workloads.clone();
     if folders.is_empty() {
         folders.push(PathBuf::from("workloads"));
@@ -210,13 +210,13 @@ fn rebuild(common: &Common, options: &Build) -> Outcome {
         Column::number("size", "size_bytes"),
         Column::text("state", "state"),
     ]);
-    let begun = lane::now();
+    let begun = lane::monotonic_now();
     let mut differs = false;
     let cancel = signals::cancel_on_signals()?;
     for folder in &folders {
-        let all = match build::build(folder, options.check, &cancel) {
+        let all = match build::build_workloads(folder, options.check, &cancel) {
             Err(build::BuildError::Cancelled) => return Ok(signals::interrupted_status()),
-            other => other.map_err(Failure::failed)?,
+            other => other.map_err(CommandFailure::failed)?,
         };
         for built in all {
             let state = match (built.same, options.check) {
@@ -233,10 +233,10 @@ fn rebuild(common: &Common, options: &Build) -> Outcome {
             ]);
         }
     }
-    common.print(&table)?;
-    say(&format!("built in {}", Nanos(lane::now().since(begun).0)));
+    common.print_table(&table)?;
+    say(&format!("built in {}", Nanos(lane::monotonic_now().saturating_since(begun).0)));
     if differs && options.check {
-        return Err(Failure::Failed(
+        return Err(CommandFailure::Failed(
             "some programs differ from what their source builds: run `cyclometer workloads build`"
                 .to_owned(),
         ));

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use cyclometer_pricing::PriceCatalog;
-use cyclometer_report::simulated::Simulated;
+use cyclometer_report::simulation_report::SimulationReport;
 use cyclometer_report::{answer, comparison};
-use cyclometer_store::{Filter, Part, RecordingPart, ReplayPlan, Selection, Store};
+use cyclometer_store::{AmountKind, HistoryFilter, RecordingPart, ReplayPlan, Selection, Store};
 
 /// Number of items of each kind that are read.
 const FEW: u32 = 2;
@@ -22,15 +22,15 @@ pub fn database_image_survives(image: &[u8]) {
     let folder = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = folder.join(format!("cyclometer-image-{}-{number}.db", std::process::id()));
-    let file = Removed(path);
+    let file = TemporaryFile(path);
     std::fs::write(&file.0, image).expect("a place for a file");
     database_survives(&file.0);
 }
 
 /// A file that is removed when this is dropped.
-struct Removed(PathBuf);
+struct TemporaryFile(PathBuf);
 
-impl Drop for Removed {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -43,59 +43,60 @@ impl Drop for Removed {
 /// Panics if a reader does.
 pub fn database_survives(path: &Path) {
     let Ok(mut store) = Store::open_frozen(path) else { return };
-    let filter = Filter { limit: Some(FEW), ..Filter::default() };
-    let _ = store.totals();
+    let filter = HistoryFilter { limit: Some(FEW), ..HistoryFilter::default() };
+    let _ = store.count_items();
     let _ = store.newest_recordings(FEW);
-    let recordings = store.recordings(&filter).unwrap_or_default();
-    let simulations = store.simulations(&filter).unwrap_or_default();
+    let recordings = store.list_recordings(&filter).unwrap_or_default();
+    let simulations = store.list_simulations(&filter).unwrap_or_default();
     for recording in &recordings {
         recording_survives(&mut store, recording.id);
     }
     for simulation in &simulations {
-        let _ = store.simulation(simulation.id);
-        let _ = store.bills(simulation.id);
+        let _ = store.simulation_info(simulation.id);
+        let _ = store.priced_cells(simulation.id);
         let _ = store.used_models(simulation.id);
-        for part in [Part::Charges, Part::Settlement, Part::Waste] {
-            let _ = store.amounts(simulation.id, part);
+        for part in [AmountKind::Charges, AmountKind::Settlement, AmountKind::Waste] {
+            let _ = store.simulation_amounts(simulation.id, part);
         }
-        let _ = Simulated::read(&store, simulation.id).map(|it| it.heading());
+        let _ = SimulationReport::load(&store, simulation.id).map(|it| it.heading_lines());
     }
-    let _ = store.invocation(1);
+    let _ = store.find_invocation(1);
 }
 
 fn recording_survives(store: &mut Store, recording: i64) {
-    let _ = store.about(recording);
-    let _ = store.size_of(recording);
-    let _ = store.tally(recording);
+    let _ = store.recording_details(recording);
+    let _ = store.recording_size(recording);
+    let _ = store.count_invocations(recording);
     let _ = store.unavailable_lanes(recording);
     let _ = store.merged_meter_sources(recording);
-    let _ = store.circumstances(recording);
+    let _ = store.recording_circumstances(recording);
     let _ = store.recorded_cells(recording);
-    let _ = store.footprints(recording);
-    let _ = store.subjects(recording);
-    let _ = store.throttling(recording);
-    let _ = store.series(&[recording]);
-    let _ = store.lanes_of(&[recording]);
-    let contracts = answer::headline(&PriceCatalog::builtin()).unwrap_or_default();
-    let plan = ReplayPlan::of(vec![recording], contracts);
-    let summary = store.replay(&plan).ok().map(|it| it.summary);
+    let _ = store.footprint_parts(recording);
+    let _ = store.cell_subjects(recording);
+    let _ = store.throttling_counts(recording);
+    let _ = store.cell_series(&[recording]);
+    let _ = store.lanes_of_recordings(&[recording]);
+    let contracts =
+        answer::headline_contracts(&PriceCatalog::with_builtin_models()).unwrap_or_default();
+    let plan = ReplayPlan::for_recordings(vec![recording], contracts);
+    let summary = store.replay_and_save(&plan).ok().map(|it| it.summary);
     let selection = Selection { recordings: vec![recording], ..Selection::default() };
     let _ = store.first_failures(&selection, |_| true);
     let _ = store.cells_without_runs(&selection);
-    if let Ok(cells) = store.cells(recording) {
-        let _ = comparison::comparison(&cells, summary.as_ref()).wrapped(80);
-        let _ = comparison::footnotes(&cells, summary.as_ref());
-        let _ = comparison::failures(&cells);
+    if let Ok(cells) = store.cell_stats(recording) {
+        let _ = comparison::build_table(&cells, summary.as_ref()).render_wrapped(80);
+        let _ = comparison::list_footnotes(&cells, summary.as_ref());
+        let _ = comparison::list_failures(&cells);
     }
-    if let Ok(runs) = store.runs(recording) {
-        let _ = answer::text(&answer::answers(&runs, summary.as_ref()), 80);
+    if let Ok(runs) = store.cell_runs(recording) {
+        let _ = answer::render_answers(&answer::build_answers(&runs, summary.as_ref()), 80);
     }
-    if let Ok(played) = store.played(recording) {
-        let part = RecordingPart::first(recording, i64::MAX, 64);
-        let _ = store.played_before(&part);
-        let _ = store.tangles(recording, i64::MAX);
-        for row in store.played_rows(&part).unwrap_or_default().iter().take(4) {
-            let _ = store.played_invocation(row.id);
+    if let Ok(played) = store.playback_recording(recording) {
+        let part = RecordingPart::first_of(recording, i64::MAX, 64);
+        let _ = store.count_before_part(&part);
+        let _ = store.overlap_groups(recording, i64::MAX);
+        for row in store.playback_rows(&part).unwrap_or_default().iter().take(4) {
+            let _ = store.playback_invocation(row.id);
             let _ = store.cpu_samples(row.cell, row.id, FEW);
         }
         drop(played);

@@ -274,7 +274,7 @@ fn manifest_survives(content: &[u8]) {
                 assert!(preset.args.iter().all(|arg| !arg.contains('\0')), "NUL in an argument");
                 assert!(preset.limits.timeout.0 > 0, "a run without end was accepted");
                 assert!(preset.limits.memory.0 > 0, "memory without a limit was accepted");
-                assert!(!preset.stdin.identity().is_empty());
+                assert!(!preset.stdin.content_identity().is_empty());
             }
         }
         Err(error) => assert_bounded(&error.to_string(), &String::from_utf8_lossy(content)),
@@ -289,8 +289,8 @@ fn assert_bounded(message: &str, text: &str) {
 
 fn query_survives(sql: &str) {
     thread_local! {
-        static READER: crate::store::Reader =
-            crate::store::Reader::empty().expect("a database in memory");
+        static READER: crate::store::SqlReader =
+            crate::store::SqlReader::open_empty().expect("a database in memory");
     }
     READER.with(|reader| crate::cli::query_survives(reader, sql));
 }

@@ -205,7 +205,7 @@ impl Limited {
     /// A tenth of a CPU, in periods of 100 ms: less than other work on the machine
     /// leaves.
     fn create() -> Option<Self> {
-        let groups = OwnGroups::find().ok()?;
+        let groups = OwnGroups::for_this_process().ok()?;
         let own = groups.cpu.as_ref().or(groups.unified.as_ref())?;
         let folder = own.directory.join(format!("trial-{}", std::process::id()));
         std::fs::create_dir(&folder).ok()?;

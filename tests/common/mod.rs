@@ -117,7 +117,7 @@ pub fn numbers(connection: &Connection, sql: &str) -> Vec<i64> {
 
 /// Whether a Docker engine answers; says so if the test has to be skipped.
 pub fn docker() -> bool {
-    match cyclometer::lane::docker::inspect() {
+    match cyclometer::lane::docker::inspect_engine() {
         Ok(_) => true,
         Err(error) => {
             cyclometer_testkit::skip(&format!("the Docker part: {error}"));

@@ -74,24 +74,24 @@ pub struct Sample {
 /// Reads live values of a running invocation, called by the sampler's thread.
 pub trait Probe: Send {
     /// Returns the values at this moment; meters that cannot be read are left out.
-    fn read(&mut self) -> Vec<(Meter, u64)>;
+    fn read_values(&mut self) -> Vec<(Meter, u64)>;
 }
 
 /// Samples the probes of running invocations; implemented by the recorder's sampler.
-pub trait Watch {
+pub trait ProbeSampler {
     /// Starts sampling `probe`.
-    fn begin(&mut self, probe: Box<dyn Probe>);
+    fn start_sampling(&mut self, probe: Box<dyn Probe>);
     /// Stops sampling. Does nothing if sampling was not started.
-    fn end(&mut self);
+    fn stop_sampling(&mut self);
 }
 
 /// Takes no samples.
 #[derive(Debug, Default)]
-pub struct Unwatched;
+pub struct NoSampling;
 
-impl Watch for Unwatched {
-    fn begin(&mut self, _: Box<dyn Probe>) {}
-    fn end(&mut self) {}
+impl ProbeSampler for NoSampling {
+    fn start_sampling(&mut self, _: Box<dyn Probe>) {}
+    fn stop_sampling(&mut self) {}
 }
 
 /// Cancellation token, shared by everything that waits. Waiting code polls it at least
@@ -105,21 +105,21 @@ impl Cancel {
 
     /// Creates a token that reads a flag set elsewhere, such as by a signal handler.
     #[must_use]
-    pub const fn watching(flag: Arc<AtomicBool>) -> Self {
+    pub const fn from_flag(flag: Arc<AtomicBool>) -> Self {
         Self(flag)
     }
 
     /// Returns the token that is set by the signals that end this process, once a command
     /// handles them. It serves waits before there is anything to stop.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub fn for_process() -> Self {
         static PROCESS: LazyLock<Cancel> = LazyLock::new(Cancel::default);
         PROCESS.clone()
     }
 
     /// Returns the flag, so that it can be set from outside.
     #[must_use]
-    pub fn flag(&self) -> Arc<AtomicBool> {
+    pub fn shared_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }
 
@@ -138,7 +138,7 @@ impl Cancel {
 /// Returns the current time of the monotonic clock, which all processes of this machine
 /// share.
 #[must_use]
-pub fn now() -> Nanos {
+pub fn monotonic_now() -> Nanos {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
     // The clock cannot fail, nor be negative, on Linux.
     time.map_or(Nanos(0), |time| {

@@ -52,11 +52,11 @@ pub struct Decimal {
     decimals: i32,
 }
 
-type Read<T> = Result<T, QuantityError>;
+type ParseResult<T> = Result<T, QuantityError>;
 
 /// Kind of number that is expected, which decides what a single comma means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Things {
+enum NumberKind {
     /// A number that may have a fraction.
     Any,
     /// A whole number: a comma can only group its digits.
@@ -69,9 +69,9 @@ impl Decimal {
     /// # Errors
     ///
     /// Returns an error that says what to write.
-    pub fn parse(text: &str) -> Read<Self> {
-        let (number, rest) = Self::split(text)?;
-        number.alone(text, rest)
+    pub fn parse(text: &str) -> ParseResult<Self> {
+        let (number, rest) = Self::parse_prefix(text)?;
+        number.reject_trailing(text, rest)
     }
 
     /// Parses a number, which may end in k, M, G, B (a billion) or T.
@@ -79,9 +79,9 @@ impl Decimal {
     /// # Errors
     ///
     /// Returns an error that says what to write.
-    pub fn parse_count(text: &str) -> Read<Self> {
-        let (number, rest) = Self::split_count(text)?;
-        number.alone(text, rest)
+    pub fn parse_count(text: &str) -> ParseResult<Self> {
+        let (number, rest) = Self::parse_count_prefix(text)?;
+        number.reject_trailing(text, rest)
     }
 
     /// Parses the number at the start of `text`, and returns it with the trimmed rest, such
@@ -90,11 +90,11 @@ impl Decimal {
     /// # Errors
     ///
     /// Returns an error that says what to write.
-    pub fn split(text: &str) -> Read<(Self, &str)> {
-        Self::split_as(text, Things::Any)
+    pub fn parse_prefix(text: &str) -> ParseResult<(Self, &str)> {
+        Self::parse_prefix_as(text, NumberKind::Any)
     }
 
-    fn split_as(text: &str, things: Things) -> Read<(Self, &str)> {
+    fn parse_prefix_as(text: &str, things: NumberKind) -> ParseResult<(Self, &str)> {
         let text = text.trim();
         let fail = |message: &str| Err(QuantityError::new(text, message));
         match text.chars().next() {
@@ -114,7 +114,7 @@ impl Decimal {
             let message = format!("has more than {MAX_CHARS} characters");
             return Err(QuantityError::new(text, message));
         }
-        let mut number = read_body(text, body, things)?;
+        let mut number = parse_digits(text, body, things)?;
         number.decimals -= exponent;
         if number.to_plain().len() > MAX_CHARS {
             let message = format!("has more than {MAX_CHARS} characters when written out");
@@ -141,8 +141,8 @@ impl Decimal {
     /// # Errors
     ///
     /// Returns an error that says what to write.
-    pub fn split_count(text: &str) -> Read<(Self, &str)> {
-        Self::split_count_as(text, Things::Any)
+    pub fn parse_count_prefix(text: &str) -> ParseResult<(Self, &str)> {
+        Self::parse_count_prefix_as(text, NumberKind::Any)
     }
 
     /// Like [`Decimal::split_count`], for things that have no fractions, such as requests:
@@ -151,12 +151,12 @@ impl Decimal {
     /// # Errors
     ///
     /// Returns an error that says what to write.
-    pub fn split_whole_count(text: &str) -> Read<(Self, &str)> {
-        Self::split_count_as(text, Things::Whole)
+    pub fn parse_whole_count_prefix(text: &str) -> ParseResult<(Self, &str)> {
+        Self::parse_count_prefix_as(text, NumberKind::Whole)
     }
 
-    fn split_count_as(text: &str, things: Things) -> Read<(Self, &str)> {
-        let (mut number, rest) = Self::split_as(text, things)?;
+    fn parse_count_prefix_as(text: &str, things: NumberKind) -> ParseResult<(Self, &str)> {
+        let (mut number, rest) = Self::parse_prefix_as(text, things)?;
         let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
         match SUFFIXES.iter().find(|(suffix, _)| *suffix == word) {
@@ -168,7 +168,7 @@ impl Decimal {
         }
     }
 
-    fn alone(self, text: &str, rest: &str) -> Read<Self> {
+    fn reject_trailing(self, text: &str, rest: &str) -> ParseResult<Self> {
         if rest.is_empty() {
             return Ok(self);
         }
@@ -190,7 +190,7 @@ impl Decimal {
 
     /// Returns the number of digits after the point when written without an exponent.
     #[must_use]
-    pub fn decimals(&self) -> u32 {
+    pub fn decimal_places(&self) -> u32 {
         u32::try_from(self.decimals).unwrap_or(0)
     }
 
@@ -231,9 +231,9 @@ impl Decimal {
 /// # Errors
 ///
 /// Returns an error that says what to write.
-pub fn whole_number<N: TryFrom<u64>>(text: &str) -> Read<N> {
-    let (number, rest) = Decimal::split_whole_count(text)?;
-    let number = number.alone(text, rest)?;
+pub fn parse_whole_number<N: TryFrom<u64>>(text: &str) -> ParseResult<N> {
+    let (number, rest) = Decimal::parse_whole_count_prefix(text)?;
+    let number = number.reject_trailing(text, rest)?;
     let fail = |message: &str| QuantityError::new(text.trim(), message);
     let whole = number.to_whole(1).ok_or_else(|| {
         let fraction = number.decimals > 0;
@@ -247,14 +247,14 @@ pub fn whole_number<N: TryFrom<u64>>(text: &str) -> Read<N> {
 /// # Errors
 ///
 /// Returns an error that says what to write.
-pub fn percentage(text: &str) -> Read<f64> {
+pub fn parse_percentage(text: &str) -> ParseResult<f64> {
     let number = text.trim().strip_suffix('%').unwrap_or(text);
     Decimal::parse(number).map(|percent| percent.to_f64() / 100.0)
 }
 
 /// Parses the exponent at the start of `rest`, and returns it with the text after it. An
 /// `e` without digits is the start of a unit, such as `events`.
-fn split_exponent<'a>(text: &str, rest: &'a str) -> Read<(i32, &'a str)> {
+fn split_exponent<'a>(text: &str, rest: &'a str) -> ParseResult<(i32, &'a str)> {
     let Some(after) = rest.strip_prefix(['e', 'E']) else { return Ok((0, rest)) };
     let (negative, digits) = match after.strip_prefix(['-', '+']) {
         Some(digits) => (after.starts_with('-'), digits),
@@ -272,7 +272,7 @@ fn split_exponent<'a>(text: &str, rest: &'a str) -> Read<(i32, &'a str)> {
 }
 
 /// Parses digits with an optional point and separators between groups of digits.
-fn read_body(text: &str, body: &str, things: Things) -> Read<Decimal> {
+fn parse_digits(text: &str, body: &str, things: NumberKind) -> ParseResult<Decimal> {
     let fail = |message: String| Err(QuantityError::new(text, message));
     let bare: String = body.chars().filter(char::is_ascii_digit).collect();
     let mut parts = body.split('.');
@@ -310,7 +310,12 @@ fn read_body(text: &str, body: &str, things: Things) -> Read<Decimal> {
 
 /// Checks that commas group digits by threes; a single comma may be meant as a decimal
 /// point.
-fn check_groups(text: &str, whole: &str, has_fraction: bool, things: Things) -> Read<()> {
+fn check_groups(
+    text: &str,
+    whole: &str,
+    has_fraction: bool,
+    things: NumberKind,
+) -> ParseResult<()> {
     let groups: Vec<&str> = whole.split(',').collect();
     let bare: String = whole.chars().filter(char::is_ascii_digit).collect();
     let first = groups[0];
@@ -318,7 +323,9 @@ fn check_groups(text: &str, whole: &str, has_fraction: bool, things: Things) -> 
         && !first.starts_with('0')
         && groups[1..].iter().all(|group| group.len() == 3);
     let message = match (threes, groups.as_slice()) {
-        (true, _) if has_fraction || groups.len() > 2 || things == Things::Whole => return Ok(()),
+        (true, _) if has_fraction || groups.len() > 2 || things == NumberKind::Whole => {
+            return Ok(());
+        }
         (_, [before, after]) if !has_fraction && after.len() == 3 && !before.starts_with('0') => {
             format!("a single comma may be meant as a point: write {bare} or {before}.{after}")
         }
@@ -418,19 +425,19 @@ mod tests {
             ("4e3 ms", "4000", "ms"),
             ("1.5 GB-s", "1.5", "GB-s"),
         ] {
-            let (number, rest) = Decimal::split(text).expect(text);
+            let (number, rest) = Decimal::parse_prefix(text).expect(text);
             assert_eq!((number.to_plain().as_str(), rest), (expected, unit), "{text}");
         }
-        let (number, rest) = Decimal::split_count("3 M cycles").expect("a count");
+        let (number, rest) = Decimal::parse_count_prefix("3 M cycles").expect("a count");
         assert_eq!((number.to_plain().as_str(), rest), ("3000000", "cycles"));
     }
 
     #[test]
     fn whole_numbers_fit_their_type() {
-        assert_eq!(whole_number::<u32>("1e3"), Ok(1_000));
+        assert_eq!(parse_whole_number::<u32>("1e3"), Ok(1_000));
         // There is no half of a run, so the comma can only group.
-        assert_eq!(whole_number::<u32>("100,000"), Ok(100_000));
-        assert_eq!(whole_number::<u64>("18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(parse_whole_number::<u32>("100,000"), Ok(100_000));
+        assert_eq!(parse_whole_number::<u64>("18446744073709551615"), Ok(u64::MAX));
         for (text, advice) in [
             ("0.5", "whole number"),
             ("1,5", "with a point"),
@@ -439,7 +446,7 @@ mod tests {
             ("1e-3", "whole number"),
             ("", "write"),
         ] {
-            let error = whole_number::<u32>(text).expect_err(text).to_string();
+            let error = parse_whole_number::<u32>(text).expect_err(text).to_string();
             assert!(error.contains(advice), "{text}: {error}");
         }
     }

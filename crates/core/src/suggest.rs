@@ -2,7 +2,10 @@
 
 /// Returns the candidate that was probably meant by `name`.
 #[must_use]
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn find_nearest_name<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     // Comparing takes time and memory proportional to the product of both lengths.
     let name: String = name.chars().take(64).collect();
     candidates
@@ -19,8 +22,11 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// Returns `; did you mean ...?` with the nearest of `known`, or a list of all of them.
 #[must_use]
-pub fn suggestion<'a>(given: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    nearest(given, known.clone()).map_or_else(
+pub fn format_suggestion<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
+    find_nearest_name(given, known.clone()).map_or_else(
         || format!("; there are {}", known.into_iter().collect::<Vec<_>>().join(", ")),
         |name| format!("; did you mean `{name}`?"),
     )
@@ -33,19 +39,19 @@ mod tests {
     #[test]
     fn near_names_are_offered_and_far_ones_are_not() {
         let known = ["nbody", "mandelbrot", "nop"];
-        assert_eq!(nearest("nbdoy", known), Some("nbody"));
-        assert_eq!(nearest("mandelbrto", known), Some("mandelbrot"));
-        assert_eq!(nearest("zzz", known), None);
-        assert_eq!(suggestion("zzz", known), "; there are nbody, mandelbrot, nop");
+        assert_eq!(find_nearest_name("nbdoy", known), Some("nbody"));
+        assert_eq!(find_nearest_name("mandelbrto", known), Some("mandelbrot"));
+        assert_eq!(find_nearest_name("zzz", known), None);
+        assert_eq!(format_suggestion("zzz", known), "; there are nbody, mandelbrot, nop");
     }
 
     #[test]
     fn near_misses_are_recognised_and_far_ones_are_not() {
         let known = ["aws-lambda-x86", "per-cycle"];
-        assert_eq!(nearest("aws-lambda", known), Some("aws-lambda-x86"));
-        assert_eq!(nearest("per-cycel", known), Some("per-cycle"));
-        assert_eq!(nearest("azure", known), None);
-        assert_eq!(nearest("", known), None);
-        assert_eq!(nearest(&"p".repeat(100_000), known), None);
+        assert_eq!(find_nearest_name("aws-lambda", known), Some("aws-lambda-x86"));
+        assert_eq!(find_nearest_name("per-cycel", known), Some("per-cycle"));
+        assert_eq!(find_nearest_name("azure", known), None);
+        assert_eq!(find_nearest_name("", known), None);
+        assert_eq!(find_nearest_name(&"p".repeat(100_000), known), None);
     }
 }

@@ -99,7 +99,7 @@ fn parse_scaled(
     if !text.contains(|c: char| c.is_ascii_digit()) {
         return Err(fail(format!("is no {what}: write {example}")));
     }
-    let (number, unit) = Decimal::split(text)?;
+    let (number, unit) = Decimal::parse_prefix(text)?;
     if unit.is_empty() {
         return Err(fail(format!("a {what} has a unit: write {example}")));
     }
@@ -147,14 +147,14 @@ impl From<Nanos> for Duration {
 impl Nanos {
     /// Returns the time since `earlier`, or 0 if `earlier` is later.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Self {
+    pub fn saturating_since(self, earlier: Self) -> Self {
         Self(self.0.saturating_sub(earlier.0))
     }
 }
 
 /// Formats three significant digits with a unit from `steps`, which are sorted from largest
 /// to smallest.
-fn human(value: u64, steps: &[(u64, &str)]) -> String {
+fn format_scaled(value: u64, steps: &[(u64, &str)]) -> String {
     let &(factor, unit) =
         steps.iter().find(|(factor, _)| value >= *factor).or(steps.last()).unwrap_or(&(1, ""));
     if factor == 1 {
@@ -179,13 +179,19 @@ fn human(value: u64, steps: &[(u64, &str)]) -> String {
 
 impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&human(self.0, &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")]))
+        f.pad(&format_scaled(
+            self.0,
+            &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")],
+        ))
     }
 }
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&human(self.0, &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")]))
+        f.pad(&format_scaled(
+            self.0,
+            &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")],
+        ))
     }
 }
 
@@ -195,7 +201,7 @@ pub struct Count(pub u64);
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = human(
+        let text = format_scaled(
             self.0,
             &[
                 (1_000_000_000_000, "T"),

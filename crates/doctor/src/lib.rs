@@ -3,8 +3,8 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+mod environment;
 mod storage;
-mod surroundings;
 
 use std::path::Path;
 
@@ -21,12 +21,12 @@ use cyclometer_meter::quota;
 use cyclometer_report::{Cell, Column, Table};
 use cyclometer_system::procfs::ProcessIdentity;
 
-pub use storage::storage;
-pub use surroundings::surroundings;
+pub use environment::check_environment;
+pub use storage::check_storage;
 
 /// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum HostCheckState {
     /// It is present.
     Ok,
     /// It is present, but less than it could be.
@@ -39,7 +39,7 @@ pub enum State {
     Unusable,
 }
 
-impl State {
+impl HostCheckState {
     /// Returns the word that is shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -55,11 +55,11 @@ impl State {
 
 /// One line of `doctor`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct HostFinding {
     /// The subject of the check.
     pub check: String,
     /// Result of the check.
-    pub state: State,
+    pub state: HostCheckState,
     /// Description of what was found.
     pub found: String,
     /// Advice; empty if there is nothing to do.
@@ -68,16 +68,16 @@ pub struct Finding {
 
 /// Availability of a lane on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneFinding {
+pub struct LaneAvailability {
     /// Name of the lane.
     pub name: String,
     /// Description of the lane, or why it cannot run and how to fix that.
-    pub about: Result<LaneAbout, String>,
+    pub about: Result<AvailableLane, String>,
 }
 
 /// Description of a lane that runs here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneAbout {
+pub struct AvailableLane {
     /// Runtime and version.
     pub version: String,
     /// Kinds of start that the lane has.
@@ -86,10 +86,10 @@ pub struct LaneAbout {
     pub note: String,
 }
 
-impl Finding {
+impl HostFinding {
     fn new(
         check: impl Into<String>,
-        state: State,
+        state: HostCheckState,
         found: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
@@ -97,28 +97,28 @@ impl Finding {
     }
 
     fn ok(check: impl Into<String>, found: impl Into<String>) -> Self {
-        Self::new(check, State::Ok, found, "")
+        Self::new(check, HostCheckState::Ok, found, "")
     }
 }
 
 /// Runs all checks of `doctor`; without a database, `database` is the reason why there is
 /// none.
 #[must_use]
-pub fn examine(database: Result<&Path, &str>) -> Vec<Finding> {
-    let print = Fingerprint::take();
-    let mut findings = machine(&print);
-    findings.extend(perf(print.perf_event_paranoid));
-    findings.push(cost());
-    findings.extend(surroundings());
-    findings.extend(control_groups(&print));
-    findings.extend(containers().0);
-    findings.extend(storage(database));
+pub fn run_checks(database: Result<&Path, &str>) -> Vec<HostFinding> {
+    let print = Fingerprint::for_this_host();
+    let mut findings = check_machine(&print);
+    findings.extend(check_perf(print.perf_event_paranoid));
+    findings.push(check_counter_cost());
+    findings.extend(check_environment());
+    findings.extend(check_control_groups(&print));
+    findings.extend(check_containers().0);
+    findings.extend(check_storage(database));
     findings
 }
 
 /// Builds the table of findings.
 #[must_use]
-pub fn table(findings: &[Finding]) -> Table {
+pub fn findings_table(findings: &[HostFinding]) -> Table {
     let mut table = Table::new(&[
         Column::text("check", "check"),
         Column::text("state", "state"),
@@ -134,7 +134,7 @@ pub fn table(findings: &[Finding]) -> Table {
 
 /// Checks CPU, memory, kernel and clocks.
 #[must_use]
-pub fn machine(print: &Fingerprint) -> Vec<Finding> {
+pub fn check_machine(print: &Fingerprint) -> Vec<HostFinding> {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
     let found = format!(
         "{} x {}, {} of memory, {}, kernel {}",
@@ -147,46 +147,53 @@ pub fn machine(print: &Fingerprint) -> Vec<Finding> {
     let tsc = match print.tsc_hz {
         Some(hz) => {
             let mhz = format!("{}.{:03} MHz", hz / 1_000_000, hz / 1_000 % 1_000);
-            Finding::ok("TSC frequency", format!("{mhz}, calibrated against the raw clock"))
+            HostFinding::ok("TSC frequency", format!("{mhz}, calibrated against the raw clock"))
         }
-        None => Finding::new("TSC frequency", State::Missing, "no time-stamp counter", ""),
+        None => {
+            HostFinding::new("TSC frequency", HostCheckState::Missing, "no time-stamp counter", "")
+        }
     };
     let governor = "frequency governor";
     let governor = match print.governor.as_deref() {
-        None => Finding::new(governor, State::Absent, "no cpufreq here (a virtual machine?)", ""),
-        Some("performance") => Finding::ok(governor, "performance"),
-        Some(other) => Finding::new(
+        None => HostFinding::new(
             governor,
-            State::Warning,
+            HostCheckState::Absent,
+            "no cpufreq here (a virtual machine?)",
+            "",
+        ),
+        Some("performance") => HostFinding::ok(governor, "performance"),
+        Some(other) => HostFinding::new(
+            governor,
+            HostCheckState::Warning,
             other,
             "cpupower frequency-set -g performance, for steadier figures",
         ),
     };
-    vec![Finding::ok("machine", found), tsc, governor]
+    vec![HostFinding::ok("machine", found), tsc, governor]
 }
 
 /// Checks the counters of perf; one finding a meter.
 #[must_use]
-pub fn perf(paranoid: Option<i32>) -> Vec<Finding> {
-    let mut findings = vec![permission(paranoid)];
+pub fn check_perf(paranoid: Option<i32>) -> Vec<HostFinding> {
+    let mut findings = vec![check_perf_permission(paranoid)];
     if has_seccomp_filter() {
         let found = "a seccomp filter is in force, as in most containers";
-        findings.push(Finding::new("seccomp", State::Warning, found, ""));
+        findings.push(HostFinding::new("seccomp", HostCheckState::Warning, found, ""));
     }
-    findings.extend(counters(host::perf_report()));
+    findings.extend(counter_findings(host::perf_report()));
     findings
 }
 
 /// Returns a finding for each available counter, and one for all counters that are
 /// missing for the same reason.
-fn counters(reports: Vec<host::CounterReport>) -> Vec<Finding> {
+fn counter_findings(reports: Vec<host::CounterReport>) -> Vec<HostFinding> {
     let (there, missing): (Vec<_>, Vec<_>) =
         reports.into_iter().partition(|report| report.source.is_some());
-    let mut findings: Vec<Finding> = there
+    let mut findings: Vec<HostFinding> = there
         .into_iter()
         .filter_map(|host::CounterReport { meter, source, note, .. }| {
             let note = if note.is_empty() { String::new() } else { format!(": {note}") };
-            Some(Finding::ok(format!("meter {meter}"), format!("{}{note}", source?)))
+            Some(HostFinding::ok(format!("meter {meter}"), format!("{}{note}", source?)))
         })
         .collect();
     let mut causes: Vec<(String, String, Vec<&'static str>)> = Vec::new();
@@ -197,52 +204,57 @@ fn counters(reports: Vec<host::CounterReport>) -> Vec<Finding> {
         }
     }
     findings.extend(causes.into_iter().map(|(reason, fix, meters)| match &*meters {
-        [one] => Finding::new(format!("meter {one}"), State::Missing, reason, fix),
+        [one] => HostFinding::new(format!("meter {one}"), HostCheckState::Missing, reason, fix),
         several => {
             let found = format!("{}: {reason}", several.join(", "));
-            Finding::new(format!("{} meters", several.len()), State::Missing, found, fix)
+            HostFinding::new(
+                format!("{} meters", several.len()),
+                HostCheckState::Missing,
+                found,
+                fix,
+            )
         }
     }));
     findings
 }
 
-fn permission(paranoid: Option<i32>) -> Finding {
+fn check_perf_permission(paranoid: Option<i32>) -> HostFinding {
     let check = "perf_event_paranoid";
     match paranoid {
-        None => Finding::new(
+        None => HostFinding::new(
             check,
-            State::Missing,
+            HostCheckState::Missing,
             "no /proc/sys/kernel/perf_event_paranoid",
             "a kernel with CONFIG_PERF_EVENTS",
         ),
-        Some(level) if level <= 1 => Finding::ok(check, level.to_string()),
+        Some(level) if level <= 1 => HostFinding::ok(check, level.to_string()),
         Some(level) if nix::unistd::geteuid().is_root() => {
-            Finding::ok(check, format!("{level}; root is not bound by it"))
+            HostFinding::ok(check, format!("{level}; root is not bound by it"))
         }
         Some(level) => {
             let what = if level == 2 { "kernel mode is not counted" } else { "no counters" };
             let fix = "sysctl kernel.perf_event_paranoid=1, or CAP_PERFMON";
-            Finding::new(check, State::Warning, format!("{level}: {what}"), fix)
+            HostFinding::new(check, HostCheckState::Warning, format!("{level}: {what}"), fix)
         }
     }
 }
 
 /// Measures the cost of reading counters; takes some milliseconds of a CPU.
 #[must_use]
-pub fn cost() -> Finding {
+pub fn check_counter_cost() -> HostFinding {
     let check = "cost of a counter read";
     match host::read_cost() {
         Some(cost) => {
             let found = format!("{} for one counter, {} for all that open", cost.one, cost.all);
-            Finding::ok(check, found)
+            HostFinding::ok(check, found)
         }
-        None => Finding::new(check, State::Missing, "no counter opens", ""),
+        None => HostFinding::new(check, HostCheckState::Missing, "no counter opens", ""),
     }
 }
 
 /// Checks the capabilities of this process that metering uses.
 #[must_use]
-pub fn capabilities() -> Finding {
+pub fn check_capabilities() -> HostFinding {
     // From linux/capability.h.
     const NAMES: [(u32, &str); 3] =
         [(21, "CAP_SYS_ADMIN"), (38, "CAP_PERFMON"), (19, "CAP_SYS_PTRACE")];
@@ -253,109 +265,118 @@ pub fn capabilities() -> Finding {
                 NAMES.iter().filter(|(bit, _)| has(*bit)).map(|(_, name)| *name).collect();
             let found =
                 if found.is_empty() { "none of interest".to_owned() } else { found.join(" ") };
-            Finding::ok("capabilities", found)
+            HostFinding::ok("capabilities", found)
         }
-        Err(error) => {
-            Finding::new("capabilities", State::Missing, error.to_string(), "mount /proc")
-        }
+        Err(error) => HostFinding::new(
+            "capabilities",
+            HostCheckState::Missing,
+            error.to_string(),
+            "mount /proc",
+        ),
     }
 }
 
 /// Checks whether control groups can be created.
 #[must_use]
-pub fn cgroups() -> Finding {
+pub fn check_cgroups() -> HostFinding {
     match Hierarchy::detect() {
         Ok(hierarchy) => {
             let version = hierarchy.version().label();
-            match hierarchy.probe() {
-                Ok(()) => Finding::ok("cgroups", format!("{version}, groups can be made")),
-                Err(error) => Finding::new(
+            match hierarchy.check_can_create() {
+                Ok(()) => HostFinding::ok("cgroups", format!("{version}, groups can be made")),
+                Err(error) => HostFinding::new(
                     "cgroups",
-                    State::Warning,
+                    HostCheckState::Warning,
                     format!("{version}; {error}"),
                     format!(
                         "{}: containers are metered through a group made for each",
-                        to_make_groups()
+                        group_creation_advice()
                     ),
                 ),
             }
         }
         Err(error) => {
             let fix = "mount a cgroup file system";
-            Finding::new("cgroups", State::Missing, error.to_string(), fix)
+            HostFinding::new("cgroups", HostCheckState::Missing, error.to_string(), fix)
         }
     }
 }
 
 /// Checks control groups: which can be created, and what those around this program limit.
 #[must_use]
-pub fn control_groups(print: &Fingerprint) -> Vec<Finding> {
-    let mut findings = vec![cgroups(), function_group(), process_fence(), cpu_quota()];
-    findings.extend(cpus_allowed(print));
-    findings.extend(priority());
+pub fn check_control_groups(print: &Fingerprint) -> Vec<HostFinding> {
+    let mut findings =
+        vec![check_cgroups(), check_function_group(), check_process_fence(), check_cpu_quota()];
+    findings.extend(check_allowed_cpus(print));
+    findings.extend(check_priority());
     findings
 }
 
 /// Checks whether a CPU quota of the control groups around this program throttles it.
 #[must_use]
-pub fn cpu_quota() -> Finding {
+pub fn check_cpu_quota() -> HostFinding {
     let check = "CPU quota";
     let beyond = if sees_all_groups() { "" } else { ", as far as this container sees" };
     match quota::find_cpu_quota() {
-        Ok(None) => Finding::ok(check, format!("none{beyond}")),
-        Ok(Some(quota)) => Finding::new(
+        Ok(None) => HostFinding::ok(check, format!("none{beyond}")),
+        Ok(Some(quota)) => HostFinding::new(
             check,
-            State::Warning,
+            HostCheckState::Warning,
             format!("{quota}{beyond}: what runs longer than its share of a period is throttled"),
             "raise it (cpu.max, docker --cpus, limits.cpu, CPUQuota=), or record outside of that \
              group: times and bills are too high otherwise",
         ),
-        Err(error) => Finding::new(check, State::Missing, error.to_string(), ""),
+        Err(error) => HostFinding::new(check, HostCheckState::Missing, error.to_string(), ""),
     }
 }
 
 /// Reports CPUs that this program may not run on, if there are any.
-fn cpus_allowed(print: &Fingerprint) -> Option<Finding> {
+fn check_allowed_cpus(print: &Fingerprint) -> Option<HostFinding> {
     let (allowed, all) = (print.cpus_allowed?, print.cpus?);
     (allowed < all).then(|| {
         let found = format!("{allowed} of {all}, by affinity or cpuset");
-        Finding::new("CPUs allowed", State::Warning, found, "lanes share them with the recorder")
+        HostFinding::new(
+            "CPUs allowed",
+            HostCheckState::Warning,
+            found,
+            "lanes share them with the recorder",
+        )
     })
 }
 
 /// Reports a priority below the default, which functions inherit.
-fn priority() -> Option<Finding> {
+fn check_priority() -> Option<HostFinding> {
     let nice = Process::myself().and_then(|process| process.stat()).ok()?.nice;
     (nice > 0).then(|| {
         let found = format!("nice {nice}: other work comes first, and functions wait");
-        Finding::new("priority", State::Warning, found, "run it without nice")
+        HostFinding::new("priority", HostCheckState::Warning, found, "run it without nice")
     })
 }
 
 /// Checks whether functions of process lanes get a control group of their own.
 #[must_use]
-pub fn function_group() -> Finding {
+pub fn check_function_group() -> HostFinding {
     let check = "group for functions";
     match FunctionGroup::create() {
-        Ok(_) => Finding::ok(
+        Ok(_) => HostFinding::ok(
             check,
             "native and command lanes: one memory limit and peak for all processes of a function",
         ),
-        Err(error) => Finding::new(
+        Err(error) => HostFinding::new(
             check,
-            State::Warning,
+            HostCheckState::Warning,
             error.to_string(),
             format!(
                 "{}: without one shared memory escapes the limit, and the peak of several \
                  processes is missing",
-                to_make_groups()
+                group_creation_advice()
             ),
         ),
     }
 }
 
 /// Returns what this user lacks to create control groups.
-fn to_make_groups() -> &'static str {
+fn group_creation_advice() -> &'static str {
     if nix::unistd::geteuid().is_root() {
         "root is not enough here: in a container, it takes a /sys/fs/cgroup that can be written \
          (docker run --cgroupns host -v /sys/fs/cgroup:/sys/fs/cgroup)"
@@ -366,30 +387,31 @@ fn to_make_groups() -> &'static str {
 
 /// Describes how functions of process lanes are isolated from other processes.
 #[must_use]
-pub fn process_fence() -> Finding {
+pub fn check_process_fence() -> HostFinding {
     let check = "process fence";
     match cyclometer_lanes::describe_process_fence() {
-        Ok((fence, true)) => Finding::ok(check, fence),
-        Ok((fence, false)) => Finding::new(
+        Ok((fence, true)) => HostFinding::ok(check, fence),
+        Ok((fence, false)) => HostFinding::new(
             check,
-            State::Warning,
+            HostCheckState::Warning,
             fence,
             "needs CAP_SYS_ADMIN (root outside of a container, or --cap-add SYS_ADMIN), or user \
              namespaces (user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns, \
              the seccomp profile of a container)",
         ),
-        Err(reason) => Finding::new(check, State::Warning, reason, ""),
+        Err(reason) => HostFinding::new(check, HostCheckState::Warning, reason, ""),
     }
 }
 
 /// Checks the Docker engine, and returns a lane for each of its OCI runtimes.
 #[must_use]
-pub fn containers() -> (Vec<Finding>, Vec<LaneSpec>) {
-    let info = match docker::inspect() {
+pub fn check_containers() -> (Vec<HostFinding>, Vec<LaneSpec>) {
+    let info = match docker::inspect_engine() {
         Ok(info) => info,
         // The error message ends with advice.
         Err(error) => {
-            let finding = Finding::new("docker", State::Missing, error.to_string(), "");
+            let finding =
+                HostFinding::new("docker", HostCheckState::Missing, error.to_string(), "");
             return (vec![finding], Vec::new());
         }
     };
@@ -407,35 +429,35 @@ pub fn containers() -> (Vec<Finding>, Vec<LaneSpec>) {
     // Short names only: the shims that containerd lists are the same runtimes.
     let short = info.runtimes.into_iter().filter(|name| !name.starts_with("io.containerd."));
     let lanes = short.map(|name| LaneSpec::Docker { runtime: Some(name), base: None }).collect();
-    (vec![Finding::ok("docker", engine), Finding::ok("docker runtimes", runtimes)], lanes)
+    (vec![HostFinding::ok("docker", engine), HostFinding::ok("docker runtimes", runtimes)], lanes)
 }
 
 /// Returns the named lanes and one for each OCI runtime that an engine offers.
 #[must_use]
-pub fn lanes() -> Vec<LaneSpec> {
-    let mut specs = LaneSpec::all();
-    specs.extend(containers().1);
+pub fn list_lanes() -> Vec<LaneSpec> {
+    let mut specs = LaneSpec::all_known();
+    specs.extend(check_containers().1);
     specs
 }
 
 /// Opens a lane and closes it again.
 #[must_use]
-pub fn try_lane(spec: &LaneSpec, owner: &ProcessIdentity) -> LaneFinding {
-    let about = match cyclometer_lanes::open(spec, owner) {
+pub fn try_lane(spec: &LaneSpec, owner: &ProcessIdentity) -> LaneAvailability {
+    let about = match cyclometer_lanes::open_lane(spec, owner) {
         Ok(mut lane) => {
             let about = lane.describe();
-            let starts = lane.starts().to_vec();
+            let starts = lane.start_kinds().to_vec();
             lane.close();
-            Ok(LaneAbout { version: about.version, starts, note: about.note })
+            Ok(AvailableLane { version: about.version, starts, note: about.note })
         }
         Err(error) => Err(error.to_string()),
     };
-    LaneFinding { name: spec.to_string(), about }
+    LaneAvailability { name: spec.to_string(), about }
 }
 
 /// Builds the table of lanes.
 #[must_use]
-pub fn lane_table(lanes: Vec<LaneFinding>) -> Table {
+pub fn lane_table(lanes: Vec<LaneAvailability>) -> Table {
     let mut table = Table::new(&[
         Column::text("lane", "lane"),
         Column::text("state", "state"),
@@ -443,18 +465,18 @@ pub fn lane_table(lanes: Vec<LaneFinding>) -> Table {
         Column::text("starts", "starts"),
         Column::text("note", "note"),
     ]);
-    for LaneFinding { name, about } in lanes {
+    for LaneAvailability { name, about } in lanes {
         table.push(match about {
             Ok(about) => {
-                let starts = about.starts();
+                let starts = about.start_labels();
                 let cells = [name, "available".to_owned(), about.version, starts, about.note];
                 cells.map(Cell::text).to_vec()
             }
             Err(reason) => vec![
                 Cell::text(name),
                 Cell::text("unavailable"),
-                Cell::maybe::<String>(None),
-                Cell::maybe::<String>(None),
+                Cell::optional::<String>(None),
+                Cell::optional::<String>(None),
                 Cell::text(reason),
             ],
         });
@@ -462,10 +484,10 @@ pub fn lane_table(lanes: Vec<LaneFinding>) -> Table {
     table
 }
 
-impl LaneAbout {
+impl AvailableLane {
     /// Returns the kinds of start, separated by commas.
     #[must_use]
-    pub fn starts(&self) -> String {
+    pub fn start_labels(&self) -> String {
         let starts: Vec<_> = self.starts.iter().map(|start| start.label()).collect();
         starts.join(", ")
     }
@@ -497,7 +519,7 @@ mod tests {
 
     #[test]
     fn the_machine_is_told_with_what_to_do() {
-        let told: Vec<_> = machine(&print())
+        let told: Vec<_> = check_machine(&print())
             .into_iter()
             .map(|it| format!("{} {} {} {}", it.check, it.state.label(), it.found, it.fix))
             .collect();
@@ -511,16 +533,16 @@ mod tests {
             ]
         );
         let bare = Fingerprint { tsc_hz: None, governor: None, ..print() };
-        let states: Vec<_> = machine(&bare).iter().map(|it| it.state).collect();
-        assert_eq!(states, [State::Ok, State::Missing, State::Absent]);
+        let states: Vec<_> = check_machine(&bare).iter().map(|it| it.state).collect();
+        assert_eq!(states, [HostCheckState::Ok, HostCheckState::Missing, HostCheckState::Absent]);
     }
 
     #[test]
     fn a_kernel_without_perf_says_which_kernel_has_it() {
-        let finding = permission(None);
-        assert_eq!(finding.state, State::Missing);
+        let finding = check_perf_permission(None);
+        assert_eq!(finding.state, HostCheckState::Missing);
         assert!(finding.fix.contains("CONFIG_PERF_EVENTS"));
-        assert_eq!(permission(Some(1)), Finding::ok("perf_event_paranoid", "1"));
+        assert_eq!(check_perf_permission(Some(1)), HostFinding::ok("perf_event_paranoid", "1"));
     }
 
     #[test]
@@ -532,7 +554,7 @@ mod tests {
             note: note.to_owned(),
             remedy: remedy.to_owned(),
         };
-        let found = counters(vec![
+        let found = counter_findings(vec![
             report(Meter::CpuTime, Some(Source::PerfSoftware), "", ""),
             report(Meter::Cycles, None, "no PMU", "another machine"),
             report(Meter::Migrations, None, "denied", "ask root"),
@@ -541,14 +563,14 @@ mod tests {
         assert_eq!(
             found,
             [
-                Finding::ok("meter cpu_time", "perf:sw"),
-                Finding::new(
+                HostFinding::ok("meter cpu_time", "perf:sw"),
+                HostFinding::new(
                     "2 meters",
-                    State::Missing,
+                    HostCheckState::Missing,
                     "cycles, instructions: no PMU",
                     "another machine"
                 ),
-                Finding::new("meter migrations", State::Missing, "denied", "ask root"),
+                HostFinding::new("meter migrations", HostCheckState::Missing, "denied", "ask root"),
             ]
         );
     }

@@ -5,34 +5,34 @@ use std::sync::OnceLock;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::StartKind;
-use cyclometer_meter::perf::{Counters, Target};
+use cyclometer_meter::perf::{CounterTarget, Counters};
 
 /// Soft and hard limit that this process was started with: functions get these.
-static USUAL: OnceLock<(u64, u64)> = OnceLock::new();
+static INITIAL_LIMITS: OnceLock<(u64, u64)> = OnceLock::new();
 
 /// Files that an open lane holds open, with room for one more set of its counters.
-const LANE: u64 = 24;
+const FILES_PER_LANE: u64 = 24;
 /// Files that a waiting instance holds open beside its counters.
-const INSTANCE: u64 = 8;
+const FILES_PER_INSTANCE: u64 = 8;
 /// Files that any command holds open at once beside those it was started with: the database with
 /// its log and index, signals, files of /proc.
-const LEAST: u64 = 13;
+const FILES_PER_COMMAND: u64 = 13;
 /// Files that are open for moments: files of /proc, a program's output, the database.
 const RESERVE: u64 = 32;
 
 /// Raises this process' soft limit of open files to its hard limit. The programs that it starts get
 /// the limit that there was before.
-pub fn raise() {
+pub fn raise_soft_limit() {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
-        let _ = USUAL.set((soft, hard));
+        let _ = INITIAL_LIMITS.set((soft, hard));
     }
 }
 
 /// Returns the soft and the hard limit for programs that are started, where this process has raised
 /// its own.
-pub(crate) fn find_usual() -> Option<(u64, u64)> {
-    USUAL.get().copied()
+pub(crate) fn initial_limits() -> Option<(u64, u64)> {
+    INITIAL_LIMITS.get().copied()
 }
 
 /// Checks that as many files can be open as any command needs, before the first is opened.
@@ -42,7 +42,7 @@ pub(crate) fn find_usual() -> Option<(u64, u64)> {
 pub fn check_least() -> Result<(), String> {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     // Where even that cannot be read, standard input, output and error are open.
-    let needed = open_now().max(3) + LEAST;
+    let needed = count_open_files().max(3) + FILES_PER_COMMAND;
     if needed <= limit {
         return Ok(());
     }
@@ -57,9 +57,9 @@ pub fn check_least() -> Result<(), String> {
 ///
 /// # Errors
 /// Fails when they cannot be, with what is needed and how to get it.
-pub fn check(more: u64) -> Result<(), String> {
+pub fn check_available(more: u64) -> Result<(), String> {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
-    let needed = open_now() + more + RESERVE;
+    let needed = count_open_files() + more + RESERVE;
     if needed <= limit {
         return Ok(());
     }
@@ -73,24 +73,24 @@ pub fn check(more: u64) -> Result<(), String> {
 
 /// Returns the number of files that opening so many lanes needs.
 #[must_use]
-pub fn of_lanes(count: usize) -> u64 {
-    LANE * u64::try_from(count).unwrap_or(u64::MAX / LANE)
+pub fn needed_for_lanes(count: usize) -> u64 {
+    FILES_PER_LANE * u64::try_from(count).unwrap_or(u64::MAX / FILES_PER_LANE)
 }
 
 /// Returns the number of files that cells hold open until the recording ends, by the names of their
 /// lanes.
-pub fn of_cells<'a>(cells: impl Iterator<Item = (&'a str, StartKind)> + Clone) -> u64 {
+pub fn needed_for_cells<'a>(cells: impl Iterator<Item = (&'a str, StartKind)> + Clone) -> u64 {
     let warm = cells.filter(|(_, start)| *start == StartKind::Warm);
     if warm.clone().next().is_none() {
         return 0;
     }
-    let counters = Counters::open(Target::ThisThread).descriptors();
-    warm.map(|(lane, _)| INSTANCE + counters * counters_of(lane)).sum()
+    let counters = Counters::open(CounterTarget::ThisThread).descriptor_count();
+    warm.map(|(lane, _)| FILES_PER_INSTANCE + counters * counter_sets_for(lane)).sum()
 }
 
 /// Returns the number of counter sets of a waiting instance: its own and those of its processes, or
 /// one on each CPU where a control group is counted.
-fn counters_of(lane: &str) -> u64 {
+fn counter_sets_for(lane: &str) -> u64 {
     if lane.starts_with("docker") {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         return u64::try_from(cpus).unwrap_or(1).max(2);
@@ -98,7 +98,7 @@ fn counters_of(lane: &str) -> u64 {
     2
 }
 
-fn open_now() -> u64 {
+fn count_open_files() -> u64 {
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     // The folder itself is open only while it is read.
     u64::try_from(open.saturating_sub(1)).unwrap_or(0)
@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn what_is_needed_is_told_with_its_number() {
-        assert_eq!(check(0), Ok(()));
+        assert_eq!(check_available(0), Ok(()));
         let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("known");
-        let text = check(limit).expect_err("more than there may be");
+        let text = check_available(limit).expect_err("more than there may be");
         assert!(text.contains(&format!("the limit here is {limit}")), "{text}");
         assert!(text.contains("`ulimit -n "), "{text}");
     }
@@ -120,8 +120,8 @@ mod tests {
     #[test]
     fn only_instances_that_wait_hold_files_open() {
         let cells = |start| [("wasmtime", start), ("docker:runc", start)].into_iter();
-        assert_eq!(of_cells(cells(StartKind::Cold)), 0);
-        let one = of_cells([("wasmtime", StartKind::Warm)].into_iter());
-        assert!(one >= INSTANCE && of_cells(cells(StartKind::Warm)) >= 2 * one);
+        assert_eq!(needed_for_cells(cells(StartKind::Cold)), 0);
+        let one = needed_for_cells([("wasmtime", StartKind::Warm)].into_iter());
+        assert!(one >= FILES_PER_INSTANCE && needed_for_cells(cells(StartKind::Warm)) >= 2 * one);
     }
 }

@@ -1,7 +1,7 @@
 //! Client side of the launcher process: see `launcher.c` for its purpose.
 
-pub(crate) mod answers;
 mod fence;
+pub(crate) mod messages;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +22,13 @@ use nix::sys::socket::{
 };
 use thiserror::Error;
 
-use self::answers::{Answer, Kind};
-pub(super) use self::fence::{Fence, Privileges};
-use super::{Cancel, now};
+pub(super) use self::fence::{Privileges, ProcessFence};
+use self::messages::{LauncherMessage, MessageKind};
+use super::{Cancel, monotonic_now};
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_meter::own_groups::KillCount;
-use cyclometer_system::sys::name_file_size_limit;
-use cyclometer_workload::Input;
+use cyclometer_meter::own_groups::OomKillCounter;
+use cyclometer_system::sys::explain_file_size_limit;
+use cyclometer_workload::FunctionInput;
 
 /// The static program that `build.rs` compiled.
 const LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
@@ -40,20 +40,20 @@ const MAX_ARGS: usize = 1024;
 const MAX_ENV: usize = 128;
 const MAX_MESSAGE: usize = 60 << 10;
 /// Stands for a count of kills that could not be read.
-const UNKNOWN: u64 = u64::MAX;
+const UNKNOWN_KILLS: u64 = u64::MAX;
 /// Most descriptors that a program can be given from 3 on.
 const MAX_EXTRA: usize = 4;
 
 /// Longest wait for a response that does not depend on a function's end: a busy machine may take
 /// long, but not for ever.
-const PATIENCE: Nanos = Nanos(30_000_000_000);
+const RESPONSE_TIMEOUT: Nanos = Nanos(30_000_000_000);
 /// Longest time from a function's time limit, or from a request to kill it, to its end. The
 /// launcher itself gives up on processes that do not end after 5 s.
-const GRACE: Nanos = Nanos(10_000_000_000);
+const END_GRACE: Nanos = Nanos(10_000_000_000);
 /// Longest time for a program without a limit to end, once its end is waited for.
-const ENDLESS: Nanos = Nanos(5_000_000_000);
+const UNLIMITED_END_TIMEOUT: Nanos = Nanos(5_000_000_000);
 /// Longest time for the launcher to end, with everything that it started.
-const ENDING: Duration = Duration::from_secs(10);
+const LAUNCHER_END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Failure between the launcher and the lane, or at the start of a function.
 #[derive(Debug, Error)]
@@ -83,7 +83,7 @@ pub(super) enum LauncherError {
 }
 
 /// A program to start.
-pub(super) enum Program<'a> {
+pub(super) enum SpawnTarget<'a> {
     /// An open executable.
     File(BorrowedFd<'a>),
     /// A path, which may name a script.
@@ -91,8 +91,8 @@ pub(super) enum Program<'a> {
 }
 
 /// Request to start a program.
-pub(super) struct Spawn<'a> {
-    pub program: Program<'a>,
+pub(super) struct SpawnRequest<'a> {
+    pub program: SpawnTarget<'a>,
     /// Arguments with argument 0.
     pub args: &'a [&'a str],
     /// Complete environment, as `NAME=VALUE`.
@@ -115,20 +115,20 @@ pub(super) struct Spawn<'a> {
 
 /// A program that was started.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Started {
+pub(super) struct StartedProgram {
     pub pid: u32,
     pub requested: Nanos,
     /// Time at which exec was called, taken by the new process itself: when the launcher is
     /// scheduled again says nothing about that.
     pub executed: Nanos,
     /// CPU time that the process had used by then, for its set-up.
-    pub used: Nanos,
+    pub setup_cpu_time: Nanos,
 }
 
 /// Reason why a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    Itself,
+pub(super) enum EndCause {
+    ByItself,
     Timeout,
     Cancelled,
 }
@@ -136,12 +136,12 @@ pub(super) enum Why {
 /// End of a program, and the kernel's account of it.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that was seen")]
-pub(super) struct Ended {
+pub(super) struct ProgramEnd {
     /// Status as of `wait(2)`.
     pub status: i32,
-    pub why: Why,
+    pub why: EndCause,
     /// Number of processes that it left behind, killed since.
-    pub stray: u32,
+    pub stray_processes: u32,
     pub at: Nanos,
     /// CPU time of all its processes, those left behind included.
     pub user: Nanos,
@@ -149,39 +149,39 @@ pub(super) struct Ended {
     /// Peak resident memory of its largest process.
     pub peak: Bytes,
     /// Whether the program had other processes.
-    pub family: bool,
+    pub had_children: bool,
     /// Whether meanwhile the kernel killed something in cyclometer's own control
     /// group for want of memory.
-    pub starved: bool,
+    pub is_memory_starved: bool,
     pub page_faults: u64,
     pub context_switches: u64,
     /// Whether some of its processes were killed and did not end.
-    pub unended: bool,
+    pub has_unended_processes: bool,
     /// Whether the launcher's limits or its scheduling priority were changed.
-    pub tampered: bool,
+    pub is_tampered: bool,
     /// Number of messages that came in the launcher's name and were not its own.
-    pub discarded: u32,
+    pub discarded_messages: u32,
 }
 
 #[cfg(test)]
-impl Ended {
+impl ProgramEnd {
     /// Creates an end that used nothing, for tests to change.
-    pub fn for_test(status: i32, why: Why) -> Self {
+    pub fn for_test(status: i32, why: EndCause) -> Self {
         Self {
             status,
             why,
-            stray: 0,
+            stray_processes: 0,
             at: Nanos(0),
             user: Nanos(0),
             system: Nanos(0),
             peak: Bytes(0),
-            family: false,
-            starved: false,
+            had_children: false,
+            is_memory_starved: false,
             page_faults: 0,
             context_switches: 0,
-            unended: false,
-            tampered: false,
-            discarded: 0,
+            has_unended_processes: false,
+            is_tampered: false,
+            discarded_messages: 0,
         }
     }
 }
@@ -194,7 +194,7 @@ pub(super) struct Launcher {
     /// Process that starts functions, by its id in our namespace; where there is a PID namespace, a
     /// child of `process`.
     pid: u32,
-    fence: Fence,
+    fence: ProcessFence,
     /// Value for its children's `oom_score_adj`, where the launcher's own differs.
     oom_score: Option<i32>,
     /// Limit of the user's processes for its children.
@@ -210,7 +210,7 @@ pub(super) struct Launcher {
     /// Whether the launcher can no longer be trusted or waited for.
     is_spent: AtomicBool,
     /// Kills for want of memory, and how many there were before the present run.
-    kills: Option<KillCount>,
+    kills: Option<OomKillCounter>,
     killed_before: AtomicU64,
 }
 
@@ -236,12 +236,12 @@ impl Launcher {
                 .map_err(|error| failed(error.into()))?;
         setsockopt(&ours, sockopt::PassCred, &true).map_err(|error| failed(error.into()))?;
         let mut image = cyclometer_workload::memory_file("cyclometer-run").map_err(failed)?;
-        image.write_all(LAUNCHER).map_err(name_file_size_limit).map_err(failed)?;
+        image.write_all(LAUNCHER).map_err(explain_file_size_limit).map_err(failed)?;
         // Two zeros leave the limit alone. The launcher itself keeps ours: it checks that nobody
         // changes its own limits.
-        let (soft, hard) = crate::descriptors::find_usual().unwrap_or((0, 0));
+        let (soft, hard) = crate::descriptors::initial_limits().unwrap_or((0, 0));
         let process = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
-            .arg(privileges.mask())
+            .arg(privileges.capability_mask())
             .arg(if wanted { "fenced" } else { "plain" })
             .args([soft.to_string(), hard.to_string()])
             .env_clear()
@@ -254,19 +254,19 @@ impl Launcher {
             socket: ours,
             pid: process.id(),
             process,
-            fence: Fence::default(),
+            fence: ProcessFence::default(),
             oom_score: None,
             process_limit: None,
             number: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
-            grace: GRACE,
+            grace: END_GRACE,
             discarded: AtomicU32::new(0),
             is_spent: AtomicBool::new(false),
-            kills: KillCount::find(),
+            kills: OomKillCounter::for_this_process(),
             killed_before: AtomicU64::new(0),
         };
-        let (hello, pid) = launcher.receive(Kind::Hello, None)?;
-        launcher.fence = Fence::new(hello.u32(8), hello.i32(12), privileges);
+        let (hello, pid) = launcher.receive_response(MessageKind::Hello, None)?;
+        launcher.fence = ProcessFence::new(hello.u32_at(8), hello.i32_at(12), privileges);
         if launcher.fence.is_broken() {
             return Err(failed(io::ErrorKind::PermissionDenied.into()));
         }
@@ -281,7 +281,7 @@ impl Launcher {
     }
 
     /// Returns the fence between functions and other processes.
-    pub fn fence(&self) -> &Fence {
+    pub fn fence(&self) -> &ProcessFence {
         &self.fence
     }
 
@@ -309,15 +309,15 @@ impl Launcher {
     }
 
     /// Starts a program. No other may run in this launcher at that time.
-    pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
+    pub fn spawn_program(&self, spawn: &SpawnRequest<'_>) -> Result<StartedProgram, LauncherError> {
         let lost =
             |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
         self.discard_pending();
-        self.killed_before.store(self.killed_for_memory(), Ordering::Relaxed);
+        self.killed_before.store(self.count_memory_kills(), Ordering::Relaxed);
         let number = cyclometer_system::sys::random_number()
             .map_err(|source| LauncherError::Process { action: "gets no number", source })?;
         self.number.store(number, Ordering::Relaxed);
-        let (message, fds) = encode(spawn, number, self.oom_score, self.process_limit)?;
+        let (message, fds) = encode_request(spawn, number, self.oom_score, self.process_limit)?;
         let fds: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         sendmsg::<()>(
             self.socket.as_raw_fd(),
@@ -327,26 +327,26 @@ impl Launcher {
             None,
         )
         .map_err(lost)?;
-        let (answer, pid) = self.receive(Kind::Started, None)?;
-        let (stage, error) = (answer.u32(16), answer.i32(20));
+        let (answer, pid) = self.receive_response(MessageKind::Started, None)?;
+        let (stage, error) = (answer.u32_at(16), answer.i32_at(20));
         let stage = match stage {
             0 => {
-                let executed = Nanos(answer.u64(40));
+                let executed = Nanos(answer.u64_at(40));
                 let deadline = spawn.timeout.map_or(0, |timeout| {
                     executed.0.saturating_add(timeout.0).saturating_add(self.grace.0)
                 });
                 self.deadline.store(deadline, Ordering::Relaxed);
-                return Ok(Started {
-                    pid: if self.fence.is_namespace() { pid } else { answer.u32(24) },
-                    requested: Nanos(answer.u64(32)),
+                return Ok(StartedProgram {
+                    pid: if self.fence.is_namespace() { pid } else { answer.u32_at(24) },
+                    requested: Nanos(answer.u64_at(32)),
                     executed,
-                    used: Nanos(answer.u64(48)),
+                    setup_cpu_time: Nanos(answer.u64_at(48)),
                 });
             }
             2 => "no new process",
             3 => "its limits cannot be set",
             4 => "exec",
-            5..=7 => return Err(refused_limit(stage, spawn, self.process_limit, error)),
+            5..=7 => return Err(limit_error(stage, spawn, self.process_limit, error)),
             _ => "the request was not understood",
         };
         // Another launcher may have the resources that this one lacks.
@@ -358,47 +358,47 @@ impl Launcher {
 
     /// Waits for the program's end, and requests it when `cancel` says so, or when a program
     /// without a limit takes longer than some seconds.
-    pub fn wait(&self, cancel: &Cancel) -> Result<Ended, LauncherError> {
-        let (answer, _) = self.receive(Kind::Ended, Some(cancel))?;
+    pub fn wait_for_end(&self, cancel: &Cancel) -> Result<ProgramEnd, LauncherError> {
+        let (answer, _) = self.receive_response(MessageKind::Ended, Some(cancel))?;
         // Messages that were written before all processes had ended and are not read yet.
         self.discard_pending();
-        let trouble = answer.u32(28);
+        let trouble = answer.u32_at(28);
         let discarded = self.discarded.swap(0, Ordering::Relaxed);
         if trouble != 0 || discarded > 0 {
             self.is_spent.store(true, Ordering::Relaxed);
         }
-        Ok(Ended {
-            status: answer.i32(16),
-            why: match answer.u32(20) {
-                0 => Why::Itself,
-                1 => Why::Timeout,
-                _ => Why::Cancelled,
+        Ok(ProgramEnd {
+            status: answer.i32_at(16),
+            why: match answer.u32_at(20) {
+                0 => EndCause::ByItself,
+                1 => EndCause::Timeout,
+                _ => EndCause::Cancelled,
             },
-            stray: answer.u32(24),
-            at: Nanos(answer.u64(32)),
-            user: Nanos(answer.u64(40).saturating_mul(1_000)),
-            system: Nanos(answer.u64(48).saturating_mul(1_000)),
-            peak: Bytes(answer.u64(56).saturating_mul(1 << 10)),
-            page_faults: answer.u64(64).saturating_add(answer.u64(72)),
-            context_switches: answer.u64(80).saturating_add(answer.u64(88)),
-            family: answer.u64(96) != 0,
-            starved: self.is_starved(),
-            unended: trouble & 1 != 0,
-            tampered: trouble & 2 != 0,
-            discarded,
+            stray_processes: answer.u32_at(24),
+            at: Nanos(answer.u64_at(32)),
+            user: Nanos(answer.u64_at(40).saturating_mul(1_000)),
+            system: Nanos(answer.u64_at(48).saturating_mul(1_000)),
+            peak: Bytes(answer.u64_at(56).saturating_mul(1 << 10)),
+            page_faults: answer.u64_at(64).saturating_add(answer.u64_at(72)),
+            context_switches: answer.u64_at(80).saturating_add(answer.u64_at(88)),
+            had_children: answer.u64_at(96) != 0,
+            is_memory_starved: self.was_killed_for_memory(),
+            has_unended_processes: trouble & 1 != 0,
+            is_tampered: trouble & 2 != 0,
+            discarded_messages: discarded,
         })
     }
 
     /// Returns the kills so far, or [`UNKNOWN`]: a count that cannot be read is not 0.
-    fn killed_for_memory(&self) -> u64 {
-        self.kills.as_ref().and_then(KillCount::read).unwrap_or(UNKNOWN)
+    fn count_memory_kills(&self) -> u64 {
+        self.kills.as_ref().and_then(OomKillCounter::read_count).unwrap_or(UNKNOWN_KILLS)
     }
 
     /// Returns whether there were kills since the start of the run, as far as both counts are
     /// known.
-    fn is_starved(&self) -> bool {
-        let (before, now) = (self.killed_before.load(Ordering::Relaxed), self.killed_for_memory());
-        before != UNKNOWN && now != UNKNOWN && now > before
+    fn was_killed_for_memory(&self) -> bool {
+        let (before, now) = (self.killed_before.load(Ordering::Relaxed), self.count_memory_kills());
+        before != UNKNOWN_KILLS && now != UNKNOWN_KILLS && now > before
     }
 
     /// Requests the end of the running program; [`Self::wait`] then returns soon.
@@ -410,45 +410,49 @@ impl Launcher {
 
     /// Reads until the expected response arrives, and discards messages of others. Returns it with
     /// the process that it concerns. Always ends.
-    fn receive(&self, kind: Kind, cancel: Option<&Cancel>) -> Result<(Answer, u32), LauncherError> {
+    fn receive_response(
+        &self,
+        kind: MessageKind,
+        cancel: Option<&Cancel>,
+    ) -> Result<(LauncherMessage, u32), LauncherError> {
         let limit = self.deadline.load(Ordering::Relaxed);
         let is_endless = limit == 0;
         let mut deadline = match cancel {
-            Some(_) if is_endless => now().0 + ENDLESS.0,
+            Some(_) if is_endless => monotonic_now().0 + UNLIMITED_END_TIMEOUT.0,
             Some(_) => limit,
-            None => now().0 + PATIENCE.0,
+            None => monotonic_now().0 + RESPONSE_TIMEOUT.0,
         };
         let mut asked = false;
         loop {
-            let late = now().0 >= deadline;
+            let late = monotonic_now().0 >= deadline;
             let wants_end = |it: &Cancel| it.is_cancelled() || (late && is_endless);
             if cancel.is_some_and(wants_end) && !asked {
                 self.kill();
                 asked = true;
-                deadline = now().0 + self.grace.0;
+                deadline = monotonic_now().0 + self.grace.0;
             } else if late {
-                return Err(self.lost("gives no answer", io::ErrorKind::TimedOut.into()));
+                return Err(self.mark_lost("gives no answer", io::ErrorKind::TimedOut.into()));
             }
             let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             match poll(&mut watched, PollTimeout::from(Cancel::POLL_MS)) {
                 Ok(0) | Err(Errno::EINTR) => continue,
                 Ok(_) => {}
-                Err(error) => return Err(self.lost("is gone", error.into())),
+                Err(error) => return Err(self.mark_lost("is gone", error.into())),
             }
-            match self.read() {
+            match self.read_message() {
                 Ok(Some((answer, sender))) if self.is_due(&answer, kind, sender) => {
                     return Ok((answer, sender));
                 }
                 Ok(_) => _ = self.discarded.fetch_add(1, Ordering::Relaxed),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(error) => return Err(self.lost("is gone", error.into())),
+                Err(error) => return Err(self.mark_lost("is gone", error.into())),
             }
         }
     }
 
     /// Reads a message with its sender's process id; `None`: it is not one that a launcher writes.
-    fn read(&self) -> Result<Option<(Answer, u32)>, Errno> {
-        let mut buffer = [0; Answer::LONGEST + 1];
+    fn read_message(&self) -> Result<Option<(LauncherMessage, u32)>, Errno> {
+        let mut buffer = [0; LauncherMessage::LONGEST + 1];
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let mut space = nix::cmsg_space!(UnixCredentials);
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
@@ -463,21 +467,24 @@ impl Launcher {
         match (size, sender) {
             (0, None | Some(0)) => Err(Errno::EPIPE),
             (_, Some(sender)) if !cut => {
-                Ok(Answer::decode(&buffer[..size]).map(|answer| (answer, sender)))
+                Ok(LauncherMessage::decode(&buffer[..size]).map(|answer| (answer, sender)))
             }
             _ => Ok(None),
         }
     }
 
     /// Returns whether a message is the expected response, from the expected process.
-    fn is_due(&self, answer: &Answer, kind: Kind, sender: u32) -> bool {
+    fn is_due(&self, answer: &LauncherMessage, kind: MessageKind, sender: u32) -> bool {
         answer.kind() == kind
             && match kind {
-                Kind::Hello => true,
+                MessageKind::Hello => true,
                 // In a namespace the kernel reports the new process as the sender instead.
-                Kind::Started => answer.number() == self.number.load(Ordering::Relaxed),
-                Kind::Ended => {
-                    answer.number() == self.number.load(Ordering::Relaxed) && sender == self.pid
+                MessageKind::Started => {
+                    answer.request_number() == self.number.load(Ordering::Relaxed)
+                }
+                MessageKind::Ended => {
+                    answer.request_number() == self.number.load(Ordering::Relaxed)
+                        && sender == self.pid
                 }
             }
     }
@@ -486,12 +493,12 @@ impl Launcher {
     /// written.
     fn discard_pending(&self) {
         const MOST: u32 = 1 << 16;
-        while self.discarded.load(Ordering::Relaxed) < MOST && self.read().is_ok() {
+        while self.discarded.load(Ordering::Relaxed) < MOST && self.read_message().is_ok() {
             self.discarded.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn lost(&self, action: &'static str, source: io::Error) -> LauncherError {
+    fn mark_lost(&self, action: &'static str, source: io::Error) -> LauncherError {
         self.is_spent.store(true, Ordering::Relaxed);
         LauncherError::Process { action, source }
     }
@@ -516,18 +523,18 @@ impl Drop for Launcher {
         // The hang-up makes the launcher kill the running program and end.
         let _ =
             nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
-        if !self.ends_within(ENDING) {
+        if !self.ends_within(LAUNCHER_END_TIMEOUT) {
             // Where there is a PID namespace, everything in it ends with this process.
             let _ = self.process.kill();
-            self.ends_within(ENDING);
+            self.ends_within(LAUNCHER_END_TIMEOUT);
         }
     }
 }
 
 /// Builds the error for a limit that could not be set, with the present hard limit.
-fn refused_limit(
+fn limit_error(
     stage: u32,
-    spawn: &Spawn<'_>,
+    spawn: &SpawnRequest<'_>,
     process_limit: Option<u64>,
     error: i32,
 ) -> LauncherError {
@@ -563,16 +570,16 @@ fn refused_limit(
 }
 
 /// Encodes the request as `launcher.c` reads it, with the descriptors to send along.
-fn encode<'a>(
-    spawn: &Spawn<'a>,
+fn encode_request<'a>(
+    spawn: &SpawnRequest<'a>,
     number: u64,
     oom_score: Option<i32>,
     process_limit: Option<u64>,
 ) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), LauncherError> {
     let mut strings = Vec::new();
     let (by_path, executable) = match &spawn.program {
-        Program::File(file) => (0_u32, *file),
-        Program::Path(path) => {
+        SpawnTarget::File(file) => (0_u32, *file),
+        SpawnTarget::Path(path) => {
             strings.extend_from_slice(path.as_os_str().as_encoded_bytes());
             // Any descriptor: the launcher does not use it.
             (1, spawn.stdin)
@@ -625,9 +632,9 @@ pub(super) struct Stdio3 {
 
 impl Stdio3 {
     /// Opens standard input at its start, and empty outputs.
-    pub fn open(input: &Input) -> io::Result<Self> {
+    pub fn with_input(input: &FunctionInput) -> io::Result<Self> {
         Ok(Self {
-            stdin: input.open().map_err(io::Error::other)?,
+            stdin: input.open_file().map_err(io::Error::other)?,
             stdout: cyclometer_workload::memory_file("cyclometer-stdout")?,
             stderr: cyclometer_workload::memory_file("cyclometer-stderr")?,
         })

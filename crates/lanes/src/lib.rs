@@ -5,22 +5,22 @@
 pub mod cache;
 pub mod clean;
 pub mod command;
+mod control_group;
 pub mod descriptors;
 pub mod docker;
-mod group;
+mod lane_spec;
 mod launcher;
 mod native;
-mod process;
+mod outer_memory_limit;
 pub mod profile;
-mod select;
+mod program_run;
 #[doc(hidden)]
 pub mod survival;
-mod wall;
 pub mod wasmtime;
 
 pub use command::CommandLane;
+pub use lane_spec::{LaneSpec, LaneSpecError, open_lane};
 pub use native::NativeLane;
-pub use select::{LaneSpec, SpecError, open};
 
 pub use cyclometer_core::invocation::*;
 pub use cyclometer_workload::{FootprintPart, Job, Outcome, PartKind, Prepared};
@@ -31,7 +31,7 @@ use cyclometer_core::units::Nanos;
 use cyclometer_workload::Workload;
 
 /// Reason why no lane reports a share of a CPU.
-const WHOLE_CPU: &str = "no lane limits CPU: a function may use whole ones";
+const NO_CPU_LIMIT: &str = "no lane limits CPU: a function may use whole ones";
 
 /// Reason why a lane could not do what was requested.
 #[derive(Debug, Error)]
@@ -63,7 +63,7 @@ pub enum LaneError {
 
 /// Description of a lane, for users and for the recording.
 #[derive(Debug, Clone, Default)]
-pub struct Description {
+pub struct LaneDescription {
     /// Runtime and version, such as `wasmtime 48.0.8`.
     pub version: String,
     /// Further facts that matter for the interpretation of its figures.
@@ -73,16 +73,16 @@ pub struct Description {
 /// A way to run workloads. A lane is used by one thread at a time.
 pub trait Lane: Send {
     /// Returns the runtime and its version.
-    fn describe(&self) -> Description;
+    fn describe(&self) -> LaneDescription;
 
     /// Returns the kinds of start that the lane has, the first being its default.
-    fn starts(&self) -> &'static [StartKind];
+    fn start_kinds(&self) -> &'static [StartKind];
 
     /// Checks whether the lane can run `workload` at all, before anything is done.
     ///
     /// # Errors
     /// [`LaneError::Unsupported`], with the reason.
-    fn supports(&self, workload: &Workload) -> Result<(), LaneError>;
+    fn check_support(&self, workload: &Workload) -> Result<(), LaneError>;
 
     /// Switches the perf counters of cold runs on or off, before any cell is prepared. They are on
     /// unless their cost is to be measured.
@@ -90,7 +90,7 @@ pub trait Lane: Send {
     /// # Errors
     /// [`LaneError::Unsupported`] where they belong to the lane, and whatever prevents the lane
     /// from starting anew.
-    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+    fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {
         if on {
             return Ok(());
         }
@@ -119,7 +119,7 @@ pub trait Lane: Send {
         &mut self,
         job: &Job,
         count: u32,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
     );
@@ -134,7 +134,7 @@ pub trait Lane: Send {
 /// # Errors
 /// Fails when no process can be started.
 pub fn describe_process_fence() -> Result<(String, bool), String> {
-    let runner = process::Runner::start_grouped(launcher::Privileges::Function, false)
+    let runner = program_run::Runner::start_grouped(launcher::Privileges::Function, false)
         .map_err(|error| error.to_string())?;
     let text = runner.fence();
     Ok((text.trim_start_matches("process fence: ").to_owned(), runner.has_namespace()))

@@ -11,30 +11,31 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::launcher::{LauncherError, Privileges, Program, Spawn, Stdio3};
-use super::process::{
-    self, Run, Runner, digest, fill_startup, set_startup_sources, tail, verdict, written,
+use super::launcher::{LauncherError, Privileges, SpawnRequest, SpawnTarget, Stdio3};
+use super::program_run::{
+    self, ProgramRun, Runner, digest_output, fill_startup, judge_run, longest_output, read_tail,
+    set_startup_sources,
 };
 use super::{
-    Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
-    StartKind, Watch, now,
+    Cancel, FootprintPart, Job, Lane, LaneDescription, LaneError, Outcome, PartKind, Prepared,
+    ProbeSampler, StartKind, monotonic_now,
 };
 use cyclometer_core::units::Bytes;
 use cyclometer_meter::{Meter, Provenances, Usage};
-use cyclometer_system::files::{RegularFile, shown_path};
-use cyclometer_system::sys::name_file_size_limit;
-use cyclometer_workload::{Native, Workload, memory_file};
+use cyclometer_system::files::{RegularFile, display_path};
+use cyclometer_system::sys::explain_file_size_limit;
+use cyclometer_workload::{NativeProgram, Workload, memory_file};
 
 /// Runs native programs.
 pub struct NativeLane {
     runner: Option<Runner>,
-    programs: HashMap<String, Executable>,
+    programs: HashMap<String, NativeExecutable>,
     provenances: Arc<Provenances>,
     /// Whether runs are counted by perf.
     counted: bool,
 }
 
-enum Executable {
+enum NativeExecutable {
     Embedded(File),
     /// A file of the user's, held by its descriptor: the file that was found is the one that is
     /// run.
@@ -55,25 +56,25 @@ impl NativeLane {
             provenances: Arc::default(),
             counted: true,
         };
-        lane.count(true)?;
+        lane.set_counters_enabled(true)?;
         Ok(lane)
     }
 
     /// Makes the workload's program ready to be executed.
-    fn load(&mut self, workload: &Workload) -> std::io::Result<()> {
+    fn load_program(&mut self, workload: &Workload) -> std::io::Result<()> {
         if !self.programs.contains_key(&workload.name) {
             let program = match &workload.native {
-                Some(Native::Embedded(bytes)) => {
+                Some(NativeProgram::Embedded(bytes)) => {
                     let mut file = memory_file(&workload.name)?;
-                    file.write_all(bytes).map_err(name_file_size_limit)?;
-                    Executable::Embedded(file)
+                    file.write_all(bytes).map_err(explain_file_size_limit)?;
+                    NativeExecutable::Embedded(file)
                 }
-                Some(Native::File(file)) => {
-                    let found = file.find()?;
+                Some(NativeProgram::File(file)) => {
+                    let found = file.find_file()?;
                     if is_script(&found) {
-                        Executable::Script(file.path())
+                        NativeExecutable::Script(file.full_path())
                     } else {
-                        Executable::Found(found)
+                        NativeExecutable::Found(found)
                     }
                 }
                 None => return Err(std::io::ErrorKind::NotFound.into()),
@@ -83,36 +84,36 @@ impl NativeLane {
         Ok(())
     }
 
-    fn once(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
-        let requested = now();
+    fn run_once(&mut self, job: &Job, watch: &mut dyn ProbeSampler, cancel: &Cancel) -> Outcome {
+        let requested = monotonic_now();
         match self.try_once(job, watch, cancel) {
             Ok(outcome) => outcome,
-            Err(reason) => Outcome::unstarted(job, requested, reason),
+            Err(reason) => Outcome::failed_to_start(job, requested, reason),
         }
     }
 
     fn try_once(
         &mut self,
         job: &Job,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
     ) -> Result<Outcome, String> {
         if self.runner.is_none() {
             self.runner = Some(start_runner(self.counted).map_err(|error| error.to_string())?);
         }
-        let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
+        let mut files = Stdio3::with_input(&job.preset.stdin).map_err(|error| error.to_string())?;
         let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
             .chain(job.preset.args.iter().map(String::as_str))
             .collect();
-        self.load(&job.workload).map_err(|error| error.to_string())?;
+        self.load_program(&job.workload).map_err(|error| error.to_string())?;
         let program = match self.programs.get(&job.workload.name) {
-            Some(Executable::Embedded(file)) => Program::File(file.as_fd()),
-            Some(Executable::Found(file)) => Program::File(file.as_fd()),
-            Some(Executable::Script(path)) => Program::Path(path),
+            Some(NativeExecutable::Embedded(file)) => SpawnTarget::File(file.as_fd()),
+            Some(NativeExecutable::Found(file)) => SpawnTarget::File(file.as_fd()),
+            Some(NativeExecutable::Script(path)) => SpawnTarget::Path(path),
             None => return Err("no native program".to_owned()),
         };
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
-        let spawn = Spawn {
+        let spawn = SpawnRequest {
             program,
             args: &args,
             env: &[],
@@ -136,7 +137,7 @@ impl NativeLane {
                 return Err(error.to_string());
             }
         };
-        let outcome = outcome(job, runner, &run, &mut files, &self.provenances);
+        let outcome = build_outcome(job, runner, &run, &mut files, &self.provenances);
         if runner.is_spent() {
             self.runner = None;
         }
@@ -149,7 +150,7 @@ fn is_script(file: &RegularFile) -> bool {
     let mut start = [0; 2];
     // A program that may be executed but not read is no script: its interpreter could not read it
     // either.
-    let read = file.open().and_then(|mut file| file.read_exact(&mut start));
+    let read = file.open_for_reading().and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == *b"#!"
 }
 
@@ -157,23 +158,28 @@ fn start_runner(counted: bool) -> Result<Runner, LauncherError> {
     Runner::start_grouped(Privileges::Function, counted)
 }
 
-fn outcome(
+fn build_outcome(
     job: &Job,
     runner: &Runner,
-    run: &Run,
+    run: &ProgramRun,
     files: &mut Stdio3,
     provenances: &Arc<Provenances>,
 ) -> Outcome {
     let mut usage = Usage::new(true);
-    runner.fill(run, &mut usage);
-    let provenances = runner.sources(run, provenances);
+    runner.fill_usage(run, &mut usage);
+    let provenances = runner.sources_for(run, provenances);
     fill_startup(run, &provenances, &mut usage);
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
-    usage.phases.create = Some(run.started.executed.since(run.started.requested));
-    usage.phases.run = Some(run.ended.at.since(run.started.executed));
-    usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
-    let (status, reason, exit_code) =
-        verdict(job, &run.ended, run.grouped.as_ref(), &tail(&mut files.stderr), written(files));
+    usage.phases.create = Some(run.started.executed.saturating_since(run.started.requested));
+    usage.phases.run = Some(run.ended.at.saturating_since(run.started.executed));
+    usage.set(Meter::Wall, run.ended.at.saturating_since(run.started.requested).0);
+    let (status, reason, exit_code) = judge_run(
+        job,
+        &run.ended,
+        run.group_usage.as_ref(),
+        &read_tail(&mut files.stderr),
+        longest_output(files),
+    );
     Outcome {
         status,
         reason,
@@ -182,30 +188,35 @@ fn outcome(
         ended: run.ended.at,
         usage,
         provenances,
-        output: digest(&mut files.stdout).ok(),
+        output: digest_output(&mut files.stdout).ok(),
     }
-    .checked(&job.preset)
+    .with_output_checked(&job.preset)
 }
 
 impl Lane for NativeLane {
-    fn describe(&self) -> Description {
+    fn describe(&self) -> LaneDescription {
         let memory = match self.runner.as_ref().map(Runner::group) {
             Some(Ok(_)) => {
-                format!("{}, and for all memory of all together (control group)", process::EACH)
+                format!(
+                    "{}, and for all memory of all together (control group)",
+                    program_run::EACH_PROCESS_NOTE
+                )
             }
-            Some(Err(reason)) => format!("{}; no control group: {reason}", process::EACH),
-            None => process::EACH.to_owned(),
+            Some(Err(reason)) => {
+                format!("{}; no control group: {reason}", program_run::EACH_PROCESS_NOTE)
+            }
+            None => program_run::EACH_PROCESS_NOTE.to_owned(),
         };
         let fence = self.runner.iter().map(|runner| runner.fence().to_owned());
         let note = std::iter::once(memory).chain(fence).collect::<Vec<_>>().join("; ");
-        Description { version: "plain process".to_owned(), note }
+        LaneDescription { version: "plain process".to_owned(), note }
     }
 
-    fn starts(&self) -> &'static [StartKind] {
+    fn start_kinds(&self) -> &'static [StartKind] {
         &[StartKind::Cold]
     }
 
-    fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
+    fn check_support(&self, workload: &Workload) -> Result<(), LaneError> {
         if workload.native.is_some() {
             return Ok(());
         }
@@ -214,13 +225,13 @@ impl Lane for NativeLane {
         })
     }
 
-    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+    fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {
         let runner = start_runner(on)
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         let no_wasm = "a native program executes no WebAssembly";
-        provenances.missing(Meter::WasmOps, no_wasm);
-        provenances.missing(Meter::LinearMemory, no_wasm);
+        provenances.set_missing(Meter::WasmOps, no_wasm);
+        provenances.set_missing(Meter::LinearMemory, no_wasm);
         set_startup_sources(&mut provenances);
         (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
         self.counted = on;
@@ -230,12 +241,12 @@ impl Lane for NativeLane {
     fn prepare(&mut self, job: &Job, _: &Cancel) -> Result<Prepared, LaneError> {
         let failed =
             |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
-        self.load(&job.workload).map_err(|error| failed(error.to_string()))?;
+        self.load_program(&job.workload).map_err(|error| failed(error.to_string()))?;
         let size = match &job.workload.native {
-            Some(Native::Embedded(bytes)) => Some(Bytes(bytes.len() as u64)),
-            Some(Native::File(file)) => {
-                let size = file.find().and_then(|found| Ok(found.size()?));
-                let shown = shown_path(&file.path());
+            Some(NativeProgram::Embedded(bytes)) => Some(Bytes(bytes.len() as u64)),
+            Some(NativeProgram::File(file)) => {
+                let size = file.find_file().and_then(|found| Ok(found.size_in_bytes()?));
+                let shown = display_path(&file.full_path());
                 Some(Bytes(size.map_err(|error| failed(format!("{shown}: {error}")))?))
             }
             None => None,
@@ -257,7 +268,7 @@ impl Lane for NativeLane {
         &mut self,
         job: &Job,
         count: u32,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
     ) {
@@ -265,7 +276,7 @@ impl Lane for NativeLane {
             if cancel.is_cancelled() {
                 return;
             }
-            emit(self.once(job, watch, cancel));
+            emit(self.run_once(job, watch, cancel));
         }
     }
 

@@ -1,12 +1,12 @@
 //! Properties that must hold of everything that workers, the launcher, engines and authors of
 //! profiles may send, whatever it is: for fuzzing and for tests.
 
-use crate::command::answer::{Answer, parse_answer};
-use crate::docker::answers;
+use crate::command::worker_protocol::{WorkerResponse, parse_response};
 use crate::docker::frames::FrameDecoder;
+use crate::docker::responses;
 use crate::launcher;
 use crate::profile::Profile;
-use crate::wasmtime::protocol::Report;
+use crate::wasmtime::protocol::WasmWorkerReport;
 use cyclometer_core::units::Nanos;
 
 /// Parses a text as a profile, which is usable, or refused in few words.
@@ -18,7 +18,7 @@ pub fn profile_survives(text: &str) {
         "there.mjs" => Ok(b"script".to_vec()),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };
-    match crate::profile::resolve::parse("some", text, "some.toml", &read) {
+    match crate::profile::resolve::parse_profiles("some", text, "some.toml", &read) {
         Ok(profiles) => {
             assert!(!profiles.is_empty(), "a file without a runtime was accepted");
             profiles.iter().for_each(profile_is_usable);
@@ -29,7 +29,7 @@ pub fn profile_survives(text: &str) {
 
 /// Checks that every command line can be filled in, and holds nothing that exec would cut.
 fn profile_is_usable(profile: &Profile) {
-    assert_eq!(profile.base(), "some");
+    assert_eq!(profile.base_name(), "some");
     let value = |name: &str| Some(format!("/{name}"));
     let lines = [Some(&profile.cold), profile.warm.as_ref(), profile.cleanup.as_ref()];
     let compile = profile.compile.as_ref().map(|it| &it.args);
@@ -40,7 +40,7 @@ fn profile_is_usable(profile: &Profile) {
     for need in &profile.needs {
         assert!(profile.need_variable(need).is_ascii());
     }
-    let _ = profile.known("nop", "some reason");
+    let _ = profile.find_known_failure("nop", "some reason");
 }
 
 /// Checks that a message about a text is short, however long the text.
@@ -54,9 +54,9 @@ fn assert_bounded(message: &str, text: &str) {
 /// # Panics
 /// Panics when that does not hold.
 pub fn worker_report_survives(bytes: &[u8]) {
-    let Some(report) = Report::decode(bytes) else { return };
-    let again = Report::decode(&report.encode()).expect("what was encoded is whole");
-    let cut = |report: Report| Report { text: String::new(), ..report };
+    let Some(report) = WasmWorkerReport::decode(bytes) else { return };
+    let again = WasmWorkerReport::decode(&report.encode()).expect("what was encoded is whole");
+    let cut = |report: WasmWorkerReport| WasmWorkerReport { text: String::new(), ..report };
     assert!(report.text.starts_with(&again.text), "another text");
     assert_eq!(cut(again), cut(report));
 }
@@ -67,14 +67,14 @@ pub fn worker_report_survives(bytes: &[u8]) {
 /// # Panics
 /// Panics when that does not hold.
 pub fn worker_line_survives(bytes: &[u8]) {
-    match parse_answer(bytes) {
-        Ok(Answer::Done(report)) => {
-            let within = report.check_within(Nanos(1_000), Nanos(2_000)).is_ok();
+    match parse_response(bytes) {
+        Ok(WorkerResponse::Done(report)) => {
+            let within = report.check_within_request(Nanos(1_000), Nanos(2_000)).is_ok();
             let told = [report.begun, report.started, report.ended];
             let holds = told.is_sorted() && told.iter().all(|it| (1_000..=2_000).contains(&it.0));
             assert_eq!(within, holds, "{report:?}");
         }
-        Ok(Answer::Ready | Answer::Rested) => {}
+        Ok(WorkerResponse::Ready | WorkerResponse::TidiedUp) => {}
         Err(error) => assert!(error.to_string().len() < 4096, "a long message"),
     }
 }
@@ -84,9 +84,9 @@ pub fn worker_line_survives(bytes: &[u8]) {
 /// # Panics
 /// Panics when a message is longer than the longest kind.
 pub fn launcher_answer_survives(bytes: &[u8]) {
-    if let Some(answer) = launcher::answers::Answer::decode(bytes) {
-        assert!(bytes.len() <= launcher::answers::Answer::LONGEST);
-        let _ = (answer.kind(), answer.number());
+    if let Some(answer) = launcher::messages::LauncherMessage::decode(bytes) {
+        assert!(bytes.len() <= launcher::messages::LauncherMessage::LONGEST);
+        let _ = (answer.kind(), answer.request_number());
     }
 }
 
@@ -96,23 +96,27 @@ pub fn launcher_answer_survives(bytes: &[u8]) {
 /// # Panics
 /// Panics when that does not hold.
 pub fn engine_reply_survives(bytes: &[u8]) {
-    let _ = answers::parse_version(bytes);
-    let _ = answers::parse_info(bytes);
-    for container in answers::parse_containers(bytes).unwrap_or_default() {
-        assert!(answers::is_id(&container.id), "{:?} would be part of a path", container.id);
+    let _ = responses::parse_version(bytes);
+    let _ = responses::parse_info(bytes);
+    for container in responses::parse_containers(bytes).unwrap_or_default() {
+        assert!(
+            responses::is_path_safe_id(&container.id),
+            "{:?} would be part of a path",
+            container.id
+        );
     }
-    let _ = answers::parse_images(bytes);
-    let _ = answers::parse_image(bytes);
-    let _ = answers::parse_layers(bytes);
-    let _ = answers::parse_state(bytes, "cyclometer-1-2-boot-c3");
-    let _ = answers::parse_command(bytes);
-    let _ = answers::parse_event(bytes);
-    assert!(answers::parse_refusal(bytes).len() <= 4096, "a long message");
-    let _ = answers::parse_report(bytes, [0; 16]);
+    let _ = responses::parse_images(bytes);
+    let _ = responses::parse_inspected_image(bytes);
+    let _ = responses::parse_layer_sizes(bytes);
+    let _ = responses::parse_container_state(bytes, "cyclometer-1-2-boot-c3");
+    let _ = responses::parse_command_state(bytes);
+    let _ = responses::parse_event(bytes);
+    assert!(responses::parse_error_message(bytes).len() <= 4096, "a long message");
+    let _ = responses::parse_starter_report(bytes, [0; 16]);
     let mut decoder = FrameDecoder::default();
     let _ = decoder.decode(bytes, |_, place| assert!(place.end <= bytes.len(), "{place:?}"));
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = answers::parse_moment(text);
-        assert!(answers::shown(text).chars().count() <= 600, "a long text");
+        let _ = responses::parse_timestamp(text);
+        assert!(responses::sanitize_engine_text(text).chars().count() <= 600, "a long text");
     }
 }

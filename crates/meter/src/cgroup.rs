@@ -47,7 +47,7 @@ pub enum CgroupError {
 
 /// Layout in which this machine mounts its control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
+pub enum CgroupVersion {
     /// Only v1 controllers.
     V1,
     /// v1 controllers, and an empty v2 hierarchy beside them.
@@ -56,7 +56,7 @@ pub enum Version {
     V2,
 }
 
-impl Version {
+impl CgroupVersion {
     /// Returns the name that is shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -140,16 +140,16 @@ impl Hierarchy {
 
     /// Returns the layout of the hierarchy.
     #[must_use]
-    pub const fn version(&self) -> Version {
+    pub const fn version(&self) -> CgroupVersion {
         match (&self.unified, &self.cpuacct, &self.memory) {
-            (Some(_), None, None) => Version::V2,
-            (Some(_), _, _) => Version::Hybrid,
-            (None, _, _) => Version::V1,
+            (Some(_), None, None) => CgroupVersion::V2,
+            (Some(_), _, _) => CgroupVersion::Hybrid,
+            (None, _, _) => CgroupVersion::V1,
         }
     }
 
     /// Returns the roots that are read from, each once.
-    fn roots(&self) -> Vec<&Path> {
+    fn accounting_roots(&self) -> Vec<&Path> {
         let Self { cpu: _, cpuacct, memory, perf_event, unified, all: _ } = self;
         let mut roots: Vec<&Path> = [cpuacct, memory, perf_event, unified]
             .into_iter()
@@ -165,15 +165,15 @@ impl Hierarchy {
     ///
     /// # Errors
     /// Fails like [`Group::create`].
-    pub fn probe(&self) -> Result<(), CgroupError> {
+    pub fn check_can_create(&self) -> Result<(), CgroupError> {
         let owner = ProcessIdentity::current().map_err(|_| CgroupError::NotMounted)?;
-        Group::create(self, &owner, "probe", Driver::Cgroupfs).map(drop)
+        InvocationGroup::create(self, &owner, "probe", Driver::Cgroupfs).map(drop)
     }
 }
 
 /// Control group for one invocation, removed on drop.
 #[derive(Debug)]
-pub struct Group {
+pub struct InvocationGroup {
     hierarchy: Hierarchy,
     relative: PathBuf,
     parent_name: String,
@@ -182,7 +182,7 @@ pub struct Group {
     peak: Mutex<Option<File>>,
 }
 
-impl Group {
+impl InvocationGroup {
     /// Creates the group in every hierarchy that is read from.
     ///
     /// # Errors
@@ -193,7 +193,7 @@ impl Group {
         tag: &str,
         driver: Driver,
     ) -> Result<Self, CgroupError> {
-        let (relative, parent_name) = names(owner, tag, driver);
+        let (relative, parent_name) = group_names(owner, tag, driver);
         let group = Self {
             hierarchy: hierarchy.clone(),
             relative,
@@ -208,7 +208,7 @@ impl Group {
                 let _ = fs::write(root.join("cgroup.subtree_control"), controller);
             }
         }
-        for root in hierarchy.roots() {
+        for root in hierarchy.accounting_roots() {
             let path = root.join(&group.relative);
             fs::create_dir_all(&path).map_err(|source| CgroupError::Io {
                 action: "create",
@@ -236,7 +236,7 @@ impl Group {
         File::open(&path).map_err(|source| CgroupError::Io { action: "open", path, source })
     }
 
-    fn file(&self, root: Option<&PathBuf>, name: &str) -> Option<String> {
+    fn read_file(&self, root: Option<&PathBuf>, name: &str) -> Option<String> {
         fs::read_to_string(root?.join(&self.relative).join(name)).ok()
     }
 
@@ -251,7 +251,7 @@ impl Group {
     /// Returns the CPU time of everything that ran inside.
     #[must_use]
     pub fn cpu_time(&self) -> Option<Nanos> {
-        if let Some(text) = self.file(self.hierarchy.cpuacct.as_ref(), "cpuacct.usage") {
+        if let Some(text) = self.read_file(self.hierarchy.cpuacct.as_ref(), "cpuacct.usage") {
             return text.trim().parse().ok().map(Nanos);
         }
         self.cpu_stat("usage_usec")
@@ -261,8 +261,10 @@ impl Group {
     #[must_use]
     pub fn cpu_split(&self) -> Option<(Nanos, Nanos)> {
         let root = self.hierarchy.cpuacct.as_ref();
-        let user = self.file(root, "cpuacct.usage_user").and_then(|text| text.trim().parse().ok());
-        let system = self.file(root, "cpuacct.usage_sys").and_then(|text| text.trim().parse().ok());
+        let user =
+            self.read_file(root, "cpuacct.usage_user").and_then(|text| text.trim().parse().ok());
+        let system =
+            self.read_file(root, "cpuacct.usage_sys").and_then(|text| text.trim().parse().ok());
         match (user, system) {
             (Some(user), Some(system)) => Some((Nanos(user), Nanos(system))),
             _ => Some((self.cpu_stat("user_usec")?, self.cpu_stat("system_usec")?)),
@@ -270,7 +272,7 @@ impl Group {
     }
 
     fn cpu_stat(&self, key: &str) -> Option<Nanos> {
-        let text = self.file(self.hierarchy.unified.as_ref(), "cpu.stat")?;
+        let text = self.read_file(self.hierarchy.unified.as_ref(), "cpu.stat")?;
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
         line.trim().parse::<u64>().ok().map(|micros| Nanos(micros * 1_000))
     }
@@ -286,7 +288,7 @@ impl Group {
             let text = std::str::from_utf8(text.get(..size)?).ok()?;
             return text.trim().parse().ok().map(Bytes);
         }
-        self.memory("memory.max_usage_in_bytes", "memory.peak")
+        self.read_memory("memory.max_usage_in_bytes", "memory.peak")
     }
 
     /// Resets the peak of memory to the current use.
@@ -320,18 +322,18 @@ impl Group {
     /// Returns the memory in use now.
     #[must_use]
     pub fn memory_current(&self) -> Option<Bytes> {
-        self.memory("memory.usage_in_bytes", "memory.current")
+        self.read_memory("memory.usage_in_bytes", "memory.current")
     }
 
-    fn memory(&self, v1: &str, v2: &str) -> Option<Bytes> {
+    fn read_memory(&self, v1: &str, v2: &str) -> Option<Bytes> {
         let text = self
-            .file(self.hierarchy.memory.as_ref(), v1)
-            .or_else(|| self.file(self.hierarchy.unified.as_ref(), v2))?;
+            .read_file(self.hierarchy.memory.as_ref(), v1)
+            .or_else(|| self.read_file(self.hierarchy.unified.as_ref(), v2))?;
         text.trim().parse().ok().map(Bytes)
     }
 }
 
-impl Drop for Group {
+impl Drop for InvocationGroup {
     fn drop(&mut self) {
         if self.driver == Driver::Systemd {
             // An empty slice stays active, so one per invocation would pile up. Where there is no
@@ -341,14 +343,14 @@ impl Drop for Group {
         }
         for root in &self.hierarchy.all {
             // A leftover is removed at the next start.
-            let _ = remove_tree(&root.join(&self.relative), false);
+            let _ = remove_group_tree(&root.join(&self.relative), false);
         }
     }
 }
 
 /// Returns the directory below the root, and the name that an engine expects for it.
-pub(super) fn names(owner: &ProcessIdentity, tag: &str, driver: Driver) -> (PathBuf, String) {
-    let name = owner::name_of(owner, tag);
+pub(super) fn group_names(owner: &ProcessIdentity, tag: &str, driver: Driver) -> (PathBuf, String) {
+    let name = owner::name_for(owner, tag);
     match driver {
         Driver::Cgroupfs => (PathBuf::from(&name), format!("/{name}")),
         Driver::Systemd => {
@@ -361,10 +363,10 @@ pub(super) fn names(owner: &ProcessIdentity, tag: &str, driver: Driver) -> (Path
 
 /// Removes a group and those inside it, deepest first. Removal is retried for a moment
 /// while processes are still leaving.
-pub(super) fn remove_tree(path: &Path, kill: bool) -> io::Result<()> {
+pub(super) fn remove_group_tree(path: &Path, kill: bool) -> io::Result<()> {
     for entry in fs::read_dir(path)?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path(), kill)?;
+            remove_group_tree(&entry.path(), kill)?;
         }
     }
     for _ in 0..50 {
@@ -420,9 +422,9 @@ mod tests {
         let v2 = [mount("cgroup2", "/c", &["rw"])];
         let both = [v1[0].clone(), v1[1].clone(), mount("cgroup2", "/c/unified", &[])];
         for (mounts, version) in [
-            (v1.to_vec(), Version::V1),
-            (v2.to_vec(), Version::V2),
-            (both.to_vec(), Version::Hybrid),
+            (v1.to_vec(), CgroupVersion::V1),
+            (v2.to_vec(), CgroupVersion::V2),
+            (both.to_vec(), CgroupVersion::Hybrid),
         ] {
             let found = Hierarchy::from_mounts(mounts.into_iter()).expect("mounted");
             assert_eq!(found.version(), version);
@@ -433,13 +435,13 @@ mod tests {
     #[test]
     fn names_for_both_drivers_carry_the_owner() {
         let owner: ProcessIdentity = "12-34-ab".parse().expect("an identity");
-        let (path, parent) = names(&owner, "7", Driver::Cgroupfs);
+        let (path, parent) = group_names(&owner, "7", Driver::Cgroupfs);
         assert_eq!(path, Path::new("cyclometer-12-34-ab-7"));
         assert_eq!(parent, "/cyclometer-12-34-ab-7");
-        let found = |name: &str| owner::Owner::in_name(name);
+        let found = |name: &str| owner::Owner::from_name(name);
         assert_eq!(found("cyclometer-12-34-ab-7"), Some(owner::Owner::Process(owner.clone())));
         assert_eq!(found("cyclometer_12_34_ab_7.slice"), found("cyclometer-12-34-ab-7"));
-        let (path, parent) = names(&owner, "7", Driver::Systemd);
+        let (path, parent) = group_names(&owner, "7", Driver::Systemd);
         assert_eq!(path, Path::new("cyclometer_12_34_ab_7.slice"));
         assert_eq!(parent, "cyclometer_12_34_ab_7.slice");
     }
@@ -457,9 +459,10 @@ mod tests {
             unified: Some(root.clone()),
             all: vec![root.clone()],
         };
-        assert_eq!(hierarchy.version(), Version::V2);
+        assert_eq!(hierarchy.version(), CgroupVersion::V2);
         let owner: ProcessIdentity = "12-34-ab".parse().expect("an identity");
-        let group = Group::create(&hierarchy, &owner, "7", Driver::Cgroupfs).expect("made");
+        let group =
+            InvocationGroup::create(&hierarchy, &owner, "7", Driver::Cgroupfs).expect("made");
         assert_eq!((group.cpu_time(), group.memory_peak()), (None, None), "nothing is no 0");
         let folder = root.join("cyclometer-12-34-ab-7");
         let stat = "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\nnr_periods 0\n";
@@ -479,13 +482,16 @@ mod tests {
             return cyclometer_testkit::skip("no cgroup file system");
         };
         let owner = ProcessIdentity::current().expect("/proc is mounted");
-        let group = match Group::create(&hierarchy, &owner, "test", Driver::Cgroupfs) {
+        let group = match InvocationGroup::create(&hierarchy, &owner, "test", Driver::Cgroupfs) {
             Ok(group) => group,
             Err(error) => return cyclometer_testkit::skip(&error.to_string()),
         };
         assert_eq!(group.cpu_time(), Some(Nanos(0)));
-        let paths: Vec<_> =
-            hierarchy.roots().into_iter().map(|root| root.join(&group.relative)).collect();
+        let paths: Vec<_> = hierarchy
+            .accounting_roots()
+            .into_iter()
+            .map(|root| root.join(&group.relative))
+            .collect();
         assert!(!paths.is_empty());
         assert!(paths.iter().all(|path| path.is_dir()));
         drop(group);

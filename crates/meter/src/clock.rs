@@ -8,15 +8,15 @@ use cyclometer_core::units::Nanos;
 
 /// Resolution of the kernel's accounting of CPU time: `rusage` and `cpu.stat` are reported
 /// in microseconds.
-pub const ACCOUNTS: Nanos = Nanos(1_000);
+pub const ACCOUNTING_RESOLUTION: Nanos = Nanos(1_000);
 
 /// Resolution of CPU times in `/proc`: hundredths of a second, on every kernel since 2.6
 /// (`sysconf(_SC_CLK_TCK)`).
-pub const TICKS: Nanos = Nanos(10_000_000);
+pub const TICK_RESOLUTION: Nanos = Nanos(10_000_000);
 
 /// Properties of the monotonic clock, measured when a recording begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clock {
+pub struct MonotonicClock {
     /// Resolution that the kernel reports (`clock_getres`).
     pub resolution_ns: u64,
     /// Smallest step seen between two readings.
@@ -27,7 +27,7 @@ pub struct Clock {
     pub counters_ns: Option<u64>,
 }
 
-impl Clock {
+impl MonotonicClock {
     /// Measures the clock, for about a millisecond.
     #[must_use]
     pub fn measure() -> Option<Self> {
@@ -67,15 +67,16 @@ mod tests {
 
     #[test]
     fn the_quantum_is_the_worst_of_all() {
-        let clock = Clock { resolution_ns: 1, step_ns: 20, read_ns: 35, counters_ns: None };
+        let clock =
+            MonotonicClock { resolution_ns: 1, step_ns: 20, read_ns: 35, counters_ns: None };
         assert_eq!(clock.quantum(), Nanos(35));
-        let coarse = Clock { resolution_ns: 4_000_000, read_ns: 0, ..clock };
+        let coarse = MonotonicClock { resolution_ns: 4_000_000, read_ns: 0, ..clock };
         assert_eq!(coarse.quantum(), Nanos(4_000_000));
     }
 
     #[test]
     fn the_clock_of_this_machine_is_fine_enough_for_its_lanes() {
-        let clock = Clock::measure().expect("a clock");
+        let clock = MonotonicClock::measure().expect("a clock");
         assert!(clock.resolution_ns >= 1 && clock.step_ns >= clock.resolution_ns);
         // A start of a millisecond must be a thousand quanta at least.
         assert!(clock.quantum() < Nanos(100_000), "{clock:?}");

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cgroup::{CgroupError, Driver, names, remove_tree};
+use super::cgroup::{CgroupError, Driver, group_names, remove_group_tree};
 use super::own_groups::{OwnGroup, OwnGroups, kills_in};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::procfs::ProcessIdentity;
@@ -32,17 +32,17 @@ const BATCHES: u64 = 1 << 20;
 
 /// Version of the files that hold a group's figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Files {
+enum CgroupFiles {
     V1,
     V2,
 }
 
 /// Parent groups in which function groups are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Parents {
-    memory: (Files, PathBuf),
+struct ParentGroups {
+    memory: (CgroupFiles, PathBuf),
     /// Group for the accounting of CPU time; `None` if it is not mounted or not ours.
-    cpu: Option<(Files, PathBuf)>,
+    cpu: Option<(CgroupFiles, PathBuf)>,
     /// Group for the limit of the number of processes.
     pids: Option<PathBuf>,
 }
@@ -50,8 +50,8 @@ struct Parents {
 /// Control group for one function at a time, removed on drop.
 #[derive(Debug)]
 pub struct FunctionGroup {
-    memory: (Files, PathBuf),
-    cpu: Option<(Files, PathBuf)>,
+    memory: (CgroupFiles, PathBuf),
+    cpu: Option<(CgroupFiles, PathBuf)>,
     pids: Option<PathBuf>,
     /// File that counts how often the kernel refused a process over the limit.
     refusals: Option<File>,
@@ -86,7 +86,7 @@ pub struct GroupUsage {
     /// Peak of memory, or the reason why it is unknown.
     pub peak: Result<Bytes, String>,
     /// Page cache in the group at the end, for files that it was the first to read.
-    pub files: Bytes,
+    pub page_cache: Bytes,
     /// Number of processes that the kernel killed for lack of memory.
     pub killed: u64,
     /// Whether they hit the limit of this group.
@@ -102,14 +102,14 @@ impl FunctionGroup {
     /// # Errors
     /// Returns the reason why none can be made here; nothing is left behind then.
     pub fn create() -> Result<Self, CgroupError> {
-        Self::create_in(&Parents::find(&OwnGroups::find()?)?)
+        Self::create_in(&ParentGroups::from_own_groups(&OwnGroups::for_this_process()?)?)
     }
 
-    fn create_in(parents: &Parents) -> Result<Self, CgroupError> {
+    fn create_in(parents: &ParentGroups) -> Result<Self, CgroupError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let owner = ProcessIdentity::current().map_err(|_| CgroupError::NotMounted)?;
         let tag = format!("f{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let (name, _) = names(&owner, &tag, Driver::Cgroupfs);
+        let (name, _) = group_names(&owner, &tag, Driver::Cgroupfs);
         let mut group = Self {
             memory: (parents.memory.0, parents.memory.1.join(&name)),
             cpu: None,
@@ -121,11 +121,11 @@ impl FunctionGroup {
             served: AtomicBool::new(false),
             resets: AtomicBool::new(true),
         };
-        make(&group.memory.1)?;
+        make_directory(&group.memory.1)?;
         // In v2 one directory has all controllers; in v1 the others are optional.
         let make_also = |parent: &PathBuf| {
             let path = parent.join(&name);
-            (path == group.memory.1 || make(&path).is_ok()).then_some(path)
+            (path == group.memory.1 || make_directory(&path).is_ok()).then_some(path)
         };
         let cpu = parents.cpu.as_ref();
         let cpu = cpu.and_then(|(files, parent)| Some((*files, make_also(parent)?)));
@@ -141,7 +141,7 @@ impl FunctionGroup {
     }
 
     /// Returns the directories of the group, each once.
-    fn directories(&self) -> Vec<&Path> {
+    fn group_directories(&self) -> Vec<&Path> {
         let mut all: Vec<&Path> = vec![&self.memory.1];
         all.extend(self.cpu.iter().map(|(_, path)| path.as_path()));
         all.extend(self.pids.as_deref());
@@ -156,7 +156,7 @@ impl FunctionGroup {
     /// # Errors
     /// Returns an error when the kernel refuses.
     pub fn add_process(&self, pid: u32) -> Result<(), CgroupError> {
-        for directory in self.directories() {
+        for directory in self.group_directories() {
             let path = directory.join("cgroup.procs");
             fs::write(&path, pid.to_string()).map_err(|source| CgroupError::Io {
                 action: "enter",
@@ -172,12 +172,12 @@ impl FunctionGroup {
     /// # Errors
     /// Returns an error when the kernel refuses.
     pub fn limit_memory(&self, limit: Option<Bytes>) -> Result<(), CgroupError> {
-        let mut known = lock(&self.limit);
+        let mut known = lock_ignoring_poison(&self.limit);
         if *known == limit {
             return Ok(());
         }
         let (files, directory) = &self.memory;
-        let none = if *files == Files::V1 { "-1" } else { "max" };
+        let none = if *files == CgroupFiles::V1 { "-1" } else { "max" };
         let text = limit.map_or_else(|| none.to_owned(), |limit| limit.0.to_string());
         let set = |name: &str, value: &str| {
             let path = directory.join(name);
@@ -185,14 +185,14 @@ impl FunctionGroup {
             fs::write(&path, value).map_err(|source| CgroupError::Io { action, path, source })
         };
         match files {
-            Files::V1 => {
+            CgroupFiles::V1 => {
                 // Memory and swap together are never below memory alone. Not
                 // every kernel accounts for swap.
                 let _ = set("memory.memsw.limit_in_bytes", "-1");
                 set("memory.limit_in_bytes", &text)?;
                 let _ = set("memory.memsw.limit_in_bytes", &text);
             }
-            Files::V2 => {
+            CgroupFiles::V2 => {
                 set("memory.max", &text)?;
                 let _ = set("memory.swap.max", if limit.is_some() { "0" } else { "max" });
             }
@@ -236,7 +236,7 @@ impl FunctionGroup {
         if let Some(pids) = &self.pids {
             let _ = fs::write(pids.join("pids.max"), "0");
         }
-        let directories = self.directories();
+        let directories = self.group_directories();
         for directory in &directories {
             // Only in v2, since Linux 5.14.
             let kill = directory.join("cgroup.kill");
@@ -269,14 +269,14 @@ impl FunctionGroup {
 
     /// Starts an invocation: resets the peak and returns the current figures.
     #[must_use]
-    pub fn begin(&self) -> GroupBaseline {
+    pub fn take_baseline(&self) -> GroupBaseline {
         let is_first = !self.served.swap(true, Ordering::Relaxed);
         let reset = self.reset_memory_peak();
         self.resets.store(reset.is_ok(), Ordering::Relaxed);
         GroupBaseline {
             cpu: self.cpu_time(),
             split: self.cpu_split(),
-            killed: self.killed(),
+            killed: self.oom_kill_count(),
             stale_peak: reset.err().filter(|_| !is_first),
         }
     }
@@ -286,16 +286,20 @@ impl FunctionGroup {
     pub fn usage_since(&self, baseline: &GroupBaseline) -> GroupUsage {
         let peak = self.memory_peak();
         let since = |(now, before): ((Nanos, Nanos), (Nanos, Nanos))| {
-            (now.0.since(before.0), now.1.since(before.1))
+            (now.0.saturating_since(before.0), now.1.saturating_since(before.1))
         };
-        let killed = self.killed().map(|now| now.saturating_sub(baseline.killed.unwrap_or(0)));
-        let limit = *lock(&self.limit);
+        let killed =
+            self.oom_kill_count().map(|now| now.saturating_sub(baseline.killed.unwrap_or(0)));
+        let limit = *lock_ignoring_poison(&self.limit);
         GroupUsage {
-            cpu: self.cpu_time().zip(baseline.cpu).map(|(now, before)| now.since(before)),
+            cpu: self
+                .cpu_time()
+                .zip(baseline.cpu)
+                .map(|(now, before)| now.saturating_since(before)),
             split: self.cpu_split().zip(baseline.split).map(since),
             killed: killed.unwrap_or(0),
             refused: self.take_refused(),
-            files: self.page_cache().unwrap_or(Bytes(0)),
+            page_cache: self.page_cache().unwrap_or(Bytes(0)),
             at_limit: limit
                 .zip(peak)
                 .is_some_and(|(limit, peak)| peak.0.saturating_add(BATCHES) >= limit.0),
@@ -312,16 +316,16 @@ impl FunctionGroup {
         let cpu = self.cpu.as_ref()?;
         let text = read_figure(cpu, "cpuacct.usage", "cpu.stat")?;
         match cpu.0 {
-            Files::V1 => text.trim().parse().ok().map(Nanos),
-            Files::V2 => micros(&text, "usage_usec"),
+            CgroupFiles::V1 => text.trim().parse().ok().map(Nanos),
+            CgroupFiles::V2 => parse_micros(&text, "usage_usec"),
         }
     }
 
     fn cpu_split(&self) -> Option<(Nanos, Nanos)> {
         let cpu = self.cpu.as_ref()?;
-        if cpu.0 == Files::V2 {
+        if cpu.0 == CgroupFiles::V2 {
             let text = read_figure(cpu, "", "cpu.stat")?;
-            return Some((micros(&text, "user_usec")?, micros(&text, "system_usec")?));
+            return Some((parse_micros(&text, "user_usec")?, parse_micros(&text, "system_usec")?));
         }
         let of = |name| read_figure(cpu, name, "")?.trim().parse().ok().map(Nanos);
         Some((of("cpuacct.usage_user")?, of("cpuacct.usage_sys")?))
@@ -335,7 +339,7 @@ impl FunctionGroup {
     }
 
     fn memory_peak(&self) -> Option<Bytes> {
-        if let Some(file) = &*lock(&self.peak) {
+        if let Some(file) = &*lock_ignoring_poison(&self.peak) {
             let mut text = [0; 32];
             let size = file.read_at(&mut text, 0).ok()?;
             return std::str::from_utf8(text.get(..size)?).ok()?.trim().parse().ok().map(Bytes);
@@ -349,11 +353,11 @@ impl FunctionGroup {
             format!("the peak of earlier invocations cannot be reset{hint}: {error}")
         };
         let (files, directory) = &self.memory;
-        if *files == Files::V1 {
+        if *files == CgroupFiles::V1 {
             let path = directory.join("memory.max_usage_in_bytes");
             return fs::write(path, "0").map_err(|error| failed("", &error));
         }
-        let mut own = lock(&self.peak);
+        let mut own = lock_ignoring_poison(&self.peak);
         let mut reset = || {
             let file = match own.take() {
                 Some(file) => file,
@@ -377,12 +381,12 @@ impl FunctionGroup {
             value.trim().parse::<u64>().ok()
         };
         // Both figures include files in memory, which `shmem` counts.
-        let all = find(if self.memory.0 == Files::V1 { "cache" } else { "file" })?;
+        let all = find(if self.memory.0 == CgroupFiles::V1 { "cache" } else { "file" })?;
         Some(Bytes(all.saturating_sub(find("shmem")?)))
     }
 
     /// Returns the number of processes that the kernel has killed for lack of memory.
-    fn killed(&self) -> Option<u64> {
+    fn oom_kill_count(&self) -> Option<u64> {
         let text = read_figure(&self.memory, "memory.oom_control", "memory.events")?;
         kills_in(&text)
     }
@@ -391,30 +395,30 @@ impl FunctionGroup {
 impl Drop for FunctionGroup {
     fn drop(&mut self) {
         // The launcher is gone, so remaining processes belong to nobody.
-        if self.directories().iter().any(|directory| !processes_in(directory).is_empty()) {
+        if self.group_directories().iter().any(|directory| !processes_in(directory).is_empty()) {
             let _ = self.kill_all();
         }
-        for directory in self.directories() {
+        for directory in self.group_directories() {
             // A leftover is removed at the next start.
-            let _ = remove_tree(directory, false);
+            let _ = remove_group_tree(directory, false);
         }
     }
 }
 
-impl Parents {
-    fn find(own: &OwnGroups) -> Result<Self, CgroupError> {
+impl ParentGroups {
+    fn from_own_groups(own: &OwnGroups) -> Result<Self, CgroupError> {
         if let Some(memory) = &own.memory {
             return Ok(Self {
-                memory: (Files::V1, memory.directory.clone()),
-                cpu: own.cpuacct.as_ref().map(|group| (Files::V1, group.directory.clone())),
+                memory: (CgroupFiles::V1, memory.directory.clone()),
+                cpu: own.cpuacct.as_ref().map(|group| (CgroupFiles::V1, group.directory.clone())),
                 pids: own.pids.as_ref().map(|group| group.directory.clone()),
             });
         }
         let unified = own.unified.as_ref().ok_or(CgroupError::NotMounted)?;
         let parent = find_v2_parent(unified)?;
         Ok(Self {
-            memory: (Files::V2, parent.clone()),
-            cpu: Some((Files::V2, parent.clone())),
+            memory: (CgroupFiles::V2, parent.clone()),
+            cpu: Some((CgroupFiles::V2, parent.clone())),
             pids: has_word(&parent, "cgroup.subtree_control", "pids").then_some(parent),
         })
     }
@@ -424,7 +428,7 @@ impl Parents {
 /// the root that has processes cannot. Groups that limit this process are not left.
 fn find_v2_parent(own: &OwnGroup) -> Result<PathBuf, CgroupError> {
     let mut last = None;
-    for level in own.levels() {
+    for level in own.visible_levels() {
         match hand_down_memory(level) {
             Ok(()) => return Ok(level.to_owned()),
             Err(error) => last = Some(error),
@@ -472,7 +476,7 @@ fn has_word(level: &Path, file: &str, word: &str) -> bool {
         .is_ok_and(|text| text.split_whitespace().any(|found| found == word))
 }
 
-fn make(path: &Path) -> Result<(), CgroupError> {
+fn make_directory(path: &Path) -> Result<(), CgroupError> {
     let action = "create";
     fs::create_dir(path).map_err(|source| CgroupError::Io { action, path: path.to_owned(), source })
 }
@@ -484,17 +488,17 @@ fn processes_in(directory: &Path) -> Vec<i32> {
     text.lines().filter_map(|line| line.trim().parse().ok()).filter(|pid| *pid > 0).collect()
 }
 
-fn read_figure((files, directory): &(Files, PathBuf), v1: &str, v2: &str) -> Option<String> {
-    let name = if *files == Files::V1 { v1 } else { v2 };
+fn read_figure((files, directory): &(CgroupFiles, PathBuf), v1: &str, v2: &str) -> Option<String> {
+    let name = if *files == CgroupFiles::V1 { v1 } else { v2 };
     fs::read_to_string(directory.join(name)).ok()
 }
 
-fn micros(text: &str, key: &str) -> Option<Nanos> {
+fn parse_micros(text: &str, key: &str) -> Option<Nanos> {
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
     value.trim().parse::<u64>().ok()?.checked_mul(1_000).map(Nanos)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -528,8 +532,11 @@ mod tests {
         let found = find_v2_parent(&own(root, "user/app")).expect("beside the own group");
         assert_eq!(found, root.join("user"));
         assert!(
-            Parents::find(&OwnGroups { unified: Some(own(root, "user")), ..OwnGroups::default() })
-                .is_ok_and(|it| it.pids.is_some() && it.memory == (Files::V2, root.join("user")))
+            ParentGroups::from_own_groups(&OwnGroups {
+                unified: Some(own(root, "user")),
+                ..OwnGroups::default()
+            })
+            .is_ok_and(|it| it.pids.is_some() && it.memory == (CgroupFiles::V2, root.join("user")))
         );
         for (limit, value) in [("cpu.max", "20000 100000\n"), ("memory.max", "1000000\n")] {
             write(&root.join("user/app"), &[(limit, value)]);
@@ -543,9 +550,9 @@ mod tests {
     fn figures_of_a_v2_group_are_read_as_differences() {
         let mount = tempfile::tempdir().expect("a folder");
         let parent = mount.path().to_owned();
-        let parents = Parents {
-            memory: (Files::V2, parent.clone()),
-            cpu: Some((Files::V2, parent.clone())),
+        let parents = ParentGroups {
+            memory: (CgroupFiles::V2, parent.clone()),
+            cpu: Some((CgroupFiles::V2, parent.clone())),
             pids: None,
         };
         let group = FunctionGroup::create_in(&parents).expect("made");
@@ -557,7 +564,7 @@ mod tests {
         write(&folder, &[("cpu.stat", &stat(1)), ("memory.peak", "0"), ("memory.max", "max")]);
         write(&folder, &[("memory.events", "low 0\noom 3\noom_kill 1\n")]);
         write(&folder, &[("memory.current", "4096\n"), ("memory.stat", "file 9000\nshmem 1000\n")]);
-        let before = group.begin();
+        let before = group.take_baseline();
         group.limit_memory(Some(Bytes(64 << 20))).expect("set");
         assert_eq!(fs::read_to_string(folder.join("memory.max")).expect("there"), "67108864");
         write(&folder, &[("cpu.stat", &stat(3)), ("memory.events", "oom 4\noom_kill 2\n")]);
@@ -565,7 +572,7 @@ mod tests {
         let used = group.usage_since(&before);
         assert_eq!(used.cpu, Some(Nanos(3_000_000)));
         assert_eq!(used.split, Some((Nanos(2_000_000), Nanos(1_000_000))));
-        assert_eq!((used.peak, used.files), (Ok(Bytes(67_100_000)), Bytes(8_000)));
+        assert_eq!((used.peak, used.page_cache), (Ok(Bytes(67_100_000)), Bytes(8_000)));
         assert_eq!((used.killed, used.at_limit), (1, true), "one more, at the limit");
         assert!(!group.is_used_up());
         write(&folder, &[("memory.current", "9000000\n")]);
@@ -577,17 +584,17 @@ mod tests {
     fn a_peak_that_cannot_be_reset_serves_one_invocation() {
         let mount = tempfile::tempdir().expect("a folder");
         let parent = mount.path().to_owned();
-        let parents = Parents { memory: (Files::V2, parent), cpu: None, pids: None };
+        let parents = ParentGroups { memory: (CgroupFiles::V2, parent), cpu: None, pids: None };
         let group = FunctionGroup::create_in(&parents).expect("made");
         let folder = group.memory.1.clone();
         write(&folder, &[("memory.current", "4096\n")]);
         // Before Linux 6.12 the file accepts no writes; here it is a folder.
         fs::create_dir(folder.join("memory.peak")).expect("made");
         assert!(!group.is_used_up());
-        let first = group.usage_since(&group.begin());
+        let first = group.usage_since(&group.take_baseline());
         assert_eq!(first.peak, Err("this kernel keeps no peak for a group".to_owned()));
         assert!(group.is_used_up(), "the next needs another");
-        let second = group.usage_since(&group.begin());
+        let second = group.usage_since(&group.take_baseline());
         assert!(second.peak.is_err_and(|why| why.contains("cannot be reset")));
         fs::remove_dir_all(&folder).expect("a folder has no files of the kernel");
     }
@@ -598,7 +605,7 @@ mod tests {
             Ok(group) => group,
             Err(error) => return cyclometer_testkit::skip(&error.to_string()),
         };
-        let before = group.begin();
+        let before = group.take_baseline();
         let mut child = std::process::Command::new("/bin/sleep")
             .arg("30")
             .spawn()

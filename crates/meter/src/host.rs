@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use super::cgroup::Hierarchy;
-use super::clock::Clock;
-use super::perf::{Counters, Target, paranoid};
+use super::clock::MonotonicClock;
+use super::perf::{CounterTarget, Counters, read_paranoid_level};
 use super::quota::{CpuQuota, find_cpu_quota};
 use super::{Meter, Source};
 use cyclometer_core::units::Nanos;
@@ -43,7 +43,7 @@ pub struct Fingerprint {
     pub cyclometer: String,
     /// Properties of its clock.
     #[serde(default)]
-    pub clock: Option<Clock>,
+    pub clock: Option<MonotonicClock>,
     /// The tightest CPU quota around this program.
     #[serde(default)]
     pub cpu_quota: Option<CpuQuota>,
@@ -55,7 +55,7 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// Takes the fingerprint of this machine.
     #[must_use]
-    pub fn take() -> Self {
+    pub fn for_this_host() -> Self {
         let system = System::new_with_specifics(
             RefreshKind::nothing()
                 .with_cpu(CpuRefreshKind::nothing())
@@ -74,10 +74,10 @@ impl Fingerprint {
             arch: System::cpu_arch(),
             tsc_hz: tsc_hz(),
             cgroups: Hierarchy::detect().ok().map(|it| it.version().label().to_owned()),
-            perf_event_paranoid: paranoid(),
+            perf_event_paranoid: read_paranoid_level(),
             governor: std::fs::read_to_string(governor).ok().map(|text| text.trim().to_owned()),
             cyclometer: env!("CARGO_PKG_VERSION").to_owned(),
-            clock: Clock::measure(),
+            clock: MonotonicClock::measure(),
             cpu_quota: find_cpu_quota().ok().flatten(),
             cpus_allowed: cpus_allowed(),
         }
@@ -95,10 +95,10 @@ fn cpus_allowed() -> Option<usize> {
 #[must_use]
 pub fn tsc_hz() -> Option<u64> {
     static HZ: OnceLock<Option<u64>> = OnceLock::new();
-    *HZ.get_or_init(|| calibrate(Duration::from_millis(20)))
+    *HZ.get_or_init(|| calibrate_tsc(Duration::from_millis(20)))
 }
 
-fn calibrate(span: Duration) -> Option<u64> {
+fn calibrate_tsc(span: Duration) -> Option<u64> {
     let (tsc_start, clock_start) = tsc_and_clock()?;
     let until = Instant::now() + span;
     while Instant::now() < until {
@@ -116,9 +116,9 @@ fn calibrate(span: Duration) -> Option<u64> {
 /// Reads both clocks at one moment: the closest pair of eight tries.
 fn tsc_and_clock() -> Option<(u64, u64)> {
     let one = || {
-        let before = crate::tsc::tsc()?;
+        let before = crate::tsc::read_tsc()?;
         let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_RAW).ok()?;
-        let after = crate::tsc::tsc()?;
+        let after = crate::tsc::read_tsc()?;
         let nanos = u64::try_from(time.tv_sec()).ok()? * 1_000_000_000
             + u64::try_from(time.tv_nsec()).ok()?;
         let gap = after.checked_sub(before)?;
@@ -140,8 +140,8 @@ pub struct ReadCost {
 #[must_use]
 pub fn read_cost() -> Option<ReadCost> {
     const ROUNDS: u32 = 2_000;
-    let mut counters = Counters::open(Target::ThisThread);
-    let meter = Meter::ALL.iter().copied().find(|meter| counters.has(*meter))?;
+    let mut counters = Counters::open(CounterTarget::ThisThread);
+    let meter = Meter::ALL.iter().copied().find(|meter| counters.has_counter(*meter))?;
     let time = |run: &mut dyn FnMut()| {
         let start = Instant::now();
         for _ in 0..ROUNDS {
@@ -153,7 +153,7 @@ pub fn read_cost() -> Option<ReadCost> {
         std::hint::black_box(counters.read_one(meter));
     });
     let all = time(&mut || {
-        std::hint::black_box(counters.read());
+        std::hint::black_box(counters.read_all());
     });
     Some(ReadCost { one, all })
 }
@@ -174,9 +174,9 @@ pub struct CounterReport {
 /// Reports the state of every perf counter, one entry per meter.
 #[must_use]
 pub fn perf_report() -> Vec<CounterReport> {
-    let counters = Counters::open(Target::ThisThread);
+    let counters = Counters::open(CounterTarget::ThisThread);
     let report = |(meter, it): (Meter, &super::Provenance)| {
-        let mut remedy = counters.remedy(meter);
+        let mut remedy = counters.remedy_for(meter);
         if meter == Meter::RefCycles && it.source.is_none() && remedy.is_empty() {
             remedy.push_str("without it ref_cycles is estimated as cpu_time x TSC frequency");
         }
@@ -194,14 +194,14 @@ mod tests {
         let Some(hz) = tsc_hz() else {
             return cyclometer_testkit::skip("no time-stamp counter");
         };
-        let again = calibrate(Duration::from_millis(40)).expect("calibrated once already");
+        let again = calibrate_tsc(Duration::from_millis(40)).expect("calibrated once already");
         assert!(hz.abs_diff(again) < hz / 1_000, "{hz} Hz, then {again} Hz");
         assert!((400_000_000..10_000_000_000).contains(&hz), "{hz} Hz");
     }
 
     #[test]
     fn the_fingerprint_knows_this_machine() {
-        let print = Fingerprint::take();
+        let print = Fingerprint::for_this_host();
         let cpus = std::thread::available_parallelism().expect("known").get();
         assert!(print.cpus.is_some_and(|known| known >= cpus));
         assert!(print.memory_bytes.is_some_and(|bytes| bytes > 0) && print.kernel.is_some());

@@ -12,7 +12,7 @@ use cyclometer_core::units::Bytes;
 
 /// Limit of the memory that a control group may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemoryLimit {
+pub struct GroupMemoryLimit {
     /// Name of the group, as `/a/b`.
     pub group: String,
     /// Limit of the group.
@@ -21,7 +21,7 @@ pub struct MemoryLimit {
     pub used: Option<Bytes>,
 }
 
-impl fmt::Display for MemoryLimit {
+impl fmt::Display for GroupMemoryLimit {
     /// Writes `512 MiB (cgroup /trial), 80.0 MiB of it used`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (cgroup {})", self.limit, self.group)?;
@@ -41,18 +41,18 @@ const NO_LIMIT: u64 = 1 << 62;
 ///
 /// # Errors
 /// Returns an error when control groups cannot be read, so that the limit is unknown.
-pub fn find_memory_limit() -> Result<Option<MemoryLimit>, CgroupError> {
-    let groups = OwnGroups::find()?;
+pub fn find_memory_limit() -> Result<Option<GroupMemoryLimit>, CgroupError> {
+    let groups = OwnGroups::for_this_process()?;
     // In v1 the controller is in one hierarchy only.
     let group = groups.memory.as_ref().or(groups.unified.as_ref());
     Ok(lowest_limit(group.ok_or(CgroupError::NotMounted)?))
 }
 
-fn lowest_limit(group: &OwnGroup) -> Option<MemoryLimit> {
-    let limits = group.levels().filter_map(|level| {
+fn lowest_limit(group: &OwnGroup) -> Option<GroupMemoryLimit> {
+    let limits = group.visible_levels().filter_map(|level| {
         let limit = read_either(level, "memory.max", "memory.limit_in_bytes")?;
-        (limit < NO_LIMIT).then(|| MemoryLimit {
-            group: group.name_of(level),
+        (limit < NO_LIMIT).then(|| GroupMemoryLimit {
+            group: group.group_name(level),
             limit: Bytes(limit),
             used: read_either(level, "memory.current", "memory.usage_in_bytes").map(Bytes),
         })

@@ -21,13 +21,13 @@ pub struct OwnGroup {
 impl OwnGroup {
     /// Iterates over the directories of the group and of all visible groups above it,
     /// innermost first.
-    pub fn levels(&self) -> impl Iterator<Item = &Path> {
+    pub fn visible_levels(&self) -> impl Iterator<Item = &Path> {
         self.directory.ancestors().take_while(|level| level.starts_with(&self.mount))
     }
 
     /// Returns the name of the group in `directory`, as `/a/b`.
     #[must_use]
-    pub fn name_of(&self, directory: &Path) -> String {
+    pub fn group_name(&self, directory: &Path) -> String {
         let below = directory.strip_prefix(&self.mount).unwrap_or(directory);
         format!("/{}", below.display())
     }
@@ -62,7 +62,7 @@ impl OwnGroups {
     ///
     /// # Errors
     /// [`CgroupError::NotMounted`] when `/proc` cannot be read.
-    pub fn find() -> Result<Self, CgroupError> {
+    pub fn for_this_process() -> Result<Self, CgroupError> {
         let process = Process::myself().map_err(|_| CgroupError::NotMounted)?;
         let mounts = process.mountinfo().map_err(|_| CgroupError::NotMounted)?;
         let mounts = mounts.into_iter().filter_map(|mount| {
@@ -96,7 +96,10 @@ impl OwnGroups {
         let named = |name: &str| {
             let has = |controllers: &[String]| controllers.iter().any(|it| it == name);
             let (_, path) = paths.iter().find(|(controllers, _)| has(controllers))?;
-            locate(mounts.iter().filter(|mount| !mount.is_v2 && has(&mount.controllers)), path)
+            locate_group(
+                mounts.iter().filter(|mount| !mount.is_v2 && has(&mount.controllers)),
+                path,
+            )
         };
         let unified =
             paths.iter().find(|(controllers, _)| controllers.iter().all(String::is_empty));
@@ -105,14 +108,15 @@ impl OwnGroups {
             cpuacct: named("cpuacct"),
             memory: named("memory"),
             pids: named("pids"),
-            unified: unified
-                .and_then(|(_, path)| locate(mounts.iter().filter(|mount| mount.is_v2), path)),
+            unified: unified.and_then(|(_, path)| {
+                locate_group(mounts.iter().filter(|mount| mount.is_v2), path)
+            }),
         }
     }
 }
 
 /// Finds `path` in the mount that shows most of the groups above it.
-fn locate<'a>(mounts: impl Iterator<Item = &'a Mount>, path: &str) -> Option<OwnGroup> {
+fn locate_group<'a>(mounts: impl Iterator<Item = &'a Mount>, path: &str) -> Option<OwnGroup> {
     let below = |mount: &Mount| Path::new(path).strip_prefix(&mount.root).ok().map(PathBuf::from);
     let mut outside = None;
     let mut found: Option<(usize, OwnGroup)> = None;
@@ -139,26 +143,26 @@ fn locate<'a>(mounts: impl Iterator<Item = &'a Mount>, path: &str) -> Option<Own
 /// Count of the processes of this process' own group that the kernel killed for lack of
 /// memory, by whatever limit.
 #[derive(Debug, Clone)]
-pub struct KillCount(PathBuf);
+pub struct OomKillCounter(PathBuf);
 
-impl KillCount {
+impl OomKillCounter {
     /// Finds the count of this process' own group; `None` where no memory controller
     /// reports it.
     #[must_use]
-    pub fn find() -> Option<Self> {
-        let OwnGroups { memory, unified, .. } = OwnGroups::find().ok()?;
+    pub fn for_this_process() -> Option<Self> {
+        let OwnGroups { memory, unified, .. } = OwnGroups::for_this_process().ok()?;
         let file = match (memory, unified) {
             (Some(memory), _) => memory.directory.join("memory.oom_control"),
             (None, Some(unified)) => unified.directory.join("memory.events"),
             (None, None) => return None,
         };
         let count = Self(file);
-        count.read().map(|_| count)
+        count.read_count().map(|_| count)
     }
 
     /// Reads the current count.
     #[must_use]
-    pub fn read(&self) -> Option<u64> {
+    pub fn read_count(&self) -> Option<u64> {
         kills_in(&std::fs::read_to_string(&self.0).ok()?)
     }
 }
@@ -191,7 +195,7 @@ mod tests {
     }
 
     fn levels(group: Option<&OwnGroup>) -> Vec<String> {
-        let levels = group.into_iter().flat_map(OwnGroup::levels);
+        let levels = group.into_iter().flat_map(OwnGroup::visible_levels);
         levels.map(|level| level.display().to_string()).collect()
     }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::{CgroupError, Group};
+use super::cgroup::{CgroupError, InvocationGroup};
 use super::own_groups::{OwnGroup, OwnGroups};
 use cyclometer_core::units::Nanos;
 
@@ -61,7 +61,7 @@ impl fmt::Display for CpuQuota {
 /// # Errors
 /// Returns an error when control groups cannot be read, so that the quota is unknown.
 pub fn find_cpu_quota() -> Result<Option<CpuQuota>, CgroupError> {
-    let groups = OwnGroups::find()?;
+    let groups = OwnGroups::for_this_process()?;
     let group = cpu_group(&groups).ok_or(CgroupError::NotMounted)?;
     Ok(tightest_quota(group))
 }
@@ -77,9 +77,9 @@ const fn cpu_group(groups: &OwnGroups) -> Option<&OwnGroup> {
 
 fn tightest_quota(group: &OwnGroup) -> Option<CpuQuota> {
     let mut tightest: Option<CpuQuota> = None;
-    for level in group.levels() {
+    for level in group.visible_levels() {
         let Some((quota_us, period_us)) = read_quota(level) else { continue };
-        let quota = CpuQuota { group: group.name_of(level), quota_us, period_us };
+        let quota = CpuQuota { group: group.group_name(level), quota_us, period_us };
         if tightest.as_ref().is_none_or(|other| quota.is_tighter(other)) {
             tightest = Some(quota);
         }
@@ -114,10 +114,10 @@ impl ThrottleMeter {
     ///
     /// # Errors
     /// Returns the reason why the throttled time is unknown.
-    pub fn open() -> Result<Self, String> {
-        let groups = OwnGroups::find().map_err(|error| error.to_string())?;
+    pub fn for_own_groups() -> Result<Self, String> {
+        let groups = OwnGroups::for_this_process().map_err(|error| error.to_string())?;
         let group = cpu_group(&groups).ok_or("no hierarchy with the CPU controller is mounted")?;
-        Self::of_levels(group).map_err(|error| error.to_string())
+        Self::for_levels(group).map_err(|error| error.to_string())
     }
 
     /// Opens the meter of a group that was made for a container. The engine gives
@@ -126,14 +126,14 @@ impl ThrottleMeter {
     ///
     /// # Errors
     /// Returns the reason why the throttled time is unknown.
-    pub fn for_group(group: &Group) -> Result<Self, String> {
+    pub fn for_group(group: &InvocationGroup) -> Result<Self, String> {
         let group = group.cpu_group().ok_or("no hierarchy with the CPU controller is mounted")?;
-        Self::of_levels(&group).map_err(|error| error.to_string())
+        Self::for_levels(&group).map_err(|error| error.to_string())
     }
 
-    fn of_levels(group: &OwnGroup) -> Result<Self, CgroupError> {
+    fn for_levels(group: &OwnGroup) -> Result<Self, CgroupError> {
         let mut levels = Vec::new();
-        for level in group.levels().filter(|level| read_quota(level).is_some()) {
+        for level in group.visible_levels().filter(|level| read_quota(level).is_some()) {
             let path = level.join("cpu.stat");
             let file = File::open(&path).map_err(|source| CgroupError::Io {
                 action: "open",
@@ -159,7 +159,7 @@ impl ThrottleMeter {
     /// Returns the time throttled since the last call, or since the meter was opened: that
     /// of the group that was throttled longest, summed over CPUs. 0 without a quota, which
     /// costs no system call.
-    pub fn take(&mut self) -> Option<Nanos> {
+    pub fn take_throttled(&mut self) -> Option<Nanos> {
         let mut longest = 0;
         for (file, last) in &mut self.levels {
             let now = read_throttled(file)?;
@@ -171,7 +171,7 @@ impl ThrottleMeter {
 
     /// Returns a note on the meaning of the value, and on the group that it belongs to.
     #[must_use]
-    pub fn note(&self) -> String {
+    pub fn quota_note(&self) -> String {
         let beyond = if super::own_groups::sees_all_groups() {
             ""
         } else {
@@ -259,14 +259,21 @@ mod tests {
         let stat = |time: u64| format!("nr_throttled 1\nthrottled_usec {time}\n");
         let limited = [("cpu.max", "20000 100000"), ("cpu.stat", &*stat(50))];
         write(&root.join("box"), &limited);
-        let mut meter = ThrottleMeter::of_levels(&group).expect("opened");
-        assert_eq!(meter.take(), Some(Nanos(0)), "what was before is not of this recording");
+        let mut meter = ThrottleMeter::for_levels(&group).expect("opened");
+        assert_eq!(
+            meter.take_throttled(),
+            Some(Nanos(0)),
+            "what was before is not of this recording"
+        );
         fs::write(root.join("box/cpu.stat"), stat(80)).expect("written");
-        assert_eq!((meter.take(), meter.take()), (Some(Nanos(30_000)), Some(Nanos(0))));
-        assert!(meter.note().starts_with("a CPU quota of 0.2 CPUs (cgroup /box)"));
+        assert_eq!(
+            (meter.take_throttled(), meter.take_throttled()),
+            (Some(Nanos(30_000)), Some(Nanos(0)))
+        );
+        assert!(meter.quota_note().starts_with("a CPU quota of 0.2 CPUs (cgroup /box)"));
         // A quota without a count of its throttling is unknown, not 0.
         fs::write(root.join("box/cpu.stat"), "usage_usec 1\n").expect("written");
-        assert_eq!(meter.take(), None);
-        assert!(ThrottleMeter::of_levels(&group).is_err());
+        assert_eq!(meter.take_throttled(), None);
+        assert!(ThrottleMeter::for_levels(&group).is_err());
     }
 }

@@ -2,14 +2,14 @@
 //! whole interval is beyond the claimed value, and does not where the whole interval
 //! falls short; otherwise it is undecided.
 
-use super::footprint::Footprint;
-use super::report::{Material, Row, Table};
-use super::{Part, Published};
-use cyclometer_stats::{Change, Refusal};
+use super::footprint::LaneFootprint;
+use super::report::{PaperRow, PaperTable, ReportMaterial};
+use super::{PaperPart, Published};
+use cyclometer_stats::{Change, RatioRefusal};
 
 /// Verdict on a claim or a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
+pub enum ClaimVerdict {
     /// It holds for everything that was measured.
     Yes,
     /// It holds for nothing that was measured.
@@ -24,13 +24,13 @@ pub enum Holds {
 
 /// Evidence for a claim from one lane and function.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
+pub struct ClaimFinding {
     /// The lane.
     pub lane: String,
     /// The function; empty if the claim concerns none.
     pub workload: String,
     /// Whether the claim holds for it.
-    pub holds: Holds,
+    pub holds: ClaimVerdict,
     /// The ratio that the verdict follows from.
     pub ratio: Option<Change>,
     /// The finding in words.
@@ -45,14 +45,14 @@ pub struct Claim {
     /// Text of the claim.
     pub claim: String,
     /// Whether it holds here.
-    pub holds: Holds,
+    pub holds: ClaimVerdict,
     /// The findings that the verdict follows from.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ClaimFinding>,
     /// Remarks on the measurement.
     pub note: String,
 }
 
-impl Holds {
+impl ClaimVerdict {
     /// Returns the word that is shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -79,7 +79,7 @@ impl Holds {
 
     /// Combines the verdicts of all findings.
     #[must_use]
-    pub fn together(all: &[Finding]) -> Self {
+    pub fn combine(all: &[ClaimFinding]) -> Self {
         let has = |holds: Self| all.iter().any(|finding| finding.holds == holds);
         match (has(Self::Yes), has(Self::No), has(Self::Undecided)) {
             (false, false, false) => Self::Untested,
@@ -92,79 +92,86 @@ impl Holds {
 }
 
 /// Evaluates all claims.
-pub(super) fn all(
-    material: &Material<'_>,
-    tables: &[Table],
-    footprint: &[Footprint],
+pub(super) fn evaluate_all(
+    material: &ReportMaterial<'_>,
+    tables: &[PaperTable],
+    footprint: &[LaneFootprint],
 ) -> Vec<Claim> {
-    let table = |part: Part| tables.iter().find(|table| table.part == part);
-    let cold = |part: Part| -> Vec<&Row> {
+    let table = |part: PaperPart| tables.iter().find(|table| table.part == part);
+    let cold = |part: PaperPart| -> Vec<&PaperRow> {
         let rows = table(part).map(|table| table.rows.as_slice()).unwrap_or_default();
         rows.iter().filter(|row| row.start == "cold" && is_wasm(material, &row.lane)).collect()
     };
     vec![
-        faster(
+        evaluate_speedup(
             1,
             "Cold starts of WebAssembly are at least 10x faster than Docker's.",
-            &cold(Part::Nop),
+            &cold(PaperPart::Nop),
             10.0,
             "nop, from the request to its end; the image holds the program only, the paper's \
              was a distribution's",
         ),
-        faster(
+        evaluate_speedup(
             2,
             "SSVM and Lucet start in less than 1/500 of Docker's time.",
-            &cold(Part::Nop)
+            &cold(PaperPart::Nop)
                 .into_iter()
                 .filter(|row| matches!(row.runtime.as_deref(), Some("SSVM" | "Lucet")))
                 .collect::<Vec<_>>(),
             500.0,
             "the figures in the authors' own repository give 294x and 440x",
         ),
-        faster(
+        evaluate_speedup(
             3,
             "cat-sync from a cold start: WebAssembly is at least 10x faster than Docker.",
-            &cold(Part::CatSync),
+            &cold(PaperPart::CatSync),
             10.0,
             "from the request to its end",
         ),
-        warm(material, table(Part::Benchmarks)),
-        sizes(material, footprint),
-        counting(material),
+        evaluate_warm_runs(material, table(PaperPart::Benchmarks)),
+        evaluate_sizes(material, footprint),
+        evaluate_counting(material),
     ]
 }
 
-fn is_wasm(material: &Material<'_>, lane: &str) -> bool {
+fn is_wasm(material: &ReportMaterial<'_>, lane: &str) -> bool {
     material.lanes.iter().any(|about| about.name == lane && about.wasm)
 }
 
 /// Derives a finding from the ratio of Docker's time to the lane's.
-fn from_ratio(row: &Row, least: f64, word: &str) -> Finding {
+fn from_ratio(row: &PaperRow, least: f64, word: &str) -> ClaimFinding {
     let (holds, text, ratio) = match &row.docker_over {
-        Some(Ok(change)) => {
-            (Holds::at_least(change, least), format!("{}{word}", spoken(change)), Some(*change))
-        }
-        Some(Err(refusal)) => (Holds::Untested, refused(refusal), None),
+        Some(Ok(change)) => (
+            ClaimVerdict::at_least(change, least),
+            format!("{}{word}", format_change(change)),
+            Some(*change),
+        ),
+        Some(Err(refusal)) => (ClaimVerdict::Untested, refusal_text(refusal), None),
         None => {
             let why = row.why.as_deref().unwrap_or("Docker was not measured beside it");
-            (Holds::Untested, why.to_owned(), None)
+            (ClaimVerdict::Untested, why.to_owned(), None)
         }
     };
-    Finding { lane: row.lane.clone(), workload: row.workload.clone(), holds, ratio, text }
+    ClaimFinding { lane: row.lane.clone(), workload: row.workload.clone(), holds, ratio, text }
 }
 
-fn refused(refusal: &Refusal) -> String {
+fn refusal_text(refusal: &RatioRefusal) -> String {
     refusal.to_string()
 }
 
 /// Formats a ratio with its interval: `180x [170x, 190x]`.
-fn spoken(change: &Change) -> String {
-    format!("{} [{}, {}]", times(change.ratio), times(change.low), times(change.high))
+fn format_change(change: &Change) -> String {
+    format!(
+        "{} [{}, {}]",
+        format_ratio(change.ratio),
+        format_ratio(change.low),
+        format_ratio(change.high)
+    )
 }
 
 /// Formats a ratio to three significant digits: `1.23x`, `45.6x`, `789x`.
 #[must_use]
-pub fn times(ratio: f64) -> String {
+pub fn format_ratio(ratio: f64) -> String {
     if ratio >= 100.0 {
         format!("{ratio:.0}x")
     } else if ratio >= 10.0 {
@@ -174,20 +181,20 @@ pub fn times(ratio: f64) -> String {
     }
 }
 
-fn faster(number: u8, claim: &str, rows: &[&Row], least: f64, note: &str) -> Claim {
+fn evaluate_speedup(number: u8, claim: &str, rows: &[&PaperRow], least: f64, note: &str) -> Claim {
     let tried = rows.iter().filter(|row| row.was_tried());
-    let findings: Vec<Finding> = tried.map(|row| from_ratio(row, least, " faster")).collect();
+    let findings: Vec<ClaimFinding> = tried.map(|row| from_ratio(row, least, " faster")).collect();
     Claim {
         number,
         claim: claim.to_owned(),
-        holds: Holds::together(&findings),
+        holds: ClaimVerdict::combine(&findings),
         findings,
-        note: format!("{note}{}", untried(rows.iter().copied())),
+        note: format!("{note}{}", describe_untried(rows.iter().copied())),
     }
 }
 
 /// Names the lanes that did not run; the tables say why.
-fn untried<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
+fn describe_untried<'a>(rows: impl Iterator<Item = &'a PaperRow>) -> String {
     let mut lanes: Vec<&str> = Vec::new();
     for row in rows.filter(|row| !row.was_tried()) {
         if !lanes.contains(&row.lane.as_str()) {
@@ -199,9 +206,9 @@ fn untried<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
 
 /// Evaluates claim 4. A lane's warm run counts, or its cold one where it has no other;
 /// Lucet, which the paper excepts, is today's wasmtime and not excepted.
-fn warm(material: &Material<'_>, table: Option<&Table>) -> Claim {
+fn evaluate_warm_runs(material: &ReportMaterial<'_>, table: Option<&PaperTable>) -> Claim {
     let rows = table.map(|table| table.rows.as_slice()).unwrap_or_default();
-    let has_warm = |row: &Row| {
+    let has_warm = |row: &PaperRow| {
         rows.iter().any(|other| {
             other.lane == row.lane
                 && other.workload == row.workload
@@ -212,17 +219,17 @@ fn warm(material: &Material<'_>, table: Option<&Table>) -> Claim {
     let rows = rows
         .iter()
         .filter(|row| is_wasm(material, &row.lane) && (row.start == "warm" || !has_warm(row)));
-    let rows: Vec<&Row> = rows.collect();
-    let untried = untried(rows.iter().copied());
-    let findings: Vec<Finding> = rows
+    let rows: Vec<&PaperRow> = rows.collect();
+    let untried = describe_untried(rows.iter().copied());
+    let findings: Vec<ClaimFinding> = rows
         .iter()
         .filter(|row| row.was_tried())
         .map(|row| {
             let mut finding = from_ratio(row, 1.1, "");
             if let Some(change) = finding.ratio.filter(|change| change.high < 1.0) {
-                finding.text = format!("{}: slower than Docker", spoken(&change));
+                finding.text = format!("{}: slower than Docker", format_change(&change));
             } else if let Some(change) = finding.ratio.filter(|change| change.low > 1.5) {
-                finding.text = format!("{}: more than claimed", spoken(&change));
+                finding.text = format!("{}: more than claimed", format_change(&change));
             }
             finding
         })
@@ -230,7 +237,7 @@ fn warm(material: &Material<'_>, table: Option<&Table>) -> Claim {
     Claim {
         number: 4,
         claim: "Warm, WebAssembly runs 10 % to 50 % faster than Docker.".to_owned(),
-        holds: Holds::together(&findings),
+        holds: ClaimVerdict::combine(&findings),
         findings,
         note: format!(
             "Docker's time as a multiple of the lane's, of the function alone; at least 1.1x \
@@ -240,24 +247,24 @@ fn warm(material: &Material<'_>, table: Option<&Table>) -> Claim {
 }
 
 /// Evaluates claim 5.
-fn sizes(material: &Material<'_>, footprint: &[Footprint]) -> Claim {
-    let published = &Published::all().footprint;
+fn evaluate_sizes(material: &ReportMaterial<'_>, footprint: &[LaneFootprint]) -> Claim {
+    let published = &Published::builtin().footprint;
     // An image of the program alone is not an image as people ship them.
     let image = footprint
         .iter()
         .filter(|it| it.is_image && it.lane.contains('@'))
         .max_by_key(|it| it.function.map(|size| size.0));
-    let findings: Vec<Finding> = image
+    let findings: Vec<ClaimFinding> = image
         .map(|image| {
             let runtimes =
                 footprint.iter().filter(|it| is_wasm(material, &it.lane) && it.runtime.is_some());
-            runtimes.filter_map(|it| of_image(it, image)).collect()
+            runtimes.filter_map(|it| compare_with_image(it, image)).collect()
         })
         .unwrap_or_default();
     Claim {
         number: 5,
         claim: "WebAssembly runtimes take about a tenth of a Docker image.".to_owned(),
-        holds: Holds::together(&findings),
+        holds: ClaimVerdict::combine(&findings),
         findings,
         note: format!(
             "sizes of files, exact; at most a tenth holds. Published: an image of {} MB, SSVM \
@@ -274,10 +281,11 @@ fn sizes(material: &Material<'_>, footprint: &[Footprint]) -> Claim {
     }
 }
 
-fn of_image(it: &Footprint, image: &Footprint) -> Option<Finding> {
+fn compare_with_image(it: &LaneFootprint, image: &LaneFootprint) -> Option<ClaimFinding> {
     let (runtime, whole) = (it.runtime?, image.function?);
-    let holds = if runtime.0.saturating_mul(10) <= whole.0 { Holds::Yes } else { Holds::No };
-    Some(Finding {
+    let holds =
+        if runtime.0.saturating_mul(10) <= whole.0 { ClaimVerdict::Yes } else { ClaimVerdict::No };
+    Some(ClaimFinding {
         lane: it.lane.clone(),
         workload: String::new(),
         holds,
@@ -287,32 +295,32 @@ fn of_image(it: &Footprint, image: &Footprint) -> Option<Finding> {
 }
 
 /// Evaluates claim 6: operators come out the same in every run.
-fn counting(material: &Material<'_>) -> Claim {
-    let series = material.series.iter().filter(|(part, _)| *part == Part::Counting);
-    let findings: Vec<Finding> = series
+fn evaluate_counting(material: &ReportMaterial<'_>) -> Claim {
+    let series = material.series.iter().filter(|(part, _)| *part == PaperPart::Counting);
+    let findings: Vec<ClaimFinding> = series
         .flat_map(|(_, series)| series)
         .map(|series| {
             let counts: Vec<u64> = series.runs.iter().filter_map(|run| run.wasm_ops).collect();
             let (holds, text) = match counts.as_slice() {
                 [] => {
                     let why = series.reason.as_deref().or(series.note.as_deref());
-                    (Holds::Untested, why.unwrap_or("not counted").to_owned())
+                    (ClaimVerdict::Untested, why.unwrap_or("not counted").to_owned())
                 }
                 [first, rest @ ..] if rest.iter().all(|count| count == first) => {
                     let times = counts.len();
-                    (Holds::Yes, format!("{first} operators in each of {times} runs"))
+                    (ClaimVerdict::Yes, format!("{first} operators in each of {times} runs"))
                 }
-                _ => (Holds::No, format!("the runs differ: {counts:?}")),
+                _ => (ClaimVerdict::No, format!("the runs differ: {counts:?}")),
             };
             let (lane, workload) = (series.lane.clone(), series.workload.clone());
-            Finding { lane, workload, holds, ratio: None, text }
+            ClaimFinding { lane, workload, holds, ratio: None, text }
         })
         .collect();
     Claim {
         number: 6,
         claim: "WebAssembly can measure resource use operator by operator, and so be billed by it."
             .to_owned(),
-        holds: Holds::together(&findings),
+        holds: ClaimVerdict::combine(&findings),
         findings,
         note: "what counting costs: `cyclometer tax`".to_owned(),
     }

@@ -1,13 +1,13 @@
 //! Sizes of the files that run a function: the program, module or image, and the runtime
 //! around it.
 
-use super::Part;
-use super::report::Material;
+use super::PaperPart;
+use super::report::ReportMaterial;
 use cyclometer_core::units::Bytes;
 
 /// The sizes of one lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Footprint {
+pub struct LaneFootprint {
     /// The lane.
     pub lane: String,
     /// Size of the files shipped to run `nop`: program, module or image.
@@ -18,10 +18,10 @@ pub struct Footprint {
     pub is_image: bool,
 }
 
-impl Footprint {
+impl LaneFootprint {
     /// Returns the sum of both sizes, as far as they are known.
     #[must_use]
-    pub fn total(&self) -> Option<Bytes> {
+    pub fn total_size(&self) -> Option<Bytes> {
         match (self.function, self.runtime) {
             (None, None) => None,
             (function, runtime) => {
@@ -32,15 +32,15 @@ impl Footprint {
 }
 
 /// Returns the sizes of all lanes that ran.
-pub(super) fn footprints(material: &Material<'_>) -> Vec<Footprint> {
-    let nop = material.series.iter().filter(|(part, _)| *part == Part::Nop);
-    let mut all: Vec<Footprint> = Vec::new();
+pub(super) fn measure_footprints(material: &ReportMaterial<'_>) -> Vec<LaneFootprint> {
+    let nop = material.series.iter().filter(|(part, _)| *part == PaperPart::Nop);
+    let mut all: Vec<LaneFootprint> = Vec::new();
     for series in nop.flat_map(|(_, series)| series) {
         if all.iter().any(|it| it.lane == series.lane) {
             continue;
         }
         let about = material.lanes.iter().find(|about| about.name == series.lane);
-        all.push(Footprint {
+        all.push(LaneFootprint {
             lane: series.lane.clone(),
             function: series.function,
             runtime: series.runtime,

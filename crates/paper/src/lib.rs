@@ -20,8 +20,11 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use claims::{Claim, Finding, Holds, times};
-pub use footprint::Footprint;
-pub use plan::{MARK, Part, Preset, Run, Unfinished};
+pub use claims::{Claim, ClaimFinding, ClaimVerdict, format_ratio};
+pub use footprint::LaneFootprint;
+pub use plan::{MARK, PaperPart, PaperPreset, PaperRun, UnfinishedPart};
 pub use published::{Published, PublishedValue};
-pub use report::{BILLED, CompileRow, Figure, LaneAbout, Material, Report, Row, Table, Usd};
+pub use report::{
+    BILLED, CompileRow, MeanBills, PaperLane, PaperReport, PaperRow, PaperTable, ReportMaterial,
+    TimeFigure,
+};

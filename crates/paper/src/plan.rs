@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use cyclometer_core::units::Nanos;
 use cyclometer_record::{PlanRequest, Starts};
-use cyclometer_store::{Planned, Series, Store, StoreError};
-use cyclometer_workload::{Catalog, CatalogError};
+use cyclometer_store::{CellSeries, PlannedRecording, Store, StoreError};
+use cyclometer_workload::{Catalog, WorkloadError};
 
 /// Key in a recording's plan that names its run and part.
 pub const MARK: &str = "paper";
@@ -18,7 +18,7 @@ const STUCK: Nanos = Nanos(20_000_000_000);
 
 /// Extent of the measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Preset {
+pub enum PaperPreset {
     /// Small arguments, 10 to 20 runs: minutes.
     Quick,
     /// The arguments of the paper, 50 runs: hours.
@@ -27,7 +27,7 @@ pub enum Preset {
 
 /// A table or figure of the paper, or the measurements for a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum PaperPart {
     /// Figure 1: an empty function from a cold start.
     Nop,
     /// Figure 2: a function that copies its input, from a cold start.
@@ -38,7 +38,7 @@ pub enum Part {
     Counting,
 }
 
-impl Preset {
+impl PaperPreset {
     /// Returns the name, which is also that of the workloads' preset.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -48,18 +48,18 @@ impl Preset {
         }
     }
 
-    const fn runs(self, part: Part) -> u32 {
+    const fn runs_per_cell(self, part: PaperPart) -> u32 {
         match (self, part) {
-            (_, Part::Counting) => 3,
-            (Self::Quick, Part::Nop | Part::CatSync) => 20,
-            (Self::Quick, Part::Benchmarks) => 10,
+            (_, PaperPart::Counting) => 3,
+            (Self::Quick, PaperPart::Nop | PaperPart::CatSync) => 20,
+            (Self::Quick, PaperPart::Benchmarks) => 10,
             (Self::Paper, _) => 50,
         }
     }
 
     /// Returns how often the compilation of each module is timed.
     #[must_use]
-    pub const fn compiles(self) -> u32 {
+    pub const fn compile_count(self) -> u32 {
         match self {
             Self::Quick => 6,
             Self::Paper => 20,
@@ -67,7 +67,7 @@ impl Preset {
     }
 }
 
-impl Part {
+impl PaperPart {
     /// All parts, in the order in which they are recorded.
     pub const ALL: [Self; 4] = [Self::Nop, Self::CatSync, Self::Benchmarks, Self::Counting];
 
@@ -84,7 +84,7 @@ impl Part {
 
     /// Returns the part with the key `key`.
     #[must_use]
-    pub fn named(key: &str) -> Option<Self> {
+    pub fn from_key(key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|part| part.key() == key)
     }
 
@@ -114,7 +114,7 @@ impl Part {
 
     /// Returns the lanes that the part needs, given the requested ones.
     #[must_use]
-    pub fn lanes(self, asked: &[String]) -> Vec<String> {
+    pub fn required_lanes(self, asked: &[String]) -> Vec<String> {
         match self {
             Self::Counting => vec!["wasmtime:fuel".to_owned()],
             _ => asked.to_vec(),
@@ -124,34 +124,34 @@ impl Part {
 
 /// A run of all parts, as stored in the database.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Run {
+pub struct PaperRun {
     /// Time at which the run began, which identifies it.
     pub id: String,
     /// Extent of the measurements.
-    pub preset: Preset,
+    pub preset: PaperPreset,
     /// The requested lanes.
     pub lanes: Vec<String>,
     /// Runs of each cell, if not the preset's number.
     pub runs: Option<u32>,
     /// Recordings of the run, oldest first, with their status.
-    pub recordings: Vec<(Part, i64, String)>,
+    pub recordings: Vec<(PaperPart, i64, String)>,
     /// Fingerprint of the host.
     pub host: Value,
 }
 
 /// A part that is still to be recorded, in whole or in part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unfinished {
+pub struct UnfinishedPart {
     /// The part.
-    pub part: Part,
+    pub part: PaperPart,
     /// Number of rounds that all its cells have.
     pub done: u32,
 }
 
-impl Run {
+impl PaperRun {
     /// Creates a run without recordings.
     #[must_use]
-    pub fn new(id: String, preset: Preset, lanes: Vec<String>) -> Self {
+    pub fn new(id: String, preset: PaperPreset, lanes: Vec<String>) -> Self {
         Self { id, preset, lanes, runs: None, recordings: Vec::new(), host: Value::Null }
     }
 
@@ -160,28 +160,28 @@ impl Run {
     ///
     /// # Errors
     /// Returns an error if the catalog lacks a workload.
-    pub fn request(
+    pub fn request_rest(
         &self,
-        part: Part,
+        part: PaperPart,
         catalog: &Catalog,
         done: u32,
-    ) -> Result<PlanRequest, CatalogError> {
+    ) -> Result<PlanRequest, WorkloadError> {
         let workloads: Result<Vec<_>, _> =
             part.workloads().iter().map(|name| catalog.get(name).map(Arc::clone)).collect();
-        let runs = self.runs.unwrap_or(self.preset.runs(part));
-        let starts = if part == Part::Counting { Starts::Cold } else { Starts::Both };
-        let timeout = matches!(part, Part::Nop | Part::CatSync).then_some(STUCK);
+        let runs = self.runs.unwrap_or(self.preset.runs_per_cell(part));
+        let starts = if part == PaperPart::Counting { Starts::Cold } else { Starts::Both };
+        let timeout = matches!(part, PaperPart::Nop | PaperPart::CatSync).then_some(STUCK);
         Ok(PlanRequest {
             starts,
             timeout,
             runs: runs.saturating_sub(done).max(1),
-            ..PlanRequest::of(workloads?, self.preset.name())
+            ..PlanRequest::for_workloads(workloads?, self.preset.name())
         })
     }
 
     /// Returns the mark in the plan of a recording of `part`.
     #[must_use]
-    pub fn mark(&self, part: Part) -> Value {
+    pub fn plan_mark(&self, part: PaperPart) -> Value {
         json!({
             "run": self.id,
             "preset": self.preset.name(),
@@ -195,9 +195,9 @@ impl Run {
     ///
     /// # Errors
     /// Returns an error if it cannot be read.
-    pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
+    pub fn load_all(store: &Store) -> Result<Vec<Self>, StoreError> {
         let mut all: Vec<Self> = Vec::new();
-        for planned in store.planned(MARK)? {
+        for planned in store.recordings_with_plan_key(MARK)? {
             let Some((mut run, part)) = Self::from_plan(&planned) else { continue };
             let recording = (part, planned.recording, planned.status);
             let same = |other: &Self| other.id == run.id && other.preset == run.preset;
@@ -211,17 +211,17 @@ impl Run {
         Ok(all)
     }
 
-    fn from_plan(planned: &Planned) -> Option<(Self, Part)> {
+    fn from_plan(planned: &PlannedRecording) -> Option<(Self, PaperPart)> {
         let mark = planned.plan.get(MARK)?;
         let preset = match mark.get("preset")?.as_str()? {
-            "quick" => Preset::Quick,
-            "paper" => Preset::Paper,
+            "quick" => PaperPreset::Quick,
+            "paper" => PaperPreset::Paper,
             _ => return None,
         };
         let lanes = mark.get("lanes")?.as_array()?;
         let lanes =
             lanes.iter().map(|lane| lane.as_str().map(str::to_owned)).collect::<Option<_>>();
-        let part = Part::named(mark.get("part")?.as_str()?)?;
+        let part = PaperPart::from_key(mark.get("part")?.as_str()?)?;
         let id = mark.get("run")?.as_str()?.to_owned();
         let runs = mark.get("runs").and_then(Value::as_u64);
         let runs = runs.and_then(|runs| u32::try_from(runs).ok());
@@ -230,19 +230,19 @@ impl Run {
 
     /// Returns the ids of all recordings.
     #[must_use]
-    pub fn numbers(&self) -> Vec<i64> {
+    pub fn recording_ids(&self) -> Vec<i64> {
         self.recordings.iter().map(|(_, recording, _)| *recording).collect()
     }
 
     /// Returns the ids of the recordings of one part.
     #[must_use]
-    pub fn of(&self, part: Part) -> Vec<i64> {
+    pub fn recordings_of(&self, part: PaperPart) -> Vec<i64> {
         let of = self.recordings.iter().filter(|(other, _, _)| *other == part);
         of.map(|(_, recording, _)| *recording).collect()
     }
 
     /// Returns whether a recording of the part was completed.
-    fn has(&self, part: Part) -> bool {
+    fn is_recorded(&self, part: PaperPart) -> bool {
         let ended = |status: &str| matches!(status, "done" | "failed");
         self.recordings.iter().any(|(other, _, status)| *other == part && ended(status))
     }
@@ -251,12 +251,12 @@ impl Run {
     ///
     /// # Errors
     /// Returns an error if the database cannot be read.
-    pub fn unfinished(&self, store: &Store) -> Result<Vec<Unfinished>, StoreError> {
-        let missing = Part::ALL.into_iter().filter(|part| !self.has(*part));
+    pub fn find_unfinished(&self, store: &Store) -> Result<Vec<UnfinishedPart>, StoreError> {
+        let missing = PaperPart::ALL.into_iter().filter(|part| !self.is_recorded(*part));
         missing
             .map(|part| {
-                let series = store.series(&self.of(part))?;
-                Ok(Unfinished { part, done: rounds(&series) })
+                let series = store.cell_series(&self.recordings_of(part))?;
+                Ok(UnfinishedPart { part, done: complete_rounds(&series) })
             })
             .collect()
     }
@@ -266,14 +266,14 @@ impl Run {
     ///
     /// # Errors
     /// Returns an error if the database cannot be read.
-    pub fn hopeless(&self, store: &Store) -> Result<Vec<String>, StoreError> {
-        Ok(hopeless(&store.series(&self.of(Part::Nop))?))
+    pub fn find_hopeless_lanes(&self, store: &Store) -> Result<Vec<String>, StoreError> {
+        Ok(hopeless_lanes(&store.cell_series(&self.recordings_of(PaperPart::Nop))?))
     }
 
     /// Returns whether the run can be continued here: on the same host, with the same
     /// program.
     #[must_use]
-    pub fn is_of(&self, host: &Value) -> bool {
+    pub fn can_continue_on(&self, host: &Value) -> bool {
         // Clocks are calibrated anew each time.
         let named = |of: &Value| {
             let mut of = of.clone();
@@ -286,15 +286,15 @@ impl Run {
     }
 }
 
-pub(super) fn hopeless(nop: &[Series]) -> Vec<String> {
+pub(super) fn hopeless_lanes(nop: &[CellSeries]) -> Vec<String> {
     let well = |lane: &str| nop.iter().any(|it| it.lane == lane && !it.runs.is_empty());
-    let failed = nop.iter().filter(|it| it.bad > 0 && !well(&it.lane));
+    let failed = nop.iter().filter(|it| it.failed > 0 && !well(&it.lane));
     failed.map(|it| it.lane.clone()).collect()
 }
 
 /// Returns the number of rounds that all cells have, without those that cannot run.
-fn rounds(series: &[Series]) -> u32 {
+fn complete_rounds(series: &[CellSeries]) -> u32 {
     let able = series.iter().filter(|it| !it.runs.is_empty());
-    let least = able.map(Series::tried).min().unwrap_or(0);
+    let least = able.map(CellSeries::tried_invocations).min().unwrap_or(0);
     u32::try_from(least).unwrap_or(u32::MAX)
 }

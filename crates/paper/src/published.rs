@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Published {
     #[serde(rename = "value")]
     values: Vec<PublishedValue>,
-    runtime: BTreeMap<String, Runtime>,
+    runtime: BTreeMap<String, PublishedRuntime>,
     /// Sizes.
     pub footprint: PublishedFootprint,
 }
@@ -42,7 +42,7 @@ pub struct PublishedValue {
 /// Current state of a runtime of the paper.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Runtime {
+struct PublishedRuntime {
     /// The runtime's name today.
     today: Option<String>,
     /// The lanes that represent the runtime, the best first.
@@ -62,7 +62,7 @@ pub struct PublishedFootprint {
 impl Published {
     /// Returns the figures, which are compiled into the program.
     #[must_use]
-    pub fn all() -> &'static Self {
+    pub fn builtin() -> &'static Self {
         static ALL: OnceLock<Published> = OnceLock::new();
         ALL.get_or_init(|| {
             // A test parses the file; without it there is nothing to compare with.
@@ -78,7 +78,7 @@ impl Published {
     /// of its lanes that was measured.
     #[must_use]
     pub fn runtime_of(&self, lane: &str, measured: &[&str]) -> Option<&str> {
-        let stands = |runtime: &Runtime| {
+        let stands = |runtime: &PublishedRuntime| {
             runtime.lanes.iter().find(|it| measured.contains(&it.as_str())).map(String::as_str)
                 == Some(lane)
         };
@@ -87,12 +87,12 @@ impl Published {
 
     /// Returns the current name of a runtime, if it was renamed.
     #[must_use]
-    pub fn today(&self, runtime: &str) -> Option<&str> {
+    pub fn current_name(&self, runtime: &str) -> Option<&str> {
         self.runtime.get(runtime)?.today.as_deref()
     }
 
     /// Returns the figures of a runtime in a table.
-    pub fn of<'a>(
+    pub fn figures_of<'a>(
         &'a self,
         table: &'a str,
         runtime: &'a str,
@@ -104,7 +104,10 @@ impl Published {
     }
 
     /// Returns all figures of a table.
-    pub fn table<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a PublishedValue> {
+    pub fn figures_in_table<'a>(
+        &'a self,
+        table: &'a str,
+    ) -> impl Iterator<Item = &'a PublishedValue> {
         self.values.iter().filter(move |it| it.table == table)
     }
 }

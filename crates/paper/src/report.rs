@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::claims::{self, Claim};
-use super::footprint::{self, Footprint};
-use super::plan::hopeless;
-use super::{Part, Preset, Published, PublishedValue, Run};
+use super::footprint::{self, LaneFootprint};
+use super::plan::hopeless_lanes;
+use super::{PaperPart, PaperPreset, PaperRun, Published, PublishedValue};
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::Exact;
-use cyclometer_replay::{Key, Summary as Bills};
-use cyclometer_stats::{Change, Confidence, Quantum, Refusal, Summary, ratio};
-use cyclometer_store::Series;
+use cyclometer_replay::{GroupKey, ReplaySummary as Bills};
+use cyclometer_stats::{Change, Confidence, Quantum, RatioRefusal, Summary, ratio_with_interval};
+use cyclometer_store::CellSeries;
 
 /// The lanes that represent "Docker"; the first measured one counts.
 const DOCKER: [&str; 2] = ["docker:runc", "docker"];
@@ -22,7 +22,7 @@ const NATIVE: &str = "native";
 
 /// A lane of the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LaneAbout {
+pub struct PaperLane {
     /// Name of the lane.
     pub name: String,
     /// Runtime and version.
@@ -38,7 +38,7 @@ pub struct LaneAbout {
 }
 
 /// Statistics of a time, in nanoseconds: median, interval and more.
-pub type Figure = Summary;
+pub type TimeFigure = Summary;
 
 /// Price models that rows are billed by: allocated memory and rounded time; cycles;
 /// WebAssembly operators.
@@ -46,11 +46,11 @@ pub const BILLED: [&str; 3] = ["aws-lambda-x86", "per-cycle", "per-wasm-op"];
 
 /// Mean bills of a million invocations by the models of [`BILLED`], in USD;
 /// `None` where a model refuses them, such as native programs by operators.
-pub type Usd = [Option<Exact>; 3];
+pub type MeanBills = [Option<Exact>; 3];
 
 /// Results of one function in one lane, for one kind of start.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct PaperRow {
     /// The function.
     pub workload: String,
     /// The lane.
@@ -58,7 +58,7 @@ pub struct Row {
     /// `cold` or `warm`.
     pub start: String,
     /// The time that the table compares; `None` if it was not measured.
-    pub time: Option<Figure>,
+    pub time: Option<TimeFigure>,
     /// Medians of create, start, run and teardown, in nanoseconds.
     pub phases: [Option<f64>; 4],
     /// Number of failed invocations.
@@ -66,18 +66,18 @@ pub struct Row {
     /// Reason for a missing time, or for failures.
     pub why: Option<String>,
     /// The time as a multiple of the native lane's.
-    pub over_native: Option<Result<Change, Refusal>>,
+    pub over_native: Option<Result<Change, RatioRefusal>>,
     /// Docker's time as a multiple of this one.
-    pub docker_over: Option<Result<Change, Refusal>>,
+    pub docker_over: Option<Result<Change, RatioRefusal>>,
     /// The runtime of the paper that the lane represents.
     pub runtime: Option<String>,
     /// Published figures.
     pub published: Vec<PublishedValue>,
     /// Mean bills of a million invocations.
-    pub usd: Usd,
+    pub usd: MeanBills,
 }
 
-impl Row {
+impl PaperRow {
     /// Returns whether anything was run, successfully or not.
     #[must_use]
     pub const fn was_tried(&self) -> bool {
@@ -87,11 +87,11 @@ impl Row {
 
 /// A table or figure of the paper, measured again.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Table {
+pub struct PaperTable {
     /// The part that the table belongs to.
-    pub part: Part,
+    pub part: PaperPart,
     /// The rows, by workload, then in the order of lanes.
-    pub rows: Vec<Row>,
+    pub rows: Vec<PaperRow>,
 }
 
 /// Compile time of one module in one lane.
@@ -102,14 +102,14 @@ pub struct CompileRow {
     /// The workload.
     pub workload: String,
     /// The time, in nanoseconds.
-    pub time: Figure,
+    pub time: TimeFigure,
 }
 
 /// All results of a run.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct PaperReport {
     /// Extent of the measurements.
-    pub preset: Preset,
+    pub preset: PaperPreset,
     /// Confidence of the intervals.
     pub confidence: Confidence,
     /// The machine.
@@ -117,15 +117,15 @@ pub struct Report {
     /// The recordings.
     pub recordings: Vec<i64>,
     /// Parts that are not recorded completely.
-    pub unfinished: Vec<Part>,
+    pub unfinished: Vec<PaperPart>,
     /// The lanes.
-    pub lanes: Vec<LaneAbout>,
+    pub lanes: Vec<PaperLane>,
     /// Figures 1 and 2 and Table 1.
-    pub tables: Vec<Table>,
+    pub tables: Vec<PaperTable>,
     /// Compile times.
     pub compile: Vec<CompileRow>,
     /// Sizes.
-    pub footprint: Vec<Footprint>,
+    pub footprint: Vec<LaneFootprint>,
     /// Claims of the paper, and whether they hold here.
     pub claims: Vec<Claim>,
     /// Statistical warnings about the figures.
@@ -134,15 +134,15 @@ pub struct Report {
 
 /// Input of a report.
 #[derive(Debug)]
-pub struct Material<'a> {
+pub struct ReportMaterial<'a> {
     /// The run.
-    pub run: &'a Run,
+    pub run: &'a PaperRun,
     /// The machine.
     pub host: Value,
     /// The lanes.
-    pub lanes: Vec<LaneAbout>,
+    pub lanes: Vec<PaperLane>,
     /// Measurements of each part.
-    pub series: &'a [(Part, Vec<Series>)],
+    pub series: &'a [(PaperPart, Vec<CellSeries>)],
     /// Bills: under a coarse and a fine model at least.
     pub bills: Option<&'a Bills>,
     /// Resolution of the clock.
@@ -150,27 +150,27 @@ pub struct Material<'a> {
     /// Confidence of the intervals.
     pub confidence: Confidence,
     /// Parts that are not recorded completely.
-    pub unfinished: Vec<Part>,
+    pub unfinished: Vec<PaperPart>,
 }
 
-impl Report {
+impl PaperReport {
     /// Evaluates the material.
     #[must_use]
-    pub fn new(material: Material<'_>) -> Self {
-        let tables: Vec<Table> = material
+    pub fn new(material: ReportMaterial<'_>) -> Self {
+        let tables: Vec<PaperTable> = material
             .series
             .iter()
-            .filter(|(part, _)| *part != Part::Counting)
-            .map(|(part, series)| material.table(*part, series))
+            .filter(|(part, _)| *part != PaperPart::Counting)
+            .map(|(part, series)| material.build_table(*part, series))
             .collect();
-        let footprint = footprint::footprints(&material);
-        let claims = claims::all(&material, &tables, &footprint);
+        let footprint = footprint::measure_footprints(&material);
+        let claims = claims::evaluate_all(&material, &tables, &footprint);
         Self {
             preset: material.run.preset,
             confidence: material.confidence,
-            recordings: material.run.numbers(),
-            compile: material.compile(),
-            warnings: warnings(&tables),
+            recordings: material.run.recording_ids(),
+            compile: material.compile_rows(),
+            warnings: list_warnings(&tables),
             host: material.host,
             unfinished: material.unfinished,
             lanes: material.lanes,
@@ -181,70 +181,81 @@ impl Report {
     }
 }
 
-impl Part {
+impl PaperPart {
     /// Returns the kind of start that the paper's figures apply to: cold ones, and for
     /// the benchmarks warm ones, or a lane's cold ones where it has no other.
-    fn published_start(self, base: &Base<'_>, lane: &str) -> &'static str {
-        let warm = self == Self::Benchmarks && find(base.all, lane, &["warm"]).is_some();
+    fn published_start(self, base: &RowReference<'_>, lane: &str) -> &'static str {
+        let warm = self == Self::Benchmarks && find_series(base.all, lane, &["warm"]).is_some();
         if warm { "warm" } else { "cold" }
     }
 
     /// Returns the time that the part compares: for the benchmarks that of the function
     /// alone, otherwise that from the request to the end.
-    fn time_of(self, run: &cyclometer_store::Run) -> Option<Nanos> {
+    fn time_of(self, run: &cyclometer_store::SeriesRun) -> Option<Nanos> {
         if self == Self::Benchmarks { run.run } else { run.wall }
     }
 }
 
-impl Material<'_> {
-    fn table(&self, part: Part, series: &[Series]) -> Table {
+impl ReportMaterial<'_> {
+    fn build_table(&self, part: PaperPart, series: &[CellSeries]) -> PaperTable {
         let measured: Vec<&str> =
             series.iter().filter(|it| !it.runs.is_empty()).map(|it| it.lane.as_str()).collect();
         let docker = DOCKER.into_iter().find(|lane| measured.contains(lane));
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows: Vec<PaperRow> = Vec::new();
         for workload in part.workloads() {
-            let of_it: Vec<&Series> = series.iter().filter(|it| it.workload == *workload).collect();
-            let base =
-                Base { native: times(part, find(&of_it, NATIVE, &["cold"])), docker, all: &of_it };
-            rows.extend(of_it.iter().map(|series| self.row(part, series, &base, &measured)));
-            rows.extend(self.absent(part, workload, &of_it));
+            let of_it: Vec<&CellSeries> =
+                series.iter().filter(|it| it.workload == *workload).collect();
+            let base = RowReference {
+                native: part_times(part, find_series(&of_it, NATIVE, &["cold"])),
+                docker,
+                all: &of_it,
+            };
+            rows.extend(of_it.iter().map(|series| self.build_row(part, series, &base, &measured)));
+            rows.extend(self.absent_rows(part, workload, &of_it));
         }
-        Table { part, rows }
+        PaperTable { part, rows }
     }
 
-    fn row(&self, part: Part, series: &Series, base: &Base<'_>, measured: &[&str]) -> Row {
-        let mine = times(part, Some(series));
+    fn build_row(
+        &self,
+        part: PaperPart,
+        series: &CellSeries,
+        base: &RowReference<'_>,
+        measured: &[&str],
+    ) -> PaperRow {
+        let mine = part_times(part, Some(series));
         let against = |base: &[f64], other: &[f64]| {
             (!base.is_empty() && !other.is_empty())
-                .then(|| ratio(other, base, self.quantum, self.confidence))
+                .then(|| ratio_with_interval(other, base, self.quantum, self.confidence))
         };
-        let phase = |of: fn(&cyclometer_store::Run) -> Option<Nanos>| {
-            let values: Vec<f64> = series.runs.iter().filter_map(of).map(float).collect();
-            Summary::of(&values, self.confidence).map(|summary| summary.median)
+        let phase = |of: fn(&cyclometer_store::SeriesRun) -> Option<Nanos>| {
+            let values: Vec<f64> = series.runs.iter().filter_map(of).map(nanos_as_f64).collect();
+            Summary::from_values(&values, self.confidence).map(|summary| summary.median)
         };
         let starts: &[&str] = if series.start == "warm" { &["warm", "cold"] } else { &["cold"] };
-        let docker = base.docker.and_then(|lane| find(base.all, lane, starts));
+        let docker = base.docker.and_then(|lane| find_series(base.all, lane, starts));
         let is_docker = base.docker == Some(series.lane.as_str());
-        let published = Published::all();
+        let published = Published::builtin();
         let runtime = published
             .runtime_of(&series.lane, measured)
             .filter(|_| series.start == part.published_start(base, &series.lane));
-        let values = runtime
-            .map(|runtime| published.of(part.key(), runtime, &series.workload).cloned().collect());
-        Row {
+        let values = runtime.map(|runtime| {
+            published.figures_of(part.key(), runtime, &series.workload).cloned().collect()
+        });
+        PaperRow {
             workload: series.workload.clone(),
             lane: series.lane.clone(),
             start: series.start.clone(),
             over_native: (series.lane != NATIVE).then(|| against(&base.native, &mine)).flatten(),
-            docker_over: (!is_docker).then(|| against(&mine, &times(part, docker))).flatten(),
-            time: Summary::of(&mine, self.confidence),
+            docker_over: (!is_docker).then(|| against(&mine, &part_times(part, docker))).flatten(),
+            time: Summary::from_values(&mine, self.confidence),
             phases: [
                 phase(|it| it.create),
                 phase(|it| it.start),
                 phase(|it| it.run),
                 phase(|it| it.teardown),
             ],
-            bad: series.bad,
+            bad: series.failed,
             why: series
                 .reason
                 .clone()
@@ -252,13 +263,17 @@ impl Material<'_> {
             runtime: runtime.map(str::to_owned),
             published: values.unwrap_or_default(),
             // Failed runs are billed too, but their bill is no figure to compare.
-            usd: if series.runs.is_empty() { Usd::default() } else { self.usd(series) },
+            usd: if series.runs.is_empty() {
+                MeanBills::default()
+            } else {
+                self.mean_bills(series)
+            },
         }
     }
 
     /// Returns rows for lanes that do not run here, or cannot run this function.
-    fn absent(&self, part: Part, workload: &str, of_it: &[&Series]) -> Vec<Row> {
-        let wanted = part.lanes(&self.run.lanes);
+    fn absent_rows(&self, part: PaperPart, workload: &str, of_it: &[&CellSeries]) -> Vec<PaperRow> {
+        let wanted = part.required_lanes(&self.run.lanes);
         let missing = wanted.iter().filter(|lane| of_it.iter().all(|it| &it.lane != *lane));
         missing
             .map(|lane| {
@@ -270,7 +285,7 @@ impl Material<'_> {
                         if unfinished { "not recorded yet" } else { "it cannot run this function" };
                     why.to_owned()
                 });
-                Row {
+                PaperRow {
                     workload: workload.to_owned(),
                     lane: lane.clone(),
                     start: "cold".to_owned(),
@@ -282,23 +297,24 @@ impl Material<'_> {
                     docker_over: None,
                     runtime: None,
                     published: Vec::new(),
-                    usd: Usd::default(),
+                    usd: MeanBills::default(),
                 }
             })
             .collect()
     }
 
     /// Returns why nothing but `nop` was tried in a lane.
-    fn failed_nop(&self, part: Part, lane: &str) -> Option<String> {
-        let (_, nop) = self.series.iter().find(|(of, _)| *of == Part::Nop && part != Part::Nop)?;
-        let failed = hopeless(nop).iter().any(|name| name == lane);
-        let series = nop.iter().find(|it| it.lane == lane && it.bad > 0).filter(|_| failed)?;
+    fn failed_nop(&self, part: PaperPart, lane: &str) -> Option<String> {
+        let (_, nop) =
+            self.series.iter().find(|(of, _)| *of == PaperPart::Nop && part != PaperPart::Nop)?;
+        let failed = hopeless_lanes(nop).iter().any(|name| name == lane);
+        let series = nop.iter().find(|it| it.lane == lane && it.failed > 0).filter(|_| failed)?;
         let why = series.reason.as_deref().or(series.note.as_deref()).unwrap_or("it failed");
         Some(format!("not tried, since nop fails in it: {why}"))
     }
 
-    fn usd(&self, series: &Series) -> Usd {
-        let key = Key {
+    fn mean_bills(&self, series: &CellSeries) -> MeanBills {
+        let key = GroupKey {
             lane: series.lane.as_str().into(),
             workload: series.workload.as_str().into(),
             preset: series.preset.as_str().into(),
@@ -312,19 +328,19 @@ impl Material<'_> {
         })
     }
 
-    fn compile(&self) -> Vec<CompileRow> {
-        let mut all: BTreeMap<(usize, &str), (&Series, Vec<f64>)> = BTreeMap::new();
+    fn compile_rows(&self) -> Vec<CompileRow> {
+        let mut all: BTreeMap<(usize, &str), (&CellSeries, Vec<f64>)> = BTreeMap::new();
         for series in self.series.iter().flat_map(|(_, series)| series) {
             let order = self.run.lanes.iter().position(|lane| *lane == series.lane);
             let key = (order.unwrap_or(usize::MAX), series.workload.as_str());
             let entry = all.entry(key).or_insert((series, Vec::new()));
-            entry.1.extend(series.compiles.iter().copied().map(float));
+            entry.1.extend(series.compiles.iter().copied().map(nanos_as_f64));
         }
         let rows = all.into_values().filter_map(|(series, times)| {
             Some(CompileRow {
                 lane: series.lane.clone(),
                 workload: series.workload.clone(),
-                time: Summary::of(&times, self.confidence)?,
+                time: Summary::from_values(&times, self.confidence)?,
             })
         });
         rows.collect()
@@ -332,30 +348,30 @@ impl Material<'_> {
 }
 
 /// Measurements that rows are compared with.
-struct Base<'a> {
+struct RowReference<'a> {
     native: Vec<f64>,
     docker: Option<&'static str>,
-    all: &'a [&'a Series],
+    all: &'a [&'a CellSeries],
 }
 
-fn find<'a>(all: &[&'a Series], lane: &str, starts: &[&str]) -> Option<&'a Series> {
+fn find_series<'a>(all: &[&'a CellSeries], lane: &str, starts: &[&str]) -> Option<&'a CellSeries> {
     starts.iter().find_map(|start| {
         all.iter().find(|it| it.lane == lane && it.start == *start && !it.runs.is_empty()).copied()
     })
 }
 
-fn times(part: Part, series: Option<&Series>) -> Vec<f64> {
+fn part_times(part: PaperPart, series: Option<&CellSeries>) -> Vec<f64> {
     let runs = series.map(|it| it.runs.as_slice()).unwrap_or_default();
-    runs.iter().filter_map(|run| part.time_of(run)).map(float).collect()
+    runs.iter().filter_map(|run| part.time_of(run)).map(nanos_as_f64).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
-const fn float(span: Nanos) -> f64 {
+const fn nanos_as_f64(span: Nanos) -> f64 {
     span.0 as f64
 }
 
 /// Lists the statistical warnings about each row.
-fn warnings(tables: &[Table]) -> Vec<String> {
+fn list_warnings(tables: &[PaperTable]) -> Vec<String> {
     let mut all = Vec::new();
     for row in tables.iter().flat_map(|table| &table.rows) {
         for warning in row.time.iter().flat_map(Summary::warnings) {

@@ -8,10 +8,10 @@ use thiserror::Error;
 use super::error::{MAX_FILE_BYTES, PricingError, UnknownModel};
 use super::model::PriceModel;
 use super::resolve;
-use cyclometer_system::files::{self, Bound, FileProblem, Folder, Links, shown_path};
+use cyclometer_system::files::{self, Bound, FileError, Folder, LinkPolicy, display_path};
 
 /// Size limit for a price file.
-pub(crate) const BOUND: Bound = Bound::new("a price file", MAX_FILE_BYTES as u64);
+pub(crate) const PRICE_FILE_BOUND: Bound = Bound::new("a price file", MAX_FILE_BYTES as u64);
 /// Maximum number of price files in a folder.
 const MAX_FILES: usize = 1_000;
 
@@ -27,13 +27,13 @@ static BUILTIN: LazyLock<Vec<PriceModel>> = LazyLock::new(|| {
 
 /// Returns the price files embedded in the library, as pairs of name and text.
 #[must_use]
-pub fn shipped() -> &'static [(&'static str, &'static str)] {
+pub fn builtin_files() -> &'static [(&'static str, &'static str)] {
     SHIPPED
 }
 
 /// Returns the price models embedded in the library.
 #[must_use]
-pub fn builtin() -> &'static [PriceModel] {
+pub fn builtin_models() -> &'static [PriceModel] {
     &BUILTIN
 }
 
@@ -43,35 +43,44 @@ pub fn builtin() -> &'static [PriceModel] {
 ///
 /// Returns [`UnknownModel`] if there is no such model, with the most similar id and the list of
 /// all ids.
-pub fn find(id: &str) -> Result<&'static PriceModel, UnknownModel> {
-    builtin().iter().find(|model| model.id() == id).ok_or_else(|| unknown(id, builtin().iter()))
+pub fn find_builtin_model(id: &str) -> Result<&'static PriceModel, UnknownModel> {
+    builtin_models()
+        .iter()
+        .find(|model| model.id() == id)
+        .ok_or_else(|| unknown_model(id, builtin_models().iter()))
 }
 
-fn unknown<'a>(id: &str, models: impl Iterator<Item = &'a PriceModel> + Clone) -> UnknownModel {
+fn unknown_model<'a>(
+    id: &str,
+    models: impl Iterator<Item = &'a PriceModel> + Clone,
+) -> UnknownModel {
     UnknownModel {
         id: id.chars().take(64).collect(),
-        nearest: cyclometer_core::suggest::nearest(id, models.clone().map(PriceModel::id))
-            .map(str::to_owned),
+        nearest: cyclometer_core::suggest::find_nearest_name(
+            id,
+            models.clone().map(PriceModel::id),
+        )
+        .map(str::to_owned),
         known: models.map(PriceModel::id).collect::<Vec<_>>().join(", "),
     }
 }
 
 /// Error from loading price models from a folder or a file.
 #[derive(Debug, Error)]
-pub enum CatalogError {
+pub enum PriceCatalogError {
     /// The folder or a file in it cannot be read.
     #[error(
         "cannot read {}: {cause}; --pricing takes a folder of .toml files, or one such file",
-        shown_path(path)
+        display_path(path)
     )]
     Read {
         /// Path that could not be read.
         path: PathBuf,
         /// Cause of the failure.
-        cause: FileProblem,
+        cause: FileError,
     },
     /// The folder holds more price files than the limit.
-    #[error("{} has more than {MAX_FILES} price files: name a smaller folder", shown_path(path))]
+    #[error("{} has more than {MAX_FILES} price files: name a smaller folder", display_path(path))]
     TooMany {
         /// Path of the folder.
         path: PathBuf,
@@ -91,8 +100,8 @@ pub struct PriceCatalog {
 impl PriceCatalog {
     /// Creates a catalog of the built-in price models.
     #[must_use]
-    pub fn builtin() -> Self {
-        Self { models: builtin().to_vec(), notices: Vec::new() }
+    pub fn with_builtin_models() -> Self {
+        Self { models: builtin_models().to_vec(), notices: Vec::new() }
     }
 
     /// Adds every `.toml` file of a folder, or a single file, which may be a pipe. A model
@@ -102,11 +111,11 @@ impl PriceCatalog {
     ///
     /// Returns an error if the folder or a file cannot be read, or if a file is not a price
     /// model.
-    pub fn add(&mut self, path: &Path) -> Result<(), CatalogError> {
+    pub fn add_path(&mut self, path: &Path) -> Result<(), PriceCatalogError> {
         if !path.is_dir() {
-            return self.add_text(path, &read(path)?);
+            return self.add_text(path, &read_price_file(path)?);
         }
-        self.add_folder(path, Links::Beneath)
+        self.add_folder(path, LinkPolicy::Beneath)
     }
 
     /// Adds every `.toml` file of the user's own folder, in which links may lead anywhere.
@@ -114,33 +123,34 @@ impl PriceCatalog {
     /// # Errors
     ///
     /// Returns the same errors as [`PriceCatalog::add`].
-    pub fn add_own(&mut self, path: &Path) -> Result<(), CatalogError> {
-        self.add_folder(path, Links::Anywhere)
+    pub fn add_own(&mut self, path: &Path) -> Result<(), PriceCatalogError> {
+        self.add_folder(path, LinkPolicy::Anywhere)
     }
 
-    fn add_folder(&mut self, path: &Path, links: Links) -> Result<(), CatalogError> {
-        let failed = |path: &Path, cause| CatalogError::Read { path: path.to_owned(), cause };
+    fn add_folder(&mut self, path: &Path, links: LinkPolicy) -> Result<(), PriceCatalogError> {
+        let failed = |path: &Path, cause| PriceCatalogError::Read { path: path.to_owned(), cause };
         let folder = Folder::open(path, links).map_err(|cause| failed(path, cause))?;
         let names = folder.toml_files().map_err(|cause| failed(path, cause))?;
         if names.len() > MAX_FILES {
-            return Err(CatalogError::TooMany { path: path.to_owned() });
+            return Err(PriceCatalogError::TooMany { path: path.to_owned() });
         }
         for name in names {
             let file = path.join(&name);
-            let content = folder.read(&name, BOUND).map_err(|cause| failed(&file, cause))?;
-            self.add_text(&file, &text(&file, content)?)?;
+            let content =
+                folder.read_file(&name, PRICE_FILE_BOUND).map_err(|cause| failed(&file, cause))?;
+            self.add_text(&file, &decode_text(&file, content)?)?;
         }
         Ok(())
     }
 
-    fn add_text(&mut self, path: &Path, text: &str) -> Result<(), CatalogError> {
-        for model in PriceModel::parse_all(text, &shown_path(path))? {
-            self.insert(model);
+    fn add_text(&mut self, path: &Path, text: &str) -> Result<(), PriceCatalogError> {
+        for model in PriceModel::parse_all(text, &display_path(path))? {
+            self.insert_or_replace(model);
         }
         Ok(())
     }
 
-    fn insert(&mut self, model: PriceModel) {
+    fn insert_or_replace(&mut self, model: PriceModel) {
         match self.models.iter_mut().find(|other| other.id() == model.id()) {
             Some(other) => {
                 self.notices.push(format!(
@@ -161,9 +171,9 @@ impl PriceCatalog {
     ///
     /// Returns [`UnknownModel`] if there is no such model, with the most similar id and the list
     /// of all ids.
-    pub fn find(&self, id: &str) -> Result<&PriceModel, UnknownModel> {
+    pub fn find_model(&self, id: &str) -> Result<&PriceModel, UnknownModel> {
         let found = self.models.iter().find(|model| model.id() == id);
-        found.ok_or_else(|| unknown(id, self.models.iter()))
+        found.ok_or_else(|| unknown_model(id, self.models.iter()))
     }
 
     /// Returns all models.
@@ -174,17 +184,17 @@ impl PriceCatalog {
 
     /// Returns the notices about models that replaced others.
     #[must_use]
-    pub fn notices(&self) -> &[String] {
+    pub fn replacement_notices(&self) -> &[String] {
         &self.notices
     }
 
     /// Describes versions of one tariff that are in effect on the same days.
     #[must_use]
-    pub fn overlaps(&self) -> Vec<String> {
+    pub fn describe_overlaps(&self) -> Vec<String> {
         let pairs = self.models.iter().enumerate().flat_map(|(index, model)| {
             self.models[..index].iter().map(move |other| (other, model))
         });
-        pairs.filter_map(|(one, other)| resolve::overlap(one, other)).collect()
+        pairs.filter_map(|(one, other)| resolve::describe_overlap(one, other)).collect()
     }
 }
 
@@ -193,15 +203,15 @@ impl PriceCatalog {
 /// # Errors
 ///
 /// Returns an error if the file cannot be read, is too large, or is not text.
-pub fn read(path: &Path) -> Result<String, CatalogError> {
-    let failed = |cause| CatalogError::Read { path: path.to_owned(), cause };
-    text(path, files::read_given(path, BOUND).map_err(failed)?)
+pub fn read_price_file(path: &Path) -> Result<String, PriceCatalogError> {
+    let failed = |cause| PriceCatalogError::Read { path: path.to_owned(), cause };
+    decode_text(path, files::read_user_file(path, PRICE_FILE_BOUND).map_err(failed)?)
 }
 
 /// Decodes the content of a price file as UTF-8.
-fn text(path: &Path, content: Vec<u8>) -> Result<String, CatalogError> {
+fn decode_text(path: &Path, content: Vec<u8>) -> Result<String, PriceCatalogError> {
     String::from_utf8(content).map_err(|error| {
-        let problem = super::error::Problem::new(0..0, format!("this is no text: {error}"));
-        problem.locate("", &shown_path(path)).into()
+        let problem = super::error::SpannedProblem::new(0..0, format!("this is no text: {error}"));
+        problem.into_located_error("", &display_path(path)).into()
     })
 }

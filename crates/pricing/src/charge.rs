@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use super::money::Money;
 use super::number::Exact;
-use super::schema::{Basis, Kind};
+use super::schema::{ChargeBasis, ModelInputKind};
 use super::unit::{Dimension, Phase};
 use cyclometer_core::meter::Meter;
 
 /// A quantity that no meter measures: configuration, rented capacity, data sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
+pub struct ModelInput {
     pub(super) name: Arc<str>,
-    pub(super) kind: Kind,
+    pub(super) kind: ModelInputKind,
     /// Default in the metered unit of the dimension; a switch is 1 when on.
     pub(super) default: Option<Exact>,
     /// Whether the default is the length of the billing period, whatever that is.
@@ -20,7 +20,7 @@ pub struct Input {
     pub(super) about: Arc<str>,
 }
 
-impl Input {
+impl ModelInput {
     /// Returns the name, as used by `--set`.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -29,29 +29,29 @@ impl Input {
 
     /// Returns the kind of quantity.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> ModelInputKind {
         self.kind
     }
 
     /// Returns the value used unless one is given, in the metered unit of the dimension.
     #[must_use]
-    pub const fn default(&self) -> Option<&Exact> {
+    pub const fn default_value(&self) -> Option<&Exact> {
         self.default.as_ref()
     }
 
     /// Returns a description for users.
     #[must_use]
-    pub fn about(&self) -> &str {
+    pub fn description(&self) -> &str {
         &self.about
     }
 
     /// Formats a value for display: in a fitting unit, or as on or off for a switch.
     #[must_use]
-    pub fn shown(&self, value: &Exact) -> String {
+    pub fn format_value(&self, value: &Exact) -> String {
         match self.kind {
-            Kind::Switch if value.is_zero() => "off".to_owned(),
-            Kind::Switch => "on".to_owned(),
-            _ => self.dimension().shown(value),
+            ModelInputKind::Switch if value.is_zero() => "off".to_owned(),
+            ModelInputKind::Switch => "on".to_owned(),
+            _ => self.dimension().format_value(value),
         }
     }
 
@@ -59,10 +59,12 @@ impl Input {
     #[must_use]
     pub const fn dimension(&self) -> Dimension {
         match self.kind {
-            Kind::Time => Dimension::Time,
-            Kind::Size => Dimension::Size,
-            Kind::SizeTime => Dimension::SizeTime,
-            Kind::Count | Kind::Number | Kind::Switch => Dimension::Number,
+            ModelInputKind::Time => Dimension::Time,
+            ModelInputKind::Size => Dimension::Size,
+            ModelInputKind::SizeTime => Dimension::SizeTime,
+            ModelInputKind::Count | ModelInputKind::Number | ModelInputKind::Switch => {
+                Dimension::Number
+            }
         }
     }
 }
@@ -76,7 +78,7 @@ pub struct Pool {
     pub(super) tiers: Vec<Tier>,
     /// Number of units that each price is for.
     pub(super) per: Exact,
-    pub(super) free: Option<Free>,
+    pub(super) free: Option<MonthlyAllowance>,
     pub(super) package: Option<Exact>,
     /// Whether several charges may feed it, by name.
     pub(super) shared: bool,
@@ -93,7 +95,7 @@ pub struct Tier {
 
 /// A monthly allowance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Free {
+pub struct MonthlyAllowance {
     /// Quantity in the unit of the pool.
     pub quantity: Exact,
     /// Set if the allowance is money: the quantity at this price is taken off the amount.
@@ -121,25 +123,25 @@ impl Pool {
 
     /// Returns the number of units that a price is for.
     #[must_use]
-    pub const fn per(&self) -> &Exact {
+    pub const fn units_per_price(&self) -> &Exact {
         &self.per
     }
 
     /// Returns the monthly allowance.
     #[must_use]
-    pub const fn free(&self) -> Option<&Free> {
+    pub const fn allowance(&self) -> Option<&MonthlyAllowance> {
         self.free.as_ref()
     }
 
     /// Returns the package size that quantities are rounded up to.
     #[must_use]
-    pub const fn package(&self) -> Option<&Exact> {
+    pub const fn package_size(&self) -> Option<&Exact> {
         self.package.as_ref()
     }
 
     /// Returns the list price of one unit.
     pub(super) fn list_rate(&self) -> Exact {
-        let price = self.tiers.first().map(|tier| tier.price.as_exact().over(&self.per));
+        let price = self.tiers.first().map(|tier| tier.price.as_exact().checked_div(&self.per));
         price.flatten().unwrap_or_default()
     }
 }
@@ -149,7 +151,7 @@ impl Pool {
 pub struct Charge {
     pub(super) name: Arc<str>,
     pub(super) unit: Arc<str>,
-    pub(super) basis: Basis,
+    pub(super) basis: ChargeBasis,
     /// Index of the pool in the model.
     pub(super) pool: usize,
     /// Units of the pool per unit of the charge.
@@ -176,25 +178,25 @@ impl Charge {
 
     /// Returns what the charge is counted by.
     #[must_use]
-    pub const fn basis(&self) -> Basis {
+    pub const fn basis(&self) -> ChargeBasis {
         self.basis
     }
 
     /// Returns the list price of one [`Charge::unit`].
     #[must_use]
-    pub const fn rate(&self) -> &Exact {
+    pub const fn list_rate(&self) -> &Exact {
         &self.rate
     }
 
     /// Returns the index of its pool in the model.
     #[must_use]
-    pub const fn pool(&self) -> usize {
+    pub const fn pool_index(&self) -> usize {
         self.pool
     }
 
     /// Returns the units of its pool per unit of the charge.
     #[must_use]
-    pub const fn weight(&self) -> &Exact {
+    pub const fn pool_weight(&self) -> &Exact {
         &self.weight
     }
 }
@@ -207,7 +209,7 @@ pub(super) struct Factor {
     pub unit: Arc<str>,
     /// Number of metered units in one `unit`.
     pub size: Exact,
-    pub times: Times,
+    pub times: Multiplier,
     /// Unit of the product with `times`, where that is not `unit`.
     pub product_unit: Option<Arc<str>>,
     /// Grids of the alternatives of [`Measure::MaxOf`], before their multipliers; 0: none. Empty
@@ -247,21 +249,21 @@ pub(super) enum Measure {
     /// The billing period as one whole.
     Month,
     /// The value of the first row whose end reaches the measured value.
-    Lookup { of: Box<Measure>, rows: Arc<[Row]> },
+    Lookup { of: Box<Measure>, rows: Arc<[LookupRow]> },
     /// The largest of several measures.
-    MaxOf(Vec<(Measure, Times)>),
+    MaxOf(Vec<(Measure, Multiplier)>),
 }
 
 /// Row of a lookup table: its end in the metered unit, and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct LookupRow {
     pub up_to: Exact,
     pub value: Exact,
 }
 
 /// Multiplier of a measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Times {
+pub(super) enum Multiplier {
     Once,
     By(Exact),
     Input(usize),
@@ -282,21 +284,25 @@ pub(super) enum StandIn {
 
 impl Measure {
     /// Calls `each` with every meter that the measure may read.
-    pub(super) fn meters(&self, each: &mut impl FnMut(Meter)) {
+    pub(super) fn for_each_meter(&self, each: &mut impl FnMut(Meter)) {
         match self {
             Self::Meter(meter) => each(*meter),
-            Self::Lookup { of, .. } => of.meters(each),
-            Self::MaxOf(several) => several.iter().for_each(|(measure, _)| measure.meters(each)),
+            Self::Lookup { of, .. } => of.for_each_meter(each),
+            Self::MaxOf(several) => {
+                several.iter().for_each(|(measure, _)| measure.for_each_meter(each))
+            }
             Self::Requests | Self::Phases(_) | Self::Input(_) | Self::Period | Self::Month => {}
         }
     }
 
     /// Calls `each` with every phase that the measure may read.
-    pub(super) fn phases(&self, each: &mut impl FnMut(Phase)) {
+    pub(super) fn for_each_phase(&self, each: &mut impl FnMut(Phase)) {
         match self {
             Self::Phases(phases) => phases.iter().for_each(|phase| each(*phase)),
-            Self::Lookup { of, .. } => of.phases(each),
-            Self::MaxOf(several) => several.iter().for_each(|(measure, _)| measure.phases(each)),
+            Self::Lookup { of, .. } => of.for_each_phase(each),
+            Self::MaxOf(several) => {
+                several.iter().for_each(|(measure, _)| measure.for_each_phase(each))
+            }
             Self::Requests | Self::Meter(_) | Self::Input(_) | Self::Period | Self::Month => {}
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use cyclometer_core::toml_text::{place, printable, with_nearest};
+use cyclometer_core::toml_text::{line_and_column, to_printable_line, with_nearest_key};
 
 /// Maximum size of a price model file, in bytes.
 pub const MAX_FILE_BYTES: usize = 64 * 1024;
@@ -59,31 +59,31 @@ fn instead(nearest: Option<&str>, known: &str) -> String {
 
 /// A problem at a place in the text.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct SpannedProblem {
     pub span: Range<usize>,
     pub message: String,
 }
 
-impl Problem {
+impl SpannedProblem {
     pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { span, message: message.into() }
     }
 
     /// Converts the byte offset in `text` to a line and a column.
-    pub(super) fn locate(self, text: &str, origin: &str) -> PricingError {
-        let (line, column) = place(text, self.span.start);
+    pub(super) fn into_located_error(self, text: &str, origin: &str) -> PricingError {
+        let (line, column) = line_and_column(text, self.span.start);
         PricingError::Invalid {
             origin: origin.to_owned(),
             line,
             column,
-            message: printable(&self.message),
+            message: to_printable_line(&self.message),
         }
     }
 }
 
-impl From<toml::de::Error> for Problem {
+impl From<toml::de::Error> for SpannedProblem {
     fn from(error: toml::de::Error) -> Self {
-        let message = with_nearest(error.message());
+        let message = with_nearest_key(error.message());
         // Without a span the problem concerns the whole file: a missing key, for instance.
         Self::new(error.span().unwrap_or(0..0), message)
     }
@@ -96,7 +96,9 @@ mod tests {
     #[test]
     fn columns_count_characters_and_lines_start_at_one() {
         let text = "a = 1\né = 2\n";
-        let at = |offset| Problem::new(offset..offset, "x").locate(text, "f.toml").to_string();
+        let at = |offset| {
+            SpannedProblem::new(offset..offset, "x").into_located_error(text, "f.toml").to_string()
+        };
         assert_eq!(at(0), "f.toml:1:1: x");
         assert_eq!(at(6), "f.toml:2:1: x");
         assert_eq!(at(text.find('2').unwrap()), "f.toml:2:5: x");
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn messages_cannot_move_the_cursor_nor_fill_the_screen() {
         let message = format!("unknown field `\u{1b}[2J`\nhere {}", "x".repeat(70_000));
-        let error = Problem::new(0..0, message).locate("", "f").to_string();
+        let error = SpannedProblem::new(0..0, message).into_located_error("", "f").to_string();
         assert!(!error.contains(char::is_control), "{error}");
         assert!(error.len() < 700);
     }

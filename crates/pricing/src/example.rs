@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::evaluate::Refusal;
 use super::model::PriceModel;
 use super::money::{Money, Rounding};
-use super::number::{Direction, Exact};
+use super::number::{Exact, RoundingDirection};
 use super::settle::{Settlement, Subtotal, UsageGroup};
 use super::terms::Terms;
 
@@ -19,14 +19,14 @@ pub struct Example {
     pub(super) source: Arc<str>,
     pub(super) terms: Terms,
     pub(super) rounding: Rounding,
-    pub(super) expected: Vec<(Expected, Printed)>,
+    pub(super) expected: Vec<(ExampleFigure, PrintedFigure)>,
     pub(super) usage: Vec<UsageGroup>,
     pub(super) disputed: Option<Arc<str>>,
 }
 
 /// Quantity that a figure of an example states.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
+pub enum ExampleFigure {
     /// Total amount.
     Amount,
     /// Amount of a position.
@@ -37,7 +37,7 @@ pub enum Expected {
     Billable(Arc<str>),
 }
 
-impl fmt::Display for Expected {
+impl fmt::Display for ExampleFigure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Amount => f.write_str("the total"),
@@ -50,7 +50,7 @@ impl fmt::Display for Expected {
 
 /// A figure as printed in a source, whose precision is that of its digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Printed {
+pub struct PrintedFigure {
     /// Value of the figure.
     pub value: Exact,
     /// Number of digits after the decimal point.
@@ -60,9 +60,9 @@ pub struct Printed {
 /// Mismatch of a figure at its printed precision.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{of} to be {expected}, and the model gives {found} (exactly {exact})")]
-pub struct Difference {
+pub struct FigureDifference {
     /// Figure that differs.
-    pub of: Expected,
+    pub of: ExampleFigure,
     /// Expected figure, as printed in the source.
     pub expected: String,
     /// Figure computed by the model, at the same precision.
@@ -88,7 +88,7 @@ pub enum ExampleFailure {
         /// Name of the example.
         example: Arc<str>,
         /// Expected and computed figures.
-        figures: Box<Difference>,
+        figures: Box<FigureDifference>,
     },
     /// The example is marked as disputed, but its figures match.
     #[error("the example `{example}` is marked as disputed, and comes out")]
@@ -113,13 +113,13 @@ impl Example {
 
     /// Returns the reason why the source's figure is considered wrong; it must not match then.
     #[must_use]
-    pub fn disputed(&self) -> Option<&str> {
+    pub fn dispute_reason(&self) -> Option<&str> {
         self.disputed.as_deref()
     }
 
     /// Returns the groups of invocations that the example bills.
     #[must_use]
-    pub fn usage(&self) -> &[UsageGroup] {
+    pub fn usage_groups(&self) -> &[UsageGroup] {
         &self.usage
     }
 
@@ -147,8 +147,8 @@ impl Example {
     /// # Errors
     ///
     /// Returns the figure that differs, or the reason why the usage could not be billed.
-    pub fn check(&self, model: &PriceModel) -> Result<(), ExampleFailure> {
-        match (self.compare(model), &self.disputed) {
+    pub fn check_against(&self, model: &PriceModel) -> Result<(), ExampleFailure> {
+        match (self.compare_figures(model), &self.disputed) {
             (Err(ExampleFailure::Differs { .. }), Some(_)) => Ok(()),
             (Ok(()), Some(_)) => {
                 Err(ExampleFailure::Undisputed { example: Arc::clone(&self.name) })
@@ -157,19 +157,19 @@ impl Example {
         }
     }
 
-    fn compare(&self, model: &PriceModel) -> Result<(), ExampleFailure> {
+    fn compare_figures(&self, model: &PriceModel) -> Result<(), ExampleFailure> {
         let refused =
             |refusal| ExampleFailure::Refused { example: Arc::clone(&self.name), refusal };
-        let subtotals = model.subtotals(&self.usage, &self.terms).map_err(refused)?;
+        let subtotals = model.charge_subtotals(&self.usage, &self.terms).map_err(refused)?;
         let settlement = model.settle(&subtotals, &self.terms, self.rounding);
         for (of, printed) in &self.expected {
-            let exact = self.figure(of, printed, &subtotals, &settlement);
-            let found = exact.round(printed.decimals, Direction::HalfUp);
+            let exact = self.compute_figure(of, printed, &subtotals, &settlement);
+            let found = exact.round_to(printed.decimals, RoundingDirection::HalfUp);
             if found != printed.value {
-                let figures = Box::new(Difference {
+                let figures = Box::new(FigureDifference {
                     of: of.clone(),
-                    expected: printed.value.rounded(printed.decimals),
-                    found: found.rounded(printed.decimals),
+                    expected: printed.value.to_rounded_string(printed.decimals),
+                    found: found.to_rounded_string(printed.decimals),
                     exact,
                 });
                 let example = Arc::clone(&self.name);
@@ -181,10 +181,10 @@ impl Example {
 
     /// Computes the figure with the model. A figure with more decimals than the rounding leaves
     /// is an exact one.
-    fn figure(
+    fn compute_figure(
         &self,
-        of: &Expected,
-        printed: &Printed,
+        of: &ExampleFigure,
+        printed: &PrintedFigure,
         subtotals: &[Subtotal],
         settlement: &Settlement,
     ) -> Exact {
@@ -194,10 +194,10 @@ impl Example {
         };
         let position = |name: &Arc<str>| settlement.positions.iter().find(|it| it.name == *name);
         let found = match of {
-            Expected::Amount => Some(money(&settlement.exact, &settlement.total)),
-            Expected::Line(name) => position(name).map(|it| money(&it.amount, &it.rounded)),
-            Expected::Billable(name) => position(name).map(|it| it.billable.clone()),
-            Expected::Quantity(name) => {
+            ExampleFigure::Amount => Some(money(&settlement.exact, &settlement.total)),
+            ExampleFigure::Line(name) => position(name).map(|it| money(&it.amount, &it.rounded)),
+            ExampleFigure::Billable(name) => position(name).map(|it| it.billable.clone()),
+            ExampleFigure::Quantity(name) => {
                 let subtotal = subtotals.iter().find(|it| it.charge.name == *name);
                 subtotal.map(|it| it.quantity.clone())
             }

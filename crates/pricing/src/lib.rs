@@ -33,13 +33,12 @@ pub mod compile;
 mod error;
 mod evaluate;
 mod example;
-mod given;
 mod json_schema;
 mod model;
 mod money;
 mod number;
-mod print;
 mod resolve;
+mod scalars;
 mod schema;
 mod settle;
 #[doc(hidden)]
@@ -47,29 +46,33 @@ pub mod survival;
 mod terms;
 #[cfg(test)]
 mod tests;
-mod text;
+mod toml_writer;
 mod trace;
 mod unit;
+mod usage_builder;
 mod usage_file;
 mod waste;
 
 /// Vocabulary of what is billed: meters, the usage of one invocation, and exact units.
 pub use cyclometer_core::{meter, units};
 
-pub use catalog::{CatalogError, PriceCatalog, builtin, find, read, shipped};
-pub use charge::{Charge, Free, Input, Pool, Tier};
+pub use catalog::{
+    PriceCatalog, PriceCatalogError, builtin_files, builtin_models, find_builtin_model,
+    read_price_file,
+};
+pub use charge::{Charge, ModelInput, MonthlyAllowance, Pool, Tier};
 pub use error::{MAX_FILE_BYTES, PricingError, UnknownModel};
-pub use evaluate::{Bill, FactorTrace, LineItem, Missing, Refusal, Step};
-pub use example::{Difference, Example, ExampleFailure, Expected, Printed};
-pub use given::{Given, GivenError};
+pub use evaluate::{Bill, FactorTrace, LineItem, Missing, Refusal, TraceStep};
+pub use example::{Example, ExampleFailure, ExampleFigure, FigureDifference, PrintedFigure};
 pub use json_schema::json_schema;
 pub use model::PriceModel;
-pub use money::{Money, Policy, Rounding};
-pub use number::{DecimalError, Direction, Exact};
-pub use schema::{Basis, Granularity, Kind, period};
+pub use money::{Money, Rounding, RoundingPolicy};
+pub use number::{DecimalError, Exact, RoundingDirection};
+pub use schema::{ChargeBasis, Granularity, ModelInputKind, parse_period};
 pub use settle::{Position, Settlement, Subtotal, TierLine, UsageGroup};
 pub use terms::{Terms, TermsError};
 pub use trace::{ChargeTrace, PartTrace};
 pub use unit::{Dimension, Gigabyte, Phase};
+pub use usage_builder::{UsageBuilder, UsageBuilderError};
 pub use usage_file::gigabyte_note;
 pub use waste::{ChargeWaste, Waste};

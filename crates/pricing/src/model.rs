@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::charge::{Charge, Input, Pool, StandIn};
-use super::error::{MAX_FILE_BYTES, PricingError, Problem};
-use super::evaluate::{self, Bill, FactorTrace, Refusal, Scene};
+use super::charge::{Charge, ModelInput, Pool, StandIn};
+use super::error::{MAX_FILE_BYTES, PricingError, SpannedProblem};
+use super::evaluate::{self, Bill, EvalContext, FactorTrace, Refusal};
 use super::example::Example;
 use super::money::Rounding;
 use super::number::Exact;
 use super::resolve;
-use super::schema::{Basis, Granularity};
+use super::schema::{ChargeBasis, Granularity};
 use super::terms::Terms;
 use super::unit::{Gigabyte, Phase};
 use cyclometer_core::meter::{Meter, Usage};
 
 /// Name and origin of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct ModelIdentity {
     pub id: String,
     pub name: Arc<str>,
     pub provider: Option<Arc<str>>,
@@ -39,11 +39,11 @@ pub(super) struct Identity {
 /// check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceModel {
-    pub(super) identity: Identity,
+    pub(super) identity: ModelIdentity,
     pub(super) rounding: Rounding,
     pub(super) gb: Gigabyte,
     pub(super) month: Exact,
-    pub(super) inputs: Vec<Input>,
+    pub(super) inputs: Vec<ModelInput>,
     pub(super) pools: Vec<Pool>,
     pub(super) charges: Vec<Arc<Charge>>,
     pub(super) examples: Vec<Example>,
@@ -66,9 +66,9 @@ impl PriceModel {
             return Err(PricingError::TooLarge { origin: origin.to_owned(), size: text.len() });
         }
         toml::from_str(text)
-            .map_err(Problem::from)
-            .and_then(|file| resolve::models(file, text, origin))
-            .map_err(|problem| problem.locate(text, origin))
+            .map_err(SpannedProblem::from)
+            .and_then(|file| resolve::models_from_file(file, text, origin))
+            .map_err(|problem| problem.into_located_error(text, origin))
     }
 
     /// Parses the first model of a price file.
@@ -76,11 +76,11 @@ impl PriceModel {
     /// # Errors
     ///
     /// Returns the same errors as [`PriceModel::parse_all`].
-    pub fn parse(text: &str, origin: &str) -> Result<Self, PricingError> {
-        let problem = || Problem::new(0..0, "there is no model in this file");
+    pub fn parse_first(text: &str, origin: &str) -> Result<Self, PricingError> {
+        let problem = || SpannedProblem::new(0..0, "there is no model in this file");
         let mut models = Self::parse_all(text, origin)?;
         if models.is_empty() {
-            return Err(problem().locate(text, origin));
+            return Err(problem().into_located_error(text, origin));
         }
         Ok(models.swap_remove(0))
     }
@@ -91,7 +91,7 @@ impl PriceModel {
     ///
     /// Returns a refusal that names what the model needs and was not measured.
     pub fn bill(&self, usage: &Usage) -> Result<Bill, Refusal> {
-        self.bill_under(usage, &Terms::of(self))
+        self.bill_under(usage, &Terms::for_model(self))
     }
 
     /// Bills one invocation at list prices, under `terms`.
@@ -100,7 +100,7 @@ impl PriceModel {
     ///
     /// Returns a refusal that names what the model needs and was not measured.
     pub fn bill_under(&self, usage: &Usage, terms: &Terms) -> Result<Bill, Refusal> {
-        evaluate::bill(self, usage, terms)
+        evaluate::bill_usage(self, usage, terms)
     }
 
     /// Traces every step of a charge's factors for one usage.
@@ -108,26 +108,29 @@ impl PriceModel {
     /// # Errors
     ///
     /// Returns the same refusals as [`PriceModel::bill`].
-    pub fn trace(
+    pub fn trace_charge(
         &self,
         charge: &Charge,
         usage: &Usage,
         terms: &Terms,
     ) -> Result<Vec<FactorTrace>, Refusal> {
-        Scene { model: self, usage, terms }.traced(charge)
+        EvalContext { model: self, usage, terms }.trace_factors(charge)
     }
 
     /// Returns whether a charge applies under these terms.
     #[must_use]
-    pub fn applies(&self, charge: &Charge, terms: &Terms) -> bool {
-        Scene { model: self, usage: &Usage::new(false), terms }.applies(charge)
+    pub fn charge_applies(&self, charge: &Charge, terms: &Terms) -> bool {
+        EvalContext { model: self, usage: &Usage::new(false), terms }.charge_applies(charge)
     }
 
     /// Returns the charges that invocations are counted by under these terms: the lines of their
     /// bills.
-    pub fn counted<'a>(&'a self, terms: &'a Terms) -> impl Iterator<Item = &'a Arc<Charge>> {
-        let counted = |charge: &&Arc<Charge>| charge.basis != Basis::Period;
-        self.charges.iter().filter(counted).filter(|charge| self.applies(charge, terms))
+    pub fn invocation_charges<'a>(
+        &'a self,
+        terms: &'a Terms,
+    ) -> impl Iterator<Item = &'a Arc<Charge>> {
+        let counted = |charge: &&Arc<Charge>| charge.basis != ChargeBasis::Period;
+        self.charges.iter().filter(counted).filter(|charge| self.charge_applies(charge, terms))
     }
 
     /// Returns the charges, in the order of the file.
@@ -137,7 +140,7 @@ impl PriceModel {
 
     /// Returns the charges as shared references, to be kept by the caller.
     #[must_use]
-    pub fn shared(&self) -> &[Arc<Charge>] {
+    pub fn shared_charges(&self) -> &[Arc<Charge>] {
         &self.charges
     }
 
@@ -149,16 +152,16 @@ impl PriceModel {
 
     /// Returns the inputs: quantities that the model needs and no meter measures.
     #[must_use]
-    pub fn inputs(&self) -> &[Input] {
+    pub fn inputs(&self) -> &[ModelInput] {
         &self.inputs
     }
 
     /// Returns every meter that the model may read, including those that stand in for others.
     #[must_use]
-    pub fn meters(&self) -> BTreeSet<Meter> {
+    pub fn used_meters(&self) -> BTreeSet<Meter> {
         let mut meters = BTreeSet::new();
         for factor in self.charges.iter().flat_map(|charge| &charge.factors) {
-            factor.measure.meters(&mut |meter| {
+            factor.measure.for_each_meter(&mut |meter| {
                 meters.insert(meter);
             });
             let stand_ins = factor.fallbacks.iter().filter_map(|it| match &it.stand_in {
@@ -172,10 +175,10 @@ impl PriceModel {
 
     /// Returns every phase that the model may read.
     #[must_use]
-    pub fn phases(&self) -> BTreeSet<Phase> {
+    pub fn used_phases(&self) -> BTreeSet<Phase> {
         let mut phases = BTreeSet::new();
         for factor in self.charges.iter().flat_map(|charge| &charge.factors) {
-            factor.measure.phases(&mut |phase| {
+            factor.measure.for_each_phase(&mut |phase| {
                 phases.insert(phase);
             });
         }
@@ -187,15 +190,15 @@ impl PriceModel {
     #[must_use]
     pub fn bills_inputs_alone(&self, terms: &Terms) -> bool {
         self.charges.iter().any(|charge| {
-            let rented = charge.basis == Basis::Period && !charge.factors.is_empty();
-            rented && self.applies(charge, terms)
+            let rented = charge.basis == ChargeBasis::Period && !charge.factors.is_empty();
+            rented && self.charge_applies(charge, terms)
         })
     }
 
     /// Returns whether any charge is counted by instances.
     #[must_use]
-    pub fn by_instance(&self) -> bool {
-        self.charges.iter().any(|charge| charge.basis == Basis::Instance)
+    pub fn has_instance_charges(&self) -> bool {
+        self.charges.iter().any(|charge| charge.basis == ChargeBasis::Instance)
     }
 }
 
@@ -251,7 +254,7 @@ impl PriceModel {
 
     /// Returns the day on which the source was read, `YYYY-MM-DD`.
     #[must_use]
-    pub fn retrieved(&self) -> &str {
+    pub fn retrieved_on(&self) -> &str {
         &self.identity.retrieved
     }
 
@@ -263,7 +266,7 @@ impl PriceModel {
 
     /// Returns a note on what is uncertain about the tariff.
     #[must_use]
-    pub fn uncertain(&self) -> Option<&str> {
+    pub fn uncertainty_note(&self) -> Option<&str> {
         self.identity.uncertain.as_deref()
     }
 
@@ -275,13 +278,13 @@ impl PriceModel {
 
     /// Returns what the provider means by MB and GB.
     #[must_use]
-    pub const fn gb(&self) -> Gigabyte {
+    pub const fn gigabyte_convention(&self) -> Gigabyte {
         self.gb
     }
 
     /// Returns the default length of a billing period, in nanoseconds.
     #[must_use]
-    pub const fn month(&self) -> &Exact {
+    pub const fn default_period(&self) -> &Exact {
         &self.month
     }
 
@@ -293,13 +296,13 @@ impl PriceModel {
 
     /// Returns the text of the file as it was read.
     #[must_use]
-    pub fn text(&self) -> &str {
+    pub fn source_text(&self) -> &str {
         &self.text
     }
 
     /// Returns the SHA-256 of [`PriceModel::text`], in hexadecimal.
     #[must_use]
-    pub fn digest(&self) -> &str {
+    pub fn source_digest(&self) -> &str {
         &self.digest
     }
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::number::{DecimalError, Direction, Exact};
+use super::number::{DecimalError, Exact, RoundingDirection};
 
 /// An exact amount in the currency of its price model.
 ///
@@ -37,13 +37,13 @@ impl Money {
 
     /// Returns the amount as a fraction, where it has no finite decimal form.
     #[must_use]
-    pub fn fraction(&self) -> Option<String> {
-        self.0.fraction()
+    pub fn to_fraction_string(&self) -> Option<String> {
+        self.0.to_fraction_string()
     }
 
     /// Returns `count` times this amount, exactly.
     #[must_use]
-    pub fn times(&self, count: u64) -> Self {
+    pub fn multiplied_by(&self, count: u64) -> Self {
         Self(&self.0 * &Exact::from(count))
     }
 
@@ -56,14 +56,14 @@ impl Money {
 
     /// Formats for display, rounded half up to exactly `digits` decimals (at most 100).
     #[must_use]
-    pub fn rounded(&self, digits: u32) -> String {
-        self.0.rounded(digits)
+    pub fn to_rounded_string(&self, digits: u32) -> String {
+        self.0.to_rounded_string(digits)
     }
 
     /// Formats for display, rounded half up to `digits` significant digits.
     #[must_use]
-    pub fn significant(&self, digits: NonZeroU64) -> String {
-        self.0.significant(digits)
+    pub fn to_significant_string(&self, digits: NonZeroU64) -> String {
+        self.0.to_significant_string(digits)
     }
 
     /// Returns the amount rounded to a double, for statistics; `None` if it is out of range.
@@ -75,8 +75,8 @@ impl Money {
     /// Returns the ratio of this amount to `other`, rounded half up to `digits` decimals (at most
     /// 100); `None` if `other` is 0.
     #[must_use]
-    pub fn ratio(&self, other: &Self, digits: u32) -> Option<Exact> {
-        self.0.ratio(&other.0, digits)
+    pub fn ratio_to(&self, other: &Self, digits: u32) -> Option<Exact> {
+        self.0.ratio_to(&other.0, digits)
     }
 }
 
@@ -136,7 +136,7 @@ impl Sum for Money {
 /// positions of a billing period are settled: never to an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Policy {
+pub enum RoundingPolicy {
     /// Nowhere: the total is exact, and only its display is rounded.
     None,
     /// Each position to the nearer digit, halves up, then their sum.
@@ -161,7 +161,7 @@ pub enum Policy {
     SumDown,
 }
 
-impl Policy {
+impl RoundingPolicy {
     /// Every policy with its name in price models.
     pub const ALL: &'static [(Self, &'static str)] = &[
         (Self::None, "none"),
@@ -184,25 +184,25 @@ impl Policy {
     }
 
     /// Returns the direction in which each position is rounded; `None`: it stays exact.
-    const fn of_lines(self) -> Option<Direction> {
+    const fn line_direction(self) -> Option<RoundingDirection> {
         match self {
-            Self::LineHalfUp => Some(Direction::HalfUp),
-            Self::LineHalfDown => Some(Direction::HalfDown),
-            Self::LineHalfEven => Some(Direction::HalfEven),
-            Self::LineUp => Some(Direction::Up),
-            Self::LineDown => Some(Direction::Down),
+            Self::LineHalfUp => Some(RoundingDirection::HalfUp),
+            Self::LineHalfDown => Some(RoundingDirection::HalfDown),
+            Self::LineHalfEven => Some(RoundingDirection::HalfEven),
+            Self::LineUp => Some(RoundingDirection::Up),
+            Self::LineDown => Some(RoundingDirection::Down),
             _ => None,
         }
     }
 
     /// Returns the direction in which the sum is rounded; `None`: it is not rounded.
-    const fn of_sum(self) -> Option<Direction> {
+    const fn sum_direction(self) -> Option<RoundingDirection> {
         match self {
-            Self::SumHalfUp => Some(Direction::HalfUp),
-            Self::SumHalfDown => Some(Direction::HalfDown),
-            Self::SumHalfEven => Some(Direction::HalfEven),
-            Self::SumUp => Some(Direction::Up),
-            Self::SumDown => Some(Direction::Down),
+            Self::SumHalfUp => Some(RoundingDirection::HalfUp),
+            Self::SumHalfDown => Some(RoundingDirection::HalfDown),
+            Self::SumHalfEven => Some(RoundingDirection::HalfEven),
+            Self::SumUp => Some(RoundingDirection::Up),
+            Self::SumDown => Some(RoundingDirection::Down),
             _ => None,
         }
     }
@@ -212,7 +212,7 @@ impl Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rounding {
     /// Place and direction of rounding.
-    pub policy: Policy,
+    pub policy: RoundingPolicy,
     /// Number of decimals that remain.
     pub digits: u32,
 }
@@ -220,19 +220,19 @@ pub struct Rounding {
 impl Rounding {
     /// Rounds a position of the bill to the amount that is printed and added up.
     #[must_use]
-    pub fn line(self, amount: &Money) -> Money {
-        match self.policy.of_lines() {
-            Some(direction) => Money(amount.0.round(self.digits, direction)),
+    pub fn round_line(self, amount: &Money) -> Money {
+        match self.policy.line_direction() {
+            Some(direction) => Money(amount.0.round_to(self.digits, direction)),
             None => amount.clone(),
         }
     }
 
     /// Returns the total of a billing period, from the exact amounts of its positions.
     #[must_use]
-    pub fn settle<'a>(self, positions: impl IntoIterator<Item = &'a Money>) -> Money {
-        let sum: Money = positions.into_iter().map(|amount| self.line(amount)).sum();
-        match self.policy.of_sum() {
-            Some(direction) => Money(sum.0.round(self.digits, direction)),
+    pub fn round_total<'a>(self, positions: impl IntoIterator<Item = &'a Money>) -> Money {
+        let sum: Money = positions.into_iter().map(|amount| self.round_line(amount)).sum();
+        match self.policy.sum_direction() {
+            Some(direction) => Money(sum.0.round_to(self.digits, direction)),
             None => sum,
         }
     }
@@ -251,7 +251,7 @@ mod tests {
         let dimes = vec![money("0.1"); 10];
         assert_eq!(dimes.iter().sum::<Money>(), money("1"));
         assert_eq!(dimes.into_iter().sum::<Money>().to_string(), "1");
-        assert_eq!(money("0.1").times(3), money("0.3"));
+        assert_eq!(money("0.1").multiplied_by(3), money("0.3"));
         assert_eq!(money("0.1") + money("0.2"), money("0.30"));
     }
 
@@ -263,21 +263,21 @@ mod tests {
     #[test]
     fn lines_are_rounded_before_they_are_added() {
         let lines = [money("0.005"), money("0.005")];
-        let settle = |policy| Rounding { policy, digits: 2 }.settle(&lines);
-        assert_eq!(settle(Policy::LineHalfUp), money("0.02"));
-        assert_eq!(settle(Policy::LineHalfDown), money("0"));
-        assert_eq!(settle(Policy::LineUp), money("0.02"));
-        assert_eq!(settle(Policy::None), money("0.01"));
-        assert_eq!(settle(Policy::SumHalfUp), money("0.01"));
+        let settle = |policy| Rounding { policy, digits: 2 }.round_total(&lines);
+        assert_eq!(settle(RoundingPolicy::LineHalfUp), money("0.02"));
+        assert_eq!(settle(RoundingPolicy::LineHalfDown), money("0"));
+        assert_eq!(settle(RoundingPolicy::LineUp), money("0.02"));
+        assert_eq!(settle(RoundingPolicy::None), money("0.01"));
+        assert_eq!(settle(RoundingPolicy::SumHalfUp), money("0.01"));
     }
 
     #[test]
     fn a_sum_is_rounded_once() {
         // 373.8744 + 99.0009 = 472.8753: the sum gives 472.88, the lines 472.87.
         let lines = [money("373.8744"), money("99.0009")];
-        let settle = |policy| Rounding { policy, digits: 2 }.settle(&lines);
-        assert_eq!(settle(Policy::SumHalfUp), money("472.88"));
-        assert_eq!(settle(Policy::LineHalfUp), money("472.87"));
-        assert_eq!(settle(Policy::SumDown), money("472.87"));
+        let settle = |policy| Rounding { policy, digits: 2 }.round_total(&lines);
+        assert_eq!(settle(RoundingPolicy::SumHalfUp), money("472.88"));
+        assert_eq!(settle(RoundingPolicy::LineHalfUp), money("472.87"));
+        assert_eq!(settle(RoundingPolicy::SumDown), money("472.87"));
     }
 }

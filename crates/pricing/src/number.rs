@@ -49,7 +49,7 @@ pub enum DecimalError {
 
 /// Direction in which a number between two steps is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Direction {
+pub enum RoundingDirection {
     /// To the nearer step, halves away from 0.
     HalfUp,
     /// To the nearer step, halves towards 0.
@@ -69,13 +69,13 @@ impl Exact {
             return Decimal::parse(text).map(|number| Self::from(&number));
         };
         let denominator = Self::from(&Decimal::parse(denominator)?);
-        let quotient = Self::from(&Decimal::parse(numerator)?).over(&denominator);
+        let quotient = Self::from(&Decimal::parse(numerator)?).checked_div(&denominator);
         quotient.ok_or_else(|| QuantityError::new(text, "a fraction divides by more than 0"))
     }
 
     /// Parses `digits` or `digits.digits` of at most `limit` characters: the stored form, which
     /// is not written by hand.
-    fn parse(text: &str, limit: usize) -> Result<Self, DecimalError> {
+    fn parse_decimal(text: &str, limit: usize) -> Result<Self, DecimalError> {
         if text.len() > limit {
             return Err(DecimalError::TooLong(limit));
         }
@@ -102,15 +102,17 @@ impl Exact {
     /// characters.
     fn parse_ratio(text: &str, limit: usize) -> Result<Self, DecimalError> {
         let Some((numerator, denominator)) = text.split_once('/') else {
-            return Self::parse(text, limit);
+            return Self::parse_decimal(text, limit);
         };
-        let denominator = Self::parse(denominator, limit)?;
-        Self::parse(numerator, limit)?.over(&denominator).ok_or(DecimalError::Malformed)
+        let denominator = Self::parse_decimal(denominator, limit)?;
+        Self::parse_decimal(numerator, limit)?
+            .checked_div(&denominator)
+            .ok_or(DecimalError::Malformed)
     }
 
     /// Creates a whole number of any size.
     #[must_use]
-    pub fn whole(number: impl Into<BigInt>) -> Self {
+    pub fn from_integer(number: impl Into<BigInt>) -> Self {
         Self(BigRational::from_integer(number.into()))
     }
 
@@ -122,7 +124,7 @@ impl Exact {
 
     /// Returns `self / divisor`; `None` if `divisor` is 0.
     #[must_use]
-    pub fn over(&self, divisor: &Self) -> Option<Self> {
+    pub fn checked_div(&self, divisor: &Self) -> Option<Self> {
         (!divisor.is_zero()).then(|| Self(&self.0 / &divisor.0))
     }
 
@@ -135,14 +137,14 @@ impl Exact {
     /// Returns `self / divisor`, rounded half up to `digits` decimals (at most 100); `None` if
     /// `divisor` is 0.
     #[must_use]
-    pub fn ratio(&self, divisor: &Self, digits: u32) -> Option<Self> {
-        self.over(divisor).map(|ratio| ratio.round(digits, Direction::HalfUp))
+    pub fn ratio_to(&self, divisor: &Self, digits: u32) -> Option<Self> {
+        self.checked_div(divisor).map(|ratio| ratio.round_to(digits, RoundingDirection::HalfUp))
     }
 
     /// Returns the smallest multiple of `step` that is not below `self`; `self` if `step` is 0.
     #[must_use]
     pub fn up_to_multiple(&self, step: &Self) -> Self {
-        match self.over(step) {
+        match self.checked_div(step) {
             Some(steps) => Self(steps.0.ceil() * &step.0),
             None => self.clone(),
         }
@@ -150,46 +152,46 @@ impl Exact {
 
     /// Returns the amount by which `self` exceeds `floor`, or 0.
     #[must_use]
-    pub fn above(&self, floor: &Self) -> Self {
+    pub fn excess_over(&self, floor: &Self) -> Self {
         if self > floor { self - floor } else { Self::default() }
     }
 
     /// Rounds to `digits` decimals (at most 100).
     #[must_use]
-    pub fn round(&self, digits: u32, direction: Direction) -> Self {
+    pub fn round_to(&self, digits: u32, direction: RoundingDirection) -> Self {
         let scale = power_of_ten(digits.min(MAX_ROUNDED_DIGITS));
         let scaled = &self.0 * &scale;
-        Self(BigRational::new(to_integer(&scaled, direction), scale))
+        Self(BigRational::new(round_to_integer(&scaled, direction), scale))
     }
 
     /// Formats for display, rounded half up to exactly `digits` decimals (at most 100).
     #[must_use]
-    pub fn rounded(&self, digits: u32) -> String {
+    pub fn to_rounded_string(&self, digits: u32) -> String {
         let digits = digits.min(MAX_ROUNDED_DIGITS);
-        let scaled = to_integer(&(&self.0 * power_of_ten(digits)), Direction::HalfUp);
-        point(&scaled, digits)
+        let scaled = round_to_integer(&(&self.0 * power_of_ten(digits)), RoundingDirection::HalfUp);
+        insert_decimal_point(&scaled, digits)
     }
 
     /// Formats for display, rounded half up to `digits` significant digits, so that a
     /// ten-millionth keeps as many of them as a million does.
     #[must_use]
-    pub fn significant(&self, digits: NonZeroU64) -> String {
+    pub fn to_significant_string(&self, digits: NonZeroU64) -> String {
         if self.is_zero() {
             return "0".to_owned();
         }
         let digits = i64::try_from(digits.get()).unwrap_or(i64::MAX).min(100);
-        let decimals = digits - 1 - self.magnitude();
+        let decimals = digits - 1 - self.decimal_exponent();
         let Ok(places) = u32::try_from(decimals) else {
-            let step = Self::whole(power_of_ten(u32::try_from(-decimals).unwrap_or(0)));
-            let steps = to_integer(&(&self.0 / &step.0), Direction::HalfUp);
+            let step = Self::from_integer(power_of_ten(u32::try_from(-decimals).unwrap_or(0)));
+            let steps = round_to_integer(&(&self.0 / &step.0), RoundingDirection::HalfUp);
             return (steps * step.0.to_integer()).to_string();
         };
-        let scaled = to_integer(&(&self.0 * power_of_ten(places)), Direction::HalfUp);
-        stripped(point(&scaled, places))
+        let scaled = round_to_integer(&(&self.0 * power_of_ten(places)), RoundingDirection::HalfUp);
+        strip_trailing_zeros(insert_decimal_point(&scaled, places))
     }
 
     /// Returns the exponent of the first digit: 0 for 1 to 9, -1 for 0.1.
-    fn magnitude(&self) -> i64 {
+    fn decimal_exponent(&self) -> i64 {
         let length = |number: &BigInt| {
             i64::try_from(number.magnitude().to_string().len()).unwrap_or(i64::MAX)
         };
@@ -201,9 +203,9 @@ impl Exact {
     }
 
     /// Returns the number of decimals; `None` if they never end.
-    fn decimals(&self) -> Option<u32> {
-        let (rest, twos) = without_factor(self.0.denom().clone(), 2);
-        let (rest, fives) = without_factor(rest, 5);
+    fn decimal_places(&self) -> Option<u32> {
+        let (rest, twos) = remove_factor(self.0.denom().clone(), 2);
+        let (rest, fives) = remove_factor(rest, 5);
         rest.is_one().then(|| twos.max(fives))
     }
 
@@ -212,15 +214,16 @@ impl Exact {
     /// [`Exact::fraction`].
     #[must_use]
     pub fn to_plain_string(&self) -> String {
-        let decimals = self.decimals().unwrap_or(CUT_DIGITS);
-        let scaled = to_integer(&(&self.0 * power_of_ten(decimals)), Direction::HalfUp);
-        stripped(point(&scaled, decimals))
+        let decimals = self.decimal_places().unwrap_or(CUT_DIGITS);
+        let scaled =
+            round_to_integer(&(&self.0 * power_of_ten(decimals)), RoundingDirection::HalfUp);
+        strip_trailing_zeros(insert_decimal_point(&scaled, decimals))
     }
 
     /// Returns `numerator/denominator` in lowest terms, where there is no finite decimal form.
     #[must_use]
-    pub fn fraction(&self) -> Option<String> {
-        self.decimals().is_none().then(|| format!("{}/{}", self.0.numer(), self.0.denom()))
+    pub fn to_fraction_string(&self) -> Option<String> {
+        self.decimal_places().is_none().then(|| format!("{}/{}", self.0.numer(), self.0.denom()))
     }
 
     /// Returns the value if it is a whole number below 2^64.
@@ -239,28 +242,30 @@ impl Exact {
     }
 
     /// Returns numerator and denominator, in lowest terms.
-    pub(super) fn parts(&self) -> (&BigInt, &BigInt) {
+    pub(super) fn as_fraction(&self) -> (&BigInt, &BigInt) {
         (self.0.numer(), self.0.denom())
     }
 }
 
-fn to_integer(value: &BigRational, direction: Direction) -> BigInt {
+fn round_to_integer(value: &BigRational, direction: RoundingDirection) -> BigInt {
     let (numerator, denominator) = (value.numer().abs(), value.denom());
     let (quotient, rest) = numerator.div_rem(denominator);
     let twice: BigInt = rest.clone() * 2;
     let up = match direction {
-        Direction::HalfUp => &twice >= denominator,
-        Direction::HalfDown => &twice > denominator,
-        Direction::HalfEven => &twice > denominator || (&twice == denominator && quotient.is_odd()),
-        Direction::Up => !rest.is_zero(),
-        Direction::Down => false,
+        RoundingDirection::HalfUp => &twice >= denominator,
+        RoundingDirection::HalfDown => &twice > denominator,
+        RoundingDirection::HalfEven => {
+            &twice > denominator || (&twice == denominator && quotient.is_odd())
+        }
+        RoundingDirection::Up => !rest.is_zero(),
+        RoundingDirection::Down => false,
     };
     let magnitude = if up { quotient + 1 } else { quotient };
     if value.is_negative() { -magnitude } else { magnitude }
 }
 
 /// Formats `scaled` with a point before its last `decimals` digits.
-fn point(scaled: &BigInt, decimals: u32) -> String {
+fn insert_decimal_point(scaled: &BigInt, decimals: u32) -> String {
     let decimals = decimals as usize;
     let sign = if scaled.sign() == Sign::Minus { "-" } else { "" };
     let digits = scaled.magnitude().to_string();
@@ -272,7 +277,7 @@ fn point(scaled: &BigInt, decimals: u32) -> String {
     format!("{sign}{whole}.{fraction}")
 }
 
-fn stripped(text: String) -> String {
+fn strip_trailing_zeros(text: String) -> String {
     if text.contains('.') {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     } else {
@@ -281,7 +286,7 @@ fn stripped(text: String) -> String {
 }
 
 /// Removes every factor `prime` from `value`; returns the rest and the number of factors.
-fn without_factor(mut value: BigInt, prime: u32) -> (BigInt, u32) {
+fn remove_factor(mut value: BigInt, prime: u32) -> (BigInt, u32) {
     let mut count = 0;
     while (&value % prime).is_zero() {
         value /= prime;
@@ -302,7 +307,7 @@ impl Default for Exact {
 
 impl From<u64> for Exact {
     fn from(value: u64) -> Self {
-        Self::whole(value)
+        Self::from_integer(value)
     }
 }
 
@@ -357,7 +362,7 @@ impl fmt::Display for Exact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match f.precision().map(u32::try_from) {
             None => self.to_plain_string(),
-            Some(digits) => self.rounded(digits.unwrap_or(MAX_ROUNDED_DIGITS)),
+            Some(digits) => self.to_rounded_string(digits.unwrap_or(MAX_ROUNDED_DIGITS)),
         };
         // Not `pad`, which would cut the text at the precision.
         f.pad_integral(true, "", &text)
@@ -409,12 +414,12 @@ mod tests {
 
     #[test]
     fn what_has_no_finite_decimal_keeps_its_fraction() {
-        let third = exact("1").over(&exact("3")).unwrap();
-        assert_eq!(third.fraction().as_deref(), Some("1/3"));
+        let third = exact("1").checked_div(&exact("3")).unwrap();
+        assert_eq!(third.to_fraction_string().as_deref(), Some("1/3"));
         assert_eq!(third.to_plain_string(), format!("0.{}", "3".repeat(40)));
         assert_eq!("1/3".parse(), Ok(third.clone()));
         assert_eq!(&(&third + &third) + &third, exact("1"));
-        assert_eq!(exact("1073741824").reciprocal().unwrap().fraction(), None);
+        assert_eq!(exact("1073741824").reciprocal().unwrap().to_fraction_string(), None);
         assert_eq!(
             exact("1073741824").reciprocal().unwrap().to_plain_string(),
             "0.000000000931322574615478515625"
@@ -424,13 +429,13 @@ mod tests {
 
     #[test]
     fn display_rounds_half_up() {
-        assert_eq!(exact("26.085").rounded(2), "26.09");
-        assert_eq!(exact("0.005").rounded(2), "0.01");
-        assert_eq!(exact("0.0049999999999999999999999").rounded(2), "0.00");
-        assert_eq!(exact("9.995").rounded(2), "10.00");
-        assert_eq!(exact("7").rounded(2), "7.00");
-        assert_eq!(exact("2.5").rounded(0), "3");
-        assert_eq!((&exact("1") - &exact("1.005")).rounded(2), "-0.01");
+        assert_eq!(exact("26.085").to_rounded_string(2), "26.09");
+        assert_eq!(exact("0.005").to_rounded_string(2), "0.01");
+        assert_eq!(exact("0.0049999999999999999999999").to_rounded_string(2), "0.00");
+        assert_eq!(exact("9.995").to_rounded_string(2), "10.00");
+        assert_eq!(exact("7").to_rounded_string(2), "7.00");
+        assert_eq!(exact("2.5").to_rounded_string(0), "3");
+        assert_eq!((&exact("1") - &exact("1.005")).to_rounded_string(2), "-0.01");
         assert_eq!(
             format!("[{:>8.2}] [{:<6}]", exact("1.005"), exact("1.5")),
             "[    1.01] [1.5   ]"
@@ -439,13 +444,13 @@ mod tests {
 
     #[test]
     fn directions_differ_where_they_should() {
-        let round = |text, direction| exact(text).round(2, direction).to_plain_string();
+        let round = |text, direction| exact(text).round_to(2, direction).to_plain_string();
         for (direction, half, even, below) in [
-            (Direction::HalfUp, "26.09", "26.1", "26.08"),
-            (Direction::HalfDown, "26.08", "26.09", "26.08"),
-            (Direction::HalfEven, "26.08", "26.1", "26.08"),
-            (Direction::Up, "26.09", "26.1", "26.09"),
-            (Direction::Down, "26.08", "26.09", "26.08"),
+            (RoundingDirection::HalfUp, "26.09", "26.1", "26.08"),
+            (RoundingDirection::HalfDown, "26.08", "26.09", "26.08"),
+            (RoundingDirection::HalfEven, "26.08", "26.1", "26.08"),
+            (RoundingDirection::Up, "26.09", "26.1", "26.09"),
+            (RoundingDirection::Down, "26.08", "26.09", "26.08"),
         ] {
             assert_eq!(round("26.085", direction), half, "{direction:?}");
             assert_eq!(round("26.095", direction), even, "{direction:?}");
@@ -478,21 +483,21 @@ mod tests {
             ("1", "1"),
             ("10", "10"),
         ] {
-            assert_eq!(exact(text).significant(three), shown, "{text}");
+            assert_eq!(exact(text).to_significant_string(three), shown, "{text}");
         }
-        assert_eq!(Exact::default().significant(three), "0");
-        assert_eq!("1/3".parse::<Exact>().unwrap().significant(three), "0.333");
+        assert_eq!(Exact::default().to_significant_string(three), "0");
+        assert_eq!("1/3".parse::<Exact>().unwrap().to_significant_string(three), "0.333");
     }
 
     #[test]
     fn ratios_round_half_up_and_never_divide_by_zero() {
-        assert_eq!(exact("1").ratio(&exact("3"), 4), Some(exact("0.3333")));
-        assert_eq!(exact("2").ratio(&exact("3"), 4), Some(exact("0.6667")));
-        assert_eq!(exact("1").ratio(&exact("8"), 2), Some(exact("0.13")));
-        assert_eq!(exact("0.0001").ratio(&exact("1000"), 7), Some(exact("0.0000001")));
-        assert_eq!(exact("1000").ratio(&exact("0.001"), 0), Some(exact("1000000")));
-        assert_eq!(exact("0").ratio(&exact("5"), 2), Some(exact("0")));
-        assert_eq!(exact("5").ratio(&exact("0"), 2), None);
+        assert_eq!(exact("1").ratio_to(&exact("3"), 4), Some(exact("0.3333")));
+        assert_eq!(exact("2").ratio_to(&exact("3"), 4), Some(exact("0.6667")));
+        assert_eq!(exact("1").ratio_to(&exact("8"), 2), Some(exact("0.13")));
+        assert_eq!(exact("0.0001").ratio_to(&exact("1000"), 7), Some(exact("0.0000001")));
+        assert_eq!(exact("1000").ratio_to(&exact("0.001"), 0), Some(exact("1000000")));
+        assert_eq!(exact("0").ratio_to(&exact("5"), 2), Some(exact("0")));
+        assert_eq!(exact("5").ratio_to(&exact("0"), 2), None);
     }
 
     #[test]

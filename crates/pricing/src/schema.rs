@@ -8,13 +8,13 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::money::Policy;
+use super::money::RoundingPolicy;
 use super::number::Exact;
+use super::scalars::{Currency, Date, Id, InputName, Label, Per, Price, Ratio};
 use super::terms::DAY;
-use super::text::{Currency, Date, Id, InputName, Label, Per, Price, Ratio};
 use super::unit::{Gigabyte, Phase};
 use cyclometer_core::meter::Meter;
-use cyclometer_core::quantity::{Decimal, whole_number};
+use cyclometer_core::quantity::{Decimal, parse_whole_number};
 use cyclometer_core::units::{TIME, advise_unit, unit_size};
 
 /// A whole price file.
@@ -32,18 +32,18 @@ pub(super) struct ModelFile {
     pub retrieved: Date,
     pub source: Label,
     pub uncertain: Option<Label>,
-    pub rounding: Policy,
+    pub rounding: RoundingPolicy,
     pub digits: Option<Spanned<u32>>,
     #[serde(default)]
     pub gb: Gigabyte,
-    pub month_days: Option<Spanned<Days>>,
+    pub month_days: Option<Spanned<PeriodLength>>,
     #[serde(default)]
     pub input: Vec<Spanned<InputFile>>,
     #[serde(default)]
     pub pool: Vec<Spanned<PoolFile>>,
     pub charge: Spanned<Vec<Spanned<ChargeFile>>>,
     #[serde(default)]
-    pub variant: Vec<Spanned<VariantFile>>,
+    pub variant: Vec<Spanned<ModelVariantFile>>,
     #[serde(default)]
     pub example: Vec<Spanned<ExampleFile>>,
 }
@@ -51,7 +51,7 @@ pub(super) struct ModelFile {
 /// A variant: the tariff with some keys replaced.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct VariantFile {
+pub(super) struct ModelVariantFile {
     pub id: Spanned<Id>,
     pub name: Label,
     pub provider: Option<Label>,
@@ -63,10 +63,10 @@ pub(super) struct VariantFile {
     pub retrieved: Option<Date>,
     pub source: Option<Label>,
     pub uncertain: Option<Label>,
-    pub rounding: Option<Policy>,
+    pub rounding: Option<RoundingPolicy>,
     pub digits: Option<Spanned<u32>>,
     pub gb: Option<Gigabyte>,
-    pub month_days: Option<Spanned<Days>>,
+    pub month_days: Option<Spanned<PeriodLength>>,
     #[serde(default)]
     pub prices: BTreeMap<Spanned<String>, Price>,
     #[serde(default)]
@@ -83,7 +83,7 @@ pub(super) struct VariantFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct InputFile {
     pub name: Spanned<InputName>,
-    pub kind: Kind,
+    pub kind: ModelInputKind,
     pub default: Option<Spanned<InputValue>>,
     pub about: Label,
 }
@@ -114,7 +114,7 @@ pub(super) struct TierFile {
 pub(super) struct ChargeFile {
     pub name: Spanned<Label>,
     pub unit: Option<Label>,
-    pub basis: Option<Basis>,
+    pub basis: Option<ChargeBasis>,
     pub price: Option<Price>,
     pub per: Option<Spanned<Per>>,
     pub free: Option<Spanned<String>>,
@@ -188,8 +188,8 @@ pub(super) struct ExampleFile {
     pub variant: Option<Spanned<String>>,
     #[serde(default = "yes")]
     pub free: bool,
-    pub days: Option<Spanned<Days>>,
-    pub rounding: Option<Policy>,
+    pub days: Option<Spanned<PeriodLength>>,
+    pub rounding: Option<RoundingPolicy>,
     pub digits: Option<Spanned<u32>>,
     #[serde(default)]
     pub set: BTreeMap<Spanned<String>, Spanned<InputValue>>,
@@ -238,7 +238,7 @@ pub(super) struct PhasesFile {
 /// A file of usage groups, for `explain --usage`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct UsagesFile {
+pub(super) struct UsageGroupsFile {
     #[serde(default)]
     pub set: BTreeMap<Spanned<String>, Spanned<InputValue>>,
     #[serde(default)]
@@ -278,7 +278,7 @@ impl fmt::Display for Granularity {
 /// Unit that a charge is counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Basis {
+pub enum ChargeBasis {
     /// Every invocation.
     Request,
     /// Every span of time in which an instance serves at least one invocation.
@@ -290,7 +290,7 @@ pub enum Basis {
 /// Kind of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ModelInputKind {
     /// A span of time.
     Time,
     /// Memory or data.
@@ -370,13 +370,13 @@ impl Visitor<'_> for CountVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<CountValue, E> {
-        whole_number(text).map(CountValue).map_err(E::custom)
+        parse_whole_number(text).map(CountValue).map_err(E::custom)
     }
 }
 
 impl InputValue {
     /// Returns the value as a user would write it on a command line.
-    pub(super) fn text(&self) -> String {
+    pub(super) fn to_command_line_text(&self) -> String {
         match self {
             Self::Switch(true) => "on".to_owned(),
             Self::Switch(false) => "off".to_owned(),
@@ -389,9 +389,9 @@ impl InputValue {
 /// Length of a billing period: whole days, or in quotes a number of days or a
 /// time such as `730 h`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Days(pub Exact);
+pub(super) struct PeriodLength(pub Exact);
 
-impl<'de> Deserialize<'de> for Days {
+impl<'de> Deserialize<'de> for PeriodLength {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(DaysVisitor)
     }
@@ -400,18 +400,18 @@ impl<'de> Deserialize<'de> for Days {
 struct DaysVisitor;
 
 impl Visitor<'_> for DaysVisitor {
-    type Value = Days;
+    type Value = PeriodLength;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("days, or in quotes a time such as \"730 h\"")
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Days, E> {
-        period(&value.to_string()).map(Days).map_err(E::custom)
+    fn visit_i64<E: Error>(self, value: i64) -> Result<PeriodLength, E> {
+        parse_period(&value.to_string()).map(PeriodLength).map_err(E::custom)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Days, E> {
-        period(text).map(Days).map_err(E::custom)
+    fn visit_str<E: Error>(self, text: &str) -> Result<PeriodLength, E> {
+        parse_period(text).map(PeriodLength).map_err(E::custom)
     }
 }
 
@@ -421,8 +421,8 @@ impl Visitor<'_> for DaysVisitor {
 /// # Errors
 ///
 /// Returns an error if it is neither, or not from 1 to 366 days.
-pub fn period(text: &str) -> Result<Exact, String> {
-    let (number, unit) = Decimal::split(text).map_err(|error| error.to_string())?;
+pub fn parse_period(text: &str) -> Result<Exact, String> {
+    let (number, unit) = Decimal::parse_prefix(text).map_err(|error| error.to_string())?;
     let unit = if unit.is_empty() { "day" } else { unit };
     let size = unit_size(TIME, unit).ok_or_else(|| {
         let advice = advise_unit(TIME, unit);

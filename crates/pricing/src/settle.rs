@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::charge::{Charge, Pool};
-use super::evaluate::{Refusal, Scene};
+use super::evaluate::{EvalContext, Refusal};
 use super::model::PriceModel;
 use super::money::{Money, Rounding};
 use super::number::Exact;
-use super::schema::Basis;
+use super::schema::ChargeBasis;
 use super::terms::Terms;
 use cyclometer_core::meter::Usage;
 use cyclometer_core::units::Nanos;
@@ -43,7 +43,7 @@ pub struct Position {
     /// Unit of its quantities.
     pub unit: Arc<str>,
     /// Charges that feed the position.
-    pub from: Vec<Subtotal>,
+    pub subtotals: Vec<Subtotal>,
     /// Total quantity, before the allowance.
     pub quantity: Exact,
     /// Quantity covered by the allowance.
@@ -84,14 +84,14 @@ pub struct UsageGroup {
     pub terms: Terms,
     /// Number and length of the time spans in which instances serve, for charges by instance;
     /// `None`: every request is a span of its own.
-    pub stretches: Option<(Exact, Nanos)>,
+    pub instance_spans: Option<(Exact, Nanos)>,
 }
 
 impl UsageGroup {
     /// Returns the number of instance spans and the usage that charges by instance see: each span
     /// as one long run.
-    pub(super) fn stretch(&self) -> (Exact, Usage) {
-        let Some((count, time)) = &self.stretches else {
+    pub(super) fn instance_usage(&self) -> (Exact, Usage) {
+        let Some((count, time)) = &self.instance_spans else {
             return (self.requests.clone(), self.usage);
         };
         let mut usage = self.usage;
@@ -107,24 +107,24 @@ impl PriceModel {
     /// # Errors
     ///
     /// Returns a refusal that names the first charge that cannot be billed, and the reason.
-    pub fn subtotals(
+    pub fn charge_subtotals(
         &self,
         groups: &[UsageGroup],
         terms: &Terms,
     ) -> Result<Vec<Subtotal>, Refusal> {
         let mut sums = Vec::new();
-        for charge in self.shared() {
+        for charge in self.shared_charges() {
             let mut quantity = Exact::default();
-            if charge.basis == Basis::Period {
+            if charge.basis == ChargeBasis::Period {
                 quantity = self.period_quantity(charge, terms)?;
             }
-            for group in groups.iter().filter(|_| charge.basis != Basis::Period) {
+            for group in groups.iter().filter(|_| charge.basis != ChargeBasis::Period) {
                 let (count, usage) = match charge.basis {
-                    Basis::Instance => group.stretch(),
+                    ChargeBasis::Instance => group.instance_usage(),
                     _ => (group.requests.clone(), group.usage),
                 };
-                let scene = Scene { model: self, usage: &usage, terms: &group.terms };
-                quantity += &(&scene.quantity(charge)?.0 * &count);
+                let scene = EvalContext { model: self, usage: &usage, terms: &group.terms };
+                quantity += &(&scene.billed_quantity(charge)?.0 * &count);
             }
             sums.push(Subtotal { charge: Arc::clone(charge), quantity });
         }
@@ -138,8 +138,8 @@ impl PriceModel {
     /// Returns a refusal if an input that the charge needs was not given.
     pub fn period_quantity(&self, charge: &Charge, terms: &Terms) -> Result<Exact, Refusal> {
         let usage = Usage::new(false);
-        let scene = Scene { model: self, usage: &usage, terms };
-        scene.quantity(charge).map(|(quantity, _)| quantity)
+        let scene = EvalContext { model: self, usage: &usage, terms };
+        scene.billed_quantity(charge).map(|(quantity, _)| quantity)
     }
 
     /// Computes the bill of a period from its subtotals.
@@ -148,17 +148,17 @@ impl PriceModel {
         let position = |(index, pool): (usize, &Pool)| {
             let from: Vec<Subtotal> =
                 subtotals.iter().filter(|sum| sum.charge.pool == index).cloned().collect();
-            (!from.is_empty()).then(|| position(index, pool, from, terms, rounding))
+            (!from.is_empty()).then(|| settle_pool(index, pool, from, terms, rounding))
         };
         let positions: Vec<Position> =
             self.pools().iter().enumerate().filter_map(position).collect();
         let amounts = || positions.iter().map(|position| &position.amount);
-        let (total, exact) = (rounding.settle(amounts()), amounts().sum());
+        let (total, exact) = (rounding.round_total(amounts()), amounts().sum());
         Settlement { positions, rounding, total, exact }
     }
 }
 
-fn position(
+fn settle_pool(
     index: usize,
     pool: &Pool,
     from: Vec<Subtotal>,
@@ -175,7 +175,7 @@ fn position(
             None => free = allowance.quantity.clone().min(quantity.clone()),
             Some(price) => {
                 let worth = &allowance.quantity * price.as_exact();
-                credit = worth.over(&pool.per).unwrap_or_default();
+                credit = worth.checked_div(&pool.per).unwrap_or_default();
             }
         }
     }
@@ -183,7 +183,7 @@ fn position(
     if let Some(package) = &pool.package {
         billable = billable.up_to_multiple(package);
     }
-    let tiers = tiers(pool, &billable);
+    let tiers = split_by_tier(pool, &billable);
     let gross = tiers.iter().fold(Exact::default(), |sum, tier| &sum + tier.amount.as_exact());
     let credit = credit.min(gross.clone());
     let amount = Money::new(&gross - &credit);
@@ -191,19 +191,19 @@ fn position(
         pool: index,
         name: Arc::clone(&pool.name),
         unit: Arc::clone(&pool.unit),
-        from,
+        subtotals: from,
         quantity,
         free,
         billable,
         tiers,
         credit: Money::new(credit),
-        rounded: rounding.line(&amount),
+        rounded: rounding.round_line(&amount),
         amount,
     }
 }
 
 /// Splits the quantity by tier and prices each part.
-fn tiers(pool: &Pool, billable: &Exact) -> Vec<TierLine> {
+fn split_by_tier(pool: &Pool, billable: &Exact) -> Vec<TierLine> {
     let mut lines = Vec::new();
     let mut done = Exact::default();
     for tier in &pool.tiers {
@@ -212,7 +212,7 @@ fn tiers(pool: &Pool, billable: &Exact) -> Vec<TierLine> {
             break;
         }
         let quantity = end - &done;
-        let amount = (&quantity * tier.price.as_exact()).over(&pool.per).unwrap_or_default();
+        let amount = (&quantity * tier.price.as_exact()).checked_div(&pool.per).unwrap_or_default();
         lines.push(TierLine { quantity, price: tier.price.clone(), amount: Money::new(amount) });
         done = end.clone();
     }

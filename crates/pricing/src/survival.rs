@@ -19,31 +19,31 @@ pub fn price_model_survives(text: &str) {
     };
     assert!(!models.is_empty(), "a file without a model was accepted");
     for model in &models {
-        let terms = Terms::of(model);
-        let mut groups: Vec<UsageGroup> = usages()
+        let terms = Terms::for_model(model);
+        let mut groups: Vec<UsageGroup> = extreme_usages()
             .into_iter()
             .map(|usage| UsageGroup {
                 requests: Exact::from(u64::MAX),
                 usage,
                 terms: terms.clone(),
-                stretches: None,
+                instance_spans: None,
             })
             .collect();
         for group in &groups {
             let _ = model.bill(&group.usage);
             for charge in model.charges() {
-                let _ = model.trace(charge, &group.usage, &terms);
+                let _ = model.trace_charge(charge, &group.usage, &terms);
             }
         }
-        if model.subtotals(&groups, &terms).is_err() {
+        if model.charge_subtotals(&groups, &terms).is_err() {
             groups.clear();
         }
-        if let Ok(subtotals) = model.subtotals(&groups, &terms) {
+        if let Ok(subtotals) = model.charge_subtotals(&groups, &terms) {
             let settlement = model.settle(&subtotals, &terms, model.rounding());
             survives_storing(&settlement.total);
         }
         for example in model.examples() {
-            let _ = example.check(model).map_err(|failure| failure.to_string());
+            let _ = example.check_against(model).map_err(|failure| failure.to_string());
         }
         survives_printing(model);
     }
@@ -68,7 +68,7 @@ fn refusal_is_usable(text: &str, error: &PricingError) {
 
 /// Returns extreme usages: nothing measured but a run, everything 0, and every value at its
 /// maximum.
-fn usages() -> [Usage; 3] {
+fn extreme_usages() -> [Usage; 3] {
     let filled = |value: u64| {
         let mut usage = Usage::new(true);
         for meter in Meter::ALL {
@@ -86,7 +86,7 @@ fn usages() -> [Usage; 3] {
 
 /// Checks that the stored text parses to the same amount, unless it is absurdly long.
 fn survives_storing(amount: &Money) {
-    let text = amount.fraction().unwrap_or_else(|| amount.to_plain_string());
+    let text = amount.to_fraction_string().unwrap_or_else(|| amount.to_plain_string());
     if text.len() <= 4096 {
         assert_eq!(text.parse().as_ref(), Ok(amount), "{text}");
     }
@@ -97,7 +97,7 @@ fn survives_printing(model: &PriceModel) {
     if text.len() > MAX_FILE_BYTES {
         return;
     }
-    let again = match PriceModel::parse(&text, model.origin()) {
+    let again = match PriceModel::parse_first(&text, model.origin()) {
         Ok(again) => again,
         Err(error) => panic!("what was printed is refused: {error}\n{text}"),
     };
@@ -112,10 +112,10 @@ fn survives_printing(model: &PriceModel) {
 /// it.
 pub fn usage_file_survives(text: &str) {
     for id in ["aws-lambda-x86", "cloudflare-workers", "google-cloud-run"] {
-        let model = crate::find(id).expect("a shipped model");
-        match model.read_usage(text, "usage.toml", &Terms::of(model), |_| ()) {
+        let model = crate::find_builtin_model(id).expect("a shipped model");
+        match model.read_usage(text, "usage.toml", &Terms::for_model(model), |_| ()) {
             Ok((groups, terms)) => {
-                if let Ok(subtotals) = model.subtotals(&groups, &terms) {
+                if let Ok(subtotals) = model.charge_subtotals(&groups, &terms) {
                     survives_storing(&model.settle(&subtotals, &terms, model.rounding()).total);
                 }
             }

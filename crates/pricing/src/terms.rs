@@ -2,12 +2,12 @@
 
 use thiserror::Error;
 
-use super::charge::Input;
+use super::charge::ModelInput;
 use super::model::PriceModel;
 use super::number::Exact;
-use super::schema::Kind;
+use super::schema::ModelInputKind;
 use super::unit::Gigabyte;
-use cyclometer_core::suggest::nearest;
+use cyclometer_core::suggest::find_nearest_name;
 
 /// Default of an input that is as long as the billing period.
 pub(super) const PERIOD: &str = "period";
@@ -65,10 +65,10 @@ impl Terms {
     /// Creates the default terms of a model: the defaults of its inputs, its month, with
     /// allowances.
     #[must_use]
-    pub fn of(model: &PriceModel) -> Self {
+    pub fn for_model(model: &PriceModel) -> Self {
         Self {
             inputs: model.inputs().iter().map(|input| input.default.clone()).collect(),
-            period: model.month().clone(),
+            period: model.default_period().clone(),
             follow_period: (0..model.inputs().len())
                 .filter(|position| model.inputs()[*position].follows_period)
                 .collect(),
@@ -82,7 +82,7 @@ impl Terms {
     /// # Errors
     ///
     /// Returns an error if the model has no such input, or if the value is not valid for it.
-    pub fn set(
+    pub fn set_input(
         &mut self,
         model: &PriceModel,
         name: &str,
@@ -90,18 +90,18 @@ impl Terms {
         gb: Gigabyte,
     ) -> Result<(), TermsError> {
         let unknown = || {
-            let names = || model.inputs().iter().map(Input::name);
+            let names = || model.inputs().iter().map(ModelInput::name);
             TermsError::Unknown {
                 model: model.id().to_owned(),
                 name: name.chars().take(64).collect(),
-                nearest: nearest(name, names()).map(str::to_owned),
+                nearest: find_nearest_name(name, names()).map(str::to_owned),
                 known: names().collect::<Vec<_>>().join(", "),
             }
         };
         let position = model.inputs().iter().position(|input| &*input.name == name);
         let position = position.ok_or_else(unknown)?;
         let input = &model.inputs()[position];
-        let value = read(input, text, gb)
+        let value = parse_input_value(input, text, gb)
             .map_err(|message| TermsError::Value { name: name.to_owned(), message })?;
         if let Some(slot) = self.inputs.get_mut(position) {
             *slot = Some(value);
@@ -122,13 +122,13 @@ impl Terms {
     }
 
     /// Excludes monthly allowances.
-    pub fn without_free(&mut self) {
+    pub fn exclude_allowances(&mut self) {
         self.free = false;
     }
 
     /// Returns whether monthly allowances apply.
     #[must_use]
-    pub const fn free(&self) -> bool {
+    pub const fn applies_allowances(&self) -> bool {
         self.free
     }
 
@@ -137,23 +137,23 @@ impl Terms {
         self.follow_period.contains(&position)
     }
 
-    pub(super) fn input(&self, position: usize) -> Option<&Exact> {
+    pub(super) fn input_value(&self, position: usize) -> Option<&Exact> {
         self.inputs.get(position)?.as_ref()
     }
 
     pub(super) fn is_on(&self, position: usize) -> bool {
-        self.input(position).is_some_and(|value| !value.is_zero())
+        self.input_value(position).is_some_and(|value| !value.is_zero())
     }
 
     /// Describes everything that a bill depends on, in a text that differs whenever a term does.
     #[must_use]
     pub fn describe(&self, model: &PriceModel) -> String {
         let inputs = model.inputs().iter().zip(&self.inputs).map(|(input, value)| {
-            let value = value.as_ref().map_or_else(|| "-".to_owned(), |it| input.shown(it));
+            let value = value.as_ref().map_or_else(|| "-".to_owned(), |it| input.format_value(it));
             format!("{} {value}", input.name())
         });
         let free = if self.free { "allowances" } else { "no allowances" };
-        let period = super::unit::Dimension::Time.shown(&self.period);
+        let period = super::unit::Dimension::Time.format_value(&self.period);
         [free.to_owned(), format!("period {period}")]
             .into_iter()
             .chain(inputs)
@@ -162,10 +162,10 @@ impl Terms {
     }
 
     /// Returns the inputs whose value is not the model's default, with that value.
-    pub fn changed<'a>(
+    pub fn changed_inputs<'a>(
         &'a self,
         model: &'a PriceModel,
-    ) -> impl Iterator<Item = (&'a Input, &'a Exact)> {
+    ) -> impl Iterator<Item = (&'a ModelInput, &'a Exact)> {
         let pairs = model.inputs().iter().zip(&self.inputs);
         pairs.filter_map(|(input, value)| {
             let value = value.as_ref()?;
@@ -175,9 +175,13 @@ impl Terms {
 }
 
 /// Parses a value of an input, in its metered unit.
-pub(super) fn read(input: &Input, text: &str, gb: Gigabyte) -> Result<Exact, String> {
-    if input.kind != Kind::Switch {
-        let read = input.dimension().quantity(text, gb);
+pub(super) fn parse_input_value(
+    input: &ModelInput,
+    text: &str,
+    gb: Gigabyte,
+) -> Result<Exact, String> {
+    if input.kind != ModelInputKind::Switch {
+        let read = input.dimension().parse_quantity(text, gb);
         return read.map_err(|error| error.to_string());
     }
     match text {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::charge::{Charge, Input};
-use super::evaluate::{FactorTrace, Refusal, Scene, refusal};
+use super::charge::{Charge, ModelInput};
+use super::evaluate::{EvalContext, FactorTrace, Refusal, refuse_charge};
 use super::model::PriceModel;
 use super::number::Exact;
-use super::schema::Basis;
+use super::schema::ChargeBasis;
 use super::settle::{Subtotal, UsageGroup};
 use super::terms::Terms;
 use cyclometer_core::meter::Usage;
@@ -29,11 +29,11 @@ pub struct PartTrace {
     /// Index of the group; `None` for a charge by period.
     pub group: Option<usize>,
     /// Switch that turns the charge off here, and whether it would have to be on.
-    pub off: Option<(Arc<str>, bool)>,
+    pub disabled_by: Option<(Arc<str>, bool)>,
     /// Factors; empty where the charge does not apply.
     pub factors: Vec<FactorTrace>,
     /// Product of the factors.
-    pub each: Exact,
+    pub quantity_each: Exact,
     /// Multiplicity: requests, spans of instances, or one period.
     pub count: Exact,
     /// Quantity: each x count.
@@ -43,15 +43,15 @@ pub struct PartTrace {
 impl ChargeTrace {
     /// Returns the sum without the trace.
     #[must_use]
-    pub fn subtotal(&self) -> Subtotal {
+    pub fn to_subtotal(&self) -> Subtotal {
         Subtotal { charge: Arc::clone(&self.charge), quantity: self.quantity.clone() }
     }
 
     /// Returns the switch that turns the charge off in every part.
     #[must_use]
-    pub fn off(&self) -> Option<(&str, bool)> {
-        let first = self.parts.first()?.off.as_ref()?;
-        self.parts.iter().all(|part| part.off.is_some()).then_some((&*first.0, first.1))
+    pub fn disabling_switch(&self) -> Option<(&str, bool)> {
+        let first = self.parts.first()?.disabled_by.as_ref()?;
+        self.parts.iter().all(|part| part.disabled_by.is_some()).then_some((&*first.0, first.1))
     }
 }
 
@@ -62,19 +62,19 @@ impl PriceModel {
     /// # Errors
     ///
     /// Returns every missing value once, and not only the first, as a bill does.
-    pub fn traces(
+    pub fn trace_charges(
         &self,
         groups: &[UsageGroup],
         terms: &Terms,
     ) -> Result<Vec<ChargeTrace>, Vec<Refusal>> {
         let mut traces = Vec::new();
         let mut refusals: Vec<Refusal> = Vec::new();
-        for charge in self.shared() {
+        for charge in self.shared_charges() {
             let mut parts = Vec::new();
-            let found = if charge.basis == Basis::Period {
+            let found = if charge.basis == ChargeBasis::Period {
                 let usage = Usage::new(false);
-                let scene = Scene { model: self, usage: &usage, terms };
-                let part = scene.part(charge, None, Exact::from(1));
+                let scene = EvalContext { model: self, usage: &usage, terms };
+                let part = scene.trace_part(charge, None, Exact::from(1));
                 vec![part.map_err(|first| scene.all_missing(charge, first))]
             } else {
                 let groups = groups.iter().enumerate();
@@ -104,11 +104,11 @@ impl PriceModel {
         group: &UsageGroup,
     ) -> Result<PartTrace, Vec<Refusal>> {
         let (count, usage) = match charge.basis {
-            Basis::Instance => group.stretch(),
+            ChargeBasis::Instance => group.instance_usage(),
             _ => (group.requests.clone(), group.usage),
         };
-        let scene = Scene { model: self, usage: &usage, terms: &group.terms };
-        let part = scene.part(charge, Some(index), count);
+        let scene = EvalContext { model: self, usage: &usage, terms: &group.terms };
+        let part = scene.trace_part(charge, Some(index), count);
         part.map_err(|first| scene.all_missing(charge, first))
     }
 
@@ -122,18 +122,18 @@ impl PriceModel {
         usage: &Usage,
         terms: &Terms,
     ) -> Result<Vec<ChargeTrace>, Refusal> {
-        let scene = Scene { model: self, usage, terms };
+        let scene = EvalContext { model: self, usage, terms };
         let trace = |charge: &Arc<Charge>| {
-            let part = scene.part(charge, Some(0), Exact::from(1))?;
+            let part = scene.trace_part(charge, Some(0), Exact::from(1))?;
             let quantity = part.quantity.clone();
             Ok(ChargeTrace { charge: Arc::clone(charge), parts: vec![part], quantity })
         };
-        self.counted(terms).map(trace).collect()
+        self.invocation_charges(terms).map(trace).collect()
     }
 }
 
-impl Scene<'_> {
-    fn part(
+impl EvalContext<'_> {
+    fn trace_part(
         &self,
         charge: &Charge,
         group: Option<usize>,
@@ -143,28 +143,29 @@ impl Scene<'_> {
         let off = off.map(|(switch, on)| (Arc::clone(&self.model.inputs()[switch].name), on));
         let mut part = PartTrace {
             group,
-            off,
+            disabled_by: off,
             factors: Vec::new(),
-            each: Exact::default(),
+            quantity_each: Exact::default(),
             quantity: Exact::default(),
             count,
         };
-        if self.applies(charge) {
-            part.factors = self.traced(charge)?;
+        if self.charge_applies(charge) {
+            part.factors = self.trace_factors(charge)?;
             let product = |product: Exact, factor: &FactorTrace| &product * &factor.billed;
-            part.each = part.factors.iter().fold(Exact::from(1), product);
-            part.quantity = &part.each * &part.count;
+            part.quantity_each = part.factors.iter().fold(Exact::from(1), product);
+            part.quantity = &part.quantity_each * &part.count;
         }
         Ok(part)
     }
 
     /// Returns what every factor of a charge lacks, and not only the first.
     fn all_missing(&self, charge: &Charge, first: Refusal) -> Vec<Refusal> {
-        let missing = charge.factors.iter().filter_map(|factor| self.factor(factor, None).err());
+        let missing =
+            charge.factors.iter().filter_map(|factor| self.evaluate_factor(factor, None).err());
         let mut all = vec![first];
         for missing in missing {
             if all.iter().all(|it| it.missing != missing) {
-                all.push(refusal(charge, missing));
+                all.push(refuse_charge(charge, missing));
             }
         }
         all
@@ -173,11 +174,11 @@ impl Scene<'_> {
 
 impl Terms {
     /// Returns the inputs whose value differs from that in `other`.
-    pub fn other_than<'a>(
+    pub fn inputs_differing_from<'a>(
         &'a self,
         other: &'a Self,
         model: &'a PriceModel,
-    ) -> impl Iterator<Item = (&'a Input, &'a Exact)> {
+    ) -> impl Iterator<Item = (&'a ModelInput, &'a Exact)> {
         let values = self.inputs.iter().zip(&other.inputs);
         model.inputs().iter().zip(values).filter_map(|(input, (own, other))| {
             own.as_ref().filter(|_| own != other).map(|value| (input, value))
@@ -194,12 +195,12 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builtin;
+    use crate::builtin_models;
     use crate::unit::Dimension;
 
     /// Returns whether a unit such as `GB-s` contains memory, and whether it contains time.
     fn dimensions(unit: &str) -> (bool, bool) {
-        let is = |dimension: Dimension, word: &str| dimension.unit(word).is_ok();
+        let is = |dimension: Dimension, word: &str| dimension.size_of_unit(word).is_ok();
         let words = || unit.split('-');
         let both = is(Dimension::SizeTime, unit) || unit == "GBs";
         (
@@ -211,18 +212,21 @@ mod tests {
     #[test]
     fn what_explain_multiplies_has_the_dimensions_of_what_it_prints() {
         let mut factors = 0;
-        for model in builtin() {
+        for model in builtin_models() {
             for example in model.examples() {
-                let Ok(traces) = model.traces(example.usage(), example.terms()) else { continue };
+                let Ok(traces) = model.trace_charges(example.usage_groups(), example.terms())
+                else {
+                    continue;
+                };
                 for trace in &traces {
                     let place = format!("{}: {}", model.id(), trace.charge.name());
-                    for part in trace.parts.iter().filter(|part| part.off.is_none()) {
+                    for part in trace.parts.iter().filter(|part| part.disabled_by.is_none()) {
                         let mut product = (false, false);
                         for factor in &part.factors {
                             factors += 1;
                             let last = factor.steps.last().expect("a step");
                             let of_dimension = last.dimension == Dimension::Number
-                                || last.dimension.unit(&factor.unit).is_ok();
+                                || last.dimension.size_of_unit(&factor.unit).is_ok();
                             assert!(of_dimension, "{place}: {last:?} in {}", factor.unit);
                             // A plain number is both shown and billed in the unit.
                             if last.dimension == Dimension::Number {
@@ -249,13 +253,13 @@ mod tests {
     #[test]
     fn traces_add_up_to_what_is_settled() {
         let mut count = 0;
-        for model in builtin() {
+        for model in builtin_models() {
             for example in model.examples() {
-                let expected = model.subtotals(example.usage(), example.terms());
-                let traces = model.traces(example.usage(), example.terms());
+                let expected = model.charge_subtotals(example.usage_groups(), example.terms());
+                let traces = model.trace_charges(example.usage_groups(), example.terms());
                 match (expected, traces) {
                     (Ok(expected), Ok(traces)) => {
-                        let found: Vec<_> = traces.iter().map(ChargeTrace::subtotal).collect();
+                        let found: Vec<_> = traces.iter().map(ChargeTrace::to_subtotal).collect();
                         assert_eq!(found, expected, "{}: {}", model.id(), example.name());
                         count += 1;
                     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::number::{Direction, Exact};
+use super::number::{Exact, RoundingDirection};
 use cyclometer_core::meter::{Meter, Phases, Unit};
 use cyclometer_core::quantity::{Decimal, QuantityError};
 use cyclometer_core::units::{Nanos, SIZE, TIME, TIME_ALIASES, UnitSize, advise_unit, unit_size};
@@ -66,7 +66,7 @@ impl Gigabyte {
     /// Returns the unit that the provider means by `unit`, such as `MiB` by `MB`; `None` if
     /// `unit` is meant literally.
     #[must_use]
-    pub fn meant(self, unit: &str) -> Option<&'static str> {
+    pub fn unit_meant_by(self, unit: &str) -> Option<&'static str> {
         const WORDS: &[(&str, &str)] = &[
             ("kB", "KiB"),
             ("KB", "KiB"),
@@ -86,7 +86,7 @@ impl Gigabyte {
 impl Dimension {
     /// Returns the dimension of a meter.
     #[must_use]
-    pub const fn of(meter: Meter) -> Self {
+    pub const fn for_meter(meter: Meter) -> Self {
         match meter.unit() {
             Unit::Nanosecond => Self::Time,
             Unit::Byte => Self::Size,
@@ -130,7 +130,7 @@ impl Dimension {
 
     /// Returns the size of the unit with that name, or a message that lists the known ones. Any
     /// word is a unit of plain numbers.
-    pub(super) fn unit(self, name: &str) -> Result<u64, String> {
+    pub(super) fn size_of_unit(self, name: &str) -> Result<u64, String> {
         if self == Self::Number {
             // The unit is shown on bills, and joined with other units there.
             let word = |c: char| !c.is_whitespace();
@@ -160,7 +160,7 @@ impl Dimension {
     }
 
     /// Returns whether a number needs no unit: true of a count, but not of a time.
-    pub(super) const fn bare(self) -> bool {
+    pub(super) const fn accepts_bare_numbers(self) -> bool {
         self.units().len() <= 1
     }
 
@@ -180,8 +180,12 @@ impl Dimension {
 
     /// Parses a number and a unit into the metered unit; `gb` is what the writer means by MB and
     /// GB.
-    pub(super) fn quantity(self, text: &str, gb: Gigabyte) -> Result<Exact, QuantityError> {
-        let split = if self.bare() { Decimal::split_count(text) } else { Decimal::split(text) };
+    pub(super) fn parse_quantity(self, text: &str, gb: Gigabyte) -> Result<Exact, QuantityError> {
+        let split = if self.accepts_bare_numbers() {
+            Decimal::parse_count_prefix(text)
+        } else {
+            Decimal::parse_prefix(text)
+        };
         self.in_metered_unit(text, split?, gb)
     }
 
@@ -192,7 +196,7 @@ impl Dimension {
         gb: Gigabyte,
     ) -> Result<Exact, QuantityError> {
         let number = Exact::from(&number);
-        if unit.is_empty() && self.bare() {
+        if unit.is_empty() && self.accepts_bare_numbers() {
             return Ok(number);
         }
         let fail = |message: String| QuantityError::new(text.trim(), message);
@@ -203,10 +207,13 @@ impl Dimension {
         if self == Self::Number {
             return Err(fail(format!("`{unit}` is not understood here: write {number} alone")));
         }
-        let size = self.known_unit(gb.meant(unit).unwrap_or(unit)).ok_or_else(|| {
+        let size = self.known_unit(gb.unit_meant_by(unit).unwrap_or(unit)).ok_or_else(|| {
             let advice = advise_unit(self.units(), unit);
-            let alone =
-                if self.bare() { format!(", or write {number} alone") } else { String::new() };
+            let alone = if self.accepts_bare_numbers() {
+                format!(", or write {number} alone")
+            } else {
+                String::new()
+            };
             QuantityError::new(unit, format!("is not a unit of {self}: use {advice}{alone}"))
         })?;
         Ok(&number * &Exact::from(size))
@@ -218,19 +225,22 @@ impl Dimension {
     /// # Errors
     ///
     /// Returns an error that says what would be accepted instead.
-    pub fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, QuantityError> {
-        let metered = if self.bare() {
-            self.in_metered_unit(text, Decimal::split_whole_count(text)?, gb)?
+    pub fn parse_whole(self, text: &str, gb: Gigabyte) -> Result<u64, QuantityError> {
+        let metered = if self.accepts_bare_numbers() {
+            self.in_metered_unit(text, Decimal::parse_whole_count_prefix(text)?, gb)?
         } else {
-            self.quantity(text, gb)?
+            self.parse_quantity(text, gb)?
         };
         metered.to_u64().ok_or_else(|| {
-            let (base, _) = self.base();
+            let (base, _) = self.base_unit();
             let unit = if base.is_empty() { String::new() } else { format!(" {base}") };
             let message = if metered > Exact::from(u64::MAX) {
                 format!("is {metered}{unit}: 2^64 or more")
             } else {
-                format!("is {metered}{unit}, no whole number: write {}", self.neighbours(&metered))
+                format!(
+                    "is {metered}{unit}, no whole number: write {}",
+                    self.neighbouring_amounts(&metered)
+                )
             };
             QuantityError::new(text.trim(), message)
         })
@@ -238,34 +248,35 @@ impl Dimension {
 
     /// Formats the whole amounts below and above a fractional value: memory in MiB where it is
     /// that large, as providers offer it.
-    fn neighbours(self, value: &Exact) -> String {
+    fn neighbouring_amounts(self, value: &Exact) -> String {
         let mib = Exact::from(1 << 20);
         let (unit, size) = match self {
             Self::Size if *value > mib => ("MiB", mib),
-            _ if self.bare() => ("", Exact::from(1)),
-            _ => (self.base().0, Exact::from(1)),
+            _ if self.accepts_bare_numbers() => ("", Exact::from(1)),
+            _ => (self.base_unit().0, Exact::from(1)),
         };
-        let amount = value.over(&size).unwrap_or_default();
-        let of = |direction| format!("{} {unit}", amount.round(0, direction)).trim_end().to_owned();
-        format!("{} or {}", of(Direction::Down), of(Direction::Up))
+        let amount = value.checked_div(&size).unwrap_or_default();
+        let of =
+            |direction| format!("{} {unit}", amount.round_to(0, direction)).trim_end().to_owned();
+        format!("{} or {}", of(RoundingDirection::Down), of(RoundingDirection::Up))
     }
 
-    fn base(self) -> UnitSize {
+    fn base_unit(self) -> UnitSize {
         self.units().first().copied().unwrap_or(("", 1))
     }
 
     /// Formats `value` of the metered unit for display, in the largest unit that leaves at most
     /// two decimals, such as `27.55 ms` or `1.5 GiB`.
     #[must_use]
-    pub fn shown(self, value: &Exact) -> String {
+    pub fn format_value(self, value: &Exact) -> String {
         let hundred = Exact::from(100);
         let fits = |unit: &&UnitSize| {
-            let Some(amount) = value.over(&Exact::from(unit.1)) else { return false };
+            let Some(amount) = value.checked_div(&Exact::from(unit.1)) else { return false };
             amount >= Exact::from(1) && (&amount * &hundred).to_u64().is_some()
         };
         let fitting = self.units().iter().filter(fits).max_by_key(|unit| unit.1);
-        let (unit, size) = fitting.copied().unwrap_or(self.base());
-        let amount = value.over(&Exact::from(size)).unwrap_or_default();
+        let (unit, size) = fitting.copied().unwrap_or(self.base_unit());
+        let amount = value.checked_div(&Exact::from(size)).unwrap_or_default();
         format!("{amount} {unit}").trim_end().to_owned()
     }
 }
@@ -323,7 +334,7 @@ impl Phase {
 
     /// Returns the duration of the phase; `None` where a lane has no such phase.
     #[must_use]
-    pub const fn of(self, phases: &Phases) -> Option<Nanos> {
+    pub const fn duration_in(self, phases: &Phases) -> Option<Nanos> {
         match self {
             Self::Create => phases.create,
             Self::Start => phases.start,
@@ -344,7 +355,7 @@ mod tests {
     use super::*;
 
     fn whole(dimension: Dimension, text: &str) -> Result<u64, QuantityError> {
-        dimension.whole(text, Gigabyte::Decimal)
+        dimension.parse_whole(text, Gigabyte::Decimal)
     }
 
     #[test]
@@ -365,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_provider_that_says_gb_may_mean_gib() {
-        let binary = |text| Dimension::Size.whole(text, Gigabyte::Binary);
+        let binary = |text| Dimension::Size.parse_whole(text, Gigabyte::Binary);
         assert_eq!(binary("1 GB"), Ok(1 << 30));
         assert_eq!(binary("1536MB"), Ok(1536 << 20));
         assert_eq!(binary("1 GiB"), Ok(1 << 30));
@@ -385,7 +396,8 @@ mod tests {
         let plain = |text| whole(Dimension::Number, text).unwrap_err().to_string();
         assert!(plain("3 tenants").contains("`tenants` is not understood here: write 3 alone"));
         assert!(plain("4e6GB").contains("write 4000000 alone"));
-        let size = |gb, text| Dimension::Size.whole(text, gb).map_err(|error| error.to_string());
+        let size =
+            |gb, text| Dimension::Size.parse_whole(text, gb).map_err(|error| error.to_string());
         // 1.7 x 1024 = 1740.8.
         let between = size(Gigabyte::Binary, "1.7GB").unwrap_err();
         assert!(between.contains("write 1740 MiB or 1741 MiB"), "{between}");
@@ -396,7 +408,7 @@ mod tests {
 
     #[test]
     fn people_see_the_unit_that_fits() {
-        let shown = |dimension: Dimension, value: u64| dimension.shown(&Exact::from(value));
+        let shown = |dimension: Dimension, value: u64| dimension.format_value(&Exact::from(value));
         assert_eq!(shown(Dimension::Time, 120_000_000), "120 ms");
         assert_eq!(shown(Dimension::Time, 27_550_000), "27.55 ms");
         assert_eq!(shown(Dimension::Size, 1536 << 20), "1.5 GiB");
@@ -409,7 +421,7 @@ mod tests {
     #[test]
     fn every_meter_has_a_dimension_with_a_base_unit() {
         for meter in Meter::ALL {
-            assert_eq!(Dimension::of(*meter).base().1, 1, "{meter}");
+            assert_eq!(Dimension::for_meter(*meter).base_unit().1, 1, "{meter}");
         }
     }
 }

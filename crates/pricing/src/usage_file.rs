@@ -1,13 +1,13 @@
 //! Files of usage groups, for `explain --usage`.
 
-use super::error::{MAX_FILE_BYTES, PricingError, Problem};
-use super::given::complete;
+use super::error::{MAX_FILE_BYTES, PricingError, SpannedProblem};
 use super::model::PriceModel;
 use super::resolve;
-use super::schema::UsagesFile;
+use super::schema::UsageGroupsFile;
 use super::settle::UsageGroup;
 use super::terms::Terms;
 use super::unit::Gigabyte;
+use super::usage_builder::complete_wall_and_run;
 
 impl PriceModel {
     /// Parses a file of usage groups: `set = {..}` for inputs, and `[[usage]]` as in a worked
@@ -26,26 +26,29 @@ impl PriceModel {
     ) -> Result<(Vec<UsageGroup>, Terms), PricingError> {
         if text.len() > MAX_FILE_BYTES {
             let text = format!("a file of usage groups has at most {MAX_FILE_BYTES} bytes");
-            return Err(Problem::new(0..0, text).locate("", origin));
+            return Err(SpannedProblem::new(0..0, text).into_located_error("", origin));
         }
-        let read = |file: UsagesFile| {
+        let read = |file: UsageGroupsFile| {
             let mut terms = terms.clone();
-            resolve::set(&mut terms, self, &file.set, self.gb())?;
+            resolve::set_inputs(&mut terms, self, &file.set, self.gigabyte_convention())?;
             finish(&mut terms);
             let mut groups = Vec::new();
             for usage in file.usage {
                 let span = usage.span();
-                let mut more = resolve::usage_groups(vec![usage], self, &terms, self.gb())?;
+                let mut more =
+                    resolve::usage_groups(vec![usage], self, &terms, self.gigabyte_convention())?;
                 for group in &mut more {
-                    let completed = complete(self, &mut group.usage, &mut Vec::new());
-                    completed.map_err(|error| Problem::new(span.clone(), error.to_string()))?;
+                    let completed = complete_wall_and_run(self, &mut group.usage, &mut Vec::new());
+                    completed
+                        .map_err(|error| SpannedProblem::new(span.clone(), error.to_string()))?;
                 }
                 groups.append(&mut more);
             }
             Ok((groups, terms))
         };
-        let file = toml::from_str(text).map_err(Problem::from);
-        file.and_then(read).map_err(|problem: Problem| problem.locate(text, origin))
+        let file = toml::from_str(text).map_err(SpannedProblem::from);
+        file.and_then(read)
+            .map_err(|problem: SpannedProblem| problem.into_located_error(text, origin))
     }
 }
 
@@ -53,6 +56,6 @@ impl PriceModel {
 #[must_use]
 pub fn gigabyte_note(model: &PriceModel) -> Option<String> {
     let who = model.provider().unwrap_or_else(|| model.name());
-    (model.gb() == Gigabyte::Binary)
+    (model.gigabyte_convention() == Gigabyte::Binary)
         .then(|| format!("MB and GB of the file as {who} writes them: MiB and GiB"))
 }

@@ -25,8 +25,8 @@
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use super::charge::{Charge, Factor, Measure, Times};
-use super::evaluate::{Reading, Refusal, Scene, refusal};
+use super::charge::{Charge, Factor, Measure, Multiplier};
+use super::evaluate::{EvalContext, FactorValue, Refusal, refuse_charge};
 use super::model::PriceModel;
 use super::money::Money;
 use super::number::Exact;
@@ -56,7 +56,7 @@ pub struct Waste<T> {
 
 impl<T> Waste<T> {
     /// Returns the parts with their names, in display order.
-    pub fn parts(&self) -> [(&'static str, &T); 7] {
+    pub fn named_parts(&self) -> [(&'static str, &T); 7] {
         let Self { used, idle, headroom, rounding, startup, fees, unmeasured } = self;
         [
             ("used", used),
@@ -69,7 +69,7 @@ impl<T> Waste<T> {
         ]
     }
 
-    fn zip<U, V>(&self, other: &Waste<U>, mut each: impl FnMut(&T, &U) -> V) -> Waste<V> {
+    fn zip_with<U, V>(&self, other: &Waste<U>, mut each: impl FnMut(&T, &U) -> V) -> Waste<V> {
         Waste {
             used: each(&self.used, &other.used),
             idle: each(&self.idle, &other.idle),
@@ -85,8 +85,8 @@ impl<T> Waste<T> {
 impl Waste<Exact> {
     /// Returns the cost of the quantities at that price per unit.
     #[must_use]
-    pub fn at(&self, rate: &Exact) -> Waste<Money> {
-        self.zip(self, |part, _| Money::new(part * rate))
+    pub fn priced_at(&self, rate: &Exact) -> Waste<Money> {
+        self.zip_with(self, |part, _| Money::new(part * rate))
     }
 }
 
@@ -94,42 +94,42 @@ impl Waste<Money> {
     /// Returns the sum of all parts: the bill.
     #[must_use]
     pub fn total(&self) -> Money {
-        self.parts().into_iter().map(|(_, part)| part).sum()
+        self.named_parts().into_iter().map(|(_, part)| part).sum()
     }
 
     /// Scales the split to another total, such as the rest of the bill after an allowance: every
     /// part in proportion.
     #[must_use]
-    pub fn of(&self, total: &Money) -> Self {
-        let share = total.as_exact().over(self.total().as_exact()).unwrap_or_default();
-        self.zip(self, |part, _| Money::new(part.as_exact() * &share))
+    pub fn scaled_to(&self, total: &Money) -> Self {
+        let share = total.as_exact().checked_div(self.total().as_exact()).unwrap_or_default();
+        self.zip_with(self, |part, _| Money::new(part.as_exact() * &share))
     }
 
     /// Returns the share of the whole, from 0 to 1, for work that was never done: idle time,
     /// head-room, rounding and start-up.
     #[must_use]
-    pub fn share(&self) -> Option<Exact> {
+    pub fn wasted_share(&self) -> Option<Exact> {
         let Self { used: _, idle, headroom, rounding, startup, fees: _, unmeasured: _ } = self;
         let wasted: Money = [idle, headroom, rounding, startup].into_iter().sum();
-        wasted.as_exact().over(self.total().as_exact())
+        wasted.as_exact().checked_div(self.total().as_exact())
     }
 }
 
 impl AddAssign<&Self> for Waste<Exact> {
     fn add_assign(&mut self, other: &Self) {
-        *self = self.zip(other, |one, other| one + other);
+        *self = self.zip_with(other, |one, other| one + other);
     }
 }
 
 impl AddAssign<&Self> for Waste<Money> {
     fn add_assign(&mut self, other: &Self) {
-        *self = self.zip(other, |one, other| one.clone() + other.clone());
+        *self = self.zip_with(other, |one, other| one.clone() + other.clone());
     }
 }
 
 /// Role of a factor when a charge is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum FactorRole {
     /// Elapsed time.
     Time,
     /// Allocated memory.
@@ -142,12 +142,12 @@ pub(super) enum Role {
     Neutral,
 }
 
-impl Role {
-    pub(super) fn of(factor: &Factor) -> Self {
-        Self::of_measure(&factor.measure, &factor.unit)
+impl FactorRole {
+    pub(super) fn for_factor(factor: &Factor) -> Self {
+        Self::for_measure(&factor.measure, &factor.unit)
     }
 
-    fn of_measure(measure: &Measure, unit: &str) -> Self {
+    fn for_measure(measure: &Measure, unit: &str) -> Self {
         match measure {
             Measure::Phases(_) | Measure::Meter(Meter::Wall) => Self::Time,
             Measure::Meter(Meter::MemoryAllocated) => Self::Memory,
@@ -156,16 +156,16 @@ impl Role {
             Measure::Meter(Meter::MemoryPeak) => Self::Neutral,
             Measure::Meter(_) => Self::Used,
             Measure::Lookup { of, .. } if matches!(**of, Measure::Meter(_)) => {
-                if Dimension::CpuShare.unit(unit).is_ok() {
+                if Dimension::CpuShare.size_of_unit(unit).is_ok() {
                     Self::Cpu
-                } else if Dimension::Size.unit(unit).is_ok() {
+                } else if Dimension::Size.size_of_unit(unit).is_ok() {
                     Self::Memory
                 } else {
                     Self::Neutral
                 }
             }
             Measure::MaxOf(several) => {
-                let roles = several.iter().map(|(measure, _)| Self::of_measure(measure, unit));
+                let roles = several.iter().map(|(measure, _)| Self::for_measure(measure, unit));
                 let mut rest = Self::Neutral;
                 for role in roles {
                     match role {
@@ -182,15 +182,15 @@ impl Role {
 }
 
 /// Returns whether an alternative of `max_of` is elapsed time, rather than CPU time.
-pub(super) fn is_wall(measure: &Measure) -> bool {
+pub(super) fn is_wall_time(measure: &Measure) -> bool {
     matches!(measure, Measure::Phases(_) | Measure::Meter(Meter::Wall))
 }
 
 /// Returns the multiples of CPU time among the alternatives of `max_of`; `None` where something
 /// other than CPU time may add to the elapsed time.
-pub(super) fn added_by_cpu(measure: &Measure) -> Option<Vec<&Times>> {
+pub(super) fn added_by_cpu(measure: &Measure) -> Option<Vec<&Multiplier>> {
     let Measure::MaxOf(several) = measure else { return None };
-    let others = several.iter().filter(|(measure, _)| !is_wall(measure));
+    let others = several.iter().filter(|(measure, _)| !is_wall_time(measure));
     others
         .map(|(measure, times)| matches!(measure, Measure::Meter(Meter::CpuTime)).then_some(times))
         .collect()
@@ -199,9 +199,9 @@ pub(super) fn added_by_cpu(measure: &Measure) -> Option<Vec<&Times>> {
 /// Returns the phases before the function's first instruction, as far as a measure includes them.
 pub(super) fn startup_phases(measure: &Measure) -> Vec<Phase> {
     let mut phases = Vec::new();
-    measure.phases(&mut |phase| phases.push(phase));
+    measure.for_each_phase(&mut |phase| phases.push(phase));
     let mut wall = false;
-    measure.meters(&mut |meter| wall |= meter == Meter::Wall);
+    measure.for_each_meter(&mut |meter| wall |= meter == Meter::Wall);
     if wall {
         phases.extend([Phase::Create, Phase::Start]);
     }
@@ -214,7 +214,9 @@ pub(super) fn startup_phases(measure: &Measure) -> Vec<Phase> {
 /// Returns the metered units of memory in one unit of the factor.
 pub(super) fn memory_size(factor: &Factor) -> Exact {
     match factor.measure {
-        Measure::Lookup { .. } => Exact::from(Dimension::Size.unit(&factor.unit).unwrap_or(1)),
+        Measure::Lookup { .. } => {
+            Exact::from(Dimension::Size.size_of_unit(&factor.unit).unwrap_or(1))
+        }
         _ => factor.size.clone(),
     }
 }
@@ -222,7 +224,9 @@ pub(super) fn memory_size(factor: &Factor) -> Exact {
 /// Returns the thousandths of a CPU in one unit of the factor.
 pub(super) fn cpu_size(factor: &Factor) -> Exact {
     match factor.measure {
-        Measure::Lookup { .. } => Exact::from(Dimension::CpuShare.unit(&factor.unit).unwrap_or(1)),
+        Measure::Lookup { .. } => {
+            Exact::from(Dimension::CpuShare.size_of_unit(&factor.unit).unwrap_or(1))
+        }
         _ => factor.size.clone(),
     }
 }
@@ -236,17 +240,21 @@ impl PriceModel {
     /// # Errors
     ///
     /// Returns a refusal that names what the model needs and was not measured.
-    pub fn waste(&self, usage: &Usage, terms: &Terms) -> Result<Vec<ChargeWaste>, Refusal> {
-        let scene = Scene { model: self, usage, terms };
+    pub fn waste_by_charge(
+        &self,
+        usage: &Usage,
+        terms: &Terms,
+    ) -> Result<Vec<ChargeWaste>, Refusal> {
+        let scene = EvalContext { model: self, usage, terms };
         let priced = |charge: &Arc<Charge>| {
-            Ok((Arc::clone(charge), split(&scene, charge)?.at(charge.rate())))
+            Ok((Arc::clone(charge), split_charge(&scene, charge)?.priced_at(charge.list_rate())))
         };
-        self.counted(terms).map(priced).collect()
+        self.invocation_charges(terms).map(priced).collect()
     }
 }
 
 /// Factors of a charge, grouped by their roles; quantities before grids.
-struct Shape<'a> {
+struct FactorsByRole<'a> {
     billed: Exact,
     /// Product of all factors other than those below.
     others: Exact,
@@ -257,32 +265,41 @@ struct Shape<'a> {
 }
 
 /// Splits the quantity of a charge for one usage.
-pub(super) fn split(scene: &Scene<'_>, charge: &Charge) -> Result<Waste<Exact>, Refusal> {
-    let failed = |missing| refusal(charge, missing);
-    if !scene.applies(charge) {
+pub(super) fn split_charge(
+    scene: &EvalContext<'_>,
+    charge: &Charge,
+) -> Result<Waste<Exact>, Refusal> {
+    let failed = |missing| refuse_charge(charge, missing);
+    if !scene.charge_applies(charge) {
         return Ok(Waste::default());
     }
     let one = || Exact::from(1);
-    let mut shape =
-        Shape { billed: one(), others: one(), time: None, memory: None, cpu: None, used: false };
+    let mut shape = FactorsByRole {
+        billed: one(),
+        others: one(),
+        time: None,
+        memory: None,
+        cpu: None,
+        used: false,
+    };
     for factor in &charge.factors {
-        let reading = scene.factor(factor, None).map_err(failed)?;
-        shape.add(factor, &reading);
+        let reading = scene.evaluate_factor(factor, None).map_err(failed)?;
+        shape.add_factor(factor, &reading);
     }
-    shape.split(scene).map_err(failed)
+    shape.into_waste(scene).map_err(failed)
 }
 
-impl<'a> Shape<'a> {
-    fn add(&mut self, factor: &'a Factor, reading: &Reading) {
-        let in_units = |value: &Exact| value.over(&factor.size).unwrap_or_default();
+impl<'a> FactorsByRole<'a> {
+    fn add_factor(&mut self, factor: &'a Factor, reading: &FactorValue) {
+        let in_units = |value: &Exact| value.checked_div(&factor.size).unwrap_or_default();
         self.billed = &self.billed * &in_units(&reading.billed);
         let raw = in_units(&reading.raw);
-        let slot = match Role::of(factor) {
-            Role::Time => &mut self.time,
-            Role::Memory => &mut self.memory,
-            Role::Cpu => &mut self.cpu,
+        let slot = match FactorRole::for_factor(factor) {
+            FactorRole::Time => &mut self.time,
+            FactorRole::Memory => &mut self.memory,
+            FactorRole::Cpu => &mut self.cpu,
             role => {
-                self.used |= role == Role::Used;
+                self.used |= role == FactorRole::Used;
                 self.others = &self.others * &raw;
                 return;
             }
@@ -294,7 +311,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn split(self, scene: &Scene<'_>) -> Result<Waste<Exact>, super::evaluate::Missing> {
+    fn into_waste(self, scene: &EvalContext<'_>) -> Result<Waste<Exact>, super::evaluate::Missing> {
         let one = || Exact::from(1);
         let allocated = |slot: &Option<(&Factor, Exact)>| {
             slot.as_ref().map_or_else(one, |(_, raw)| raw.clone())
@@ -313,7 +330,7 @@ impl<'a> Shape<'a> {
             }
             return Ok(waste);
         };
-        let clock = Clock::read(scene, time_factor, time)?;
+        let clock = TimeParts::from_usage(scene, time_factor, time)?;
         let each = &(&self.others * &memory) * &cpu;
         let raw = &each * time;
         let mut waste = Waste {
@@ -331,7 +348,7 @@ impl<'a> Shape<'a> {
             // Share x time, as far as CPUs worked in it: several of them, if several were
             // allocated.
             Some((factor, share)) => {
-                let one_cpu = Exact::from(1000).over(&cpu_size(factor)).unwrap_or_default();
+                let one_cpu = Exact::from(1000).checked_div(&cpu_size(factor)).unwrap_or_default();
                 &without_cpu * &(share * &running).min(&worked.cpu * &one_cpu)
             }
             None => &without_cpu * &worked.time,
@@ -344,9 +361,9 @@ impl<'a> Shape<'a> {
                     waste.unmeasured = busy;
                     return Ok(waste);
                 };
-                let peak = Exact::from(peak).over(&memory_size(factor)).unwrap_or_default();
+                let peak = Exact::from(peak).checked_div(&memory_size(factor)).unwrap_or_default();
                 // Share of the allocated memory that was touched.
-                peak.min(memory.clone()).over(memory).unwrap_or_default()
+                peak.min(memory.clone()).checked_div(memory).unwrap_or_default()
             }
         };
         waste.used = &busy * &touched;
@@ -356,48 +373,49 @@ impl<'a> Shape<'a> {
 }
 
 /// Parts of a time factor, in the factor's unit.
-struct Clock {
+struct TimeParts {
     startup: Exact,
     /// Work of CPUs; `None`: not measured.
-    worked: Option<Worked>,
+    worked: Option<CpuWork>,
 }
 
 /// Work of CPUs in the rest of the time.
-struct Worked {
+struct CpuWork {
     /// Time in which a CPU worked.
     time: Exact,
     /// CPU time on all CPUs.
     cpu: Exact,
 }
 
-impl Clock {
-    fn read(
-        scene: &Scene<'_>,
+impl TimeParts {
+    fn from_usage(
+        scene: &EvalContext<'_>,
         factor: &Factor,
         time: &Exact,
     ) -> Result<Self, super::evaluate::Missing> {
-        let by = scene.multiplier(&factor.times)?;
-        let scale = |value: &Exact| (value * &by).over(&factor.size).unwrap_or_default();
+        let by = scene.resolve_multiplier(&factor.times)?;
+        let scale = |value: &Exact| (value * &by).checked_div(&factor.size).unwrap_or_default();
         let before = |measure: &Measure| {
             let phases = startup_phases(measure);
-            let spans = phases.iter().filter_map(|phase| phase.of(&scene.usage.phases));
-            Exact::whole(spans.map(|it| u128::from(it.0)).sum::<u128>())
+            let spans = phases.iter().filter_map(|phase| phase.duration_in(&scene.usage.phases));
+            Exact::from_integer(spans.map(|it| u128::from(it.0)).sum::<u128>())
         };
         // Elapsed time: without the amount that 8 x CPU time adds to it.
         let (before, passed) = match &factor.measure {
             Measure::MaxOf(several) => {
                 let (mut first, mut longest) = (Exact::default(), Exact::default());
-                for (measure, times) in several.iter().filter(|(measure, _)| is_wall(measure)) {
-                    let own = scene.multiplier(times)?;
+                for (measure, times) in several.iter().filter(|(measure, _)| is_wall_time(measure))
+                {
+                    let own = scene.resolve_multiplier(times)?;
                     first = first.max(&before(measure) * &own);
-                    longest = longest.max(&scene.value(measure)? * &own);
+                    longest = longest.max(&scene.measure_value(measure)? * &own);
                 }
                 (scale(&first), scale(&longest).min(time.clone()))
             }
             measure => (scale(&before(measure)), time.clone()),
         };
         let startup = before.min(passed.clone());
-        let Some(cpu) = scene.usage.cpu_of_run() else {
+        let Some(cpu) = scene.usage.run_cpu_time() else {
             return Ok(Self { startup, worked: None });
         };
         let cpu = Exact::from(cpu.0);
@@ -406,7 +424,7 @@ impl Clock {
             Some(several) => {
                 let mut most = Exact::default();
                 for times in several {
-                    most = most.max(scene.multiplier(times)?);
+                    most = most.max(scene.resolve_multiplier(times)?);
                 }
                 added.clone().min(scale(&(&cpu * &most)))
             }
@@ -414,7 +432,7 @@ impl Clock {
         };
         let cpu = scale(&cpu);
         let time = &cpu.clone().min(&passed - &startup) + &of_run;
-        let worked = Worked { time, cpu: &cpu + &of_run };
+        let worked = CpuWork { time, cpu: &cpu + &of_run };
         Ok(Self { startup: &startup + &(&added - &of_run), worked: Some(worked) })
     }
 }

@@ -7,16 +7,18 @@ mod plan;
 mod race;
 mod recorder;
 mod sampler;
+mod scheduler;
+mod stopping_rule;
 pub mod tax;
 #[cfg(test)]
 mod tests;
-mod throttle;
-mod track;
-mod until;
+mod throttle_watch;
 
-pub use cyclometer_workload::{Control, Event, MOST_RUNS, SamplerReport, Sink, SinkError, Width};
+pub use cyclometer_workload::{
+    Control, Event, MAX_RUNS, MedianPrecision, SamplerReport, Sink, SinkError,
+};
 pub use limits::DEMO;
 pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts, fresh_seed};
-pub use recorder::{OpenLane, Recorder, Tally, open_lanes};
-pub use sampler::{Sampler, Sampling, Tap};
-pub use until::Until;
+pub use recorder::{InvocationTally, OpenLane, Recorder, open_lanes};
+pub use sampler::{Sampler, SamplerTap, Sampling};
+pub use stopping_rule::StoppingRule;

@@ -8,12 +8,12 @@ use nix::unistd::Pid;
 use thiserror::Error;
 
 use super::recorder::OpenLane;
-use super::until::Until;
+use super::stopping_rule::StoppingRule;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::descriptors;
 use cyclometer_lanes::{Job, StartKind};
 use cyclometer_stats::Random;
-use cyclometer_workload::{CatalogError, Limits, Preset, Workload};
+use cyclometer_workload::{Limits, Preset, Workload, WorkloadError};
 
 /// Kinds of start to record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -60,7 +60,7 @@ pub struct PlanRequest {
     /// Lanes run at the same time, each on a CPU of its own.
     pub race: bool,
     /// Rounds go on until medians are known this well, or `runs` are over.
-    pub until: Option<Until>,
+    pub until: Option<StoppingRule>,
     /// Seed for the order of each round: the same seed gives the same order.
     pub seed: u64,
 }
@@ -68,16 +68,16 @@ pub struct PlanRequest {
 /// Returns a seed that no other recording is likely to have.
 #[must_use]
 pub fn fresh_seed() -> u64 {
-    let now = cyclometer_lanes::now().0 ^ u64::from(std::process::id()).rotate_left(32);
+    let now = cyclometer_lanes::monotonic_now().0 ^ u64::from(std::process::id()).rotate_left(32);
     // 32 bits: short enough to be typed again, and exact in JSON.
-    Random::seeded(now).bits() >> 32
+    Random::from_seed(now).next_u64() >> 32
 }
 
 impl PlanRequest {
     /// Creates a request for these workloads with that preset and defaults for
     /// the other options.
     #[must_use]
-    pub fn of(workloads: Vec<Arc<Workload>>, preset: &str) -> Self {
+    pub fn for_workloads(workloads: Vec<Arc<Workload>>, preset: &str) -> Self {
         Self {
             workloads,
             preset: preset.to_owned(),
@@ -146,7 +146,7 @@ pub struct Plan {
     /// Lanes run at the same time.
     pub race: bool,
     /// Rounds go on until medians are known this well, or `runs` are over.
-    pub until: Option<Until>,
+    pub until: Option<StoppingRule>,
     /// Seed for the order of each round.
     pub seed: u64,
     /// Combinations that were left out, each with its reason.
@@ -160,16 +160,16 @@ pub struct Plan {
 pub enum PlanError {
     /// A preset that a workload lacks.
     #[error(transparent)]
-    Catalog(#[from] CatalogError),
+    Catalog(#[from] WorkloadError),
     /// None of the requested combinations can run.
     #[error("nothing to record: {}", .0.join("; "))]
-    Nothing(Vec<String>),
+    NothingToRecord(Vec<String>),
     /// The request pins a race, whose lanes have a CPU each, to one CPU.
     #[error("lanes that race have a CPU each: leave out the CPU they are to be pinned to")]
     PinnedRace,
     /// The recording would run out of open files before its end.
     #[error("nothing was recorded: {0}")]
-    Files(String),
+    TooFewFiles(String),
     /// The CPUs that lanes may run on cannot be determined.
     #[error("cannot tell which CPUs may be used: {0}")]
     Cpus(#[from] nix::Error),
@@ -184,14 +184,19 @@ impl Plan {
     /// there may be.
     pub fn new(request: &PlanRequest, lanes: &[OpenLane]) -> Result<Self, PlanError> {
         let cpus = if request.race { usable_cpus()? } else { Vec::new() };
-        let plan = Self::on(&cpus, request, lanes)?;
+        let plan = Self::with_cpus(&cpus, request, lanes)?;
         let cells = plan.cells.iter().map(|cell| (lanes[cell.lane].name.as_str(), cell.job.start));
-        descriptors::check(descriptors::of_cells(cells)).map_err(PlanError::Files)?;
+        descriptors::check_available(descriptors::needed_for_cells(cells))
+            .map_err(PlanError::TooFewFiles)?;
         Ok(plan)
     }
 
     /// Like [`Self::new`], with the CPUs that a race may use.
-    fn on(cpus: &[u16], request: &PlanRequest, lanes: &[OpenLane]) -> Result<Self, PlanError> {
+    fn with_cpus(
+        cpus: &[u16],
+        request: &PlanRequest,
+        lanes: &[OpenLane],
+    ) -> Result<Self, PlanError> {
         if request.race && request.cpu.is_some() {
             return Err(PlanError::PinnedRace);
         }
@@ -209,16 +214,16 @@ impl Plan {
             remarks: Vec::new(),
         };
         for workload in &request.workloads {
-            let preset = Arc::new(workload.preset(&request.preset)?.clone());
+            let preset = Arc::new(workload.find_preset(&request.preset)?.clone());
             for (index, open) in lanes.iter().enumerate() {
-                plan.add(request, workload, &preset, index, open);
+                plan.add_cells(request, workload, &preset, index, open);
             }
         }
         if plan.cells.is_empty() {
-            return Err(PlanError::Nothing(plan.left_out));
+            return Err(PlanError::NothingToRecord(plan.left_out));
         }
         if plan.race {
-            plan.spread(cpus);
+            plan.assign_cpus(cpus);
         }
         Ok(plan)
     }
@@ -226,7 +231,7 @@ impl Plan {
     /// Returns the number of invocations to record; `None` if it is not known,
     /// because the recording runs until it is stopped or its medians are known.
     #[must_use]
-    pub fn total(&self) -> Option<u64> {
+    pub fn total_runs(&self) -> Option<u64> {
         let total = self.cells.len() as u64 * u64::from(self.runs);
         (!self.until_stopped && self.until.is_none()).then_some(total)
     }
@@ -241,7 +246,7 @@ impl Plan {
 
     /// Assigns a CPU to each lane, from the last one down: the first handles
     /// most of the interrupts, and whatever else runs on this machine.
-    fn spread(&mut self, cpus: &[u16]) {
+    fn assign_cpus(&mut self, cpus: &[u16]) {
         let lanes = self.used_lanes();
         let of: HashMap<usize, u16> =
             lanes.iter().copied().zip(cpus.iter().rev().copied().cycle()).collect();
@@ -257,7 +262,7 @@ impl Plan {
         }
     }
 
-    fn add(
+    fn add_cells(
         &mut self,
         request: &PlanRequest,
         workload: &Arc<Workload>,
@@ -265,11 +270,12 @@ impl Plan {
         index: usize,
         open: &OpenLane,
     ) {
-        if let Err(error) = open.lane.supports(workload) {
+        if let Err(error) = open.lane.check_support(workload) {
             self.left_out.push(format!("{}: {error}", open.name));
             return;
         }
-        let starts = open.lane.starts().iter().filter(|start| request.starts.includes(**start));
+        let starts =
+            open.lane.start_kinds().iter().filter(|start| request.starts.includes(**start));
         let before = self.cells.len();
         for start in starts {
             let job = Job {
@@ -308,7 +314,7 @@ mod tests {
     /// `cpus`.
     fn spread(lanes: u32, cpus: &[u16]) -> (Vec<Option<u16>>, Vec<String>) {
         let request = PlanRequest { race: true, ..request(&["nop", "nbody"], 1) };
-        let plan = Plan::on(cpus, &request, &lanes_that(lanes, |_| {})).expect("a plan");
+        let plan = Plan::with_cpus(cpus, &request, &lanes_that(lanes, |_| {})).expect("a plan");
         // The second workload's cells are in the same lanes.
         let cpus: Vec<_> = plan.cells.iter().map(|cell| cell.job.cpu).collect();
         let (first, second) = cpus.split_at(cpus.len() / 2);
@@ -331,9 +337,9 @@ mod tests {
     fn without_a_race_nothing_is_spread() {
         let plan = Plan::new(&request(&["nop"], 5), &lanes_that(2, |_| {})).expect("a plan");
         assert!(plan.cells.iter().all(|cell| cell.job.cpu.is_none()) && plan.remarks.is_empty());
-        assert_eq!(plan.total(), Some(10));
+        assert_eq!(plan.total_runs(), Some(10));
         let endless = PlanRequest { until_stopped: true, ..request(&["nop"], 5) };
-        assert_eq!(Plan::new(&endless, &lanes_that(2, |_| {})).expect("a plan").total(), None);
+        assert_eq!(Plan::new(&endless, &lanes_that(2, |_| {})).expect("a plan").total_runs(), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::plan::{Cell, Plan};
 use super::race;
 use super::sampler::{Sampler, Sampling};
-use super::track::{Track, Turn};
+use super::scheduler::{CellRun, Scheduler};
 use cyclometer_lanes::descriptors;
 use cyclometer_lanes::{Cancel, Lane, LaneError, LaneSpec, Outcome, Prepared, Status};
 use cyclometer_stats::Random;
@@ -40,17 +40,17 @@ pub fn open_lanes(
     owner: &ProcessIdentity,
     sink: &mut dyn Sink,
 ) -> Result<Vec<OpenLane>, SinkError> {
-    descriptors::check(descriptors::of_lanes(specs.len())).map_err(SinkError)?;
+    descriptors::check_available(descriptors::needed_for_lanes(specs.len())).map_err(SinkError)?;
     let mut open = Vec::new();
     for spec in specs {
-        if Cancel::of_process().is_cancelled() {
+        if Cancel::for_process().is_cancelled() {
             break;
         }
         let name = spec.to_string();
-        match cyclometer_lanes::open(spec, owner) {
+        match cyclometer_lanes::open_lane(spec, owner) {
             Ok(lane) => {
                 let about = lane.describe();
-                sink.send(Event::Lane {
+                sink.send_event(Event::Lane {
                     name: name.clone(),
                     version: about.version,
                     note: about.note,
@@ -58,7 +58,7 @@ pub fn open_lanes(
                 })?;
                 open.push(OpenLane { name, lane });
             }
-            Err(error) => sink.send(Event::Lane {
+            Err(error) => sink.send_event(Event::Lane {
                 name,
                 version: String::new(),
                 note: String::new(),
@@ -71,15 +71,15 @@ pub fn open_lanes(
 
 /// Number of invocations by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct InvocationTally {
     /// Invocations that ended well.
     pub ok: u64,
     /// Invocations that failed or timed out.
-    pub bad: u64,
+    pub failed: u64,
     /// Cells that could not be prepared.
     pub unprepared: u64,
     /// Cells whose median is not known as well as was requested.
-    pub wide: u64,
+    pub imprecise: u64,
     /// Whether the recording was stopped.
     pub interrupted: bool,
 }
@@ -93,7 +93,7 @@ pub struct Recorder<'a> {
     samplers: Vec<Sampler>,
     /// Sampler of each lane, by the index of the lane.
     sampler_of: Vec<Option<Sampler>>,
-    tally: Tally,
+    tally: InvocationTally,
 }
 
 impl<'a> Recorder<'a> {
@@ -110,7 +110,7 @@ impl<'a> Recorder<'a> {
     ) -> std::io::Result<Self> {
         let apart = plan.race.then(|| plan.used_lanes());
         let (sampler_of, samplers) = match sampling {
-            Some(mut sampling) => sampling.start(lanes.len(), apart.as_deref())?,
+            Some(mut sampling) => sampling.start_samplers(lanes.len(), apart.as_deref())?,
             None => (vec![None; lanes.len()], Vec::new()),
         };
         Ok(Self {
@@ -119,7 +119,7 @@ impl<'a> Recorder<'a> {
             control: control.into(),
             sampler_of,
             samplers,
-            tally: Tally::default(),
+            tally: InvocationTally::default(),
         })
     }
 
@@ -128,76 +128,80 @@ impl<'a> Recorder<'a> {
     ///
     /// # Errors
     /// Fails when the sink accepts no more: the recording stops there.
-    pub fn run(mut self, sink: &mut dyn Sink) -> Result<Tally, SinkError> {
-        let result = self.all_cells(sink);
+    pub fn run(mut self, sink: &mut dyn Sink) -> Result<InvocationTally, SinkError> {
+        let result = self.run_cells(sink);
         for open in self.lanes.iter_mut() {
             open.lane.close();
         }
-        let sampler = SamplerReport::sum(self.samplers.drain(..).map(Sampler::finish));
+        let sampler = SamplerReport::merge_all(self.samplers.drain(..).map(Sampler::finish));
         self.tally.interrupted = self.control.is_stopped();
         result?;
         let status = match self.tally {
-            Tally { interrupted: true, .. } => Status::Interrupted,
-            Tally { ok: 0, .. } => Status::Failed,
+            InvocationTally { interrupted: true, .. } => Status::Interrupted,
+            InvocationTally { ok: 0, .. } => Status::Failed,
             _ => Status::Ok,
         };
-        sink.send(Event::Ended { status, sampler })?;
-        sink.settle()?;
+        sink.send_event(Event::Ended { status, sampler })?;
+        sink.flush_events()?;
         Ok(self.tally)
     }
 
-    fn all_cells(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    fn run_cells(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
         let plan = self.plan;
         for cell in &plan.cells {
             let lane = self.lanes[cell.lane].name.clone();
-            sink.send(Event::Cell { lane, job: Arc::clone(&cell.job) })?;
+            sink.send_event(Event::Cell { lane, job: Arc::clone(&cell.job) })?;
         }
         let mut ready = Vec::new();
         for cell in &plan.cells {
-            ready.extend(self.prepare(cell, sink)?);
+            ready.extend(self.prepare_cell(cell, sink)?);
             if self.control.is_over() {
                 return Ok(());
             }
         }
-        if plan.race { self.race(ready, sink) } else { self.in_turn(ready, sink) }
+        if plan.race { self.run_race(ready, sink) } else { self.run_interleaved(ready, sink) }
     }
 
-    fn in_turn(&mut self, ready: Vec<Turn<'_>>, sink: &mut dyn Sink) -> Result<(), SinkError> {
-        let mut track = Track {
+    fn run_interleaved(
+        &mut self,
+        ready: Vec<CellRun<'_>>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), SinkError> {
+        let mut track = Scheduler {
             lanes: self.lanes,
-            first: 0,
-            turns: ready,
+            first_lane: 0,
+            cell_runs: ready,
             plan: self.plan,
             control: &self.control,
             samplers: &self.sampler_of,
             tally: self.tally,
-            random: Random::seeded(self.plan.seed),
+            random: Random::from_seed(self.plan.seed),
         };
-        let result = track.run(sink);
+        let result = track.run_all_rounds(sink);
         self.tally = track.tally;
         result
     }
 
-    fn race(&mut self, ready: Vec<Turn<'_>>, sink: &mut dyn Sink) -> Result<(), SinkError> {
-        let mut turns: Vec<Vec<Turn<'_>>> = Vec::new();
+    fn run_race(&mut self, ready: Vec<CellRun<'_>>, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let mut turns: Vec<Vec<CellRun<'_>>> = Vec::new();
         turns.resize_with(self.lanes.len(), Vec::new);
         for turn in ready {
             turns[turn.cell.lane].push(turn);
         }
         let each = self.lanes.iter_mut().zip(turns).enumerate();
         let tracks = each.filter(|(_, (_, turns))| !turns.is_empty());
-        let tracks = tracks.map(|(at, (open, turns))| Track {
+        let tracks = tracks.map(|(at, (open, turns))| Scheduler {
             lanes: std::slice::from_mut(open),
-            first: at,
-            turns,
+            first_lane: at,
+            cell_runs: turns,
             plan: self.plan,
             control: &self.control,
             samplers: &self.sampler_of[at..=at],
-            tally: Tally::default(),
-            random: Random::seeded(self.plan.seed ^ at as u64),
+            tally: InvocationTally::default(),
+            random: Random::from_seed(self.plan.seed ^ at as u64),
         });
-        let (tally, result) = race::run(tracks.collect(), &self.control, sink);
-        self.tally.add(tally);
+        let (tally, result) = race::run_lanes(tracks.collect(), &self.control, sink);
+        self.tally.add_counts(tally);
         result
     }
 
@@ -213,7 +217,7 @@ impl<'a> Recorder<'a> {
         }
         let lane = &mut self.lanes[cell.lane].lane;
         for _ in 0..self.plan.compiles {
-            match lane.time_compile(&cell.job, self.control.cancel()) {
+            match lane.time_compile(&cell.job, self.control.cancel_token()) {
                 Some(took) => prepared.compiles.push(took?),
                 None => break,
             }
@@ -222,14 +226,14 @@ impl<'a> Recorder<'a> {
     }
 
     /// Prepares a cell; returns `None` if it cannot run.
-    fn prepare<'b>(
+    fn prepare_cell<'b>(
         &mut self,
         cell: &'b Cell,
         sink: &mut dyn Sink,
-    ) -> Result<Option<Turn<'b>>, SinkError> {
+    ) -> Result<Option<CellRun<'b>>, SinkError> {
         let job = &cell.job;
-        sink.send(Event::Preparing { cell: job.cell })?;
-        let mut result = self.lanes[cell.lane].lane.prepare(job, self.control.cancel());
+        sink.send_event(Event::Preparing { cell: job.cell })?;
+        let mut result = self.lanes[cell.lane].lane.prepare(job, self.control.cancel_token());
         if let Ok(prepared) = &mut result
             && let Err(error) = self.time_compiles(cell, prepared)
         {
@@ -241,38 +245,46 @@ impl<'a> Recorder<'a> {
         let result = result.map_err(|error| error.to_string());
         let ops = result.as_ref().map_or(None, |prepared| prepared.wasm_ops);
         let failure = result.as_ref().err().cloned();
-        sink.send(Event::Prepared { cell: job.cell, result })?;
-        let Some(reason) = failure else { return Ok(Some(Turn::new(cell, ops, self.plan))) };
+        sink.send_event(Event::Prepared { cell: job.cell, result })?;
+        let Some(reason) = failure else {
+            return Ok(Some(CellRun::for_cell(cell, ops, self.plan)));
+        };
         // A failed invocation is recorded, so that the cell does not vanish
         // from queries and bills.
         self.tally.unprepared += 1;
-        let outcome = Box::new(Outcome::unstarted(job, cyclometer_lanes::now(), reason));
-        sink.send(Event::Finished { cell: job.cell, sequence: 1, outcome, samples: Vec::new() })?;
+        let outcome =
+            Box::new(Outcome::failed_to_start(job, cyclometer_lanes::monotonic_now(), reason));
+        sink.send_event(Event::Finished {
+            cell: job.cell,
+            sequence: 1,
+            outcome,
+            samples: Vec::new(),
+        })?;
         Ok(None)
     }
 }
 
-impl Tally {
+impl InvocationTally {
     /// Returns whether no invocation ended by itself: such a recording is not
     /// kept.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.ok + self.bad + self.unprepared == 0
+        self.ok + self.failed + self.unprepared == 0
     }
 
     /// Adds the counts of another thread.
-    pub(super) const fn add(&mut self, other: Self) {
+    pub(super) const fn add_counts(&mut self, other: Self) {
         self.ok += other.ok;
-        self.bad += other.bad;
+        self.failed += other.failed;
         self.unprepared += other.unprepared;
-        self.wide += other.wide;
+        self.imprecise += other.imprecise;
         self.interrupted |= other.interrupted;
     }
 
-    pub(super) const fn count(&mut self, status: Status) {
+    pub(super) const fn count_status(&mut self, status: Status) {
         match status {
             Status::Ok => self.ok += 1,
-            Status::Failed | Status::Timeout => self.bad += 1,
+            Status::Failed | Status::Timeout => self.failed += 1,
             Status::Interrupted => {}
         }
     }

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cyclometer_core::units::Nanos;
-use cyclometer_lanes::{Probe, Sample, Watch, now};
+use cyclometer_lanes::{Probe, ProbeSampler, Sample, monotonic_now};
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::SamplerReport;
 
@@ -13,7 +13,7 @@ use cyclometer_workload::SamplerReport;
 const MAX_SAMPLES: usize = 400_000;
 
 /// Callback for each value as it is read, on the sampler's thread.
-pub type Tap = Box<dyn FnMut(Sample) + Send>;
+pub type SamplerTap = Box<dyn FnMut(Sample) + Send>;
 
 /// Recipe for samplers: one for all lanes, or one for each lane that races,
 /// since a sampler watches one invocation at a time.
@@ -26,27 +26,27 @@ pub struct Sampling<'a> {
 impl<'a> Sampling<'a> {
     /// Creates samplers without a tap, with the same interval for all lanes.
     #[must_use]
-    pub fn every(interval: Nanos) -> Self {
-        Self::with(move |_| Sampler::start(interval))
+    pub fn at_interval(interval: Nanos) -> Self {
+        Self::from_factory(move |_| Sampler::start(interval))
     }
 
     /// Creates samplers by calling `make` with the index of the lane, or `None`
     /// for one that serves all lanes.
-    pub fn with(make: impl FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a) -> Self {
+    pub fn from_factory(make: impl FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a) -> Self {
         Self { make: Box::new(make), each: None }
     }
 
     /// Creates samplers with an interval for each lane, by its index; `None`:
     /// no sampler. It serves to measure the cost of sampling itself.
     #[must_use]
-    pub fn each(intervals: Vec<Option<Nanos>>) -> Self {
-        Self { each: Some(intervals), ..Self::every(Nanos(0)) }
+    pub fn at_intervals(intervals: Vec<Option<Nanos>>) -> Self {
+        Self { each: Some(intervals), ..Self::at_interval(Nanos(0)) }
     }
 
     /// Starts the samplers; returns the sampler of each of `lanes`, by its
     /// index, and a list that has each sampler once: one for all lanes, or one
     /// for each of the lanes in `apart`.
-    pub(super) fn start(
+    pub(super) fn start_samplers(
         &mut self,
         lanes: usize,
         apart: Option<&[usize]>,
@@ -75,17 +75,17 @@ impl<'a> Sampling<'a> {
 /// Samples running invocations; clones share one thread.
 #[derive(Clone)]
 pub struct Sampler {
-    shared: Arc<Shared>,
+    shared: Arc<SamplerShared>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct SamplerShared {
+    state: Mutex<SamplerState>,
     changed: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
-struct State {
+struct SamplerState {
     probe: Option<Box<dyn Probe>>,
     samples: Vec<Sample>,
     report: SamplerReport,
@@ -98,7 +98,7 @@ impl Sampler {
     /// # Errors
     /// Fails when the system cannot start a thread.
     pub fn start(interval: Nanos) -> std::io::Result<Self> {
-        Self::new(interval, None)
+        Self::spawn(interval, None)
     }
 
     /// Starts the thread; `tap` is called on it for each value as it is read,
@@ -106,67 +106,67 @@ impl Sampler {
     ///
     /// # Errors
     /// Like [`Self::start`].
-    pub fn tapped(interval: Nanos, tap: Tap) -> std::io::Result<Self> {
-        Self::new(interval, Some(tap))
+    pub fn start_with_tap(interval: Nanos, tap: SamplerTap) -> std::io::Result<Self> {
+        Self::spawn(interval, Some(tap))
     }
 
-    fn new(interval: Nanos, tap: Option<Tap>) -> std::io::Result<Self> {
-        let state = State {
+    fn spawn(interval: Nanos, tap: Option<SamplerTap>) -> std::io::Result<Self> {
+        let state = SamplerState {
             report: SamplerReport { interval, ..SamplerReport::default() },
-            ..State::default()
+            ..SamplerState::default()
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SamplerShared {
             state: Mutex::new(state),
             changed: Condvar::new(),
             thread: Mutex::new(None),
         });
         let theirs = Arc::clone(&shared);
-        let thread = start_thread("sampler", move || theirs.run(interval.into(), tap))?;
+        let thread = start_thread("sampler", move || theirs.run_thread(interval.into(), tap))?;
         *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(Self { shared })
     }
 
     /// Returns the samples since the last call.
     #[must_use]
-    pub fn take(&self) -> Vec<Sample> {
-        std::mem::take(&mut self.shared.lock().samples)
+    pub fn take_samples(&self) -> Vec<Sample> {
+        std::mem::take(&mut self.shared.lock_state().samples)
     }
 
     /// Stops the thread and returns a report of its cost.
     #[must_use]
     pub fn finish(self) -> SamplerReport {
-        self.shared.lock().stop = true;
+        self.shared.lock_state().stop = true;
         self.shared.changed.notify_all();
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panicking probe has been reported on standard error already.
             let _ = thread.join();
         }
-        self.shared.lock().report
+        self.shared.lock_state().report
     }
 }
 
-impl Watch for Sampler {
-    fn begin(&mut self, probe: Box<dyn Probe>) {
-        self.shared.lock().probe = Some(probe);
+impl ProbeSampler for Sampler {
+    fn start_sampling(&mut self, probe: Box<dyn Probe>) {
+        self.shared.lock_state().probe = Some(probe);
         self.shared.changed.notify_all();
     }
 
-    fn end(&mut self) {
-        self.shared.lock().probe = None;
+    fn stop_sampling(&mut self) {
+        self.shared.lock_state().probe = None;
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SamplerShared {
+    fn lock_state(&self) -> MutexGuard<'_, SamplerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(
+    fn wait_for_change<'a>(
         &self,
-        state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, SamplerState>,
         span: Option<Duration>,
-    ) -> MutexGuard<'a, State> {
+    ) -> MutexGuard<'a, SamplerState> {
         match span {
             None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(span) => {
@@ -175,11 +175,11 @@ impl Shared {
         }
     }
 
-    fn run(&self, interval: Duration, mut tap: Option<Tap>) {
-        let mut state = self.lock();
+    fn run_thread(&self, interval: Duration, mut tap: Option<SamplerTap>) {
+        let mut state = self.lock_state();
         while !state.stop {
             if state.probe.is_none() {
-                state = self.wait(state, None);
+                state = self.wait_for_change(state, None);
                 continue;
             }
             // Due times are fixed from the start, so that a late reading does
@@ -188,34 +188,34 @@ impl Shared {
             while state.probe.is_some() && !state.stop {
                 let moment = Instant::now();
                 if moment < due {
-                    state = self.wait(state, Some(due - moment));
+                    state = self.wait_for_change(state, Some(due - moment));
                     continue;
                 }
-                let fresh = state.tick();
+                let fresh = state.read_probe();
                 if let Some(tap) = &mut tap {
                     // The tap runs without the lock: a slow one must not hold
                     // up the lane.
                     drop(state);
                     fresh.into_iter().for_each(&mut *tap);
-                    state = self.lock();
+                    state = self.lock_state();
                 }
                 due += interval;
                 if due < moment {
                     due = moment + interval;
                 }
             }
-            state.report.cpu = own_cpu();
+            state.report.cpu = thread_cpu_time();
         }
-        state.report.cpu = own_cpu();
+        state.report.cpu = thread_cpu_time();
     }
 }
 
-impl State {
+impl SamplerState {
     /// Reads the probe once; returns the values that were read.
-    fn tick(&mut self) -> Vec<Sample> {
+    fn read_probe(&mut self) -> Vec<Sample> {
         let Some(probe) = &mut self.probe else { return Vec::new() };
-        let at = now();
-        let values = probe.read();
+        let at = monotonic_now();
+        let values = probe.read_values();
         self.report.ticks += 1;
         let fresh: Vec<Sample> =
             values.into_iter().map(|(meter, value)| Sample { at, meter, value }).collect();
@@ -227,7 +227,7 @@ impl State {
 }
 
 /// Returns the CPU time of the calling thread.
-fn own_cpu() -> Nanos {
+fn thread_cpu_time() -> Nanos {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID);
     time.map_or(Nanos(0), |time| Nanos::from(Duration::from(time)))
 }
@@ -240,7 +240,7 @@ mod tests {
     struct Counting(u64);
 
     impl Probe for Counting {
-        fn read(&mut self) -> Vec<(Meter, u64)> {
+        fn read_values(&mut self) -> Vec<(Meter, u64)> {
             self.0 += 1;
             vec![(Meter::CpuTime, self.0)]
         }
@@ -250,16 +250,16 @@ mod tests {
     fn it_samples_while_something_runs_and_only_then() {
         let mut sampler = Sampler::start(Nanos(2_000_000)).expect("a thread");
         std::thread::sleep(Duration::from_millis(10));
-        assert!(sampler.take().is_empty(), "nothing runs yet");
-        sampler.begin(Box::new(Counting(0)));
+        assert!(sampler.take_samples().is_empty(), "nothing runs yet");
+        sampler.start_sampling(Box::new(Counting(0)));
         std::thread::sleep(Duration::from_millis(60));
-        sampler.end();
-        let taken = sampler.take();
+        sampler.stop_sampling();
+        let taken = sampler.take_samples();
         assert!(taken.len() >= 5, "{} samples in 60 ms at 2 ms", taken.len());
         assert!(taken.iter().map(|sample| sample.value).eq(1..=taken.len() as u64));
         assert!(taken.windows(2).all(|pair| pair[0].at < pair[1].at));
         std::thread::sleep(Duration::from_millis(10));
-        assert!(sampler.take().is_empty(), "nothing runs any more");
+        assert!(sampler.take_samples().is_empty(), "nothing runs any more");
         let report = sampler.finish();
         assert_eq!(report.ticks, taken.len() as u64);
         assert!(report.cpu > Nanos(0));
@@ -268,13 +268,13 @@ mod tests {
     #[test]
     fn the_tap_gets_each_value_as_it_is_read() {
         let (told, heard) = std::sync::mpsc::channel();
-        let tap: Tap = Box::new(move |sample| told.send(sample).expect("heard"));
-        let mut sampler = Sampler::tapped(Nanos(2_000_000), tap).expect("a thread");
-        sampler.begin(Box::new(Counting(0)));
+        let tap: SamplerTap = Box::new(move |sample| told.send(sample).expect("heard"));
+        let mut sampler = Sampler::start_with_tap(Nanos(2_000_000), tap).expect("a thread");
+        sampler.start_sampling(Box::new(Counting(0)));
         let first: Vec<Sample> = heard.iter().take(3).collect();
         assert!(first.iter().map(|sample| sample.value).eq(1..=3), "while it runs");
-        sampler.end();
-        let taken = sampler.take();
+        sampler.stop_sampling();
+        let taken = sampler.take_samples();
         let _ = sampler.finish();
         // The thread is gone, and its end of the channel with it.
         let all: Vec<Sample> = first.into_iter().chain(heard.iter()).collect();
@@ -284,15 +284,15 @@ mod tests {
     #[test]
     fn a_tap_does_not_hold_up_who_runs() {
         let (go, wait) = std::sync::mpsc::channel::<()>();
-        let tap: Tap = Box::new(move |_| wait.recv().unwrap_or(()));
-        let mut sampler = Sampler::tapped(Nanos(1_000_000), tap).expect("a thread");
-        sampler.begin(Box::new(Counting(0)));
+        let tap: SamplerTap = Box::new(move |_| wait.recv().unwrap_or(()));
+        let mut sampler = Sampler::start_with_tap(Nanos(1_000_000), tap).expect("a thread");
+        sampler.start_sampling(Box::new(Counting(0)));
         let begun = Instant::now();
-        while sampler.take().is_empty() && begun.elapsed() < Duration::from_secs(5) {
+        while sampler.take_samples().is_empty() && begun.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(1));
         }
         // The tap is stuck now, and nothing else is.
-        sampler.end();
+        sampler.stop_sampling();
         assert!(begun.elapsed() < Duration::from_secs(5));
         drop(go);
         assert!(sampler.finish().ticks >= 1);
@@ -302,18 +302,18 @@ mod tests {
     fn reports_of_several_samplers_add_up() {
         let of =
             |ticks, cpu| SamplerReport { interval: Nanos(5), ticks, cpu: Nanos(cpu), dropped: 1 };
-        let sum = SamplerReport::sum([of(1, 10), of(2, 20)]);
+        let sum = SamplerReport::merge_all([of(1, 10), of(2, 20)]);
         assert_eq!(
             sum,
             Some(SamplerReport { interval: Nanos(5), ticks: 3, cpu: Nanos(30), dropped: 2 })
         );
-        assert_eq!(SamplerReport::sum([]), None);
+        assert_eq!(SamplerReport::merge_all([]), None);
     }
 
     #[test]
     fn stopping_does_not_wait_for_a_long_interval() {
         let mut sampler = Sampler::start(Nanos(3_600_000_000_000)).expect("a thread");
-        sampler.begin(Box::new(Counting(0)));
+        sampler.start_sampling(Box::new(Counting(0)));
         let begun = Instant::now();
         let report = sampler.finish();
         assert!(begun.elapsed() < Duration::from_secs(5));

@@ -12,7 +12,10 @@ use cyclometer_meter::host;
 use cyclometer_system::procfs::ProcessIdentity;
 
 /// Opens the lane of a metering.
-fn open(metering: &Metering, owner: &ProcessIdentity) -> Result<Box<dyn Lane>, LaneError> {
+fn open_metering_lane(
+    metering: &Metering,
+    owner: &ProcessIdentity,
+) -> Result<Box<dyn Lane>, LaneError> {
     let unavailable = |reason: String| LaneError::Unavailable { reason };
     if metering.counters && host::read_cost().is_none() {
         return Err(unavailable(
@@ -20,8 +23,8 @@ fn open(metering: &Metering, owner: &ProcessIdentity) -> Result<Box<dyn Lane>, L
         ));
     }
     let spec: LaneSpec = metering.lane.parse().map_err(|error| unavailable(format!("{error}")))?;
-    let mut lane = cyclometer_lanes::open(&spec, owner)?;
-    lane.count(metering.counters)?;
+    let mut lane = cyclometer_lanes::open_lane(&spec, owner)?;
+    lane.set_counters_enabled(metering.counters)?;
     Ok(lane)
 }
 
@@ -38,20 +41,20 @@ pub fn open_meterings(
 ) -> Result<(Vec<OpenLane>, Vec<Option<Nanos>>), SinkError> {
     let (mut lanes, mut intervals) = (Vec::new(), Vec::new());
     for metering in meterings {
-        if Cancel::of_process().is_cancelled() {
+        if Cancel::for_process().is_cancelled() {
             break;
         }
-        let name = metering.name();
-        let (version, unavailable) = match open(metering, owner) {
+        let name = metering.lane_name();
+        let (version, unavailable) = match open_metering_lane(metering, owner) {
             Ok(lane) => {
                 let version = lane.describe().version;
                 lanes.push(OpenLane { name: name.clone(), lane });
-                intervals.push(metering.every);
+                intervals.push(metering.sample_interval);
                 (version, None)
             }
             Err(error) => (String::new(), Some(error.to_string())),
         };
-        sink.send(Event::Lane { name, version, note: metering.note(), unavailable })?;
+        sink.send_event(Event::Lane { name, version, note: metering.lane_note(), unavailable })?;
     }
     Ok((lanes, intervals))
 }
@@ -65,11 +68,14 @@ mod tests {
         let mut names = std::collections::BTreeSet::new();
         for (at, metering) in METERINGS.iter().enumerate() {
             let before = &METERINGS[..=at];
-            assert!(before.iter().any(|it| it.base == metering.base && it.word == PLAIN));
+            assert!(before.iter().any(|it| it.base == metering.base && it.label == PLAIN));
             assert!(metering.lane.parse::<LaneSpec>().is_ok(), "{}", metering.lane);
-            assert!(names.insert(metering.name()));
-            assert!(metering.word != PLAIN || (!metering.counters && metering.every.is_none()));
+            assert!(names.insert(metering.lane_name()));
+            assert!(
+                metering.label != PLAIN
+                    || (!metering.counters && metering.sample_interval.is_none())
+            );
         }
-        assert_eq!(METERINGS[3].note(), "native: counted by perf, sampled every 10.0 ms");
+        assert_eq!(METERINGS[3].lane_note(), "native: counted by perf, sampled every 10.0 ms");
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{
-    Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, Probe, Sample, StartKind, Status,
-    Watch, now,
+    Cancel, Job, Lane, LaneDescription, LaneError, Outcome, Prepared, Probe, ProbeSampler, Sample,
+    StartKind, Status, monotonic_now,
 };
 use cyclometer_meter::{Meter, Usage};
 use cyclometer_workload::{Catalog, Workload};
@@ -48,21 +48,21 @@ struct Fake {
 struct OneValue;
 
 impl Probe for OneValue {
-    fn read(&mut self) -> Vec<(Meter, u64)> {
+    fn read_values(&mut self) -> Vec<(Meter, u64)> {
         vec![(Meter::MemoryRss, 1)]
     }
 }
 
 impl Lane for Fake {
-    fn describe(&self) -> Description {
-        Description::default()
+    fn describe(&self) -> LaneDescription {
+        LaneDescription::default()
     }
 
-    fn starts(&self) -> &'static [StartKind] {
+    fn start_kinds(&self) -> &'static [StartKind] {
         &[StartKind::Cold]
     }
 
-    fn supports(&self, _: &Workload) -> Result<(), LaneError> {
+    fn check_support(&self, _: &Workload) -> Result<(), LaneError> {
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl Lane for Fake {
         &mut self,
         _: &Job,
         count: u32,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
     ) {
@@ -87,14 +87,14 @@ impl Lane for Fake {
                 return;
             }
             self.invoked += 1;
-            let requested = now();
-            watch.begin(Box::new(OneValue));
+            let requested = monotonic_now();
+            watch.start_sampling(Box::new(OneValue));
             if let Some(during) = &mut self.during {
                 during(self.invoked);
             }
-            watch.end();
+            watch.stop_sampling();
             let status = self.script.pop_front().unwrap_or(Status::Ok);
-            let mut outcome = outcome(status, requested, now());
+            let mut outcome = outcome(status, requested, monotonic_now());
             outcome.usage.set(Meter::Wall, self.wall.map(|wall| wall(self.invoked)));
             emit(outcome);
         }
@@ -117,7 +117,7 @@ pub(super) fn lanes_that(
 }
 
 pub(super) fn request(workloads: &[&str], runs: u32) -> PlanRequest {
-    let catalog = Catalog::builtin().expect("valid");
+    let catalog = Catalog::load_builtin().expect("valid");
     PlanRequest {
         workloads: workloads.iter().map(|name| catalog.get(name).expect("there").clone()).collect(),
         preset: "quick".to_owned(),
@@ -139,7 +139,7 @@ fn record(
     lanes: &mut [OpenLane],
     request: &PlanRequest,
     control: &Control,
-) -> (Tally, Vec<String>) {
+) -> (InvocationTally, Vec<String>) {
     let plan = Plan::new(request, lanes).expect("a plan");
     let mut events: Vec<Event> = Vec::new();
     let recorder = Recorder::new(lanes, &plan, None, control.clone()).expect("threads");
@@ -160,7 +160,7 @@ fn told(event: &Event) -> String {
         Event::Finished { cell, sequence, outcome, .. } => {
             format!("finished {cell} #{sequence} {}", outcome.status.label())
         }
-        Event::Looked { cell, width } => {
+        Event::PrecisionChecked { cell, width } => {
             format!("looked {cell} {} {}", width.runs, width.enough)
         }
         Event::Ended { status, .. } => format!("ended {}", status.label()),
@@ -173,7 +173,7 @@ fn every_step_is_told_before_it_is_taken() {
     let mut lanes = [lane("a", Fake::default()), lane("b", broken)];
     let request = PlanRequest { warmup: 1, ..request(&["nop"], 2) };
     let (tally, told) = record(&mut lanes, &request, &Control::default());
-    assert_eq!(tally, Tally { ok: 2, unprepared: 1, ..Tally::default() });
+    assert_eq!(tally, InvocationTally { ok: 2, unprepared: 1, ..InvocationTally::default() });
     let expected = [
         "cell 0 a",
         "cell 1 b",
@@ -200,11 +200,11 @@ fn a_recording_that_is_finished_ends_well_after_what_is_in_flight() {
     // In the second of 100: the third is not begun.
     let mut lanes = lanes_that(1, move |at| {
         if at == 2 {
-            theirs.finish();
+            theirs.finish_after_current();
         }
     });
     let (tally, told) = record(&mut lanes, &request(&["nop"], 100), &control);
-    assert_eq!(tally, Tally { ok: 2, ..Tally::default() });
+    assert_eq!(tally, InvocationTally { ok: 2, ..InvocationTally::default() });
     assert_eq!(told[told.len() - 2..], ["finished 0 #2 ok", "ended ok"]);
 }
 
@@ -214,7 +214,7 @@ fn a_recording_that_is_stopped_is_interrupted() {
     let theirs = control.clone();
     let mut lanes = lanes_that(2, move |at| {
         if at == 2 {
-            theirs.stop();
+            theirs.stop_now();
         }
     });
     let (tally, told) = record(&mut lanes, &request(&["nop"], 100), &control);
@@ -229,15 +229,19 @@ fn what_ran_while_this_process_was_suspended_is_interrupted() {
     let theirs = control.clone();
     let during = move |at| {
         if at < 3 {
-            let from = now();
+            let from = monotonic_now();
             std::thread::sleep(Duration::from_millis(2));
-            theirs.suspended(from, now());
+            theirs.note_suspended(from, monotonic_now());
         }
     };
     let script = [Status::Ok, Status::Failed].into();
     let fake = Fake { script, during: Some(Box::new(during)), ..Fake::default() };
     let (tally, told) = record(&mut [lane("a", fake)], &request(&["nop"], 3), &control);
-    assert_eq!(tally, Tally { ok: 1, bad: 1, ..Tally::default() }, "it counts as neither");
+    assert_eq!(
+        tally,
+        InvocationTally { ok: 1, failed: 1, ..InvocationTally::default() },
+        "it counts as neither"
+    );
     let ends: Vec<&String> = told.iter().filter(|it| it.starts_with("finished")).collect();
     let expected = ["finished 0 #1 interrupted", "finished 0 #2 failed", "finished 0 #3 ok"];
     assert_eq!(ends, expected);
@@ -250,7 +254,7 @@ fn cells_that_keep_failing_are_visited_less_often_until_they_recover() {
     // The healthy lane is in every round and counts them.
     let counting = move |at| {
         if at == 40 {
-            theirs.finish();
+            theirs.finish_after_current();
         }
     };
     let healthy = Fake { during: Some(Box::new(counting)), ..Fake::default() };
@@ -274,7 +278,7 @@ fn cells_that_keep_failing_are_visited_less_often_until_they_recover() {
     assert!(visited.len() >= expected.len() - 1, "{visited:?}");
     assert!(visited.iter().zip(expected).all(|(at, it)| (it..=it + 1).contains(at)), "{visited:?}");
     let ok = visited.len() as u64 - 4;
-    assert_eq!(tally, Tally { ok: 40 + ok, bad: 4, ..Tally::default() });
+    assert_eq!(tally, InvocationTally { ok: 40 + ok, failed: 4, ..InvocationTally::default() });
     // Its sequence has no gaps.
     assert_eq!(told.iter().filter(|it| it.starts_with("finished 0 #13 ok")).count(), 1);
 }
@@ -288,12 +292,12 @@ fn where_every_cell_fails_rounds_take_their_time() {
     let theirs = control.clone();
     let watchdog = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(500));
-        theirs.finish();
+        theirs.finish_after_current();
     });
     let (tally, told) = record(&mut lanes, &request, &control);
     watchdog.join().expect("no panic");
     // Failures at 0, 100 and 400 ms; one more is for a watchdog that is late.
-    assert!((2..=4).contains(&tally.bad), "{} failures in half a second", tally.bad);
+    assert!((2..=4).contains(&tally.failed), "{} failures in half a second", tally.failed);
     assert_eq!(told.last().map(String::as_str), Some("ended failed"));
 }
 
@@ -311,7 +315,7 @@ pub(super) fn lanes_that_race_run_at_the_same_time() {
     });
     let request = PlanRequest { race: true, ..request(&["nop", "nbody"], 3) };
     let (tally, told) = record(&mut lanes, &request, &Control::default());
-    assert_eq!(tally, Tally { ok: 12, ..Tally::default() });
+    assert_eq!(tally, InvocationTally { ok: 12, ..InvocationTally::default() });
     for (cell, sequence) in (0..4).flat_map(|cell| (1..=3).map(move |it| (cell, it))) {
         let at = |what: &str| {
             let wanted = format!("{what} {cell} #{sequence} ");
@@ -331,7 +335,7 @@ fn each_lane_of_a_race_has_a_sampler_of_its_own() {
     let request = PlanRequest { race: true, ..request(&["nop"], 2) };
     let plan = Plan::new(&request, &lanes).expect("a plan");
     let mut made = Vec::new();
-    let sampling = Sampling::with(|lane| {
+    let sampling = Sampling::from_factory(|lane| {
         made.push(lane);
         Sampler::start(Nanos(2_000_000))
     });
@@ -355,13 +359,13 @@ fn each_lane_of_a_race_has_a_sampler_of_its_own() {
 struct Fails(u32);
 
 impl Sink for Fails {
-    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
         let Event::Finished { .. } = event else { return Ok(()) };
         self.0 = self.0.checked_sub(1).ok_or_else(|| SinkError("no more".to_owned()))?;
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), SinkError> {
+    fn flush_events(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 }
@@ -383,12 +387,12 @@ fn a_sink_that_fails_ends_all_lanes() {
 struct Slow(Vec<String>);
 
 impl Sink for Slow {
-    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
         self.0.push(told(&event));
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), SinkError> {
+    fn flush_events(&mut self) -> Result<(), SinkError> {
         std::thread::sleep(Duration::from_millis(20));
         self.0.push("settled".to_owned());
         Ok(())
@@ -431,7 +435,7 @@ fn stopping_a_race_stops_all_of_it() {
     let begun = Instant::now();
     let stopper = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(30));
-        theirs.stop();
+        theirs.stop_now();
     });
     let request = PlanRequest { race: true, until_stopped: true, ..request(&["nop"], 1) };
     let (tally, told) = record(&mut lanes, &request, &control);

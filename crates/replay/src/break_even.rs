@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Contract, Key};
+use super::{Contract, GroupKey};
 use cyclometer_core::meter::Usage;
 use cyclometer_pricing::{Exact, Money};
 
@@ -25,7 +25,7 @@ pub struct Revenue {
 
 /// Result of the second pass: how many rows pay more or less, and how much.
 #[derive(Debug, Clone, Default)]
-pub struct Shift {
+pub struct PriceShift {
     /// Rows that pay more under the fine price.
     pub more: u64,
     /// Rows that pay less.
@@ -42,7 +42,7 @@ pub struct Shift {
 
 /// Returns the cost of one row under the coarse model and its quantity under
 /// the fine one; `None` if one of them refuses it.
-fn both(coarse: &Contract, fine: &Contract, usage: &Usage) -> Option<(Money, Exact)> {
+fn price_both(coarse: &Contract, fine: &Contract, usage: &Usage) -> Option<(Money, Exact)> {
     let bill = coarse.0.bill_under(usage, &coarse.1).ok()?;
     let used = fine.0.bill_under(usage, &fine.1).ok()?;
     let quantity = used.lines.first().map(|line| line.quantity.clone())?;
@@ -51,8 +51,8 @@ fn both(coarse: &Contract, fine: &Contract, usage: &Usage) -> Option<(Money, Exa
 
 impl Revenue {
     /// Adds a row, unless one of the models refuses it.
-    pub fn add(&mut self, coarse: &Contract, fine: &Contract, usage: &Usage) {
-        if let Some((amount, quantity)) = both(coarse, fine, usage) {
+    pub fn add_row(&mut self, coarse: &Contract, fine: &Contract, usage: &Usage) {
+        if let Some((amount, quantity)) = price_both(coarse, fine, usage) {
             self.rows += 1;
             self.coarse += &amount;
             self.quantity += &quantity;
@@ -62,22 +62,22 @@ impl Revenue {
     /// Returns the price of one unit at which the fine model takes as much;
     /// `None` if nothing was used.
     #[must_use]
-    pub fn price(&self) -> Option<Exact> {
-        self.coarse.as_exact().over(&self.quantity)
+    pub fn break_even_price(&self) -> Option<Exact> {
+        self.coarse.as_exact().checked_div(&self.quantity)
     }
 }
 
-impl Shift {
+impl PriceShift {
     /// Adds a row at the break-even price of a unit.
-    pub fn add(&mut self, coarse: &Contract, fine: &Contract, price: &Exact, usage: &Usage) {
-        let Some((amount, quantity)) = both(coarse, fine, usage) else { return };
+    pub fn add_row(&mut self, coarse: &Contract, fine: &Contract, price: &Exact, usage: &Usage) {
+        let Some((amount, quantity)) = price_both(coarse, fine, usage) else { return };
         let own = Money::from(&quantity * price);
         match own.cmp(&amount) {
             std::cmp::Ordering::Greater => self.more += 1,
             std::cmp::Ordering::Less => self.less += 1,
             std::cmp::Ordering::Equal => self.same += 1,
         }
-        if let Some(ratio) = own.ratio(&amount, 9) {
+        if let Some(ratio) = own.ratio_to(&amount, 9) {
             self.ratios.push(ratio.to_plain_string().parse().unwrap_or(f64::NAN));
         }
         self.coarse += &amount;
@@ -86,21 +86,21 @@ impl Shift {
 
     /// Returns the number of rows.
     #[must_use]
-    pub const fn rows(&self) -> u64 {
+    pub const fn count_rows(&self) -> u64 {
         self.more + self.less + self.same
     }
 
     /// Returns the ratio of fine to coarse revenue over all rows, to six digits
     /// after the point.
     #[must_use]
-    pub fn ratio(&self) -> Option<Exact> {
-        self.fine.ratio(&self.coarse, 6)
+    pub fn fine_to_coarse(&self) -> Option<Exact> {
+        self.fine.ratio_to(&self.coarse, 6)
     }
 
     /// Returns a quantile of the ratios of the rows, by linear interpolation
     /// between the two nearest, as for every other percentile that is shown.
     #[must_use]
-    pub fn quantile(&mut self, share: f64) -> Option<f64> {
+    pub fn ratio_quantile(&mut self, share: f64) -> Option<f64> {
         self.ratios.sort_unstable_by(f64::total_cmp);
         cyclometer_stats::percentile(&self.ratios, share)
     }
@@ -137,24 +137,24 @@ pub struct BreakEven {
     /// Totals of the first pass.
     pub revenue: Revenue,
     /// Results of the second pass, by group.
-    pub groups: BTreeMap<Key, Shift>,
+    pub groups: BTreeMap<GroupKey, PriceShift>,
 }
 
 impl BreakEven {
     /// Starts the second pass at the price that follows from `revenue`; `None`
     /// if the models cannot be compared or nothing was used.
     #[must_use]
-    pub fn new(coarse: &Contract, fine: &Contract, revenue: Revenue) -> Option<Self> {
-        let price = revenue.price()?;
-        let charge = fine.0.counted(&fine.1).next()?;
-        let pool = fine.0.pools().get(charge.pool())?;
+    pub fn from_revenue(coarse: &Contract, fine: &Contract, revenue: Revenue) -> Option<Self> {
+        let price = revenue.break_even_price()?;
+        let charge = fine.0.invocation_charges(&fine.1).next()?;
+        let pool = fine.0.pools().get(charge.pool_index())?;
         Some(Self {
             coarse: coarse.0.id().to_owned(),
             fine: fine.0.id().to_owned(),
             currency: coarse.0.currency().to_owned(),
             unit: charge.unit().into(),
-            per: pool.per().clone(),
-            own: charge.rate() * pool.per(),
+            per: pool.units_per_price().clone(),
+            own: charge.list_rate() * pool.units_per_price(),
             price,
             revenue,
             groups: BTreeMap::new(),
@@ -162,15 +162,15 @@ impl BreakEven {
     }
 
     /// Adds a row of the second pass.
-    pub fn add(&mut self, coarse: &Contract, fine: &Contract, key: &Key, usage: &Usage) {
+    pub fn add_row(&mut self, coarse: &Contract, fine: &Contract, key: &GroupKey, usage: &Usage) {
         let price = self.price.clone();
-        self.groups.entry(key.clone()).or_default().add(coarse, fine, &price, usage);
+        self.groups.entry(key.clone()).or_default().add_row(coarse, fine, &price, usage);
     }
 
     /// Returns the result over all groups together.
     #[must_use]
-    pub fn overall(&self) -> Shift {
-        let mut all = Shift::default();
+    pub fn total_shift(&self) -> PriceShift {
+        let mut all = PriceShift::default();
         self.groups.values().for_each(|shift| all.merge(shift));
         all
     }
@@ -181,11 +181,11 @@ mod tests {
     use super::*;
     use cyclometer_core::meter::Meter;
     use cyclometer_core::units::Nanos;
-    use cyclometer_pricing::{Terms, find};
+    use cyclometer_pricing::{Terms, find_builtin_model};
 
     fn contract(id: &str) -> Contract {
-        let model = find(id).unwrap();
-        (model.clone(), Terms::of(model))
+        let model = find_builtin_model(id).unwrap();
+        (model.clone(), Terms::for_model(model))
     }
 
     fn usage(run_ms: u64, cycles: u64) -> Usage {
@@ -204,27 +204,27 @@ mod tests {
         let rows = [usage(12, 1_000_000_000), usage(24, 3_000_000_000)];
         let mut revenue = Revenue::default();
         for row in &rows {
-            revenue.add(&coarse, &fine, row);
+            revenue.add_row(&coarse, &fine, row);
         }
         assert_eq!(revenue.coarse.to_plain_string(), "0.0000010000012");
-        let mut found = BreakEven::new(&coarse, &fine, revenue).unwrap();
+        let mut found = BreakEven::from_revenue(&coarse, &fine, revenue).unwrap();
         // 0.0000010000012 / 4 x 10^9 cycles.
         assert_eq!(found.price.to_plain_string(), "0.0000000000000002500003");
-        let key = |lane: &str| Key {
+        let key = |lane: &str| GroupKey {
             lane: lane.into(),
             workload: "w".into(),
             preset: "p".into(),
             start: "warm".into(),
         };
-        found.add(&coarse, &fine, &key("a"), &rows[0]);
-        found.add(&coarse, &fine, &key("b"), &rows[1]);
-        let mut all = found.overall();
+        found.add_row(&coarse, &fine, &key("a"), &rows[0]);
+        found.add_row(&coarse, &fine, &key("b"), &rows[1]);
+        let mut all = found.total_shift();
         assert_eq!(all.fine, all.coarse);
         assert_eq!((all.more, all.less, all.same), (1, 1, 0));
         // 0.0000002500003 / 0.0000004000004 = 0.625000125...
-        let ratio = found.groups[&key("a")].ratio().unwrap();
+        let ratio = found.groups[&key("a")].fine_to_coarse().unwrap();
         assert_eq!(ratio.to_plain_string(), "0.625");
-        assert!(all.quantile(0.0).unwrap() < 1.0 && all.quantile(1.0).unwrap() > 1.0);
+        assert!(all.ratio_quantile(0.0).unwrap() < 1.0 && all.ratio_quantile(1.0).unwrap() > 1.0);
     }
 
     // numpy.quantile of 1, 2, 4, 8, 16 and 100 (method "linear") gives 1.25, 6
@@ -233,9 +233,9 @@ mod tests {
     #[test]
     fn few_rows_have_the_quantiles_of_the_tables() {
         let ratios = vec![100.0, 16.0, 8.0, 4.0, 2.0, 1.0];
-        let mut shift = Shift { ratios, ..Shift::default() };
+        let mut shift = PriceShift { ratios, ..PriceShift::default() };
         for (share, expected) in [(0.05, 1.25), (0.5, 6.0), (0.95, 79.0)] {
-            let found = shift.quantile(share).unwrap();
+            let found = shift.ratio_quantile(share).unwrap();
             assert!((found - expected).abs() < 1e-9, "{share}: {found}");
         }
     }
@@ -244,7 +244,7 @@ mod tests {
     fn unused_has_no_price() {
         let (coarse, fine) = (contract("aws-lambda-x86"), contract("per-cycle"));
         let mut revenue = Revenue::default();
-        revenue.add(&coarse, &fine, &usage(1, 0));
-        assert!(BreakEven::new(&coarse, &fine, revenue).is_none());
+        revenue.add_row(&coarse, &fine, &usage(1, 0));
+        assert!(BreakEven::from_revenue(&coarse, &fine, revenue).is_none());
     }
 }

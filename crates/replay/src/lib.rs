@@ -9,7 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod break_even;
-mod stretch;
+mod instance_span;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -17,25 +17,28 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use summary::{ChargeTotal, Group, Key, ModelInfo, ModelTotal, NoMonth, NoRatio, Summary};
+pub use summary::{
+    ChargeTotal, GroupKey, GroupTotal, ModelInfo, ModelTotal, MonthlyBillError, RatioError,
+    ReplaySummary,
+};
 
-use stretch::Stretches;
+use instance_span::InstanceSpans;
 
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_pricing::compile::{Batch, Program, Signal, Signals, Sums};
-use cyclometer_pricing::{Basis, PriceModel, Terms};
+use cyclometer_pricing::compile::{PricingProgram, Signal, SignalSet, Sums, UsageBatch};
+use cyclometer_pricing::{ChargeBasis, PriceModel, Terms};
 
 /// Rows that are collected before a batch runs.
 const BATCH: usize = 4_096;
 
 /// One invocation to be billed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct UsageRow {
     /// Number of the invocation in the database.
     pub invocation: i64,
     /// Group in which the row is summed.
-    pub key: Key,
+    pub key: GroupKey,
     /// Time of the request, since the recording began.
     pub offset: Nanos,
     /// Whether it failed or ran out of time; providers bill that too.
@@ -54,7 +57,7 @@ pub struct WhatIf(pub Vec<(Meter, u64)>);
 impl WhatIf {
     /// Returns `usage` with the values replaced.
     #[must_use]
-    pub fn apply(&self, mut usage: Usage) -> Usage {
+    pub fn apply_to(&self, mut usage: Usage) -> Usage {
         for (meter, value) in &self.0 {
             usage.set(*meter, *value);
         }
@@ -67,54 +70,59 @@ impl WhatIf {
 pub struct Replayer {
     contracts: Arc<Vec<Contract>>,
     /// All charges; those by instance only where no model has overlapping rows.
-    requests: Program,
+    requests: PricingProgram,
     /// Charges by instance, where there are any.
-    instances: Option<Program>,
+    instances: Option<PricingProgram>,
     what_if: WhatIf,
-    signals: Signals,
-    groups: Vec<Gathering>,
-    known: HashMap<Key, usize>,
+    signals: SignalSet,
+    groups: Vec<GroupState>,
+    group_handles: HashMap<GroupKey, usize>,
 }
 
 /// Running state of one group: rows that have not run yet, and the sums of
 /// those that have.
 #[derive(Debug)]
-struct Gathering {
-    key: Key,
-    rows: Lot,
-    stretches: Lot,
-    open: Stretches,
+struct GroupState {
+    key: GroupKey,
+    row_batches: PendingBatches,
+    span_batches: PendingBatches,
+    open_spans: InstanceSpans,
     peak: Option<Bytes>,
-    beyond: u64,
+    over_allocation: u64,
     failed: u64,
 }
 
 /// Batches of one program that have not run yet, one for each set of measured
 /// signals, and the sums of those that have.
 #[derive(Debug, Default)]
-struct Lot {
-    batches: Vec<Batch>,
+struct PendingBatches {
+    batches: Vec<UsageBatch>,
     sums: Sums,
 }
 
-impl Lot {
-    fn push(&mut self, program: &mut Program, present: Signals, values: impl Fn(Signal) -> u64) {
-        let known = self.batches.iter().position(|batch| batch.present() == present);
+impl PendingBatches {
+    fn push_row(
+        &mut self,
+        program: &mut PricingProgram,
+        present: SignalSet,
+        values: impl Fn(Signal) -> u64,
+    ) {
+        let known = self.batches.iter().position(|batch| batch.signals() == present);
         let at = known.unwrap_or_else(|| {
-            self.batches.push(Batch::new(present));
+            self.batches.push(UsageBatch::new(present));
             self.batches.len() - 1
         });
         let batch = &mut self.batches[at];
-        batch.push(values);
+        batch.push_row(values);
         if batch.len() >= BATCH {
-            program.run(batch, &mut self.sums);
+            program.run_batch(batch, &mut self.sums);
             batch.clear();
         }
     }
 
-    fn finish(&mut self, program: &mut Program) {
+    fn run_pending(&mut self, program: &mut PricingProgram) {
         for batch in &mut self.batches {
-            program.run(batch, &mut self.sums);
+            program.run_batch(batch, &mut self.sums);
             batch.clear();
         }
     }
@@ -124,18 +132,18 @@ impl Replayer {
     /// Creates a replayer without any rows.
     #[must_use]
     pub fn new(contracts: Arc<Vec<Contract>>, what_if: WhatIf) -> Self {
-        let by_instance = contracts.iter().any(|(model, _)| model.by_instance());
-        let program = |basis| Program::new(contracts.to_vec(), true, basis);
+        let by_instance = contracts.iter().any(|(model, _)| model.has_instance_charges());
+        let program = |basis| PricingProgram::new(contracts.to_vec(), true, basis);
         let (requests, instances) = if by_instance {
-            (program(Some(Basis::Request)), Some(program(Some(Basis::Instance))))
+            (program(Some(ChargeBasis::Request)), Some(program(Some(ChargeBasis::Instance))))
         } else {
             (program(None), None)
         };
-        let mut signals = requests.signals();
+        let mut signals = requests.required_signals();
         if let Some(program) = &instances {
-            signals = signals.union(program.signals());
+            signals = signals.union(program.required_signals());
             // Signals that an instance span is made of.
-            signals = signals.union(Stretches::SIGNALS.into_iter().collect());
+            signals = signals.union(InstanceSpans::SIGNALS.into_iter().collect());
         }
         signals.insert(Signal::Meter(Meter::MemoryPeak));
         signals.insert(Signal::Meter(Meter::MemoryAllocated));
@@ -146,85 +154,93 @@ impl Replayer {
             what_if,
             signals,
             groups: Vec::new(),
-            known: HashMap::new(),
+            group_handles: HashMap::new(),
         }
     }
 
     /// Returns the signals that the replayer uses of a row, where they were
     /// measured.
     #[must_use]
-    pub const fn signals(&self) -> Signals {
+    pub const fn required_signals(&self) -> SignalSet {
         self.signals
     }
 
     /// Returns whether the rows of a group must come in the order of their
     /// requests, since some share an instance.
     #[must_use]
-    pub const fn wants_order(&self) -> bool {
+    pub const fn needs_request_order(&self) -> bool {
         self.instances.is_some()
     }
 
     /// Returns the handle of a group, which is created on first use.
-    pub fn group(&mut self, key: &Key) -> usize {
-        if let Some(at) = self.known.get(key) {
+    pub fn group_handle(&mut self, key: &GroupKey) -> usize {
+        if let Some(at) = self.group_handles.get(key) {
             return *at;
         }
-        self.groups.push(Gathering {
+        self.groups.push(GroupState {
             key: key.clone(),
-            rows: Lot::default(),
-            stretches: Lot::default(),
-            open: Stretches::new(&*key.start == "cold"),
+            row_batches: PendingBatches::default(),
+            span_batches: PendingBatches::default(),
+            open_spans: InstanceSpans::new(&*key.start == "cold"),
             peak: None,
-            beyond: 0,
+            over_allocation: 0,
             failed: 0,
         });
-        self.known.insert(key.clone(), self.groups.len() - 1);
+        self.group_handles.insert(key.clone(), self.groups.len() - 1);
         self.groups.len() - 1
     }
 
     /// Returns the handle of the group for the rows of another cell. These
     /// belong to other instances, whose clocks start anew, so that the open
     /// span of the group ends here.
-    pub fn cell(&mut self, key: &Key) -> usize {
-        let at = self.group(key);
+    pub fn start_cell(&mut self, key: &GroupKey) -> usize {
+        let at = self.group_handle(key);
         if let (Some(program), Some(group)) = (&mut self.instances, self.groups.get_mut(at))
-            && let Some(done) = group.open.finish()
+            && let Some(done) = group.open_spans.close_span()
         {
-            done.push(&mut group.stretches, program);
+            done.push_to(&mut group.span_batches, program);
         }
         at
     }
 
     /// Adds a row to a group: the signals that were measured, and the value of
     /// each of them.
-    pub fn push(&mut self, group: usize, offset: Nanos, mut present: Signals, values: &mut Values) {
+    pub fn push_signals(
+        &mut self,
+        group: usize,
+        offset: Nanos,
+        mut present: SignalSet,
+        values: &mut SignalValues,
+    ) {
         for (meter, value) in &self.what_if.0 {
             present.insert(Signal::Meter(*meter));
-            values[Signal::Meter(*meter).index()] = *value;
+            values[Signal::Meter(*meter).column_index()] = *value;
         }
         let Some(gathering) = self.groups.get_mut(group) else { return };
-        gathering.watch(present, values);
-        let own = present.and(self.requests.signals());
-        gathering.rows.push(&mut self.requests, own, |signal| values[signal.index()]);
+        gathering.track_memory(present, values);
+        let own = present.intersection(self.requests.required_signals());
+        gathering
+            .row_batches
+            .push_row(&mut self.requests, own, |signal| values[signal.column_index()]);
         if let Some(program) = &mut self.instances
-            && let Some(done) = gathering.open.add(offset, present, values)
+            && let Some(done) = gathering.open_spans.add_request(offset, present, values)
         {
-            done.push(&mut gathering.stretches, program);
+            done.push_to(&mut gathering.span_batches, program);
         }
     }
 
     /// Adds a row given as a [`Row`].
-    pub fn push_row(&mut self, row: &Row) {
-        let present = self.signals.of(&row.usage);
+    pub fn push_row(&mut self, row: &UsageRow) {
+        let present = self.signals.measured_in(&row.usage);
         let mut values = [0; Signal::COUNT];
-        for signal in Signal::all().filter(|signal| present.has(*signal)) {
-            values[signal.index()] = signal.of(&row.usage).unwrap_or(0);
+        for signal in Signal::iter_all().filter(|signal| present.contains(*signal)) {
+            values[signal.column_index()] = signal.value_in(&row.usage).unwrap_or(0);
         }
-        let group = self.group(&row.key);
+        let group = self.group_handle(&row.key);
         if row.failed {
             self.count_failure(group);
         }
-        self.push(group, row.offset, present, &mut values);
+        self.push_signals(group, row.offset, present, &mut values);
     }
 
     /// Counts one row of a group as failed.
@@ -236,63 +252,63 @@ impl Replayer {
 
     /// Runs what is left, and returns the totals.
     #[must_use]
-    pub fn finish(mut self) -> Summary {
-        self.so_far()
+    pub fn finish(mut self) -> ReplaySummary {
+        self.totals_so_far()
     }
 
     /// Runs what is left of one part of a replay. Only when all parts are
     /// merged is it known which cells failed altogether: call
     /// [`Summary::unprice_failed_groups`] then.
     #[must_use]
-    pub fn finish_part(mut self) -> Summary {
-        self.sum_up()
+    pub fn finish_part(mut self) -> ReplaySummary {
+        self.sum_groups()
     }
 
     /// Returns the totals so far; rows can be added afterwards. Instances that
     /// still serve a request count as if they ended now, but stay open.
-    pub fn so_far(&mut self) -> Summary {
-        let mut summary = self.sum_up();
+    pub fn totals_so_far(&mut self) -> ReplaySummary {
+        let mut summary = self.sum_groups();
         summary.unprice_failed_groups();
         summary
     }
 
-    fn sum_up(&mut self) -> Summary {
-        let mut summary = Summary::new(&self.contracts);
+    fn sum_groups(&mut self) -> ReplaySummary {
+        let mut summary = ReplaySummary::for_contracts(&self.contracts);
         for group in &mut self.groups {
-            group.rows.finish(&mut self.requests);
-            let mut models = group.rows.sums.models(&self.requests);
+            group.row_batches.run_pending(&mut self.requests);
+            let mut models = group.row_batches.sums.model_sums(&self.requests);
             if let Some(program) = &mut self.instances {
-                let of_stretches = group.stretches_so_far(program).models(program);
+                let of_stretches = group.span_sums_so_far(program).model_sums(program);
                 for (mine, of_stretches) in models.iter_mut().zip(&of_stretches) {
-                    mine.add_stretches(of_stretches);
+                    mine.add_instance_spans(of_stretches);
                 }
             }
-            let counts = Group {
-                invocations: group.rows.sums.rows(),
+            let counts = GroupTotal {
+                invocations: group.row_batches.sums.row_count(),
                 failed: group.failed,
                 models: Vec::new(),
                 peak: group.peak,
-                beyond: group.beyond,
+                over_allocation: group.over_allocation,
             };
-            summary.enter(group.key.clone(), &counts, &models);
+            summary.add_group(group.key.clone(), &counts, &models);
         }
         summary
     }
 }
 
 /// Values of all signals, by [`Signal::index`].
-pub type Values = [u64; Signal::COUNT];
+pub type SignalValues = [u64; Signal::COUNT];
 
-impl Gathering {
+impl GroupState {
     /// Returns the sums of the spans that have ended, and of the open one as it
     /// is now.
-    fn stretches_so_far(&mut self, program: &mut Program) -> Sums {
-        self.stretches.finish(program);
-        let mut sums = self.stretches.sums.clone();
-        if let Some(open) = self.open.open() {
-            let mut alone = Lot { batches: Vec::new(), sums };
-            open.push(&mut alone, program);
-            alone.finish(program);
+    fn span_sums_so_far(&mut self, program: &mut PricingProgram) -> Sums {
+        self.span_batches.run_pending(program);
+        let mut sums = self.span_batches.sums.clone();
+        if let Some(open) = self.open_spans.open_span() {
+            let mut alone = PendingBatches { batches: Vec::new(), sums };
+            open.push_to(&mut alone, program);
+            alone.run_pending(program);
             sums = alone.sums;
         }
         sums
@@ -300,16 +316,16 @@ impl Gathering {
 
     /// Records the largest peak, and counts rows whose peak exceeds the
     /// allocated memory.
-    fn watch(&mut self, present: Signals, values: &Values) {
+    fn track_memory(&mut self, present: SignalSet, values: &SignalValues) {
         let peak = Signal::Meter(Meter::MemoryPeak);
-        if !present.has(peak) {
+        if !present.contains(peak) {
             return;
         }
-        let peak = values[peak.index()];
+        let peak = values[peak.column_index()];
         self.peak = self.peak.max(Some(Bytes(peak)));
         let given = Signal::Meter(Meter::MemoryAllocated);
-        if present.has(given) && peak > values[given.index()] {
-            self.beyond += 1;
+        if present.contains(given) && peak > values[given.column_index()] {
+            self.over_allocation += 1;
         }
     }
 }
@@ -319,10 +335,10 @@ impl Gathering {
 /// # Errors
 ///
 /// Returns the first error of `rows`, which ends the replay.
-pub fn replay<E>(
-    rows: impl IntoIterator<Item = Result<Row, E>>,
+pub fn replay_rows<E>(
+    rows: impl IntoIterator<Item = Result<UsageRow, E>>,
     contracts: &[Contract],
-) -> Result<Summary, E> {
+) -> Result<ReplaySummary, E> {
     let mut replayer = Replayer::new(Arc::new(contracts.to_vec()), WhatIf::default());
     for row in rows {
         replayer.push_row(&row?);

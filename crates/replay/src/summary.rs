@@ -15,7 +15,7 @@ use cyclometer_pricing::{
 
 /// Key by which rows are grouped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct GroupKey {
     /// Name of the lane.
     pub lane: Arc<str>,
     /// Name of the workload.
@@ -41,7 +41,7 @@ pub struct ModelInfo {
 
 /// Sums of one group of invocations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Group {
+pub struct GroupTotal {
     /// Number of invocations, billed or refused.
     pub invocations: u64,
     /// Number of invocations that failed or ran out of time.
@@ -51,7 +51,7 @@ pub struct Group {
     /// Largest peak of memory.
     pub peak: Option<Bytes>,
     /// Number of invocations that touched more memory than they are billed for.
-    pub beyond: u64,
+    pub over_allocation: u64,
 }
 
 /// Totals of one model over a group, at list prices.
@@ -84,16 +84,16 @@ pub struct ChargeTotal {
 
 /// Reason why two totals cannot be compared as a ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NoRatio {
+pub enum RatioError {
     /// One of them leaves out invocations that the other has.
     #[error("one of the models refused some of the invocations")]
     Refused,
     /// The two totals are in different currencies.
     #[error("the models have different currencies")]
-    Currencies,
+    DifferentCurrencies,
     /// The divisor is 0.
     #[error("the finer total is 0")]
-    Zero,
+    ZeroDivisor,
     /// There is no such model in this summary.
     #[error("there is no such model in this replay")]
     NoSuchModel,
@@ -101,13 +101,13 @@ pub enum NoRatio {
 
 /// Reason why there is no bill of a month.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum NoMonth {
+pub enum MonthlyBillError {
     /// The model cannot bill a month of such invocations.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// No invocation was billed.
     #[error("no invocation was billed")]
-    Nothing,
+    NothingBilled,
     /// There is no such model in this summary.
     #[error("there is no such model in this replay")]
     NoSuchModel,
@@ -115,28 +115,28 @@ pub enum NoMonth {
 
 /// Sums of a whole replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub struct ReplaySummary {
     contracts: Arc<Vec<Contract>>,
     models: Vec<ModelInfo>,
-    groups: BTreeMap<Key, Group>,
+    groups: BTreeMap<GroupKey, GroupTotal>,
 }
 
 impl ModelInfo {
-    fn of((model, terms): &Contract) -> Self {
+    fn from_contract((model, terms): &Contract) -> Self {
         Self {
             id: model.id().to_owned(),
             currency: model.currency().to_owned(),
             granularity: model.granularity(),
             charges: model
-                .counted(terms)
+                .invocation_charges(terms)
                 .map(|charge| (charge.name().into(), charge.unit().into()))
                 .collect(),
         }
     }
 }
 
-impl Group {
-    fn new(models: &[ModelInfo]) -> Self {
+impl GroupTotal {
+    fn for_models(models: &[ModelInfo]) -> Self {
         let total = |model: &ModelInfo| ModelTotal {
             charges: vec![ChargeTotal::default(); model.charges.len()],
             ..ModelTotal::default()
@@ -154,7 +154,7 @@ impl Group {
     /// Describes how many invocations failed, where any did: `all 3 invocations
     /// failed`, `1 of 3 invocations failed`.
     #[must_use]
-    pub fn failures(&self) -> Option<String> {
+    pub fn describe_failures(&self) -> Option<String> {
         let Self { failed, invocations, .. } = self;
         match (failed, invocations) {
             (0, _) => None,
@@ -166,11 +166,11 @@ impl Group {
 
     /// Adds the sums of `other`, a group of the same models.
     fn merge(&mut self, other: &Self) {
-        let Self { invocations, failed, models, peak, beyond } = other;
+        let Self { invocations, failed, models, peak, over_allocation: beyond } = other;
         self.invocations += invocations;
         self.failed += failed;
         self.peak = self.peak.max(*peak);
-        self.beyond += beyond;
+        self.over_allocation += beyond;
         for (mine, theirs) in self.models.iter_mut().zip(models) {
             mine.merge(theirs);
         }
@@ -179,17 +179,17 @@ impl Group {
 
 impl ModelTotal {
     /// Computes the totals from quantities at the list prices of their charges.
-    fn of(sums: &ModelSums, (model, terms): &Contract) -> Self {
+    fn from_sums(sums: &ModelSums, (model, terms): &Contract) -> Self {
         let charge = |(sum, charge): (&cyclometer_pricing::compile::ChargeSum, &Arc<_>)| {
             let charge: &cyclometer_pricing::Charge = charge;
             ChargeTotal {
-                amount: Money::from(&sum.quantity * charge.rate()),
-                waste: sum.waste.at(charge.rate()),
+                amount: Money::from(&sum.quantity * charge.list_rate()),
+                waste: sum.waste.priced_at(charge.list_rate()),
                 quantity: sum.quantity.clone(),
             }
         };
         let charges: Vec<ChargeTotal> =
-            sums.charges.iter().zip(model.counted(terms)).map(charge).collect();
+            sums.charges.iter().zip(model.invocation_charges(terms)).map(charge).collect();
         let mut waste = Waste::default();
         for charge in &charges {
             waste += &charge.waste;
@@ -209,16 +209,16 @@ impl ModelTotal {
     /// `None` where one was refused, or none was billed.
     #[must_use]
     pub fn mean_per_million(&self) -> Option<Exact> {
-        if self.billed == 0 || self.refusals() > 0 {
+        if self.billed == 0 || self.refusal_count() > 0 {
             return None;
         }
-        self.total.times(1_000_000).as_exact().ratio(&Exact::from(self.billed), 12)
+        self.total.multiplied_by(1_000_000).as_exact().ratio_to(&Exact::from(self.billed), 12)
     }
 
     /// Returns the number of invocations that were refused, for whatever
     /// reason.
     #[must_use]
-    pub fn refusals(&self) -> u64 {
+    pub fn refusal_count(&self) -> u64 {
         self.refused.values().sum()
     }
 
@@ -242,28 +242,31 @@ impl ModelTotal {
     }
 }
 
-impl Summary {
+impl ReplaySummary {
     /// Creates a summary without any rows.
     #[must_use]
-    pub fn new(contracts: &Arc<Vec<Contract>>) -> Self {
-        let models = contracts.iter().map(ModelInfo::of).collect();
+    pub fn for_contracts(contracts: &Arc<Vec<Contract>>) -> Self {
+        let models = contracts.iter().map(ModelInfo::from_contract).collect();
         Self { contracts: Arc::clone(contracts), models, groups: BTreeMap::new() }
     }
 
     /// Adds the sums of the rows of a group.
-    pub(super) fn enter(&mut self, key: Key, counts: &Group, sums: &[ModelSums]) {
+    pub(super) fn add_group(&mut self, key: GroupKey, counts: &GroupTotal, sums: &[ModelSums]) {
         let pairs = sums.iter().zip(self.contracts.iter());
-        let models = pairs.map(|(sums, contract)| ModelTotal::of(sums, contract)).collect();
-        let group = Group { models, ..counts.clone() };
+        let models = pairs.map(|(sums, contract)| ModelTotal::from_sums(sums, contract)).collect();
+        let group = GroupTotal { models, ..counts.clone() };
         let infos = &self.models;
-        self.groups.entry(key).or_insert_with(|| Group::new(infos)).merge(&group);
+        self.groups.entry(key).or_insert_with(|| GroupTotal::for_models(infos)).merge(&group);
     }
 
     /// Adds the groups of another part of the same replay.
     pub fn merge(&mut self, other: &Self) {
         for (key, group) in &other.groups {
             let infos = &self.models;
-            self.groups.entry(key.clone()).or_insert_with(|| Group::new(infos)).merge(group);
+            self.groups
+                .entry(key.clone())
+                .or_insert_with(|| GroupTotal::for_models(infos))
+                .merge(group);
         }
     }
 
@@ -272,7 +275,7 @@ impl Summary {
     /// leave them out.
     pub fn unprice_failed_groups(&mut self) {
         for group in self.groups.values_mut().filter(|group| group.only_failed()) {
-            group.models = Group::new(&self.models).models;
+            group.models = GroupTotal::for_models(&self.models).models;
         }
     }
 
@@ -288,24 +291,26 @@ impl Summary {
     /// # Errors
     ///
     /// When the model billed none of them, or not all, or needs to know more.
-    pub fn month(
+    pub fn monthly_bill(
         &self,
-        group: &Group,
+        group: &GroupTotal,
         model: usize,
         requests: &Exact,
-    ) -> Result<Settlement, NoMonth> {
+    ) -> Result<Settlement, MonthlyBillError> {
         let pair = self.contract(model).zip(group.models.get(model));
-        let ((contract, terms), total) = pair.ok_or(NoMonth::NoSuchModel)?;
+        let ((contract, terms), total) = pair.ok_or(MonthlyBillError::NoSuchModel)?;
         if let Some(refusal) = total.refused.keys().next() {
             return Err(refusal.clone().into());
         }
-        let scale = requests.over(&Exact::from(total.billed)).ok_or(NoMonth::Nothing)?;
+        let scale = requests
+            .checked_div(&Exact::from(total.billed))
+            .ok_or(MonthlyBillError::NothingBilled)?;
         let mut subtotals = Vec::new();
-        let mut counted = contract.counted(terms).zip(&total.charges).peekable();
-        for charge in contract.shared() {
+        let mut counted = contract.invocation_charges(terms).zip(&total.charges).peekable();
+        for charge in contract.shared_charges() {
             let quantity = if counted.peek().is_some_and(|(next, _)| Arc::ptr_eq(next, charge)) {
                 counted.next().map(|(_, total)| &total.quantity * &scale)
-            } else if charge.basis() == cyclometer_pricing::Basis::Period {
+            } else if charge.basis() == cyclometer_pricing::ChargeBasis::Period {
                 Some(contract.period_quantity(charge, terms)?)
             } else {
                 // A charge that is switched off amounts to nothing, and is not
@@ -326,30 +331,32 @@ impl Summary {
 
     /// Returns all groups, in the order of their keys.
     #[must_use]
-    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&Key, &Group)> {
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&GroupKey, &GroupTotal)> {
         self.groups.iter()
     }
 
     /// Sums the groups by a coarser key, such as lane and workload.
-    pub fn by<K: Ord>(&self, key: impl Fn(&Key) -> K) -> BTreeMap<K, Group> {
+    pub fn group_by<K: Ord>(&self, key: impl Fn(&GroupKey) -> K) -> BTreeMap<K, GroupTotal> {
         let mut sums = BTreeMap::new();
         for (group_key, group) in &self.groups {
-            sums.entry(key(group_key)).or_insert_with(|| Group::new(&self.models)).merge(group);
+            sums.entry(key(group_key))
+                .or_insert_with(|| GroupTotal::for_models(&self.models))
+                .merge(group);
         }
         sums
     }
 
     /// Returns the sum of all groups.
     #[must_use]
-    pub fn overall(&self) -> Group {
-        let mut sum = Group::new(&self.models);
+    pub fn overall_group(&self) -> GroupTotal {
+        let mut sum = GroupTotal::for_models(&self.models);
         self.groups.values().for_each(|group| sum.merge(group));
         sum
     }
 
     /// Returns every coarse model paired with every fine one of the same
     /// currency, as positions in [`Summary::models`].
-    pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub fn coarse_fine_pairs(&self) -> impl Iterator<Item = (usize, usize)> {
         let of = |granularity| {
             let models = self.models.iter().enumerate();
             models.filter(move |(_, model)| model.granularity == granularity)
@@ -369,23 +376,23 @@ impl Summary {
     ///
     /// When the two do not bill the same invocations in the same currency, or
     /// the fine total is 0.
-    pub fn ratio(
+    pub fn coarse_to_fine_ratio(
         &self,
-        group: &Group,
+        group: &GroupTotal,
         coarse: usize,
         fine: usize,
         digits: u32,
-    ) -> Result<Exact, NoRatio> {
+    ) -> Result<Exact, RatioError> {
         let model = |at| Some((self.models.get(at)?, group.models.get(at)?));
-        let (above, numerator) = model(coarse).ok_or(NoRatio::NoSuchModel)?;
-        let (below, denominator) = model(fine).ok_or(NoRatio::NoSuchModel)?;
+        let (above, numerator) = model(coarse).ok_or(RatioError::NoSuchModel)?;
+        let (below, denominator) = model(fine).ok_or(RatioError::NoSuchModel)?;
         if above.currency != below.currency {
-            return Err(NoRatio::Currencies);
+            return Err(RatioError::DifferentCurrencies);
         }
-        if numerator.refusals() > 0 || denominator.refusals() > 0 {
-            return Err(NoRatio::Refused);
+        if numerator.refusal_count() > 0 || denominator.refusal_count() > 0 {
+            return Err(RatioError::Refused);
         }
-        numerator.total.ratio(&denominator.total, digits).ok_or(NoRatio::Zero)
+        numerator.total.ratio_to(&denominator.total, digits).ok_or(RatioError::ZeroDivisor)
     }
 
     /// Describes which of a coarse and a fine bill is the larger, and how many
@@ -395,14 +402,19 @@ impl Summary {
     /// # Errors
     ///
     /// Like [`Self::ratio`].
-    pub fn dearer(&self, group: &Group, coarse: usize, fine: usize) -> Result<String, NoRatio> {
-        let ratio = self.ratio(group, coarse, fine, 12)?;
+    pub fn describe_dearer(
+        &self,
+        group: &GroupTotal,
+        coarse: usize,
+        fine: usize,
+    ) -> Result<String, RatioError> {
+        let ratio = self.coarse_to_fine_ratio(group, coarse, fine, 12)?;
         let one = Exact::from(1);
         let (name, times) = match ratio.cmp(&one) {
             Ordering::Equal => return Ok("neither".to_owned()),
             Ordering::Greater => ("coarse", ratio),
-            Ordering::Less => ("fine", one.over(&ratio).ok_or(NoRatio::Zero)?),
+            Ordering::Less => ("fine", one.checked_div(&ratio).ok_or(RatioError::ZeroDivisor)?),
         };
-        Ok(format!("{name} {}x", times.rounded(2)))
+        Ok(format!("{name} {}x", times.to_rounded_string(2)))
     }
 }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::steadiness;
+use super::precision;
 use super::table::{Cell, Column, Table};
 use cyclometer_core::units::{Bytes, Count, Nanos};
-use cyclometer_replay::{Group, Key, Summary};
-use cyclometer_stats::{half_spread, quantile};
+use cyclometer_replay::{GroupKey, GroupTotal, ReplaySummary};
+use cyclometer_stats::{half_interquartile_range, integer_quantile};
 use cyclometer_store::CellStats;
 
 /// Measured columns up to the median run.
@@ -46,35 +46,39 @@ const BILLED: [Column; BILLS] = [
 const BILLS: usize = 3;
 
 /// Number of leading columns that every table on a narrow terminal repeats.
-pub const SHARED: usize = 3;
+pub const SHARED_COLUMNS: usize = 3;
 
 /// Builds the comparison of a recording's cells, with their bills under the first pair of
 /// a coarse and a fine model; bills are means, per million invocations.
 #[must_use]
-pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
-    let groups: HashMap<&Key, &Group> =
+pub fn build_table(cells: &[CellStats], summary: Option<&ReplaySummary>) -> Table {
+    let groups: HashMap<&GroupKey, &GroupTotal> =
         summary.map(|summary| summary.groups().collect()).unwrap_or_default();
     let pair = summary.map(|summary| [0, 1].map(|at| has_column(summary, at).then_some(at)));
-    rows(cells, &BILLED, |stats| {
-        let key = Key {
+    build_rows(cells, &BILLED, |stats| {
+        let key = GroupKey {
             lane: stats.lane.clone(),
             workload: stats.workload.clone(),
             preset: stats.preset.clone(),
             start: stats.start.clone(),
         };
-        billed(summary, groups.get(&key).copied(), pair, stats.ok).to_vec()
+        bill_cells(summary, groups.get(&key).copied(), pair, stats.ok).to_vec()
     })
 }
 
 /// Builds the comparison without bills.
 #[must_use]
-pub fn medians(cells: &[CellStats]) -> Table {
-    rows(cells, &[], |_| Vec::new())
+pub fn build_table_without_bills(cells: &[CellStats]) -> Table {
+    build_rows(cells, &[], |_| Vec::new())
 }
 
-fn rows(cells: &[CellStats], last: &[Column], bills: impl Fn(&CellStats) -> Vec<Cell>) -> Table {
+fn build_rows(
+    cells: &[CellStats],
+    last: &[Column],
+    bills: impl Fn(&CellStats) -> Vec<Cell>,
+) -> Table {
     let all_well = cells.iter().all(|stats| stats.bad == 0);
-    let columns = FIRST.iter().chain(&steadiness::COLUMNS).chain(FURTHER).chain(last);
+    let columns = FIRST.iter().chain(&precision::COLUMNS).chain(FURTHER).chain(last);
     let columns: Vec<Column> = columns
         .map(|column| match column.key {
             // A column of zeroes tells a reader nothing.
@@ -87,8 +91,8 @@ fn rows(cells: &[CellStats], last: &[Column], bills: impl Fn(&CellStats) -> Vec<
     // Lanes of a workload stand together, in the order of the plan.
     order.sort_by_key(|stats| cells.iter().position(|other| other.workload == stats.workload));
     for stats in order {
-        let [mut row, further] = measured(stats);
-        row.extend(steadiness::cells(stats));
+        let [mut row, further] = measured_cells(stats);
+        row.extend(precision::build_cells(stats));
         row.extend(further);
         row.extend(bills(stats));
         table.push(row);
@@ -96,25 +100,25 @@ fn rows(cells: &[CellStats], last: &[Column], bills: impl Fn(&CellStats) -> Vec<
     table
 }
 
-fn span(value: Option<u64>) -> Cell {
-    Cell::maybe(value.map(|nanos| (Nanos(nanos).to_string(), nanos)))
+fn time_cell(value: Option<u64>) -> Cell {
+    Cell::optional(value.map(|nanos| (Nanos(nanos).to_string(), nanos)))
 }
 
-fn nanos(values: &[Nanos]) -> Vec<u64> {
+fn to_nanoseconds(values: &[Nanos]) -> Vec<u64> {
     values.iter().map(|span| span.0).collect()
 }
 
-fn size(value: Option<Bytes>) -> Cell {
-    Cell::maybe(value.map(|size| (size.to_string(), size.0)))
+fn size_cell(value: Option<Bytes>) -> Cell {
+    Cell::optional(value.map(|size| (size.to_string(), size.0)))
 }
 
 /// Returns the cells for [`FIRST`] and for [`FURTHER`].
-fn measured(stats: &CellStats) -> [Vec<Cell>; 2] {
-    let (startup, run) = (nanos(&stats.startup), nanos(&stats.run));
-    let spread = half_spread(&run);
-    let (cycles, meter) = match quantile(&stats.cycles, 1, 2) {
+fn measured_cells(stats: &CellStats) -> [Vec<Cell>; 2] {
+    let (startup, run) = (to_nanoseconds(&stats.startup), to_nanoseconds(&stats.run));
+    let spread = half_interquartile_range(&run);
+    let (cycles, meter) = match integer_quantile(&stats.cycles, 1, 2) {
         Some(cycles) => (Some(cycles), "cycles"),
-        None => (quantile(&stats.ref_cycles, 1, 2), "ref_cycles"),
+        None => (integer_quantile(&stats.ref_cycles, 1, 2), "ref_cycles"),
     };
     // A mark on the figure itself: TSC ticks are not core cycles.
     let mark = match meter {
@@ -123,7 +127,7 @@ fn measured(stats: &CellStats) -> [Vec<Cell>; 2] {
         _ if stats.cycles_user_only => " u",
         _ => "",
     };
-    let ops = quantile(&stats.wasm_ops, 1, 2);
+    let ops = integer_quantile(&stats.wasm_ops, 1, 2);
     let first = vec![
         Cell::text(&*stats.workload),
         Cell::text(&*stats.lane),
@@ -131,36 +135,36 @@ fn measured(stats: &CellStats) -> [Vec<Cell>; 2] {
         Cell::text(&*stats.preset),
         Cell::new(stats.ok, stats.ok),
         Cell::new(stats.bad, stats.bad),
-        span(quantile(&startup, 1, 2)),
-        span(quantile(&startup, 95, 100)),
-        span(quantile(&run, 1, 2)),
+        time_cell(integer_quantile(&startup, 1, 2)),
+        time_cell(integer_quantile(&startup, 95, 100)),
+        time_cell(integer_quantile(&run, 1, 2)),
     ];
     let further = vec![
-        Cell::maybe(spread.map(|half| (format!("±{}", Nanos(half)), half))),
-        Cell::maybe(cycles.map(|count| (format!("{}{mark}", Count(count)), count))),
-        Cell::maybe(cycles.map(|_| (meter.to_owned(), meter))),
-        Cell::maybe(ops.map(|count| (Count(count).to_string(), count))),
-        size(stats.memory_peak),
-        size(stats.footprint),
-        Cell::maybe(stats.footprint_of.clone().map(|of| (of.clone(), of))),
-        size(stats.memory_allocated),
+        Cell::optional(spread.map(|half| (format!("±{}", Nanos(half)), half))),
+        Cell::optional(cycles.map(|count| (format!("{}{mark}", Count(count)), count))),
+        Cell::optional(cycles.map(|_| (meter.to_owned(), meter))),
+        Cell::optional(ops.map(|count| (Count(count).to_string(), count))),
+        size_cell(stats.memory_peak),
+        size_cell(stats.footprint),
+        Cell::optional(stats.footprint_of.clone().map(|of| (of.clone(), of))),
+        size_cell(stats.memory_allocated),
     ];
     [first, further]
 }
 
 /// Returns whether a model's bills stand in the table, whose columns are in US dollars: a
 /// user's own model of that id may be in another currency.
-fn has_column(summary: &Summary, at: usize) -> bool {
+fn has_column(summary: &ReplaySummary, at: usize) -> bool {
     summary.models().get(at).is_some_and(|info| info.currency == "USD")
 }
 
-fn billed(
-    summary: Option<&Summary>,
-    group: Option<&Group>,
+fn bill_cells(
+    summary: Option<&ReplaySummary>,
+    group: Option<&GroupTotal>,
     pair: Option<[Option<usize>; 2]>,
     ok: u64,
 ) -> [Cell; BILLS] {
-    let none = || Cell::maybe::<Value>(None);
+    let none = || Cell::optional::<Value>(None);
     // A cell that never ends well has no price: a bill of failures compares with nothing.
     let group = group.filter(|_| ok > 0);
     let (Some(summary), Some(group), Some([coarse, fine])) = (summary, group, pair) else {
@@ -168,19 +172,20 @@ fn billed(
     };
     let mean = |model: Option<usize>| {
         let mean = model.and_then(|at| group.models[at].mean_per_million());
-        Cell::maybe(mean.map(|it| (it.rounded(4), it.to_plain_string())))
+        Cell::optional(mean.map(|it| (it.to_rounded_string(4), it.to_plain_string())))
     };
-    let pair = coarse.zip(fine).filter(|pair| summary.pairs().any(|it| it == *pair));
-    let ratio = pair.and_then(|(coarse, fine)| summary.ratio(group, coarse, fine, 2).ok());
-    let dearer = pair.and_then(|(coarse, fine)| summary.dearer(group, coarse, fine).ok());
+    let pair = coarse.zip(fine).filter(|pair| summary.coarse_fine_pairs().any(|it| it == *pair));
+    let ratio =
+        pair.and_then(|(coarse, fine)| summary.coarse_to_fine_ratio(group, coarse, fine, 2).ok());
+    let dearer = pair.and_then(|(coarse, fine)| summary.describe_dearer(group, coarse, fine).ok());
     let ratio = dearer.zip(ratio).map(|(text, ratio)| (text, ratio.to_plain_string()));
-    [mean(coarse), mean(fine), Cell::maybe(ratio)]
+    [mean(coarse), mean(fine), Cell::optional(ratio)]
 }
 
 /// Returns the notes needed to read the figures: failures, labels, remarks.
 #[must_use]
-pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> {
-    let mut notes = steadiness::warnings(cells);
+pub fn list_footnotes(cells: &[CellStats], summary: Option<&ReplaySummary>) -> Vec<String> {
+    let mut notes = precision::list_warnings(cells);
     let ticks = |estimated: bool| {
         cells.iter().any(|stats| {
             stats.cycles.is_empty()
@@ -211,7 +216,7 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
         notes.extend(foreign.map(|(_, info)| {
             format!("{} is in {} here: `replay` shows its bills", info.id, info.currency)
         }));
-        for (info, total) in summary.models().iter().zip(&summary.overall().models) {
+        for (info, total) in summary.models().iter().zip(&summary.overall_group().models) {
             notes.extend(
                 total
                     .refused
@@ -221,8 +226,8 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
         }
     }
     notes.extend(notes_of_cells(cells, summary.is_some()));
-    notes.extend(failures(cells));
-    notes.extend(remarks(cells));
+    notes.extend(list_failures(cells));
+    notes.extend(list_remarks(cells));
     notes
 }
 
@@ -261,13 +266,13 @@ fn first_of(names: &[String]) -> String {
 
 /// Lists each failure once, with its count: `12 x nbody in docker, cold: exit code 3`.
 #[must_use]
-pub fn failures(cells: &[CellStats]) -> Vec<String> {
+pub fn list_failures(cells: &[CellStats]) -> Vec<String> {
     list_counted(cells, |stats| &stats.failures, ("", "for other reasons"))
 }
 
 /// Lists each remark on runs that ended well once, with its count: `12 x nbody in native,
 /// cold: ok, but: left 2 process(es) behind`.
-fn remarks(cells: &[CellStats]) -> Vec<String> {
+fn list_remarks(cells: &[CellStats]) -> Vec<String> {
     list_counted(cells, |stats| &stats.remarks, ("ok, but: ", "ok, with other remarks"))
 }
 

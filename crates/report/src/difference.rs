@@ -12,7 +12,7 @@ use cyclometer_stats::{Confidence, Verdict, compare_means, compare_pairs, compar
 use cyclometer_store::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
 
 /// Number of columns that name a cell: rows are grouped by them.
-pub const NAMES: usize = 4;
+pub const NAME_COLUMNS: usize = 4;
 
 /// Relative difference of clock frequencies below which two hosts count as one machine,
 /// calibrated twice.
@@ -30,7 +30,7 @@ const VERDICT: [Column; 7] = [
 
 /// A verdict on one meter or bill of a cell.
 #[derive(Debug, Clone)]
-pub struct Judged {
+pub struct CellVerdict {
     /// Workload, preset, lane and start; for a bill, the model too.
     pub names: Vec<String>,
     /// Title of the meter; for a bill, the model.
@@ -51,23 +51,23 @@ pub struct Difference {
     /// Number of verdicts that show a difference, and number of all verdicts.
     pub shown: (usize, usize),
     /// Number of verdicts without a result, for want of runs.
-    pub few: usize,
+    pub too_few: usize,
     /// Number of runs that those need.
-    pub need: usize,
+    pub needed_runs: usize,
     /// Number of comparisons that are refused, since the first side is too close to the
     /// quantum of its clock.
     pub refused: usize,
     /// Number of verdicts without spread: each side has a single value.
     pub apart: usize,
     /// All verdicts, for further use: the largest differences, a gate.
-    pub judged: Vec<Judged>,
+    pub verdicts: Vec<CellVerdict>,
     /// Cells that only one side has: names, and which side.
-    pub lonely: Vec<(Vec<String>, &'static str)>,
+    pub unmatched: Vec<(Vec<String>, &'static str)>,
 }
 
 /// Compares the cells of two recordings by their medians.
 #[must_use]
-pub fn recordings(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence) -> Difference {
+pub fn compare_cells(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence) -> Difference {
     let mut columns = vec![
         Column::text("workload", "workload"),
         Column::text("preset", "preset"),
@@ -82,18 +82,18 @@ pub fn recordings(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence)
         table: Table::new(&columns),
         notes: Vec::new(),
         shown: (0, 0),
-        few: 0,
-        need: 0,
+        too_few: 0,
+        needed_runs: 0,
         refused: 0,
         apart: 0,
-        judged: Vec::new(),
-        lonely: Vec::new(),
+        verdicts: Vec::new(),
+        unmatched: Vec::new(),
     };
-    for (one, two) in matched(first, second, |cell| &cell.names) {
+    for (one, two) in match_cells(first, second, |cell| &cell.names) {
         match (one, two) {
-            (Some(one), Some(two)) => result.cell(one, two, sure),
-            (Some(cell), None) => result.lonely(&cell.names, 3, "only in the first"),
-            (None, Some(cell)) => result.lonely(&cell.names, 3, "only in the second"),
+            (Some(one), Some(two)) => result.add_cell(one, two, sure),
+            (Some(cell), None) => result.add_unmatched(&cell.names, 3, "only in the first"),
+            (None, Some(cell)) => result.add_unmatched(&cell.names, 3, "only in the second"),
             (None, None) => {}
         }
     }
@@ -103,7 +103,11 @@ pub fn recordings(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence)
 /// Compares the mean bills of two simulations, pairwise where both sides bill the same
 /// invocations.
 #[must_use]
-pub fn simulations(first: &[PricedCell], second: &[PricedCell], sure: Confidence) -> Difference {
+pub fn compare_priced_cells(
+    first: &[PricedCell],
+    second: &[PricedCell],
+    sure: Confidence,
+) -> Difference {
     let mut columns = vec![
         Column::text("workload", "workload"),
         Column::text("preset", "preset"),
@@ -119,19 +123,21 @@ pub fn simulations(first: &[PricedCell], second: &[PricedCell], sure: Confidence
         table: Table::new(&columns),
         notes: Vec::new(),
         shown: (0, 0),
-        few: 0,
-        need: 0,
+        too_few: 0,
+        needed_runs: 0,
         refused: 0,
         apart: 0,
-        judged: Vec::new(),
-        lonely: Vec::new(),
+        verdicts: Vec::new(),
+        unmatched: Vec::new(),
     };
-    for (one, two) in matched(first, second, |cell| &cell.names) {
+    for (one, two) in match_cells(first, second, |cell| &cell.names) {
         match (one, two) {
-            (Some(one), Some(two)) if one.currency == two.currency => result.bill(one, two, sure),
-            (Some(one), Some(_)) => result.lonely(&one.names, 3, "currencies differ"),
-            (Some(cell), None) => result.lonely(&cell.names, 3, "only in the first"),
-            (None, Some(cell)) => result.lonely(&cell.names, 3, "only in the second"),
+            (Some(one), Some(two)) if one.currency == two.currency => {
+                result.add_bill(one, two, sure)
+            }
+            (Some(one), Some(_)) => result.add_unmatched(&one.names, 3, "currencies differ"),
+            (Some(cell), None) => result.add_unmatched(&cell.names, 3, "only in the first"),
+            (None, Some(cell)) => result.add_unmatched(&cell.names, 3, "only in the second"),
             (None, None) => {}
         }
     }
@@ -140,7 +146,7 @@ pub fn simulations(first: &[PricedCell], second: &[PricedCell], sure: Confidence
 
 /// Returns the items of `first` in their order, each with its counterpart, then those
 /// that only `second` has.
-fn matched<'a, T, const N: usize>(
+fn match_cells<'a, T, const N: usize>(
     first: &'a [T],
     second: &'a [T],
     names: impl Fn(&T) -> &[String; N],
@@ -162,16 +168,16 @@ impl Difference {
     /// Returns the largest certain differences, the largest first, a sentence each. They
     /// are ordered by the end of the interval that is nearer to no difference.
     #[must_use]
-    pub fn largest(&self, most: usize) -> Vec<String> {
-        let size = |judged: &&Judged| match judged.verdict {
+    pub fn largest_differences(&self, most: usize) -> Vec<String> {
+        let size = |judged: &&CellVerdict| match judged.verdict {
             Verdict::Lower(change) => -change.high.max(f64::MIN_POSITIVE).ln(),
             Verdict::Higher(change) => change.low.ln(),
             _ => 0.0,
         };
-        let mut certain: Vec<&Judged> =
-            self.judged.iter().filter(|judged| judged.verdict.differs()).collect();
+        let mut certain: Vec<&CellVerdict> =
+            self.verdicts.iter().filter(|judged| judged.verdict.is_different()).collect();
         certain.sort_by(|one, two| size(two).total_cmp(&size(one)));
-        let sentence = |judged: &&Judged| {
+        let sentence = |judged: &&CellVerdict| {
             let name = |at: usize| judged.names.get(at).map_or("", String::as_str);
             let (title, verdict) = (&judged.title, &judged.verdict);
             format!("{} in {}, {}: {title} {verdict}", name(0), name(2), name(3))
@@ -179,7 +185,7 @@ impl Difference {
         certain.iter().take(most).map(sentence).collect()
     }
 
-    fn cell(&mut self, one: &RunsOfCell, two: &RunsOfCell, sure: Confidence) {
+    fn add_cell(&mut self, one: &RunsOfCell, two: &RunsOfCell, sure: Confidence) {
         let name = one.names.join(", ");
         // TSC ticks stand in for cycles: showing both would say one thing twice.
         let at = |key| ComparedMeter::ALL.iter().position(|meter| meter.key == key);
@@ -199,12 +205,12 @@ impl Difference {
             let verdict = compare_times(first, second, quantum, sure);
             let mut row: Vec<Cell> = one.names.iter().map(Cell::text).collect();
             row.push(Cell::new(meter.title, meter.key));
-            row.extend([middle(first, meter.key), middle(second, meter.key)]);
-            self.judge(&one.names, meter.title, meter.key, verdict);
-            self.finish(row, first.len(), second.len(), &verdict);
+            row.extend([median_cell(first, meter.key), median_cell(second, meter.key)]);
+            self.add_verdict(&one.names, meter.title, meter.key, verdict);
+            self.finish_row(row, first.len(), second.len(), &verdict);
         }
         if two.ok == 0 && two.bad > 0 {
-            self.lonely.push((one.names.to_vec(), "all failed in the second"));
+            self.unmatched.push((one.names.to_vec(), "all failed in the second"));
         }
         for (which, cell) in [("first", one), ("second", two)] {
             if cell.bad > 0 {
@@ -224,7 +230,7 @@ impl Difference {
         }
     }
 
-    fn bill(&mut self, one: &PricedCell, two: &PricedCell, sure: Confidence) {
+    fn add_bill(&mut self, one: &PricedCell, two: &PricedCell, sure: Confidence) {
         let same = one.bills.iter().map(|it| it.0).eq(two.bills.iter().map(|it| it.0));
         let amounts = |cell: &PricedCell| cell.bills.iter().map(|it| it.1).collect::<Vec<_>>();
         let (first, second) = (amounts(one), amounts(two));
@@ -235,22 +241,22 @@ impl Difference {
             compare_means(&first, &second, sure)
         };
         let mut row: Vec<Cell> = one.names.iter().map(Cell::text).collect();
-        row.extend([mean(one), mean(two), Cell::text(&*one.currency)]);
-        self.judge(&one.names, &format!("bill of {}", one.names[4]), "bill", verdict);
-        self.finish(row, one.bills.len(), two.bills.len(), &verdict);
+        row.extend([mean_bill_cell(one), mean_bill_cell(two), Cell::text(&*one.currency)]);
+        self.add_verdict(&one.names, &format!("bill of {}", one.names[4]), "bill", verdict);
+        self.finish_row(row, one.bills.len(), two.bills.len(), &verdict);
     }
 
-    fn judge(&mut self, names: &[String], title: &str, key: &'static str, verdict: Verdict) {
+    fn add_verdict(&mut self, names: &[String], title: &str, key: &'static str, verdict: Verdict) {
         let (names, title) = (names.to_vec(), title.to_owned());
-        self.judged.push(Judged { names, title, key, verdict });
+        self.verdicts.push(CellVerdict { names, title, key, verdict });
     }
 
-    fn finish(&mut self, mut row: Vec<Cell>, first: usize, second: usize, verdict: &Verdict) {
+    fn finish_row(&mut self, mut row: Vec<Cell>, first: usize, second: usize, verdict: &Verdict) {
         let runs = if first == second { first.to_string() } else { format!("{first}, {second}") };
         let change = verdict.change();
         // JSON has no infinity: null with the verdict `higher` means a division by 0.
         let number = |value: Option<f64>| {
-            Cell::maybe(value.filter(|it| it.is_finite()).map(|it| (String::new(), it)))
+            Cell::optional(value.filter(|it| it.is_finite()).map(|it| (String::new(), it)))
         };
         row.extend([
             Cell::new(runs, vec![first, second]),
@@ -262,22 +268,22 @@ impl Difference {
             number(change.map(|it| it.confidence.share())),
         ]);
         self.table.push(row);
-        self.shown.0 += usize::from(verdict.differs());
+        self.shown.0 += usize::from(verdict.is_different());
         let refused = matches!(verdict, Verdict::Refused(_));
         self.shown.1 += usize::from(!refused);
         self.refused += usize::from(refused);
         if let Verdict::TooFew { need, .. } = verdict {
-            self.need = self.need.max(*need);
+            self.needed_runs = self.needed_runs.max(*need);
         }
-        self.apart += usize::from(matches!(verdict, Verdict::Apart { .. }));
-        self.few += usize::from(matches!(verdict, Verdict::TooFew { have: 1.., .. }));
+        self.apart += usize::from(matches!(verdict, Verdict::WithoutSpread { .. }));
+        self.too_few += usize::from(matches!(verdict, Verdict::TooFew { have: 1.., .. }));
     }
 
     /// Adds a cell that cannot be compared; `gap` is the number of columns that stay
     /// empty between its names and the verdict.
-    fn lonely(&mut self, names: &[String], gap: usize, why: &'static str) {
-        self.lonely.push((names.to_vec(), why));
-        let none = || Cell::maybe::<Value>(None);
+    fn add_unmatched(&mut self, names: &[String], gap: usize, why: &'static str) {
+        self.unmatched.push((names.to_vec(), why));
+        let none = || Cell::optional::<Value>(None);
         let mut row: Vec<Cell> = names.iter().map(Cell::text).collect();
         row.extend((0..gap).map(|_| none()));
         row.extend([none(), Cell::text(why), Cell::text(why), none(), none(), none(), none()]);
@@ -286,7 +292,7 @@ impl Difference {
 }
 
 /// Formats the median in the unit of `key`.
-fn middle(values: &[f64], key: &str) -> Cell {
+fn median_cell(values: &[f64], key: &str) -> Cell {
     let mut ascending = values.to_vec();
     ascending.sort_unstable_by(f64::total_cmp);
     #[expect(
@@ -295,7 +301,7 @@ fn middle(values: &[f64], key: &str) -> Cell {
         reason = "what was measured is a count of at most 2^53"
     )]
     let whole = median(&ascending).map(|value| value.max(0.0) as u64);
-    Cell::maybe(whole.map(|value| {
+    Cell::optional(whole.map(|value| {
         let text = if key.ends_with("_ns") {
             Nanos(value).to_string()
         } else if key.ends_with("_bytes") {
@@ -309,17 +315,17 @@ fn middle(values: &[f64], key: &str) -> Cell {
 
 /// Returns the mean bill of a million; to 12 digits after the point, since a mean need
 /// not be a finite decimal.
-fn mean(cell: &PricedCell) -> Cell {
+fn mean_bill_cell(cell: &PricedCell) -> Cell {
     let count = Exact::from(cell.bills.len() as u64);
-    let mean = cell.total.times(1_000_000).as_exact().ratio(&count, 12);
-    Cell::maybe(mean.map(|it| (it.rounded(4), it.to_plain_string())))
+    let mean = cell.total.multiplied_by(1_000_000).as_exact().ratio_to(&count, 12);
+    Cell::optional(mean.map(|it| (it.to_rounded_string(4), it.to_plain_string())))
 }
 
 /// Lists circumstances that may explain a difference between recordings.
 #[must_use]
-pub fn warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
+pub fn list_warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
     let mut notes = Vec::new();
-    let hosts = unlike(&first.host, &second.host);
+    let hosts = differing_fields(&first.host, &second.host);
     if !hosts.is_empty() {
         notes.push(format!("the machines differ: {}", hosts.join("; ")));
     }
@@ -354,7 +360,7 @@ pub fn warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
             notes.push(format!("lane {lane}: {version} in the first, {other} in the second"));
         }
     }
-    notes.extend(sources(first, second));
+    notes.extend(list_source_changes(first, second));
     for (which, it) in [("first", first), ("second", second)] {
         if it.status != "done" {
             notes.push(format!("the {which} is not complete: {}", it.status));
@@ -364,7 +370,7 @@ pub fn warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
 }
 
 /// Lists the compared meters whose sources differ, once for each pair of sources.
-fn sources(first: &Circumstances, second: &Circumstances) -> BTreeSet<String> {
+fn list_source_changes(first: &Circumstances, second: &Circumstances) -> BTreeSet<String> {
     let compared =
         |meter: &str| !meter.is_empty() && ComparedMeter::ALL.iter().any(|it| it.source == meter);
     let both = first.sources.iter().filter(|((_, _, meter), _)| compared(meter));
@@ -378,7 +384,7 @@ fn sources(first: &Circumstances, second: &Circumstances) -> BTreeSet<String> {
 }
 
 /// Lists the fields in which two host fingerprints differ.
-fn unlike(first: &Value, second: &Value) -> Vec<String> {
+fn differing_fields(first: &Value, second: &Value) -> Vec<String> {
     let (Some(a), Some(b)) = (first.as_object(), second.as_object()) else { return Vec::new() };
     let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let text = |value: Option<&Value>| match value {
@@ -403,7 +409,7 @@ fn unlike(first: &Value, second: &Value) -> Vec<String> {
 
 /// Lists the models that are not the same in both simulations.
 #[must_use]
-pub fn models(first: &[UsedModel], second: &[UsedModel]) -> Vec<String> {
+pub fn changed_models(first: &[UsedModel], second: &[UsedModel]) -> Vec<String> {
     let changed = first
         .iter()
         .filter(|one| second.iter().any(|two| two.model == one.model && two.digest != one.digest));

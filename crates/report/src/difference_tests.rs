@@ -35,7 +35,7 @@ fn cells_are_matched_by_their_names() {
     let mut second = [cell("wasmtime", &[], &[], &times), cell("native", &[], &times, &half)];
     second[1].bad = 2;
     second[1].memory_allocated = Some(1 << 28);
-    let difference = recordings(&first, &second, Confidence::default());
+    let difference = compare_cells(&first, &second, Confidence::default());
     let rows = rows(&difference);
     let told: Vec<_> = rows
         .iter()
@@ -68,7 +68,7 @@ fn cells_are_matched_by_their_names() {
 
 #[test]
 fn what_is_too_short_for_its_clock_has_no_ratio() {
-    let quantum = Quantum { span: Nanos(50), of: "clock" };
+    let quantum = Quantum { span: Nanos(50), origin: "clock" };
     let at = ComparedMeter::ALL.iter().position(|meter| meter.key == "run_ns").expect("known");
     let with = |middle: u32| {
         let times: Vec<f64> = (middle..middle + 10).map(f64::from).collect();
@@ -78,7 +78,7 @@ fn what_is_too_short_for_its_clock_has_no_ratio() {
         [cell]
     };
     let told = |first: u32, second: u32| {
-        let difference = recordings(&with(first), &with(second), Confidence::default());
+        let difference = compare_cells(&with(first), &with(second), Confidence::default());
         (rows(&difference).remove(0), difference.shown, difference.refused)
     };
     let (row, shown, refused) = told(490, 4_900);
@@ -105,7 +105,7 @@ fn every_time_has_the_quantum_of_its_source() {
     let (around, old) = (host(&clock), host(&Value::Null));
     let quantum = |around: &Circumstances, key: &str, lane: &str| {
         let meter = ComparedMeter::ALL.iter().find(|meter| meter.key == key).expect("known");
-        around.quantum(meter, lane, "cold").map(|quantum| quantum.span.0)
+        around.meter_quantum(meter, lane, "cold").map(|quantum| quantum.span.0)
     };
     for key in ["startup_ns", "run_ns", "wall_ns"] {
         assert_eq!(quantum(&around, key, "a"), Some(40), "{key}");
@@ -121,7 +121,7 @@ fn every_time_has_the_quantum_of_its_source() {
 fn ticks_stand_in_only_where_one_side_has_no_cycles() {
     let some = [5.0; 8];
     let meters = |one: RunsOfCell, two: RunsOfCell| -> Vec<String> {
-        let difference = recordings(&[one], &[two], Confidence::default());
+        let difference = compare_cells(&[one], &[two], Confidence::default());
         rows(&difference)
             .iter()
             .map(|row| row["meter"].as_str().expect("text").to_owned())
@@ -140,8 +140,8 @@ fn ticks_stand_in_only_where_one_side_has_no_cycles() {
 fn rows_fit_eighty_columns() {
     let times: Vec<f64> = (0..30).map(|at| 1e9 + f64::from(at) * 1e7).collect();
     let first = [cell("native", &[], &times, &times)];
-    let difference = recordings(&first, &first, Confidence::default());
-    let text = difference.table.render_grouped(NAMES);
+    let difference = compare_cells(&first, &first, Confidence::default());
+    let text = difference.table.render_grouped(NAME_COLUMNS);
     assert!(text.contains("\nnop, quick, native, cold\n"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let mut csv = Vec::new();
@@ -161,7 +161,7 @@ fn bills_of_the_same_invocations_are_compared_in_pairs() {
     let others: Vec<_> = dearer.iter().map(|(at, bill)| (at + 10, *bill)).collect();
     let verdict = |second: &[(i64, f64)]| {
         let (one, two) = (priced("m", "USD", &bills, "55"), priced("m", "USD", second, "60.5"));
-        rows(&simulations(&[one], &[two], Confidence::default())).remove(0)
+        rows(&compare_priced_cells(&[one], &[two], Confidence::default())).remove(0)
     };
     let row = verdict(&dearer);
     assert_eq!(row["verdict"], "higher");
@@ -171,8 +171,11 @@ fn bills_of_the_same_invocations_are_compared_in_pairs() {
     assert_eq!(verdict(&others)["verdict"], "no difference shown");
     assert_eq!(verdict(&bills)["verdict"], "identical");
     let euros = priced("m", "EUR", &bills, "55");
-    let row =
-        rows(&simulations(&[priced("m", "USD", &bills, "55")], &[euros], Confidence::default()));
+    let row = rows(&compare_priced_cells(
+        &[priced("m", "USD", &bills, "55")],
+        &[euros],
+        Confidence::default(),
+    ));
     assert_eq!(row[0]["verdict"], "currencies differ");
 }
 
@@ -197,7 +200,7 @@ fn circumstances(host: Value) -> Circumstances {
 fn what_else_differed_is_said() {
     let first = circumstances(json!({"cpu": "A", "tsc_hz": 2_000_000_000_u64}));
     let same = circumstances(json!({"cpu": "A", "tsc_hz": 2_000_000_100_u64}));
-    assert_eq!(warnings(&first, &same), Vec::<String>::new());
+    assert_eq!(list_warnings(&first, &same), Vec::<String>::new());
 
     let mut other = circumstances(json!({"cpu": "B", "tsc_hz": 2_100_000_000_u64}));
     other.sample_interval_ns = None;
@@ -206,7 +209,7 @@ fn what_else_differed_is_said() {
     other.status = "interrupted".to_owned();
     other.sources.values_mut().for_each(|source| *source = " procfs".to_owned());
     assert_eq!(
-        warnings(&first, &other),
+        list_warnings(&first, &other),
         [
             "the machines differ: cpu A and B; tsc_hz 2000000000 and 2100000000",
             "the first is not pinned, the second pinned to CPU 1",

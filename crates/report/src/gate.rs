@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::difference::{Difference, Judged};
+use super::difference::{CellVerdict, Difference};
 use super::table::{Cell, Column, Table};
 use cyclometer_stats::Verdict;
 
@@ -29,7 +29,7 @@ pub struct GateMeter {
 impl GateMeter {
     /// Returns the meters of a gate unless others are named.
     #[must_use]
-    pub fn usual() -> Vec<Self> {
+    pub fn default_meters() -> Vec<Self> {
         let usual = METERS.iter().filter(|(name, _)| matches!(*name, "start" | "run" | "bill"));
         usual.map(|(name, key)| Self { name, key }).collect()
     }
@@ -37,7 +37,7 @@ impl GateMeter {
     /// Returns whether a verdict is on this meter; ticks of the clock stand in for
     /// cycles.
     #[must_use]
-    pub fn covers(&self, judged: &Judged) -> bool {
+    pub fn covers(&self, judged: &CellVerdict) -> bool {
         self.key == judged.key || self.key == "cycles" && judged.key == "ref_cycles"
     }
 }
@@ -105,12 +105,12 @@ impl Ruling {
 
     /// Rules by the interval of a verdict, never by its median.
     #[must_use]
-    pub fn of(verdict: &Verdict, threshold: Threshold) -> Self {
+    pub fn from_verdict(verdict: &Verdict, threshold: Threshold) -> Self {
         let most = 1.0 + threshold.0;
         let (low, high) = match verdict {
             Verdict::Identical { .. } => (1.0, 1.0),
             // Without spread the interval is a point.
-            Verdict::Apart { ratio } => (*ratio, *ratio),
+            Verdict::WithoutSpread { ratio } => (*ratio, *ratio),
             _ => match verdict.change() {
                 Some(change) => (change.low, change.high),
                 None => return Self::Undecided,
@@ -142,7 +142,11 @@ impl Gate {
     /// certainly risen by more than `threshold`, if a cell of the first side is missing
     /// in the second or failed there, or if nothing was compared.
     #[must_use]
-    pub fn rule(differences: &[&Difference], meters: &[GateMeter], threshold: Threshold) -> Self {
+    pub fn evaluate(
+        differences: &[&Difference],
+        meters: &[GateMeter],
+        threshold: Threshold,
+    ) -> Self {
         let mut table = Table::new(&[
             Column::text("gate", "ruling"),
             Column::text("workload", "workload"),
@@ -154,11 +158,11 @@ impl Gate {
         ]);
         let mut counts = [0_usize; 3];
         let mut seen = vec![false; meters.len()];
-        let all = differences.iter().flat_map(|it| &it.judged);
+        let all = differences.iter().flat_map(|it| &it.verdicts);
         for (judged, at) in all.filter_map(|judged| {
             meters.iter().position(|meter| meter.covers(judged)).map(|at| (judged, at))
         }) {
-            let ruling = Ruling::of(&judged.verdict, threshold);
+            let ruling = Ruling::from_verdict(&judged.verdict, threshold);
             // A meter that neither side has is reported once, below.
             if matches!(judged.verdict, Verdict::TooFew { have: 0, .. }) {
                 continue;
@@ -173,7 +177,7 @@ impl Gate {
         }
         let mut lines = Vec::new();
         let mut gone = 0;
-        for (names, why) in differences.iter().flat_map(|it| &it.lonely) {
+        for (names, why) in differences.iter().flat_map(|it| &it.unmatched) {
             let name = names.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
             let line = format!("{name}: {why}");
             if !lines.contains(&line) {
@@ -186,7 +190,7 @@ impl Gate {
             format!("{}: not compared, since one side or both have none", meter.name)
         }));
         let [passed, failed, undecided] = counts;
-        let most = percent(threshold);
+        let most = format_threshold(threshold);
         let met = failed == 0 && gone == 0 && passed + undecided > 0;
         let outcome = if met { "met" } else { "not met" };
         let mut text = format!(
@@ -205,7 +209,7 @@ impl Gate {
     }
 }
 
-fn percent(threshold: Threshold) -> String {
+fn format_threshold(threshold: Threshold) -> String {
     let text = format!("{:.4}", threshold.0 * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -218,8 +222,8 @@ mod tests {
     fn ruling(low: f64, high: f64) -> Ruling {
         let confidence = Confidence::default();
         let verdict =
-            Verdict::of(Change { ratio: f64::midpoint(low, high), low, high, confidence });
-        Ruling::of(&verdict, "10%".parse().expect("a threshold"))
+            Verdict::from_change(Change { ratio: f64::midpoint(low, high), low, high, confidence });
+        Ruling::from_verdict(&verdict, "10%".parse().expect("a threshold"))
     }
 
     #[test]
@@ -235,9 +239,15 @@ mod tests {
     #[test]
     fn figures_without_spread_are_points_and_few_runs_decide_nothing() {
         let most = "10%".parse().expect("a threshold");
-        assert_eq!(Ruling::of(&Verdict::Apart { ratio: 1.2 }, most), Ruling::Failed);
-        assert_eq!(Ruling::of(&Verdict::Identical { runs: 9 }, most), Ruling::Passed);
-        assert_eq!(Ruling::of(&Verdict::TooFew { have: 3, need: 6 }, most), Ruling::Undecided);
+        assert_eq!(
+            Ruling::from_verdict(&Verdict::WithoutSpread { ratio: 1.2 }, most),
+            Ruling::Failed
+        );
+        assert_eq!(Ruling::from_verdict(&Verdict::Identical { runs: 9 }, most), Ruling::Passed);
+        assert_eq!(
+            Ruling::from_verdict(&Verdict::TooFew { have: 3, need: 6 }, most),
+            Ruling::Undecided
+        );
     }
 
     #[test]

@@ -4,26 +4,30 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod answer;
-pub mod compared;
 pub mod comparison;
 pub mod difference;
 pub mod explain;
 pub mod gate;
+pub mod precision;
 mod prices;
-mod rows;
-pub mod simulated;
-pub mod steadiness;
+mod row_writer;
+pub mod simulation_report;
+pub mod stored_comparison;
 pub mod subjects;
 mod table;
 pub mod tax;
+mod text_format;
 mod totals;
 mod waste;
-mod words;
 
-pub use cyclometer_stats::{half_spread, quantile};
-pub use prices::{extremes, grouped, price_matrix, prices};
-pub use rows::RowWriter;
+pub use cyclometer_stats::{half_interquartile_range, integer_quantile};
+pub use prices::{describe_extremes, format_thousands, price_matrix, price_table};
+pub use row_writer::RowWriter;
 pub use table::{Cell, Column, Format, Table, markdown_code, terminal_width};
-pub use totals::{failure_notes, footnotes, has_few_models, only_pair, refusals, totals};
-pub use waste::{unmeasured, waste};
-pub use words::{counted, few, moment, what_goes, wrap_sentence};
+pub use text_format::{
+    describe_extent, format_count, format_timestamp, shorten_list, wrap_sentence,
+};
+pub use totals::{
+    failure_notes, has_few_models, list_refusals, list_stand_ins, only_pair, totals_table,
+};
+pub use waste::{unmeasured_note, waste_table};

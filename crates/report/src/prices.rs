@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::table::{Cell, Column, Table};
-use cyclometer_pricing::{Basis, Exact, Money};
-use cyclometer_replay::{Group, Key, ModelTotal, Summary};
+use cyclometer_pricing::{ChargeBasis, Exact, Money};
+use cyclometer_replay::{GroupKey, GroupTotal, ModelTotal, ReplaySummary};
 
 /// Significant digits of an amount in text; programs get all digits.
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
@@ -20,49 +20,55 @@ const MONTHLY_ONLY: &str = "it has monthly charges only: --per-month bills them"
 
 /// Cost of a group under a model: for a month, or for a million at list prices.
 #[derive(Clone, PartialEq, Eq)]
-enum Price {
-    Of(Money),
+enum GroupPrice {
+    Amount(Money),
     /// Refused, or nothing was billed: the reason.
-    None(String),
+    Missing(String),
 }
 
-impl Price {
-    fn read(summary: &Summary, group: &Group, model: usize, month: Option<&Exact>) -> Self {
-        let Some(total) = group.models.get(model) else { return Self::None(String::new()) };
+impl GroupPrice {
+    fn for_group(
+        summary: &ReplaySummary,
+        group: &GroupTotal,
+        model: usize,
+        month: Option<&Exact>,
+    ) -> Self {
+        let Some(total) = group.models.get(model) else { return Self::Missing(String::new()) };
         if let Some(refusal) = total.refused.keys().next() {
-            return Self::None(refusal.to_string());
+            return Self::Missing(refusal.to_string());
         }
         if group.only_failed() {
-            return Self::None(group.failures().unwrap_or_default());
+            return Self::Missing(group.describe_failures().unwrap_or_default());
         }
         match month {
-            Some(requests) => match summary.month(group, model, requests) {
-                Ok(settlement) => Self::Of(settlement.total),
-                Err(why) => Self::None(why.to_string()),
+            Some(requests) => match summary.monthly_bill(group, model, requests) {
+                Ok(settlement) => Self::Amount(settlement.total),
+                Err(why) => Self::Missing(why.to_string()),
             },
-            None if total.charges.is_empty() => Self::None(MONTHLY_ONLY.to_owned()),
-            None => million(total).map_or(Self::None("nothing was billed".to_owned()), Self::Of),
+            None if total.charges.is_empty() => Self::Missing(MONTHLY_ONLY.to_owned()),
+            None => mean_per_million(total)
+                .map_or(Self::Missing("nothing was billed".to_owned()), Self::Amount),
         }
     }
 
     const fn amount(&self) -> Option<&Money> {
         match self {
-            Self::Of(amount) => Some(amount),
-            Self::None(_) => None,
+            Self::Amount(amount) => Some(amount),
+            Self::Missing(_) => None,
         }
     }
 }
 
 /// Returns the mean bill, times a million, exactly.
-fn million(total: &ModelTotal) -> Option<Money> {
-    let amount = total.total.times(MILLION);
-    amount.as_exact().over(&Exact::from(total.billed)).map(Money::from)
+fn mean_per_million(total: &ModelTotal) -> Option<Money> {
+    let amount = total.total.multiplied_by(MILLION);
+    amount.as_exact().checked_div(&Exact::from(total.billed)).map(Money::from)
 }
 
 /// Builds one row a model and group, for programs: one schema whatever the number of
 /// models, with a row for refused groups too.
 #[must_use]
-pub fn prices(summary: &Summary, month: Option<&Exact>) -> Table {
+pub fn price_table(summary: &ReplaySummary, month: Option<&Exact>) -> Table {
     let mut table = Table::new(&[
         Column::text("model", "model"),
         Column::text("", "currency"),
@@ -91,31 +97,31 @@ pub fn prices(summary: &Summary, month: Option<&Exact>) -> Table {
     ]);
     for index in 0..summary.models().len() {
         for (key, group) in summary.groups() {
-            table.push(row(summary, month, index, key, group));
+            table.push(price_row(summary, month, index, key, group));
         }
     }
     table
 }
 
-fn row(
-    summary: &Summary,
+fn price_row(
+    summary: &ReplaySummary,
     month: Option<&Exact>,
     index: usize,
-    key: &Key,
-    group: &Group,
+    key: &GroupKey,
+    group: &GroupTotal,
 ) -> Vec<Cell> {
     let info = &summary.models()[index];
     let total = &group.models[index];
     let money = |amount: Option<&Money>| {
-        Cell::maybe(amount.map(|it| (it.significant(DIGITS), it.to_plain_string())))
+        Cell::optional(amount.map(|it| (it.to_significant_string(DIGITS), it.to_plain_string())))
     };
     let listed = total.billed > 0 && !total.charges.is_empty();
     let billed = listed.then_some(&total.total);
     let requests = month.map(|it| (it.to_plain_string(), it.to_plain_string()));
-    let of_month = month.map(|_| Price::read(summary, group, index, month));
-    let mut note = remarks(group, total);
+    let of_month = month.map(|_| GroupPrice::for_group(summary, group, index, month));
+    let mut note = list_remarks(group, total);
     match (&of_month, listed) {
-        (Some(Price::None(why)), _) if !note.iter().any(|it| it.contains(why)) => {
+        (Some(GroupPrice::Missing(why)), _) if !note.iter().any(|it| it.contains(why)) => {
             note.push(why.clone());
         }
         (None, false) if total.charges.is_empty() && total.billed > 0 => {
@@ -134,21 +140,21 @@ fn row(
         Cell::new(group.invocations, group.invocations),
         Cell::new(group.failed, group.failed),
         Cell::new(total.billed, total.billed),
-        Cell::new(total.refusals(), total.refusals()),
-        Cell::text(outcome(group, total)),
+        Cell::new(total.refusal_count(), total.refusal_count()),
+        Cell::text(bill_outcome(group, total)),
         money(billed),
-        money(million(total).filter(|_| listed).as_ref()),
-        money(of_month.as_ref().and_then(Price::amount)),
-        Cell::maybe(requests),
+        money(mean_per_million(total).filter(|_| listed).as_ref()),
+        money(of_month.as_ref().and_then(GroupPrice::amount)),
+        Cell::optional(requests),
     ];
-    cells.extend(total.waste.parts().map(|(_, part)| money(billed.map(|_| part))));
+    cells.extend(total.waste.named_parts().map(|(_, part)| money(billed.map(|_| part))));
     cells.push(Cell::text(note.join("; ")));
     cells
 }
 
 /// Returns how the bill of a group came out, for programs.
-fn outcome(group: &Group, total: &ModelTotal) -> &'static str {
-    match (total.billed, total.refusals()) {
+fn bill_outcome(group: &GroupTotal, total: &ModelTotal) -> &'static str {
+    match (total.billed, total.refusal_count()) {
         (0, 0) if group.only_failed() => "failed",
         (0, _) => "refused",
         (_, 0) => "billed",
@@ -158,7 +164,7 @@ fn outcome(group: &Group, total: &ModelTotal) -> &'static str {
 
 /// Lists the stand-ins in a group's bill, the refusals with their reasons, and the number
 /// of failed invocations.
-pub(super) fn remarks(group: &Group, total: &ModelTotal) -> Vec<String> {
+pub(super) fn list_remarks(group: &GroupTotal, total: &ModelTotal) -> Vec<String> {
     let mut remarks: Vec<String> = total.notes.keys().map(ToString::to_string).collect();
     remarks.extend(
         total
@@ -166,22 +172,26 @@ pub(super) fn remarks(group: &Group, total: &ModelTotal) -> Vec<String> {
             .iter()
             .map(|(why, count)| format!("refused {count} of {}: {why}", group.invocations)),
     );
-    remarks.extend(group.failures());
+    remarks.extend(group.describe_failures());
     remarks
 }
 
 /// A column of the matrix: a lane and a kind of start, over all workloads.
-type Lane = (Arc<str>, Arc<str>);
+type LaneColumn = (Arc<str>, Arc<str>);
 
-fn lanes(summary: &Summary) -> Vec<(Lane, Group)> {
-    summary.by(|key| (Arc::clone(&key.lane), Arc::clone(&key.start))).into_iter().collect()
+fn lane_columns(summary: &ReplaySummary) -> Vec<(LaneColumn, GroupTotal)> {
+    summary.group_by(|key| (Arc::clone(&key.lane), Arc::clone(&key.start))).into_iter().collect()
 }
 
 /// Sorts models by cost, the cheapest first; other currencies, models that nobody sells
 /// and refused ones last.
-fn order(summary: &Summary, overall: &Group, month: Option<&Exact>) -> Vec<(usize, Price)> {
-    let mut models: Vec<(usize, Price)> = (0..summary.models().len())
-        .map(|index| (index, Price::read(summary, overall, index, month)))
+fn sort_models_by_price(
+    summary: &ReplaySummary,
+    overall: &GroupTotal,
+    month: Option<&Exact>,
+) -> Vec<(usize, GroupPrice)> {
+    let mut models: Vec<(usize, GroupPrice)> = (0..summary.models().len())
+        .map(|index| (index, GroupPrice::for_group(summary, overall, index, month)))
         .collect();
     let currency = |index: usize| summary.models()[index].currency.as_str();
     // Dollars first: most models are in them.
@@ -194,7 +204,8 @@ fn order(summary: &Summary, overall: &Group, month: Option<&Exact>) -> Vec<(usiz
             (None, None) => Ordering::Equal,
         };
         let missing = first.amount().is_none().cmp(&second.amount().is_none());
-        let made_up = |index, price: &Price| price.amount().is_some() && is_made_up(summary, index);
+        let made_up =
+            |index, price: &GroupPrice| price.amount().is_some() && is_made_up(summary, index);
         let apart = made_up(*one, first).cmp(&made_up(*other, second));
         let currencies = foreign(*one).cmp(&foreign(*other));
         missing.then(apart).then(currencies).then(amounts)
@@ -204,15 +215,15 @@ fn order(summary: &Summary, overall: &Group, month: Option<&Exact>) -> Vec<(usiz
 
 /// Builds the matrix of models (rows) and lanes (columns), cheapest first, for people.
 #[must_use]
-pub fn price_matrix(summary: &Summary, month: Option<&Exact>) -> Table {
-    let lanes = lanes(summary);
+pub fn price_matrix(summary: &ReplaySummary, month: Option<&Exact>) -> Table {
+    let lanes = lane_columns(summary);
     let mut columns = vec![("model".to_owned(), false)];
     columns.extend(lanes.iter().map(|((lane, start), _)| (format!("{lane}\n{start}"), true)));
     columns.push(("waste".to_owned(), true));
-    let mut table = Table::of(columns);
-    let overall = summary.overall();
+    let mut table = Table::with_headings(columns);
+    let overall = summary.overall_group();
     let mut section = "in USD:".to_owned();
-    for (index, price) in order(summary, &overall, month) {
+    for (index, price) in sort_models_by_price(summary, &overall, month) {
         let info = &summary.models()[index];
         let apart = price.amount().is_some() && is_made_up(summary, index);
         let its = match (apart, info.currency.as_str()) {
@@ -226,61 +237,61 @@ pub fn price_matrix(summary: &Summary, month: Option<&Exact>) -> Table {
             heading.extend((0..=lanes.len()).map(|_| Cell::text("")));
             table.push(heading);
         }
-        let ended = if ended(summary, index) { "*" } else { "" };
+        let ended = if has_ended(summary, index) { "*" } else { "" };
         let fees = if month.is_none() && has_fees(summary, index) { "+" } else { "" };
         let mut row = vec![Cell::text(format!("{}{ended}{fees}", info.id))];
         for (_, group) in &lanes {
-            let price = Price::read(summary, group, index, month);
-            let shown = price.amount().map(|it| (shown(it, month), it.to_plain_string()));
-            row.push(Cell::maybe(shown));
+            let price = GroupPrice::for_group(summary, group, index, month);
+            let shown = price.amount().map(|it| (format_amount(it, month), it.to_plain_string()));
+            row.push(Cell::optional(shown));
         }
-        row.push(share(&overall.models[index]));
+        row.push(waste_share_cell(&overall.models[index]));
         table.push(row);
     }
     table
 }
 
 /// Returns whether the model is no longer in force.
-fn ended(summary: &Summary, index: usize) -> bool {
+fn has_ended(summary: &ReplaySummary, index: usize) -> bool {
     summary.contract(index).is_some_and(|(model, _)| model.effective_until().is_some())
 }
 
 /// Returns whether the model has monthly charges, which a bill at list prices leaves out.
-fn has_fees(summary: &Summary, index: usize) -> bool {
+fn has_fees(summary: &ReplaySummary, index: usize) -> bool {
     let Some((model, terms)) = summary.contract(index) else { return false };
-    model.charges().any(|it| it.basis() == Basis::Period && model.applies(it, terms))
+    model.charges().any(|it| it.basis() == ChargeBasis::Period && model.charge_applies(it, terms))
 }
 
 /// Returns whether nobody sells the model: a made-up tariff, or a price of the user's
 /// own.
-fn is_made_up(summary: &Summary, index: usize) -> bool {
+fn is_made_up(summary: &ReplaySummary, index: usize) -> bool {
     summary.contract(index).is_some_and(|(model, _)| model.provider().is_none())
 }
 
 /// Returns whether the model is on offer today, at a price that is all there is to pay.
-fn on_offer(summary: &Summary, index: usize, month: Option<&Exact>) -> bool {
+fn on_offer(summary: &ReplaySummary, index: usize, month: Option<&Exact>) -> bool {
     let offered = summary.contract(index).is_some_and(|(model, _)| model.provider().is_some());
     let whole = month.is_some() || !has_fees(summary, index);
-    offered && whole && !ended(summary, index)
+    offered && whole && !has_ended(summary, index)
 }
 
 /// Note shown where a part of a bill is unmeasured.
 const UNMEASURED: &str = ">=: a part is unmeasured, since CPU time by phase or memory is not known";
 
 /// Formats a month's bill as an invoice does, any other amount to four digits.
-fn shown(amount: &Money, month: Option<&Exact>) -> String {
+fn format_amount(amount: &Money, month: Option<&Exact>) -> String {
     let cents: Option<Money> = "0.01".parse().ok();
     match (month, cents) {
-        (Some(_), Some(cent)) if *amount >= cent || amount.is_zero() => amount.rounded(2),
-        _ => amount.significant(DIGITS),
+        (Some(_), Some(cent)) if *amount >= cent || amount.is_zero() => amount.to_rounded_string(2),
+        _ => amount.to_significant_string(DIGITS),
     }
 }
 
 /// Returns the share of the bills that paid for no work; marked `>=` where a part is
 /// unmeasured.
-fn share(total: &ModelTotal) -> Cell {
-    Cell::maybe(total.waste.share().map(|share| {
-        let percent = (&share * &Exact::from(100)).rounded(0);
+fn waste_share_cell(total: &ModelTotal) -> Cell {
+    Cell::optional(total.waste.wasted_share().map(|share| {
+        let percent = (&share * &Exact::from(100)).to_rounded_string(0);
         let least = if total.waste.unmeasured.is_zero() { "" } else { ">= " };
         (format!("{least}{percent} %"), share.to_plain_string())
     }))
@@ -288,14 +299,14 @@ fn share(total: &ModelTotal) -> Cell {
 
 /// Names the cheapest, the dearest and the most wasteful model, and explains the figures.
 #[must_use]
-pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
-    let overall = summary.overall();
-    let order = order(summary, &overall, month);
+pub fn describe_extremes(summary: &ReplaySummary, month: Option<&Exact>) -> Vec<String> {
+    let overall = summary.overall_group();
+    let order = sort_models_by_price(summary, &overall, month);
     let unit = month.map_or_else(
         || "a million invocations at list prices".to_owned(),
         |requests| {
             let many = if *requests == Exact::from(1) { "" } else { "s" };
-            format!("a month of {} invocation{many}", grouped(requests))
+            format!("a month of {} invocation{many}", format_thousands(requests))
         },
     );
     let mut lines = vec![format!("cost of {unit}; USD unless said")];
@@ -305,19 +316,26 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
     let mut priced = priced.filter_map(|(index, price)| Some((*index, price.amount()?)));
     if let Some((index, amount)) = priced.next() {
         let id = &summary.models()[index].id;
-        lines.push(format!("cheapest on offer: {id}, ${} over all lanes", shown(amount, month)));
+        lines.push(format!(
+            "cheapest on offer: {id}, ${} over all lanes",
+            format_amount(amount, month)
+        ));
     }
     if let Some((index, amount)) = priced.next_back() {
         let id = &summary.models()[index].id;
-        lines.push(format!("dearest on offer: {id}, ${} over all lanes", shown(amount, month)));
+        lines.push(format!(
+            "dearest on offer: {id}, ${} over all lanes",
+            format_amount(amount, month)
+        ));
     }
     let offered = |index: &usize| on_offer(summary, *index, Some(&Exact::default()));
     let shares = order.iter().map(|(index, _)| *index).filter(offered);
-    let shares = shares.filter_map(|index| Some((index, overall.models[index].waste.share()?)));
+    let shares =
+        shares.filter_map(|index| Some((index, overall.models[index].waste.wasted_share()?)));
     let shares = shares.filter(|(_, share)| !share.is_zero());
     if let Some((index, share)) = shares.max_by(|(_, one), (_, other)| one.cmp(other)) {
         let id = &summary.models()[index].id;
-        let percent = (&share * &Exact::from(100)).rounded(1);
+        let percent = (&share * &Exact::from(100)).to_rounded_string(1);
         let unmeasured = !overall.models[index].waste.unmeasured.is_zero();
         let least = if unmeasured { "at least " } else { "" };
         lines.push(format!("most wasteful: {id}, {least}{percent} % for work that was never done"));
@@ -329,7 +347,7 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
     if month.is_none() && (0..summary.models().len()).any(|index| has_fees(summary, index)) {
         lines.push("+: there are monthly charges on top, see --per-month".to_owned());
     }
-    if (0..summary.models().len()).any(|index| ended(summary, index)) {
+    if (0..summary.models().len()).any(|index| has_ended(summary, index)) {
         lines.push("*: no longer holds, see pricing list".to_owned());
     }
     lines
@@ -337,12 +355,12 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
 
 /// Formats a number with thousands separators.
 #[must_use]
-pub fn grouped(number: &Exact) -> String {
-    thousands(&number.to_plain_string())
+pub fn format_thousands(number: &Exact) -> String {
+    separate_thousands(&number.to_plain_string())
 }
 
 /// Adds thousands separators to a number that is formatted already.
-pub(super) fn thousands(plain: &str) -> String {
+pub(super) fn separate_thousands(plain: &str) -> String {
     let (sign, plain) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
     let (whole, fraction) =
         plain.split_once('.').map_or((plain, String::new()), |(w, f)| (w, format!(".{f}")));

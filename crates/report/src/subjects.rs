@@ -2,7 +2,7 @@
 
 use super::table::{Cell, Column, Table};
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_store::Subject;
+use cyclometer_store::CellSubject;
 
 /// Number of characters of a digest in text.
 const DIGITS: usize = 12;
@@ -10,11 +10,11 @@ const DIGITS: usize = 12;
 /// Lists the differences between the functions of two recordings, each once with the
 /// lanes that it concerns.
 #[must_use]
-pub fn subject_differences(first: &[Subject], second: &[Subject]) -> Vec<String> {
+pub fn subject_differences(first: &[CellSubject], second: &[CellSubject]) -> Vec<String> {
     let mut found: Vec<(String, Vec<&str>)> = Vec::new();
     for one in first {
         let Some(two) = second.iter().find(|two| two.names == one.names) else { continue };
-        for line in differences(one, two) {
+        for line in list_differences(one, two) {
             let lane = one.names[2].as_str();
             match found.iter_mut().find(|(known, _)| *known == line) {
                 Some((_, lanes)) if lanes.contains(&lane) => {}
@@ -26,7 +26,7 @@ pub fn subject_differences(first: &[Subject], second: &[Subject]) -> Vec<String>
     found.into_iter().map(|(line, lanes)| format!("{line} (in {})", lanes.join(", "))).collect()
 }
 
-fn differences(one: &Subject, two: &Subject) -> Vec<String> {
+fn list_differences(one: &CellSubject, two: &CellSubject) -> Vec<String> {
     const OTHER: &str = ": these are two different functions";
     let name = &one.names[0];
     let mut lines = Vec::new();
@@ -35,16 +35,16 @@ fn differences(one: &Subject, two: &Subject) -> Vec<String> {
             lines.push(format!("{what} of {name} differ: {first} beside {second}{end}"));
         }
     };
-    let words = |it: &Subject| match it.arguments.as_slice() {
+    let words = |it: &CellSubject| match it.arguments.as_slice() {
         [] => "none".to_owned(),
         arguments => arguments.join(" "),
     };
     if one.arguments != two.arguments {
         differ("arguments", words(one), words(two), OTHER);
     }
-    let input = |it: &Subject| match it.input.as_str() {
+    let input = |it: &CellSubject| match it.input.as_str() {
         "none" => "none".to_owned(),
-        other => format!("{} ({other:.DIGITS$})", size(it.input_bytes)),
+        other => format!("{} ({other:.DIGITS$})", format_size(it.input_bytes)),
     };
     differ("inputs", input(one), input(two), OTHER);
     let digest = |text: &Option<String>| match text {
@@ -59,12 +59,12 @@ fn differences(one: &Subject, two: &Subject) -> Vec<String> {
         differ("programs", digest(&one.program), digest(&two.program), OTHER);
     }
     differ("expected outputs", digest(&one.expected), digest(&two.expected), "");
-    differ("memory limits", size(one.memory), size(two.memory), "");
+    differ("memory limits", format_size(one.memory), format_size(two.memory), "");
     let time = |nanos: i64| Nanos(nanos.unsigned_abs()).to_string();
     differ("time limits", time(one.timeout), time(two.timeout), "");
     if one.program == two.program && one.module == two.module {
         // Layers of an image, or files made by a bundler.
-        let shipped = |it: &Subject| match it.shipped.as_str() {
+        let shipped = |it: &CellSubject| match it.shipped.as_str() {
             "" => "not known".to_owned(),
             parts => parts.to_owned(),
         };
@@ -75,7 +75,7 @@ fn differences(one: &Subject, two: &Subject) -> Vec<String> {
 
 /// Returns whether the lane runs the module rather than the program; `None` if its name
 /// does not tell.
-fn uses_module(subject: &Subject) -> Option<bool> {
+fn uses_module(subject: &CellSubject) -> Option<bool> {
     let lane = subject.names[2].as_str();
     let family = lane.split([':', '@']).next().unwrap_or(lane);
     match family {
@@ -85,14 +85,14 @@ fn uses_module(subject: &Subject) -> Option<bool> {
     }
 }
 
-fn size(bytes: i64) -> String {
+fn format_size(bytes: i64) -> String {
     Bytes(bytes.unsigned_abs()).to_string()
 }
 
 /// Builds the table of subjects, one row a workload and preset where all its cells ran
 /// the same.
 #[must_use]
-pub fn subject_table(subjects: &[Subject]) -> Table {
+pub fn subject_table(subjects: &[CellSubject]) -> Table {
     let mut table = Table::new(&[
         Column::text("workload", "workload"),
         Column::text("preset", "preset"),
@@ -104,19 +104,19 @@ pub fn subject_table(subjects: &[Subject]) -> Table {
         Column::number("time limit", "timeout_ns"),
     ]);
     let shown = |text: &Option<String>| {
-        Cell::maybe(text.as_ref().map(|text| (format!("{text:.DIGITS$}"), text.clone())))
+        Cell::optional(text.as_ref().map(|text| (format!("{text:.DIGITS$}"), text.clone())))
     };
-    let mut known: Vec<Subject> = Vec::new();
+    let mut known: Vec<CellSubject> = Vec::new();
     for it in subjects {
         let [workload, preset, ..] = &it.names;
         let names = [workload.clone(), preset.clone(), String::new(), String::new()];
-        let same = Subject { names, shipped: String::new(), ..it.clone() };
+        let same = CellSubject { names, shipped: String::new(), ..it.clone() };
         if known.contains(&same) {
             continue;
         }
         let input = match it.input.as_str() {
             "none" => "none".to_owned(),
-            other => format!("{}, {other:.DIGITS$}", size(it.input_bytes)),
+            other => format!("{}, {other:.DIGITS$}", format_size(it.input_bytes)),
         };
         table.push(vec![
             Cell::text(workload),
@@ -125,7 +125,7 @@ pub fn subject_table(subjects: &[Subject]) -> Table {
             Cell::new(input, it.input.clone()),
             shown(&it.module),
             shown(&it.program),
-            Cell::new(size(it.memory), it.memory),
+            Cell::new(format_size(it.memory), it.memory),
             Cell::new(Nanos(it.timeout.unsigned_abs()), it.timeout),
         ]);
         known.push(same);
@@ -137,8 +137,8 @@ pub fn subject_table(subjects: &[Subject]) -> Table {
 mod tests {
     use super::*;
 
-    fn subject(lane: &str) -> Subject {
-        Subject {
+    fn subject(lane: &str) -> CellSubject {
+        CellSubject {
             names: ["nbody", "quick", lane, "cold"].map(str::to_owned),
             arguments: vec!["1000000".to_owned()],
             input: "none".to_owned(),
@@ -184,11 +184,11 @@ mod tests {
     fn inputs_limits_and_images_are_part_of_what_was_run() {
         let first = [subject("docker")];
         for (change, said) in [
-            (&|it: &mut Subject| it.input = "counter".to_owned(), "inputs of nbody"),
-            (&|it: &mut Subject| it.memory = 1 << 20, "memory limits of nbody differ: 128 MiB"),
-            (&|it: &mut Subject| it.timeout = 1, "time limits of nbody differ"),
-            (&|it: &mut Subject| it.shipped = "layer 5".to_owned(), "shipped parts of nbody"),
-        ] as [(&dyn Fn(&mut Subject), &str); 4]
+            (&|it: &mut CellSubject| it.input = "counter".to_owned(), "inputs of nbody"),
+            (&|it: &mut CellSubject| it.memory = 1 << 20, "memory limits of nbody differ: 128 MiB"),
+            (&|it: &mut CellSubject| it.timeout = 1, "time limits of nbody differ"),
+            (&|it: &mut CellSubject| it.shipped = "layer 5".to_owned(), "shipped parts of nbody"),
+        ] as [(&dyn Fn(&mut CellSubject), &str); 4]
         {
             let mut second = first.clone();
             second.iter_mut().for_each(change);

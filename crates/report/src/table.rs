@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 use serde_json::{Map, Value};
 
-use super::rows::RowWriter;
+use super::row_writer::RowWriter;
 use cyclometer_core::visible_text::{escape_line, escape_lines, escape_markdown};
 use cyclometer_system::output::json_text;
 
@@ -79,21 +79,21 @@ impl Cell {
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         let text = text.into();
-        Self { value: Value::String(text.clone()), text: shorten(text) }
+        Self { value: Value::String(text.clone()), text: shorten_text(text) }
     }
 
     /// Returns a cell with a value and its unit for people, and the bare value for
     /// programs.
     #[must_use]
     pub fn new(text: impl std::fmt::Display, value: impl Into<Value>) -> Self {
-        Self { text: shorten(text.to_string()), value: value.into() }
+        Self { text: shorten_text(text.to_string()), value: value.into() }
     }
 
     /// Returns a cell for a value that may be missing: `-` for people, null for programs.
     #[must_use]
-    pub fn maybe<T: Into<Value>>(found: Option<(String, T)>) -> Self {
+    pub fn optional<T: Into<Value>>(found: Option<(String, T)>) -> Self {
         match found {
-            Some((text, value)) => Self { text: shorten(text), value: value.into() },
+            Some((text, value)) => Self { text: shorten_text(text), value: value.into() },
             None => Self { text: "-".to_owned(), value: Value::Null },
         }
     }
@@ -104,7 +104,7 @@ impl Cell {
 const LONGEST: usize = 4_096;
 
 /// Cuts a long text and appends an ellipsis and its size; programs get the whole text.
-fn shorten(mut text: String) -> String {
+fn shorten_text(mut text: String) -> String {
     let size = text.len();
     if size > LONGEST {
         text.truncate(text.floor_char_boundary(LONGEST));
@@ -143,7 +143,7 @@ impl Table {
     /// Creates a table without rows whose columns have one name for people and programs;
     /// the flag says whether a column is aligned as a number.
     #[must_use]
-    pub fn of(columns: impl IntoIterator<Item = (String, bool)>) -> Self {
+    pub fn with_headings(columns: impl IntoIterator<Item = (String, bool)>) -> Self {
         let heading = |(name, number): (String, bool)| Heading {
             title: name.clone().into(),
             key: name.into(),
@@ -170,8 +170,8 @@ impl Table {
     /// Returns an error if `out` accepts no more bytes.
     pub fn print(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         match format {
-            Format::Table => writeln!(out, "{}", self.wrapped(terminal_width())),
-            Format::Markdown => writeln!(out, "{}", self.markdown()),
+            Format::Table => writeln!(out, "{}", self.render_wrapped(terminal_width())),
+            Format::Markdown => writeln!(out, "{}", self.to_markdown()),
             Format::Json => {
                 writeln!(out, "{}", json_text(&self.to_json(), true))
             }
@@ -179,16 +179,16 @@ impl Table {
                 let keys = self.columns.iter().map(|column| column.key.to_string()).collect();
                 let mut writer = RowWriter::start(format, keys, Box::new(out))?;
                 for row in &self.rows {
-                    writer.row(row.iter().map(|cell| &cell.value))?;
+                    writer.write_row(row.iter().map(|cell| &cell.value))?;
                 }
-                writer.end()
+                writer.finish()
             }
         }
     }
 
     /// Renders a Markdown table of the visible columns; an empty string without columns.
     #[must_use]
-    pub fn markdown(&self) -> String {
+    pub fn to_markdown(&self) -> String {
         let shown: Vec<usize> = (0..self.columns.len())
             .filter(|index| !self.columns[*index].title.is_empty())
             .collect();
@@ -221,13 +221,15 @@ impl Table {
         for index in rest {
             let Some(part) = parts.last_mut() else { break };
             part.push(*index);
-            if part.len() > shared + 1 && widest(&self.render(&|it| part.contains(&it))) > width {
+            if part.len() > shared + 1
+                && max_width(&self.render_columns(&|it| part.contains(&it))) > width
+            {
                 part.pop();
                 parts.push([names, &[*index]].concat());
             }
         }
         let texts: Vec<_> =
-            parts.iter().map(|part| self.render(&|index| part.contains(&index))).collect();
+            parts.iter().map(|part| self.render_columns(&|index| part.contains(&index))).collect();
         texts.join("\n\n")
     }
 
@@ -235,23 +237,23 @@ impl Table {
     /// line with those cells, so that the names of a cell need no columns.
     #[must_use]
     pub fn render_grouped(&self, keys: usize) -> String {
-        self.grouped(keys, None)
+        self.group_rows(keys, None)
     }
 
     /// Like `render_grouped`, but puts the last column below each row if the text would
     /// be wider than `width`.
     #[must_use]
     pub fn render_grouped_within(&self, width: usize, keys: usize) -> String {
-        let whole = self.grouped(keys, None);
+        let whole = self.group_rows(keys, None);
         let last = self.columns.iter().rposition(|column| !column.title.is_empty());
-        match last.filter(|last| *last > keys && widest(&whole) > width) {
-            Some(last) => self.grouped(keys, Some(last)),
+        match last.filter(|last| *last > keys && max_width(&whole) > width) {
+            Some(last) => self.group_rows(keys, Some(last)),
             None => whole,
         }
     }
 
-    fn grouped(&self, keys: usize, below: Option<usize>) -> String {
-        let text = self.render(&|index| index >= keys && below != Some(index));
+    fn group_rows(&self, keys: usize, below: Option<usize>) -> String {
+        let text = self.render_columns(&|index| index >= keys && below != Some(index));
         let mut lines = text.lines();
         let mut result: Vec<String> = lines.next().map(ToOwned::to_owned).into_iter().collect();
         let mut last = String::new();
@@ -274,28 +276,28 @@ impl Table {
 
     /// Renders text in which long cells are wrapped if the table is wider than `width`.
     #[must_use]
-    pub fn wrapped(&self, width: usize) -> String {
-        let whole = self.render(&|_| true);
-        if widest(&whole) <= width {
+    pub fn render_wrapped(&self, width: usize) -> String {
+        let whole = self.render_columns(&|_| true);
+        if max_width(&whole) <= width {
             return whole;
         }
-        let mut table = self.layout(&|_| true);
+        let mut table = self.lay_out(&|_| true);
         let width = u16::try_from(width).unwrap_or(u16::MAX);
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-        lines(&table)
+        trimmed_lines(&table)
     }
 
-    fn render(&self, wanted: &dyn Fn(usize) -> bool) -> String {
-        lines(&self.layout(wanted))
+    fn render_columns(&self, wanted: &dyn Fn(usize) -> bool) -> String {
+        trimmed_lines(&self.lay_out(wanted))
     }
 
-    fn layout(&self, wanted: &dyn Fn(usize) -> bool) -> comfy_table::Table {
+    fn lay_out(&self, wanted: &dyn Fn(usize) -> bool) -> comfy_table::Table {
         let shown: Vec<usize> = (0..self.columns.len())
             .filter(|index| !self.columns[*index].title.is_empty() && wanted(*index))
             .collect();
         let mut table = comfy_table::Table::new();
         table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(shown.iter().map(|index| heading(&self.columns[*index].title)));
+        table.set_header(shown.iter().map(|index| escape_heading(&self.columns[*index].title)));
         for row in &self.rows {
             table.add_row(shown.iter().map(|index| escape_line(&row[*index].text)));
         }
@@ -337,15 +339,15 @@ pub fn markdown_code(text: &str) -> String {
 }
 
 /// Escapes a heading, which may have several lines.
-fn heading(title: &str) -> String {
+fn escape_heading(title: &str) -> String {
     title.lines().map(escape_line).collect::<Vec<_>>().join("\n")
 }
 
-fn lines(table: &comfy_table::Table) -> String {
+fn trimmed_lines(table: &comfy_table::Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-fn widest(text: &str) -> usize {
+fn max_width(text: &str) -> usize {
     text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
@@ -371,7 +373,7 @@ mod tests {
             Cell::text("native"),
             Cell::new("1.00 ms", 1_000_000_u64),
             Cell::text("x"),
-            Cell::maybe::<u64>(None),
+            Cell::optional::<u64>(None),
         ]);
         table
     }
@@ -401,7 +403,7 @@ mod tests {
         let cells = ["a|b `x` *y*\n<script>\x1b[2J", "1", "s", "_z_ a_b"].map(Cell::text);
         table.push(cells.to_vec());
         assert_eq!(
-            table.markdown(),
+            table.to_markdown(),
             "| lane | run | bill |\n| :-- | --: | --: |\n| native | 1.00 ms | - |\n\
              | a\\|b \\`x\\` \\*y\\*\\\\n&lt;script&gt;\\\\x1b\\[2J | 1 | \\_z\\_ a_b |"
         );
@@ -415,7 +417,7 @@ mod tests {
             text in proptest::collection::vec(proptest::char::any(), 0..30),
         ) {
             let text: String = text.into_iter().chain("\u{202e}\x1b".chars()).collect();
-            let mut table = Table::of([(format!("k{name}"), false)]);
+            let mut table = Table::with_headings([(format!("k{name}"), false)]);
             table.push(vec![Cell::text(text.as_str())]);
             let formats =
                 [Format::Table, Format::Markdown, Format::Json, Format::Jsonl, Format::Csv];
@@ -438,7 +440,7 @@ mod tests {
     fn a_long_text_is_cut_for_people_and_whole_for_programs() {
         let mut table = Table::new(&[Column::text("name", "name")]);
         table.push(vec![Cell::text("\u{e4}".repeat(5_000_000))]);
-        let text = table.wrapped(80);
+        let text = table.render_wrapped(80);
         assert!(text.len() < 10_000 && text.contains("(10000000"), "{} bytes", text.len());
         assert_eq!(table.to_json()[0]["name"].as_str().map(str::len), Some(10_000_000));
     }
@@ -467,15 +469,15 @@ mod tests {
     fn a_narrow_terminal_gets_more_tables() {
         let text = sample().render_within(16, 1);
         assert_eq!(text, "lane        run\nnative  1.00 ms\n\nlane    bill\nnative     -");
-        assert_eq!(sample().render_within(80, 1), sample().render(&|_| true));
+        assert_eq!(sample().render_within(80, 1), sample().render_columns(&|_| true));
     }
 
     #[test]
     fn long_cells_are_wrapped_rather_than_cut() {
         let mut table = Table::new(&[Column::text("a", "a"), Column::text("note", "note")]);
         table.push(vec![Cell::text("x"), Cell::text("many words that do not fit")]);
-        let text = table.wrapped(20);
-        assert!(widest(&text) <= 20, "{text}");
+        let text = table.render_wrapped(20);
+        assert!(max_width(&text) <= 20, "{text}");
         assert!(text.contains("fit"), "{text}");
     }
 }

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::table::{Cell, Column, Table};
 use cyclometer_core::units::Nanos;
-use cyclometer_meter::clock::{ACCOUNTS, Clock};
-use cyclometer_stats::{Change, Confidence, Quantum, Refusal, median, ratio};
-use cyclometer_store::{Run, Series};
+use cyclometer_meter::clock::{ACCOUNTING_RESOLUTION, MonotonicClock};
+use cyclometer_stats::{Change, Confidence, Quantum, RatioRefusal, median, ratio_with_interval};
+use cyclometer_store::{CellSeries, SeriesRun};
 use cyclometer_workload::metering::{METERINGS, Metering, PLAIN};
 
 /// Number of columns that name the compared runs: rows are grouped by them.
-pub const NAMES: usize = 3;
+pub const NAME_COLUMNS: usize = 3;
 
 const COLUMNS: [Column; 19] = [
     Column::text("workload", "workload"),
@@ -36,7 +36,7 @@ const COLUMNS: [Column; 19] = [
 
 /// The table, and the notes needed to read it.
 #[derive(Debug, Clone)]
-pub struct Tax {
+pub struct TaxReport {
     /// One row a workload, lane and metering.
     pub table: Table,
     /// Reasons and remarks.
@@ -46,13 +46,13 @@ pub struct Tax {
 /// Builds the report of a tax recording; `missing` are lanes that could not run, with the
 /// reason.
 #[must_use]
-pub fn tax(
-    series: &[Series],
+pub fn build_report(
+    series: &[CellSeries],
     missing: &[(String, String)],
-    clock: Option<Clock>,
+    clock: Option<MonotonicClock>,
     confidence: Confidence,
-) -> Tax {
-    let mut tax = Tax { table: Table::new(&COLUMNS), notes: Vec::new() };
+) -> TaxReport {
+    let mut tax = TaxReport { table: Table::new(&COLUMNS), notes: Vec::new() };
     let mut workloads: Vec<(&str, &str)> = Vec::new();
     for it in series {
         let workload = (it.workload.as_str(), it.preset.as_str());
@@ -67,16 +67,16 @@ pub fn tax(
             })
         };
         for (order, metering) in METERINGS.iter().enumerate() {
-            let reason = missing.iter().find(|(name, _)| *name == metering.name());
+            let reason = missing.iter().find(|(name, _)| *name == metering.lane_name());
             if let Some((name, reason)) = reason {
                 let note = format!("{name}: {reason}");
                 if !tax.notes.contains(&note) {
                     tax.notes.push(note);
                 }
-                tax.table.push(empty(workload, metering, order, reason));
-            } else if let Some(one) = of(&metering.name()) {
+                tax.table.push(unmeasured_row(workload, metering, order, reason));
+            } else if let Some(one) = of(&metering.lane_name()) {
                 let plain = of(&format!("{}/{PLAIN}", metering.base));
-                tax.row(one, plain, (metering, order), clock, confidence);
+                tax.add_row(one, plain, (metering, order), clock, confidence);
             }
         }
     }
@@ -91,66 +91,79 @@ pub fn tax(
     tax
 }
 
-impl Tax {
-    fn row(
+impl TaxReport {
+    fn add_row(
         &mut self,
-        one: &Series,
-        plain: Option<&Series>,
+        one: &CellSeries,
+        plain: Option<&CellSeries>,
         (metering, order): (&Metering, usize),
-        clock: Option<Clock>,
+        clock: Option<MonotonicClock>,
         confidence: Confidence,
     ) {
         if let Some(reason) = &one.reason {
             let name = format!("{} in {}", one.workload, one.lane);
-            self.notes.push(format!("{name}: {} failed, the first: {reason}", one.bad));
+            self.notes.push(format!("{name}: {} failed, the first: {reason}", one.failed));
         }
-        let run = |it: &Series| values(it, |run| run.run);
-        let cpu = |it: &Series| values(it, |run| run.accounted);
-        let is_plain = metering.word == PLAIN;
-        let against = |of: &dyn Fn(&Series) -> Vec<f64>, quantum: Option<Quantum>| {
+        let run = |it: &CellSeries| collect_times(it, |run| run.run);
+        let cpu = |it: &CellSeries| collect_times(it, |run| run.cpu_accounted);
+        let is_plain = metering.label == PLAIN;
+        let against = |of: &dyn Fn(&CellSeries) -> Vec<f64>, quantum: Option<Quantum>| {
             let plain = plain.filter(|_| !is_plain)?;
-            Some(ratio(&of(one), &of(plain), quantum, confidence))
+            Some(ratio_with_interval(&of(one), &of(plain), quantum, confidence))
         };
-        let clock = clock.map(|clock| Quantum { span: clock.quantum(), of: "clock" });
-        let accounts = Quantum { span: ACCOUNTS, of: "kernel's accounts" };
-        let mut row = names((&one.workload, &one.preset), metering);
-        row.extend([hidden(json!(one.runs.len())), hidden(json!(one.bad)), middle(&run(one))]);
-        row.extend(told(against(&run, clock), is_plain));
-        row.push(middle(&cpu(one)));
-        row.extend(told(against(&cpu, Some(accounts)), is_plain));
-        row.extend([hidden(json!(confidence.share())), hidden(json!(order)), hidden(Value::Null)]);
+        let clock = clock.map(|clock| Quantum { span: clock.quantum(), origin: "clock" });
+        let accounts = Quantum { span: ACCOUNTING_RESOLUTION, origin: "kernel's accounts" };
+        let mut row = name_cells((&one.workload, &one.preset), metering);
+        row.extend([
+            hidden_cell(json!(one.runs.len())),
+            hidden_cell(json!(one.failed)),
+            median_cell(&run(one)),
+        ]);
+        row.extend(ratio_cells(against(&run, clock), is_plain));
+        row.push(median_cell(&cpu(one)));
+        row.extend(ratio_cells(against(&cpu, Some(accounts)), is_plain));
+        row.extend([
+            hidden_cell(json!(confidence.share())),
+            hidden_cell(json!(order)),
+            hidden_cell(Value::Null),
+        ]);
         self.table.push(row);
     }
 }
 
-fn hidden(value: Value) -> Cell {
+fn hidden_cell(value: Value) -> Cell {
     Cell::new("", value)
 }
 
-fn names((workload, preset): (&str, &str), metering: &Metering) -> Vec<Cell> {
+fn name_cells((workload, preset): (&str, &str), metering: &Metering) -> Vec<Cell> {
     vec![
         Cell::text(workload),
         Cell::text(preset),
         Cell::text(metering.base),
-        Cell::text(metering.word),
+        Cell::text(metering.label),
     ]
 }
 
 /// Returns the row of a metering that could not be measured.
-fn empty(workload: (&str, &str), metering: &Metering, order: usize, reason: &str) -> Vec<Cell> {
-    let none = || Cell::maybe::<Value>(None);
-    let mut row = names(workload, metering);
+fn unmeasured_row(
+    workload: (&str, &str),
+    metering: &Metering,
+    order: usize,
+    reason: &str,
+) -> Vec<Cell> {
+    let none = || Cell::optional::<Value>(None);
+    let mut row = name_cells(workload, metering);
     row.extend((row.len()..COLUMNS.len() - 2).map(|_| none()));
-    row.extend([hidden(json!(order)), Cell::text(reason)]);
+    row.extend([hidden_cell(json!(order)), Cell::text(reason)]);
     row
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
-fn values(series: &Series, of: impl Fn(&Run) -> Option<Nanos>) -> Vec<f64> {
+fn collect_times(series: &CellSeries, of: impl Fn(&SeriesRun) -> Option<Nanos>) -> Vec<f64> {
     series.runs.iter().filter_map(of).map(|span| span.0 as f64).collect()
 }
 
-fn middle(values: &[f64]) -> Cell {
+fn median_cell(values: &[f64]) -> Cell {
     let mut ascending = values.to_vec();
     ascending.sort_unstable_by(f64::total_cmp);
     #[expect(
@@ -159,13 +172,13 @@ fn middle(values: &[f64]) -> Cell {
         reason = "times are between 0 and 2^53 ns"
     )]
     let whole = median(&ascending).map(|value| value as u64);
-    Cell::maybe(whole.map(|nanos| (Nanos(nanos).to_string(), nanos)))
+    Cell::optional(whole.map(|nanos| (Nanos(nanos).to_string(), nanos)))
 }
 
 /// Returns the cells of a ratio: as text, and its three figures.
-fn told(ratio: Option<Result<Change, Refusal>>, is_plain: bool) -> [Cell; 4] {
-    let figure = |value: f64| hidden(json!(value.is_finite().then_some(value)));
-    let none = || hidden(Value::Null);
+fn ratio_cells(ratio: Option<Result<Change, RatioRefusal>>, is_plain: bool) -> [Cell; 4] {
+    let figure = |value: f64| hidden_cell(json!(value.is_finite().then_some(value)));
+    let none = || hidden_cell(Value::Null);
     match ratio {
         Some(Ok(change)) => {
             let Change { ratio, low, high, .. } = change;
@@ -182,19 +195,19 @@ fn told(ratio: Option<Result<Change, Refusal>>, is_plain: bool) -> [Cell; 4] {
 mod tests {
     use super::*;
 
-    fn series(word: &str, run: u64, cpu: u64) -> Series {
-        let one = |at: u64| Run {
+    fn series(word: &str, run: u64, cpu: u64) -> CellSeries {
+        let one = |at: u64| SeriesRun {
             run: Some(Nanos(run + at)),
-            accounted: Some(Nanos(cpu + at)),
-            ..Run::default()
+            cpu_accounted: Some(Nanos(cpu + at)),
+            ..SeriesRun::default()
         };
-        Series {
+        CellSeries {
             lane: format!("native/{word}"),
             workload: "nop".to_owned(),
             preset: "quick".to_owned(),
             start: "cold".to_owned(),
             runs: (0..9).map(one).collect(),
-            ..Series::default()
+            ..CellSeries::default()
         }
     }
 
@@ -202,8 +215,9 @@ mod tests {
     fn a_tax_is_a_multiple_of_the_plain_run() {
         let all = [series(PLAIN, 1_000_000, 5_000), series("1ms", 1_500_000, 9_000)];
         let missing = [("native/10ms".to_owned(), "no counter".to_owned())];
-        let clock = Clock { resolution_ns: 1, step_ns: 30, read_ns: 40, counters_ns: None };
-        let tax = tax(&all, &missing, Some(clock), Confidence::default());
+        let clock =
+            MonotonicClock { resolution_ns: 1, step_ns: 30, read_ns: 40, counters_ns: None };
+        let tax = build_report(&all, &missing, Some(clock), Confidence::default());
         let rows = tax.table.to_json();
         let words: Vec<_> = (0..3).map(|at| rows[at]["metering"].clone()).collect();
         assert_eq!(words, [PLAIN, "10ms", "1ms"]);
@@ -228,8 +242,8 @@ mod tests {
     fn rows_fit_eighty_columns() {
         let all =
             [series(PLAIN, 123_456_789, 123_456_789), series("counters", 200_000_000, 150_000_000)];
-        let tax = tax(&all, &[], None, Confidence::default());
-        let text = tax.table.render_grouped(NAMES);
+        let tax = build_report(&all, &[], None, Confidence::default());
+        let text = tax.table.render_grouped(NAME_COLUMNS);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }

@@ -1,7 +1,7 @@
 //! Bills of a few models, cell by cell, for people: one column a model.
 
 use super::table::{Cell, Table};
-use cyclometer_replay::{Group, ModelTotal, Summary};
+use cyclometer_replay::{GroupTotal, ModelTotal, ReplaySummary};
 
 /// Significant digits of an amount in text; programs get all digits.
 const DIGITS: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(5);
@@ -11,7 +11,7 @@ pub const FEW_MODELS: usize = 2;
 
 /// Returns whether a summary has so few models that each gets a column.
 #[must_use]
-pub fn has_few_models(summary: &Summary) -> bool {
+pub fn has_few_models(summary: &ReplaySummary) -> bool {
     summary.models().len() <= FEW_MODELS
 }
 
@@ -19,7 +19,7 @@ pub fn has_few_models(summary: &Summary) -> bool {
 /// model, whatever its granularity. A ratio is shown where there is exactly one coarse
 /// and one fine model of one currency, and is named after what it divides.
 #[must_use]
-pub fn totals(summary: &Summary) -> Table {
+pub fn totals_table(summary: &ReplaySummary) -> Table {
     let pair = only_pair(summary);
     let names = [("workload", false), ("lane", false), ("start", false), ("invocations", true)];
     let mut columns: Vec<(String, bool)> =
@@ -30,54 +30,56 @@ pub fn totals(summary: &Summary) -> Table {
         (format!("{}\n{}, {}", info.id, info.granularity.name(), info.currency), true)
     }));
     columns.extend(pair.map(|_| ("dearer".to_owned(), true)));
-    let mut table = Table::of(columns);
-    let mut push = |names: [&str; 3], group: &Group| {
+    let mut table = Table::with_headings(columns);
+    let mut push = |names: [&str; 3], group: &GroupTotal| {
         let mut row: Vec<Cell> = names.into_iter().map(Cell::text).collect();
         row.push(Cell::new(group.invocations, group.invocations));
         row.extend(failures.then(|| Cell::new(group.failed, group.failed)));
-        row.extend(group.models.iter().map(amount));
+        row.extend(group.models.iter().map(total_cell));
         row.extend(pair.map(|(coarse, fine)| {
-            let ratio = summary.ratio(group, coarse, fine, 2).ok();
-            let dearer = summary.dearer(group, coarse, fine).ok();
-            Cell::maybe(dearer.zip(ratio).map(|(text, ratio)| (text, ratio.to_plain_string())))
+            let ratio = summary.coarse_to_fine_ratio(group, coarse, fine, 2).ok();
+            let dearer = summary.describe_dearer(group, coarse, fine).ok();
+            Cell::optional(dearer.zip(ratio).map(|(text, ratio)| (text, ratio.to_plain_string())))
         }));
         table.push(row);
     };
-    let cells = summary
-        .by(|key| (key.workload.clone(), key.lane.clone(), key.start.clone(), key.preset.clone()));
+    let cells = summary.group_by(|key| {
+        (key.workload.clone(), key.lane.clone(), key.start.clone(), key.preset.clone())
+    });
     for ((workload, lane, start, _), group) in &cells {
         push([workload, lane, start], group);
     }
-    push(["all", "all", ""], &summary.overall());
+    push(["all", "all", ""], &summary.overall_group());
     table
 }
 
 /// Returns the coarse and the fine model, if there is exactly one of each.
 #[must_use]
-pub fn only_pair(summary: &Summary) -> Option<(usize, usize)> {
-    let mut pairs = summary.pairs();
+pub fn only_pair(summary: &ReplaySummary) -> Option<(usize, usize)> {
+    let mut pairs = summary.coarse_fine_pairs();
     pairs.next().filter(|_| pairs.next().is_none())
 }
 
-fn amount(total: &ModelTotal) -> Cell {
-    let whole = total.billed > 0 && total.refusals() == 0 && !total.charges.is_empty();
-    let shown = whole.then(|| (total.total.significant(DIGITS), total.total.to_plain_string()));
-    Cell::maybe(shown)
+fn total_cell(total: &ModelTotal) -> Cell {
+    let whole = total.billed > 0 && total.refusal_count() == 0 && !total.charges.is_empty();
+    let shown =
+        whole.then(|| (total.total.to_significant_string(DIGITS), total.total.to_plain_string()));
+    Cell::optional(shown)
 }
 
 /// Lists the stand-ins in the totals.
 #[must_use]
-pub fn footnotes(summary: &Summary) -> Vec<String> {
-    by_note(summary, |total| total.notes.keys().map(ToString::to_string).collect())
+pub fn list_stand_ins(summary: &ReplaySummary) -> Vec<String> {
+    merge_notes(summary, |total| total.notes.keys().map(ToString::to_string).collect())
 }
 
 /// Lists why models have no bill, or bill only a part of the invocations: one line a
 /// reason.
 #[must_use]
-pub fn refusals(summary: &Summary) -> Vec<String> {
-    let overall = summary.overall();
+pub fn list_refusals(summary: &ReplaySummary) -> Vec<String> {
+    let overall = summary.overall_group();
     let all = overall.invocations;
-    let mut lines = by_note(summary, |total| {
+    let mut lines = merge_notes(summary, |total| {
         let refused = total.refused.iter();
         refused.map(|(why, count)| format!("refused {count} of {all}: {}", why.missing)).collect()
     });
@@ -95,9 +97,9 @@ pub fn refusals(summary: &Summary) -> Vec<String> {
 }
 
 /// Lists remarks on models, each once, with the models that it concerns.
-fn by_note(summary: &Summary, notes: impl Fn(&ModelTotal) -> Vec<String>) -> Vec<String> {
+fn merge_notes(summary: &ReplaySummary, notes: impl Fn(&ModelTotal) -> Vec<String>) -> Vec<String> {
     let mut said: Vec<(String, Vec<&str>)> = Vec::new();
-    let overall = summary.overall();
+    let overall = summary.overall_group();
     for (model, total) in summary.models().iter().zip(&overall.models) {
         for note in notes(total) {
             match said.iter_mut().find(|(known, _)| *known == note) {
@@ -113,10 +115,11 @@ fn by_note(summary: &Summary, notes: impl Fn(&ModelTotal) -> Vec<String>) -> Vec
 /// bill since all invocations failed; `reason` is that of a cell's first failure.
 #[must_use]
 pub fn failure_notes(
-    summary: &Summary,
-    reason: impl Fn(&cyclometer_replay::Key) -> Option<String>,
+    summary: &ReplaySummary,
+    reason: impl Fn(&cyclometer_replay::GroupKey) -> Option<String>,
 ) -> Vec<String> {
-    let groups = summary.groups().filter_map(|(key, group)| Some((key, group, group.failures()?)));
+    let groups =
+        summary.groups().filter_map(|(key, group)| Some((key, group, group.describe_failures()?)));
     groups
         .map(|(key, group, failures)| {
             let reason = reason(key).map(|it| format!(", the first: {it}")).unwrap_or_default();

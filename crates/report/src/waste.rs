@@ -1,14 +1,14 @@
 //! Decomposition of bills into used and wasted parts, group by group.
 
-use super::prices::remarks;
+use super::prices::list_remarks;
 use super::table::{Cell, Column, Table};
 use cyclometer_pricing::{Exact, Money};
-use cyclometer_replay::{Group, ModelTotal, Summary};
+use cyclometer_replay::{GroupTotal, ModelTotal, ReplaySummary};
 
 /// Returns the note below the table, if a part is unmeasured.
 #[must_use]
-pub fn unmeasured(summary: &Summary) -> Option<&'static str> {
-    let overall = summary.overall();
+pub fn unmeasured_note(summary: &ReplaySummary) -> Option<&'static str> {
+    let overall = summary.overall_group();
     let is_some = overall.models.iter().any(|total| !total.waste.unmeasured.is_zero());
     is_some.then_some(
         "?: unmeasured: CPU time before the first instruction, or memory, is not known, and \
@@ -19,7 +19,7 @@ pub fn unmeasured(summary: &Summary) -> Option<&'static str> {
 /// Builds one row a model, workload, lane and start; parts are shares of the bill for
 /// people, exact amounts for programs.
 #[must_use]
-pub fn waste(summary: &Summary) -> Table {
+pub fn waste_table(summary: &ReplaySummary) -> Table {
     let several = summary.models().len() > 1;
     let mut table = Table::new(&[
         if several { Column::text("model", "model") } else { Column::hidden("model") },
@@ -41,7 +41,7 @@ pub fn waste(summary: &Summary) -> Table {
     ]);
     for index in 0..summary.models().len() {
         for (key, group) in summary.groups() {
-            push(
+            push_row(
                 &mut table,
                 summary,
                 index,
@@ -49,34 +49,40 @@ pub fn waste(summary: &Summary) -> Table {
                 [&key.workload, &key.lane, &key.start, &key.preset],
             );
         }
-        push(&mut table, summary, index, &summary.overall(), ["all", "all", "", ""]);
+        push_row(&mut table, summary, index, &summary.overall_group(), ["all", "all", "", ""]);
     }
     table
 }
 
-fn push(table: &mut Table, summary: &Summary, index: usize, group: &Group, names: [&str; 4]) {
+fn push_row(
+    table: &mut Table,
+    summary: &ReplaySummary,
+    index: usize,
+    group: &GroupTotal,
+    names: [&str; 4],
+) {
     let info = &summary.models()[index];
     let total = &group.models[index];
     let mut row = vec![Cell::text(info.id.as_str())];
     row.extend(names.map(Cell::text));
     row.push(Cell::text(info.currency.as_str()));
     row.push(Cell::new(total.billed, total.billed));
-    row.push(money(total, &total.total));
-    row.extend(total.waste.parts().map(|(_, part)| share(total, part)));
-    row.push(Cell::text(remarks(group, total).join("; ")));
+    row.push(money_cell(total, &total.total));
+    row.extend(total.waste.named_parts().map(|(_, part)| share_cell(total, part)));
+    row.push(Cell::text(list_remarks(group, total).join("; ")));
     table.push(row);
 }
 
-fn money(total: &ModelTotal, amount: &Money) -> Cell {
+fn money_cell(total: &ModelTotal, amount: &Money) -> Cell {
     let text = amount.to_plain_string();
-    Cell::maybe((total.billed > 0).then(|| (text.clone(), text)))
+    Cell::optional((total.billed > 0).then(|| (text.clone(), text)))
 }
 
 /// Returns a part as a share of the bill for people, as the exact amount for programs.
-fn share(total: &ModelTotal, part: &Money) -> Cell {
-    let share = part.as_exact().over(total.total.as_exact());
-    Cell::maybe(share.filter(|_| total.billed > 0).map(|share| {
-        let percent = (&share * &Exact::from(100)).rounded(1);
+fn share_cell(total: &ModelTotal, part: &Money) -> Cell {
+    let share = part.as_exact().checked_div(total.total.as_exact());
+    Cell::optional(share.filter(|_| total.billed > 0).map(|share| {
+        let percent = (&share * &Exact::from(100)).to_rounded_string(1);
         let shown = if part.is_zero() { "0".to_owned() } else { format!("{percent}%") };
         (shown, part.to_plain_string())
     }))

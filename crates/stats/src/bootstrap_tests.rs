@@ -13,8 +13,8 @@ fn confidence() -> Confidence {
 fn times(random: &mut Random, count: usize, factor: f64) -> Vec<f64> {
     (0..count)
         .map(|_| {
-            let disturbed = if random.below(20) == 0 { 1.5 } else { 1.0 };
-            factor * disturbed * 100.0 * (0.03 * random.normal()).exp()
+            let disturbed = if random.next_below(20) == 0 { 1.5 } else { 1.0 };
+            factor * disturbed * 100.0 * (0.03 * random.next_normal()).exp()
         })
         .collect()
 }
@@ -22,12 +22,12 @@ fn times(random: &mut Random, count: usize, factor: f64) -> Vec<f64> {
 /// Counts comparisons of `pairs` pairs that differ by `factor` and for which a
 /// difference is shown.
 fn shown(pairs: u64, count: usize, factor: f64, by: fn(&[f64], &[f64]) -> Verdict) -> usize {
-    let mut random = Random::seeded(20_261_121);
+    let mut random = Random::from_seed(20_261_121);
     let verdicts = (0..pairs).map(|_| {
         let first = times(&mut random, count, 1.0);
         by(&first, &times(&mut random, count, factor))
     });
-    verdicts.filter(Verdict::differs).count()
+    verdicts.filter(Verdict::is_different).count()
 }
 
 fn by_medians(first: &[f64], second: &[f64]) -> Verdict {
@@ -56,7 +56,7 @@ fn a_clear_difference_is_seen() {
     assert_eq!(shown(100, 30, 1.1, by_medians), 100);
     // Disturbed runs move means: their spread is 11 %, so a third is nine.
     assert!(shown(100, 30, 1.33, by_means) > 95);
-    let first = times(&mut Random::seeded(1), 30, 1.0);
+    let first = times(&mut Random::from_seed(1), 30, 1.0);
     let second: Vec<f64> = first.iter().map(|value| value * 0.5).collect();
     let Verdict::Lower(change) = by_medians(&first, &second) else { panic!("not lower") };
     assert!((change.ratio - 0.5).abs() < 1e-12, "{change:?}");
@@ -65,7 +65,7 @@ fn a_clear_difference_is_seen() {
 
 #[test]
 fn the_interval_holds_the_truth_at_its_rate() {
-    let mut random = Random::seeded(3);
+    let mut random = Random::from_seed(3);
     let missed = (0..400).filter(|_| {
         let (first, second) = (times(&mut random, 25, 1.0), times(&mut random, 25, 1.3));
         let verdict = by_medians(&first, &second);
@@ -77,7 +77,7 @@ fn the_interval_holds_the_truth_at_its_rate() {
 
 #[test]
 fn the_same_values_give_the_same_verdict() {
-    let mut random = Random::seeded(9);
+    let mut random = Random::from_seed(9);
     let (first, second) = (times(&mut random, 20, 1.0), times(&mut random, 20, 1.02));
     assert_eq!(by_medians(&first, &second), by_medians(&first, &second));
     let mut other_order = first.clone();
@@ -87,9 +87,9 @@ fn the_same_values_give_the_same_verdict() {
 
 #[test]
 fn few_runs_say_nothing() {
-    let many = times(&mut Random::seeded(5), 30, 3.0);
+    let many = times(&mut Random::from_seed(5), 30, 3.0);
     for count in 0..LEAST_RUNS {
-        let few = times(&mut Random::seeded(4), count, 1.0);
+        let few = times(&mut Random::from_seed(4), count, 1.0);
         let expected = Verdict::TooFew { have: count, need: 6 };
         for verdict in [by_medians(&few, &many), by_means(&many, &few)] {
             assert_eq!(verdict, expected);
@@ -98,8 +98,8 @@ fn few_runs_say_nothing() {
         let expected = Verdict::TooFew { have: count, need: 8 };
         assert_eq!(compare_pairs(&pairs, confidence()), expected);
     }
-    let six = times(&mut Random::seeded(4), 6, 1.0);
-    assert!(by_medians(&six, &many).differs());
+    let six = times(&mut Random::from_seed(4), 6, 1.0);
+    assert!(by_medians(&six, &many).is_different());
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn counts_that_never_change_are_certain() {
     assert_eq!(by_medians(&[0.0; 8], &[0.0; 8]), Verdict::Identical { runs: 16 });
     // Not "99 % sure": the cause may be a worker that all runs share.
     let apart = by_medians(&[15.0; 8], &[16.0; 8]);
-    assert_eq!(apart, Verdict::Apart { ratio: 16.0 / 15.0 });
-    assert!(!apart.differs());
+    assert_eq!(apart, Verdict::WithoutSpread { ratio: 16.0 / 15.0 });
+    assert!(!apart.is_different());
     assert_eq!(by_medians(&[15.0; 5], &[16.0; 8]), Verdict::TooFew { have: 5, need: 6 });
 }
 
@@ -128,12 +128,12 @@ fn nothing_in_the_denominator_is_no_division_by_zero() {
 
 #[test]
 fn pairs_see_what_spread_would_hide() {
-    let mut random = Random::seeded(8);
-    let first: Vec<f64> = (0..20).map(|_| 1.0 + 99.0 * random.unit()).collect();
+    let mut random = Random::from_seed(8);
+    let first: Vec<f64> = (0..20).map(|_| 1.0 + 99.0 * random.next_unit_f64()).collect();
     let second: Vec<f64> = first.iter().map(|value| value * 1.01).collect();
-    assert!(!by_means(&first, &second).differs());
+    assert!(!by_means(&first, &second).is_different());
     let pairs: Vec<_> = first.iter().copied().zip(second).collect();
-    assert!(compare_pairs(&pairs, confidence()).differs());
+    assert!(compare_pairs(&pairs, confidence()).is_different());
     let same: Vec<_> = first.iter().map(|value| (*value, *value)).collect();
     assert_eq!(compare_pairs(&same, confidence()), Verdict::Identical { runs: 20 });
 }
@@ -143,17 +143,18 @@ fn pairs_see_what_spread_would_hide() {
 #[test]
 fn medians_of_resamples_are_those_of_resamples() {
     for count in [6, 7, 20] {
-        let values: Vec<f64> = (0..count).map(float).collect();
-        let mut random = Random::seeded(2);
+        let values: Vec<f64> = (0..count).map(count_to_f64).collect();
+        let mut random = Random::from_seed(2);
         let mut drawn = |naive: bool| -> Vec<f64> {
             let one = |random: &mut Random| {
                 if !naive {
                     return median_of_resample(&values, random);
                 }
-                let sample: Vec<f64> = (0..count).map(|_| values[random.below(count)]).collect();
-                median(&ascending(&sample)).expect("values")
+                let sample: Vec<f64> =
+                    (0..count).map(|_| values[random.next_below(count)]).collect();
+                median(&sort_ascending(&sample)).expect("values")
             };
-            ascending(&(0..20_000).map(|_| one(&mut random)).collect::<Vec<_>>())
+            sort_ascending(&(0..20_000).map(|_| one(&mut random)).collect::<Vec<_>>())
         };
         let (fast, naive) = (drawn(false), drawn(true));
         for share in [5_usize, 25, 50, 75, 95] {
@@ -177,11 +178,11 @@ fn quantiles_are_those_of_the_tables() {
 
 #[test]
 fn large_recordings_are_compared_in_little_time() {
-    let mut random = Random::seeded(6);
+    let mut random = Random::from_seed(6);
     let (first, second) = (times(&mut random, 100_000, 1.0), times(&mut random, 100_000, 1.01));
     let begun = cpu_time();
-    assert!(by_medians(&first, &second).differs());
-    assert!(by_means(&first, &second).differs());
+    assert!(by_medians(&first, &second).is_different());
+    assert!(by_means(&first, &second).is_different());
     let took = cpu_time().saturating_sub(begun);
     assert!(took < std::time::Duration::from_secs(20), "{took:?}");
 }

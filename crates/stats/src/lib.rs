@@ -25,26 +25,28 @@
 mod bootstrap;
 mod interval;
 mod normal;
-mod order;
+mod order_statistics;
 mod outliers;
 mod random;
-mod ratio;
+mod ratio_limits;
 mod resample;
-mod steady;
 mod summary;
 mod trend;
 mod verdict;
+mod warm_up_detection;
 
-pub use bootstrap::{compare_means, compare_medians, compare_pairs, compare_times, ratio};
+pub use bootstrap::{
+    compare_means, compare_medians, compare_pairs, compare_times, ratio_with_interval,
+};
 pub use interval::{Interval, median_reach};
-pub use order::{half_spread, median, quantile};
-pub use outliers::{Fences, Groups, Outliers, percentile};
+pub use order_statistics::{half_interquartile_range, integer_quantile, median};
+pub use outliers::{Fences, Outliers, TwoGroups, percentile};
 pub use random::Random;
-pub use ratio::{QUANTA, Quantum, Refusal};
-pub use steady::{FALSE_ALARMS, LEAST_FOR_STEADY, warm_up};
+pub use ratio_limits::{QUANTA, Quantum, RatioRefusal};
 pub use summary::{Summary, Warning};
 pub use trend::Trend;
 pub use verdict::{Change, Confidence, LEAST_RUNS, Verdict};
+pub use warm_up_detection::{FALSE_ALARMS, LEAST_FOR_STEADY, count_warm_up};
 
 #[cfg(test)]
 mod nominal_tests;

@@ -34,16 +34,16 @@ const SHAPES: [Shape; 4] = [Shape::Normal, Shape::Disturbed, Shape::Bimodal, Sha
 impl Shape {
     fn draw(self, random: &mut Random) -> f64 {
         match self {
-            Self::Normal => 100.0 + 3.0 * random.normal(),
+            Self::Normal => 100.0 + 3.0 * random.next_normal(),
             Self::Disturbed => {
-                let longer = if random.below(20) == 0 { 1.5 } else { 1.0 };
-                longer * 100.0 * (0.1 * random.normal()).exp()
+                let longer = if random.next_below(20) == 0 { 1.5 } else { 1.0 };
+                longer * 100.0 * (0.1 * random.next_normal()).exp()
             }
             Self::Bimodal => {
-                let hump = if random.below(2) == 0 { 100.0 } else { 120.0 };
-                hump + 2.0 * random.normal()
+                let hump = if random.next_below(2) == 0 { 100.0 } else { 120.0 };
+                hump + 2.0 * random.next_normal()
             }
-            Self::Quantised => (20.0 + 1.5 * random.normal()).round(),
+            Self::Quantised => (20.0 + 1.5 * random.next_normal()).round(),
         }
     }
 
@@ -62,7 +62,7 @@ fn wrong(mut differs: impl FnMut(&[f64], &[f64]) -> [bool; 2]) -> Vec<(Shape, us
     let mut all = Vec::new();
     for shape in SHAPES {
         for count in COUNTS {
-            let mut random = Random::seeded(20_261_121);
+            let mut random = Random::from_seed(20_261_121);
             let mut wrong = [0; 2];
             for _ in 0..PAIRS {
                 let first = shape.series(count, &mut random);
@@ -122,9 +122,9 @@ const DRAWN: usize = RESAMPLES / 4;
 /// [`compare_medians`] and [`ratio`] behave alike here.
 #[test]
 fn medians_that_do_not_differ_are_told_apart_as_seldom_as_is_said() {
-    let most = levels().map(|sure| part_of(tail(sure), DRAWN));
+    let most = levels().map(|sure| floor_of_share(tail_share(sure), DRAWN));
     let all = wrong(|first, second| {
-        leaves_out(median_ratios(&ascending(first), &ascending(second)).take(DRAWN), most)
+        leaves_out(median_ratios(&sort_ascending(first), &sort_ascending(second)).take(DRAWN), most)
     });
     check(&all, true);
 }
@@ -132,7 +132,7 @@ fn medians_that_do_not_differ_are_told_apart_as_seldom_as_is_said() {
 #[test]
 fn means_that_do_not_differ_are_told_apart_as_seldom_as_is_said() {
     let all = wrong(|first, second| {
-        let most = levels().map(|sure| part_of(expanded_tail(sure, first.len()), DRAWN));
+        let most = levels().map(|sure| floor_of_share(expanded_tail(sure, first.len()), DRAWN));
         leaves_out(mean_ratios(first, second).take(DRAWN), most)
     });
     check(&all, false);
@@ -143,13 +143,14 @@ fn pairs_that_do_not_differ_are_told_apart_as_seldom_as_is_said() {
     let all = wrong(|first, second| {
         let pairs: Vec<_> = first.iter().copied().zip(second.iter().copied()).collect();
         // One less than for the others is beyond: see `compare_pairs`.
-        let most = |count: usize| levels().map(|sure| part_of(tail(sure), count + 1) - 1);
+        let most =
+            |count: usize| levels().map(|sure| floor_of_share(tail_share(sure), count + 1) - 1);
         // All halves of few pairs come in their order, which is not random.
         let mut ratios: Vec<f64> = ratios_of_halves(&pairs).take(DRAWN + 24).collect();
         if pairs.len() > ALL_HALVES {
             ratios.truncate(DRAWN);
         } else {
-            Random::seeded(1).shuffle(&mut ratios);
+            Random::from_seed(1).shuffle(&mut ratios);
         }
         leaves_out(ratios.iter().copied(), most(ratios.len()))
     });
@@ -160,18 +161,18 @@ fn pairs_that_do_not_differ_are_told_apart_as_seldom_as_is_said() {
 /// runs.
 #[test]
 fn what_is_public_says_what_was_simulated() {
-    let mut random = Random::seeded(4);
+    let mut random = Random::from_seed(4);
     let [sure, _] = levels();
     let mut wrong = [0_usize; 4];
     for at in 0..200 {
         let shape = SHAPES[at % SHAPES.len()];
         let (first, second) = (shape.series(8, &mut random), shape.series(8, &mut random));
         let pairs: Vec<_> = first.iter().copied().zip(second.iter().copied()).collect();
-        let change = ratio(&second, &first, None, sure).expect("enough");
+        let change = ratio_with_interval(&second, &first, None, sure).expect("enough");
         let differs = [
-            compare_medians(&first, &second, sure).differs(),
-            compare_means(&first, &second, sure).differs(),
-            compare_pairs(&pairs, sure).differs(),
+            compare_medians(&first, &second, sure).is_different(),
+            compare_means(&first, &second, sure).is_different(),
+            compare_pairs(&pairs, sure).is_different(),
             change.low > 1.0 || change.high < 1.0,
         ];
         for (wrong, differs) in wrong.iter_mut().zip(differs) {
@@ -185,15 +186,15 @@ fn what_is_public_says_what_was_simulated() {
 /// Checks that they see a real difference: nine standard errors and more.
 #[test]
 fn what_differs_is_told_apart() {
-    let mut random = Random::seeded(5);
+    let mut random = Random::from_seed(5);
     let [sure, _] = levels();
     for shape in SHAPES {
         let first = shape.series(50, &mut random);
         let second: Vec<f64> =
             shape.series(50, &mut random).iter().map(|value| value * 1.6).collect();
         let pairs: Vec<_> = first.iter().copied().zip(second.iter().copied()).collect();
-        assert!(compare_medians(&first, &second, sure).differs(), "{shape:?}");
-        assert!(compare_means(&first, &second, sure).differs(), "{shape:?}");
-        assert!(compare_pairs(&pairs, sure).differs(), "{shape:?}");
+        assert!(compare_medians(&first, &second, sure).is_different(), "{shape:?}");
+        assert!(compare_means(&first, &second, sure).is_different(), "{shape:?}");
+        assert!(compare_pairs(&pairs, sure).is_different(), "{shape:?}");
     }
 }

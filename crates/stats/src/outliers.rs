@@ -1,6 +1,6 @@
 //! Outliers, and values that fall into two groups.
 
-use super::resample::float;
+use super::resample::count_to_f64;
 
 /// Tukey's fences (1977): a value beyond one and a half quartile distances from
 /// the nearer quartile is an outlier, one beyond three is a far outlier.
@@ -15,7 +15,7 @@ impl Fences {
     /// Computes the fences of ascending values; `None` with fewer than six, or
     /// where half of them are the same, which leaves no distance to measure by.
     #[must_use]
-    pub fn of(ascending: &[f64]) -> Option<Self> {
+    pub fn from_ascending(ascending: &[f64]) -> Option<Self> {
         if ascending.len() < 6 {
             return None;
         }
@@ -26,20 +26,20 @@ impl Fences {
 
     /// Returns the number of quartile distances between `value` and the nearer
     /// quartile.
-    fn away(&self, value: f64) -> f64 {
+    fn distance_from_quartile(&self, value: f64) -> f64 {
         (value - self.high).max(self.low - value).max(0.0) / self.distance
     }
 
     /// Returns whether a value is a far outlier.
     #[must_use]
     pub fn is_far(&self, value: f64) -> bool {
-        self.away(value) > 3.0
+        self.distance_from_quartile(value) > 3.0
     }
 
     /// Returns whether a value is an outlier, near or far.
     #[must_use]
     pub fn is_out(&self, value: f64) -> bool {
-        self.away(value) > 1.5
+        self.distance_from_quartile(value) > 1.5
     }
 }
 
@@ -56,8 +56,8 @@ impl Outliers {
     /// Counts the outliers of ascending values; `None` where there are no
     /// fences.
     #[must_use]
-    pub fn of(ascending: &[f64]) -> Option<Self> {
-        let fences = Fences::of(ascending)?;
+    pub fn from_ascending(ascending: &[f64]) -> Option<Self> {
+        let fences = Fences::from_ascending(ascending)?;
         let far = ascending.iter().filter(|value| fences.is_far(**value)).count();
         let out = ascending.iter().filter(|value| fences.is_out(**value)).count();
         Some(Self { mild: out - far, far })
@@ -66,7 +66,7 @@ impl Outliers {
 
 /// Two groups that values fall into.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Groups {
+pub struct TwoGroups {
     /// Share of the values in the upper group.
     pub upper: f64,
     /// Excess of the upper group's mean over the lower group's, as a share of
@@ -74,7 +74,7 @@ pub struct Groups {
     pub apart: f64,
 }
 
-impl Groups {
+impl TwoGroups {
     /// Finds the best cut of ascending values into two groups, each with at
     /// least a fifth of them. Returns the groups if the cut explains more of
     /// the variance than a single hump would: more than 0.82 + 1.5 / n, which 1
@@ -82,11 +82,11 @@ impl Groups {
     /// (the share for many values is 0.64 of a normal and 0.75 of an even one).
     /// `None` with fewer than twenty values.
     #[must_use]
-    pub fn of(ascending: &[f64]) -> Option<Self> {
+    pub fn find_in(ascending: &[f64]) -> Option<Self> {
         if ascending.len() < 20 {
             return None;
         }
-        let n = float(ascending.len());
+        let n = count_to_f64(ascending.len());
         let mean = ascending.iter().sum::<f64>() / n;
         let total: f64 = ascending.iter().map(|value| (value - mean).powi(2)).sum();
         let least = ascending.len().div_ceil(5);
@@ -97,7 +97,7 @@ impl Groups {
             if below < least || ascending.len() - below < least {
                 continue;
             }
-            let k = float(below);
+            let k = count_to_f64(below);
             let between = sum * sum * n / (k * (n - k));
             if between > best.0 {
                 best = (between, below, sum);
@@ -107,7 +107,7 @@ impl Groups {
         if total <= 0.0 || between / total <= 0.82 + 1.5 / n {
             return None;
         }
-        let k = float(below);
+        let k = count_to_f64(below);
         let (lower, upper) = (mean + sum / k, mean - sum / (n - k));
         Some(Self { upper: (n - k) / n, apart: (upper - lower) / lower })
     }
@@ -118,11 +118,11 @@ impl Groups {
 #[must_use]
 pub fn percentile(ascending: &[f64], share: f64) -> Option<f64> {
     let last = ascending.len().checked_sub(1)?;
-    let place = share.clamp(0.0, 1.0) * float(last);
-    let below = floor(place);
+    let place = share.clamp(0.0, 1.0) * count_to_f64(last);
+    let below = floor_index(place);
     let low = *ascending.get(below)?;
     let high = *ascending.get(below + 1).unwrap_or(&low);
-    Some(low + (high - low) * (place - float(below)))
+    Some(low + (high - low) * (place - count_to_f64(below)))
 }
 
 #[expect(
@@ -130,7 +130,7 @@ pub fn percentile(ascending: &[f64], share: f64) -> Option<f64> {
     clippy::cast_sign_loss,
     reason = "a place between 0 and the number of values"
 )]
-const fn floor(place: f64) -> usize {
+const fn floor_index(place: f64) -> usize {
     place as usize
 }
 
@@ -143,28 +143,28 @@ mod tests {
     #[test]
     fn fences_stand_where_tukey_put_them() {
         let values = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
-        let fences = Fences::of(&values).expect("fences");
+        let fences = Fences::from_ascending(&values).expect("fences");
         assert!(!fences.is_out(31.25) && fences.is_out(31.26));
         assert!(!fences.is_far(48.5) && fences.is_far(48.51));
         // Below, at 2.5 - 17.25 and 2.5 - 34.5.
         assert!(!fences.is_out(-14.75) && fences.is_out(-14.76) && fences.is_far(-32.01));
-        assert_eq!(Outliers::of(&values), Some(Outliers { mild: 1, far: 0 }));
-        assert_eq!(Outliers::of(&[5.0; 9]), None, "no distance");
-        assert_eq!(Outliers::of(&values[..5]), None);
+        assert_eq!(Outliers::from_ascending(&values), Some(Outliers { mild: 1, far: 0 }));
+        assert_eq!(Outliers::from_ascending(&[5.0; 9]), None, "no distance");
+        assert_eq!(Outliers::from_ascending(&values[..5]), None);
     }
 
     #[test]
     fn two_humps_are_two_groups_and_one_is_not() {
         let two: Vec<f64> =
             (0..30_i32).map(|at| if at < 12 { 100.0 } else { 150.0 } + f64::from(at % 6)).collect();
-        let groups = Groups::of(&two).expect("two");
+        let groups = TwoGroups::find_in(&two).expect("two");
         assert!((groups.upper - 0.6).abs() < 1e-12, "{groups:?}");
         // Means 102.5 and 152.5.
         assert!((groups.apart - 50.0 / 102.5).abs() < 1e-12, "{groups:?}");
         let even: Vec<f64> = (0..30).map(f64::from).collect();
-        assert_eq!(Groups::of(&even), None);
+        assert_eq!(TwoGroups::find_in(&even), None);
         let mut stray = even;
         stray.extend([900.0, 1_000.0]);
-        assert_eq!(Groups::of(&stray), None, "two outliers are no group");
+        assert_eq!(TwoGroups::find_in(&stray), None, "two outliers are no group");
     }
 }

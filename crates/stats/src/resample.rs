@@ -17,12 +17,12 @@ const DRAWS: usize = 20_000_000;
 
 /// Returns the number of resamples for so many values, when they are drawn one
 /// by one.
-pub(super) fn resamples(values: usize) -> usize {
+pub(super) fn resample_count(values: usize) -> usize {
     (DRAWS / values.max(1)).clamp(1_000, RESAMPLES)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of runs are far below 2^53")]
-pub(super) const fn float(count: usize) -> f64 {
+pub(super) const fn count_to_f64(count: usize) -> f64 {
     count as f64
 }
 
@@ -32,24 +32,24 @@ pub(super) const fn float(count: usize) -> f64 {
     clippy::cast_sign_loss,
     reason = "between 0 and the count"
 )]
-pub(super) fn part_of(share: f64, count: usize) -> usize {
-    (share * float(count)) as usize
+pub(super) fn floor_of_share(share: f64, count: usize) -> usize {
+    (share * count_to_f64(count)) as usize
 }
 
-pub(super) fn ascending(values: &[f64]) -> Vec<f64> {
+pub(super) fn sort_ascending(values: &[f64]) -> Vec<f64> {
     let mut values = values.to_vec();
     values.sort_unstable_by(f64::total_cmp);
     values
 }
 
 pub(super) fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / float(values.len())
+    values.iter().sum::<f64>() / count_to_f64(values.len())
 }
 
 /// Draws a resample with replacement and returns its mean.
 pub(super) fn mean_of_resample(values: &[f64], random: &mut Random) -> f64 {
     let count = values.len();
-    (0..count).map(|_| values[random.below(count)]).sum::<f64>() / float(count)
+    (0..count).map(|_| values[random.next_below(count)]).sum::<f64>() / count_to_f64(count)
 }
 
 /// Returns the median of a resample with replacement, without drawing it: the
@@ -64,23 +64,23 @@ pub(super) fn median_of_resample(ascending: &[f64], random: &mut Random) -> f64 
 pub(super) fn middle_of_resample(count: usize, random: &mut Random) -> (usize, usize) {
     let odd = count % 2 == 1;
     let middle = if odd { count / 2 + 1 } else { count / 2 };
-    let below = random.gamma(float(middle));
-    let gap = random.exponential();
-    let above = random.gamma(float(count - middle));
-    let at = |place: f64| part_of(place / (below + gap + above), count).min(count - 1);
+    let below = random.next_gamma(count_to_f64(middle));
+    let gap = random.next_exponential();
+    let above = random.next_gamma(count_to_f64(count - middle));
+    let at = |place: f64| floor_of_share(place / (below + gap + above), count).min(count - 1);
     if odd { (at(below), at(below)) } else { (at(below), at(below + gap)) }
 }
 
 /// Returns the ends that leave out a share `tail` of the figures on either
 /// side.
-pub(super) fn ends(figures: &mut [f64], tail: f64) -> (f64, f64) {
+pub(super) fn interval_ends(figures: &mut [f64], tail: f64) -> (f64, f64) {
     figures.sort_unstable_by(f64::total_cmp);
-    let beyond = part_of(tail, figures.len());
+    let beyond = floor_of_share(tail, figures.len());
     (figures[beyond], figures[figures.len() - 1 - beyond])
 }
 
 /// Returns the share beyond each end of a percentile interval.
-pub(super) fn tail(confidence: Confidence) -> f64 {
+pub(super) fn tail_share(confidence: Confidence) -> f64 {
     (1.0 - confidence.share()) / 2.0
 }
 
@@ -90,12 +90,12 @@ pub(super) fn tail(confidence: Confidence) -> f64 {
 /// without a difference would show one; with this tail, it is 1. Medians do not
 /// need it.
 pub(super) fn expanded_tail(confidence: Confidence, count: usize) -> f64 {
-    let z = -normal_quantile(tail(confidence));
-    let freedom = float(count - 1);
+    let z = -normal_quantile(tail_share(confidence));
+    let freedom = count_to_f64(count - 1);
     let student = z
         + (z.powi(3) + z) / (4.0 * freedom)
         + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * freedom.powi(2))
         + (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z)
             / (384.0 * freedom.powi(3));
-    normal_share_below(-student * (float(count) / freedom).sqrt())
+    normal_share_below(-student * (count_to_f64(count) / freedom).sqrt())
 }

@@ -40,10 +40,11 @@ fn near(ours: f64, theirs: &Value, what: &str) {
 /// Checks that the ends of `interval`, with so much beyond each, lie where
 /// scipy has them.
 fn ends_agree(interval: Interval, beyond: f64, drawn: usize, theirs: &Value, what: &str) {
-    let after = float(part_of(beyond, drawn) + 1);
-    let share = after / float(drawn);
-    let deviation = (after.sqrt() / float(drawn)).hypot((share / float(THEIRS)).sqrt());
-    let away = DEVIATIONS * deviation + MORE / float(drawn);
+    let after = count_to_f64(floor_of_share(beyond, drawn) + 1);
+    let share = after / count_to_f64(drawn);
+    let deviation =
+        (after.sqrt() / count_to_f64(drawn)).hypot((share / count_to_f64(THEIRS)).sqrt());
+    let away = DEVIATIONS * deviation + MORE / count_to_f64(drawn);
     for (ours, theirs) in [(interval.low, &theirs[0]), (interval.high, &theirs[1])] {
         let theirs = numbers(theirs);
         let at = |share: f64| percentile(&theirs, share / END).expect("quantiles");
@@ -64,10 +65,10 @@ fn check(answers: &Value) {
         check_figures(name, &values, it);
         for share in [0.95, 0.99] {
             let sure = Confidence::new(share).expect("a share");
-            let interval = Interval::of_median(&values, sure).expect("enough");
-            ends_agree(interval, tail(sure), RESAMPLES, &it["bootstrap_medians"], name);
-            let interval = Interval::of_mean(&values, sure).expect("enough");
-            let (beyond, drawn) = (expanded_tail(sure, values.len()), resamples(values.len()));
+            let interval = Interval::for_median(&values, sure).expect("enough");
+            ends_agree(interval, tail_share(sure), RESAMPLES, &it["bootstrap_medians"], name);
+            let interval = Interval::for_mean(&values, sure).expect("enough");
+            let (beyond, drawn) = (expanded_tail(sure, values.len()), resample_count(values.len()));
             ends_agree(interval, beyond, drawn, &it["bootstrap_means"], name);
         }
     }
@@ -81,25 +82,25 @@ fn check(answers: &Value) {
 }
 
 fn check_figures(name: &str, values: &[f64], it: &Value) {
-    let summary = Summary::of(values, Confidence::default()).expect("values");
+    let summary = Summary::from_values(values, Confidence::default()).expect("values");
     near(summary.median, &it["median"], name);
     near(summary.mean, &it["mean"], name);
     near(summary.deviation.expect("many"), &it["deviation"], name);
     near(summary.p95, &it["p95"], name);
-    let sorted = ascending(values);
+    let sorted = sort_ascending(values);
     near(percentile(&sorted, 0.25).expect("values"), &it["quartiles"][0], name);
     near(percentile(&sorted, 0.75).expect("values"), &it["quartiles"][1], name);
-    let trend = Trend::of(values);
+    let trend = Trend::from_values(values);
     assert_eq!(trend.is_some(), values.len() >= 8, "{name}");
     if let Some(trend) = trend {
         near(trend.tau, &it["kendall_tau"], name);
         // The error function has seven digits here.
         let (ours, theirs) = (trend.p, number(&it["kendall_p"]));
         assert!((ours / theirs - 1.0).abs() < 1e-6, "{name}: p {ours}, scipy says {theirs}");
-        let slope = number(&it["theil_slope"]) * float(values.len() - 1) / summary.median;
+        let slope = number(&it["theil_slope"]) * count_to_f64(values.len() - 1) / summary.median;
         assert!((trend.change - slope).abs() < 1e-9, "{name}: {} and {slope}", trend.change);
     }
-    if let Some(outliers) = Outliers::of(&sorted) {
+    if let Some(outliers) = Outliers::from_ascending(&sorted) {
         assert_eq!(Some(outliers.far as u64), it["far"].as_u64(), "{name}");
         assert_eq!(Some(outliers.mild as u64), it["mild"].as_u64(), "{name}");
     }

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use super::interval::Interval;
-use super::order::median;
-use super::outliers::{Groups, Outliers, percentile};
-use super::resample::{ascending, float, mean};
-use super::steady::warm_up;
+use super::order_statistics::median;
+use super::outliers::{Outliers, TwoGroups, percentile};
+use super::resample::{count_to_f64, mean, sort_ascending};
 use super::trend::Trend;
 use super::verdict::{Confidence, LEAST_RUNS};
+use super::warm_up_detection::count_warm_up;
 
 /// Probability below which a drift is reported: values in random order show as
 /// much in one of 200 series.
@@ -16,7 +16,7 @@ const DRIFT_BY_CHANCE: f64 = 0.005;
 
 /// Smallest effect on times, as a share, that is worth a warning, however sure
 /// it is.
-const WORTH_TELLING: f64 = 0.01;
+const SMALLEST_EFFECT: f64 = 0.01;
 
 /// Smallest share of far outliers that is reported, where there are at least
 /// two: single ones come with any machine, and move no median.
@@ -56,7 +56,7 @@ pub struct Summary {
     /// Trend of the values over time, after the warm-up.
     pub trend: Option<Trend>,
     /// Two groups that the values after the warm-up fall into, if they do.
-    pub groups: Option<Groups>,
+    pub groups: Option<TwoGroups>,
     /// Median of the warm-up as a multiple of that of the values after it.
     slower: Option<f64>,
 }
@@ -65,40 +65,41 @@ impl Summary {
     /// Summarises values in the order of time, which must be finite; `None`
     /// without values.
     #[must_use]
-    pub fn of(values: &[f64], confidence: Confidence) -> Option<Self> {
-        let sorted = ascending(values);
+    pub fn from_values(values: &[f64], confidence: Confidence) -> Option<Self> {
+        let sorted = sort_ascending(values);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let middle = median(&sorted)?;
         let mean = mean(values);
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        let warm_up = warm_up(values);
+        let warm_up = count_warm_up(values);
         let (first, rest) = values.split_at(warm_up.unwrap_or(0));
-        let steady = ascending(rest);
-        let slower = median(&ascending(first))
+        let steady = sort_ascending(rest);
+        let slower = median(&sort_ascending(first))
             .zip(median(&steady))
             .map(|(first, rest)| first / rest)
             .filter(|slower| slower.is_finite());
         Some(Self {
             count: values.len(),
             median: middle,
-            interval: Interval::of_sorted_median(&sorted, confidence),
+            interval: Interval::for_sorted_median(&sorted, confidence),
             mean,
-            deviation: (values.len() > 1).then(|| (squares / float(values.len() - 1)).sqrt()),
+            deviation: (values.len() > 1)
+                .then(|| (squares / count_to_f64(values.len() - 1)).sqrt()),
             min,
             max,
             p95: percentile(&sorted, 0.95)?,
             warm_up,
-            outliers: Outliers::of(&steady),
-            trend: Trend::of(rest),
-            groups: Groups::of(&steady),
+            outliers: Outliers::from_ascending(&steady),
+            trend: Trend::from_values(rest),
+            groups: TwoGroups::find_in(&steady),
             slower,
         })
     }
 
     /// Returns how far the interval reaches from the median, as a share of it.
     #[must_use]
-    pub fn reach(&self) -> Option<f64> {
-        self.interval.map(|interval| interval.reach(self.median))
+    pub fn relative_reach(&self) -> Option<f64> {
+        self.interval.map(|interval| interval.relative_reach(self.median))
     }
 
     /// Returns the warnings that a reader should see before believing the
@@ -110,24 +111,24 @@ impl Summary {
             all.push(Warning::FewRuns { runs: self.count });
         }
         if let (Some(runs @ 1..), Some(slower)) = (self.warm_up, self.slower)
-            && slower > 1.0 + WORTH_TELLING
+            && slower > 1.0 + SMALLEST_EFFECT
         {
             all.push(Warning::WarmUp { runs, slower });
         }
         if let Some(Trend { p, change, .. }) = self.trend
             && p < DRIFT_BY_CHANCE
-            && change.abs() >= WORTH_TELLING
+            && change.abs() >= SMALLEST_EFFECT
         {
             all.push(Warning::Drift { change });
         }
-        if let Some(Groups { upper, apart }) = self.groups
-            && apart >= WORTH_TELLING
+        if let Some(TwoGroups { upper, apart }) = self.groups
+            && apart >= SMALLEST_EFFECT
         {
             all.push(Warning::TwoGroups { upper, apart });
         }
         if let Some(Outliers { far, .. }) = self.outliers
             && far >= 2
-            && float(far) >= MANY_OUT * float(self.count)
+            && count_to_f64(far) >= MANY_OUT * count_to_f64(self.count)
         {
             let most = self.max / self.median;
             all.push(Warning::Outliers { far, runs: self.count, most });
@@ -178,13 +179,13 @@ impl Warning {
     /// Returns how severe the warning is among others of its kind: the advice
     /// for the most severe one holds for all.
     #[must_use]
-    pub fn weight(&self) -> f64 {
+    pub fn severity(&self) -> f64 {
         match self {
-            Self::FewRuns { runs } => -float(*runs),
-            Self::WarmUp { runs, .. } => float(*runs),
+            Self::FewRuns { runs } => -count_to_f64(*runs),
+            Self::WarmUp { runs, .. } => count_to_f64(*runs),
             Self::Drift { change } => change.abs(),
             Self::TwoGroups { apart, .. } => *apart,
-            Self::Outliers { far, runs, .. } => float(*far) / float(*runs),
+            Self::Outliers { far, runs, .. } => count_to_f64(*far) / count_to_f64(*runs),
         }
     }
 
@@ -204,7 +205,7 @@ impl Warning {
 impl fmt::Display for Warning {
     /// Writes the problem, and after a colon the next step.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: f64| super::verdict::percent(share);
+        let percent = |share: f64| super::verdict::format_percent(share);
         match self {
             Self::FewRuns { runs } => write!(
                 f,

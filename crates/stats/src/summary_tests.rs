@@ -1,7 +1,7 @@
 //! Warnings about a series, and how often they are given without reason.
 
 use super::super::random::Random;
-use super::super::steady::{FALSE_ALARMS, LEAST_FOR_STEADY};
+use super::super::warm_up_detection::{FALSE_ALARMS, LEAST_FOR_STEADY};
 use super::*;
 
 fn sure() -> Confidence {
@@ -9,11 +9,11 @@ fn sure() -> Confidence {
 }
 
 fn summary(values: &[f64]) -> Summary {
-    Summary::of(values, sure()).expect("values")
+    Summary::from_values(values, sure()).expect("values")
 }
 
 fn noise(random: &mut Random, count: usize) -> Vec<f64> {
-    (0..count).map(|_| 100.0 * (0.02 * random.normal()).exp()).collect()
+    (0..count).map(|_| 100.0 * (0.02 * random.next_normal()).exp()).collect()
 }
 
 fn words(values: &[f64]) -> Vec<String> {
@@ -30,7 +30,7 @@ fn the_figures_are_those_of_a_textbook() {
     assert!((it.p95 - 8.3).abs() < 1e-12);
     let one = summary(&[3.0]);
     assert_eq!((one.median, one.deviation, one.interval), (3.0, None, None));
-    assert_eq!(Summary::of(&[], sure()), None);
+    assert_eq!(Summary::from_values(&[], sure()), None);
 }
 
 // 20,000 series at 0.005 are 100, with a standard deviation of 10: five of
@@ -39,15 +39,18 @@ fn the_figures_are_those_of_a_textbook() {
 #[test]
 fn warm_up_is_seen_in_series_without_one_as_seldom_as_is_said() {
     for (count, series) in [(10, 20_000), (14, 5_000), (40, 5_000), (200, 1_000)] {
-        let mut random = Random::seeded(11);
+        let mut random = Random::from_seed(11);
         let alarms = (0..series).filter(|_| {
-            let values: Vec<f64> = (0..count).map(|_| random.normal().exp()).collect();
-            super::super::warm_up(&values).is_some_and(|runs| runs > 1)
+            let values: Vec<f64> = (0..count).map(|_| random.next_normal().exp()).collect();
+            super::super::count_warm_up(&values).is_some_and(|runs| runs > 1)
         });
-        let (alarms, expected) = (alarms.count(), FALSE_ALARMS * float(series));
-        assert!(float(alarms) < expected + 5.0 * expected.sqrt(), "{alarms} of {series}: {count}");
+        let (alarms, expected) = (alarms.count(), FALSE_ALARMS * count_to_f64(series));
+        assert!(
+            count_to_f64(alarms) < expected + 5.0 * expected.sqrt(),
+            "{alarms} of {series}: {count}"
+        );
         // The tests do fire: at the smallest count the figures are coarse.
-        assert!(float(alarms) > expected / 4.0 - 1.0, "{alarms} of {series}: {count}");
+        assert!(count_to_f64(alarms) > expected / 4.0 - 1.0, "{alarms} of {series}: {count}");
     }
 }
 
@@ -56,23 +59,23 @@ fn warm_up_is_seen_in_series_without_one_as_seldom_as_is_said() {
 #[test]
 fn a_first_run_that_is_disturbed_by_chance_is_seldom_taken_for_warm_up() {
     for count in [10, 30] {
-        let mut random = Random::seeded(12);
+        let mut random = Random::from_seed(12);
         let alarms = (0..2_000).filter(|_| {
             let mut values = noise(&mut random, count);
             for value in &mut values {
-                *value *= if random.below(20) == 0 { 2.0 } else { 1.0 };
+                *value *= if random.next_below(20) == 0 { 2.0 } else { 1.0 };
             }
-            super::super::warm_up(&values) == Some(1)
+            super::super::count_warm_up(&values) == Some(1)
         });
         let alarms = alarms.count();
         let bound = 0.95_f64.powi(i32::try_from(count).expect("small") - 1) / 20.0 * 2_000.0;
-        assert!(float(alarms) < bound + 4.0 * bound.sqrt(), "{alarms} of 2000 with {count}");
+        assert!(count_to_f64(alarms) < bound + 4.0 * bound.sqrt(), "{alarms} of 2000 with {count}");
     }
 }
 
 #[test]
 fn warm_up_that_is_there_is_found_where_it_ends() {
-    let mut random = Random::seeded(13);
+    let mut random = Random::from_seed(13);
     let mut values = noise(&mut random, 50);
     for value in &mut values[..7] {
         *value *= 1.2;
@@ -95,7 +98,7 @@ fn warm_up_that_is_there_is_found_where_it_ends() {
     // A warm-up that fades slowly is cut off piece by piece.
     let mut values = noise(&mut random, 60);
     for (at, value) in values.iter_mut().enumerate() {
-        *value *= 1.0 + 0.8 * (-float(at) / 4.0).exp();
+        *value *= 1.0 + 0.8 * (-count_to_f64(at) / 4.0).exp();
     }
     let found = summary(&values).warm_up.expect("enough values");
     assert!((5..=20).contains(&found), "{found}");
@@ -112,10 +115,10 @@ fn warm_up_that_is_there_is_found_where_it_ends() {
 
 #[test]
 fn drift_is_told_with_its_size_and_not_without_one() {
-    let mut random = Random::seeded(14);
+    let mut random = Random::from_seed(14);
     let mut values = noise(&mut random, 60);
     for (at, value) in values.iter_mut().enumerate() {
-        *value *= 1.0 + 0.1 * float(at) / 59.0;
+        *value *= 1.0 + 0.1 * count_to_f64(at) / 59.0;
     }
     let told = words(&values);
     assert_eq!(told.len(), 1, "{told:?}");
@@ -124,8 +127,9 @@ fn drift_is_told_with_its_size_and_not_without_one() {
     // A tenth, give or take three standard errors of a slope over sixty runs.
     assert!((size - 10.0).abs() < 3.0, "{told:?}");
 
-    let alarms = (0..2_000)
-        .filter(|_| Trend::of(&noise(&mut random, 12)).is_some_and(|it| it.p < DRIFT_BY_CHANCE));
+    let alarms = (0..2_000).filter(|_| {
+        Trend::from_values(&noise(&mut random, 12)).is_some_and(|it| it.p < DRIFT_BY_CHANCE)
+    });
     // 10 are expected at 0.005; 24 come with a probability of 0.0001.
     let alarms = alarms.count();
     assert!(alarms < 24, "{alarms} of 2000");
@@ -133,7 +137,7 @@ fn drift_is_told_with_its_size_and_not_without_one() {
 
 #[test]
 fn outliers_are_counted_and_kept() {
-    let mut random = Random::seeded(15);
+    let mut random = Random::from_seed(15);
     let mut values = noise(&mut random, 40);
     for at in [5, 17, 18, 30, 39] {
         values[at] *= 2.0;
@@ -150,16 +154,16 @@ fn outliers_are_counted_and_kept() {
 
 #[test]
 fn two_groups_are_told_of_and_one_is_not() {
-    let mut random = Random::seeded(16);
+    let mut random = Random::from_seed(16);
     let mut values = noise(&mut random, 50);
     for value in &mut values {
-        *value *= if random.below(5) < 2 { 1.4 } else { 1.0 };
+        *value *= if random.next_below(5) < 2 { 1.4 } else { 1.0 };
     }
     let told = words(&values);
     assert!(told.iter().any(|it| it.starts_with("runs fall into two groups, ")), "{told:?}");
     for count in [20, 50] {
-        let alarms =
-            (0..2_000).filter(|_| Groups::of(&ascending(&noise(&mut random, count))).is_some());
+        let alarms = (0..2_000)
+            .filter(|_| TwoGroups::find_in(&sort_ascending(&noise(&mut random, count))).is_some());
         let alarms = alarms.count();
         assert!(alarms < 24, "{alarms} of 2000 with {count}");
     }

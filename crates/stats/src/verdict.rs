@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::ratio::Refusal;
+use super::ratio_limits::RatioRefusal;
 
 /// Fewest runs on either side for which a verdict is given: with five against
 /// five, all of one side above all of the other happens by chance in almost one
@@ -66,7 +66,7 @@ pub enum Verdict {
     /// Each side has one value in all its runs, and the two are not the same.
     /// Certain, but without spread it is unknown what determines the value: the
     /// function, or one worker that all of a side's runs share.
-    Apart {
+    WithoutSpread {
         /// The second value as a multiple of the first.
         ratio: f64,
     },
@@ -78,7 +78,7 @@ pub enum Verdict {
     /// smaller than the interval.
     NoDifferenceShown(Change),
     /// The first side is too small to be divided by.
-    Refused(Refusal),
+    Refused(RatioRefusal),
     /// There are too few runs to say anything.
     TooFew {
         /// Number of runs on the smaller side.
@@ -91,7 +91,7 @@ pub enum Verdict {
 impl Verdict {
     /// Derives the verdict from an interval.
     #[must_use]
-    pub fn of(change: Change) -> Self {
+    pub fn from_change(change: Change) -> Self {
         if change.high < 1.0 {
             Self::Lower(change)
         } else if change.low > 1.0 {
@@ -106,9 +106,9 @@ impl Verdict {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Identical { .. } => "identical",
-            Self::Apart { ratio } if *ratio < 1.0 => "lower",
+            Self::WithoutSpread { ratio } if *ratio < 1.0 => "lower",
             Self::Lower(_) => "lower",
-            Self::Apart { .. } | Self::Higher(_) => "higher",
+            Self::WithoutSpread { .. } | Self::Higher(_) => "higher",
             Self::NoDifferenceShown(_) => "no difference shown",
             Self::Refused(_) => "refused",
             Self::TooFew { .. } => "too few",
@@ -121,7 +121,7 @@ impl Verdict {
     pub fn ratio(&self) -> Option<f64> {
         match self {
             Self::Identical { .. } => Some(1.0),
-            Self::Apart { ratio } => Some(*ratio),
+            Self::WithoutSpread { ratio } => Some(*ratio),
             _ => self.change().map(|change| change.ratio),
         }
     }
@@ -134,7 +134,7 @@ impl Verdict {
                 Some(change)
             }
             Self::Identical { .. }
-            | Self::Apart { .. }
+            | Self::WithoutSpread { .. }
             | Self::Refused(_)
             | Self::TooFew { .. } => None,
         }
@@ -142,14 +142,14 @@ impl Verdict {
 
     /// Returns whether a difference is shown, by an interval that leaves out 1.
     #[must_use]
-    pub const fn differs(&self) -> bool {
+    pub const fn is_different(&self) -> bool {
         matches!(self, Self::Lower(_) | Self::Higher(_))
     }
 }
 
 /// Formats a share in per cent, with more digits the smaller it is and without
 /// a sign: `12.3`.
-pub(super) fn percent(share: f64) -> String {
+pub(super) fn format_percent(share: f64) -> String {
     let percent = (share * 100.0).abs();
     match percent {
         _ if percent < 0.0005 => "0".to_owned(),
@@ -161,12 +161,12 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// Formats a change with its sign: `+0.8 %`.
-fn signed(ratio: f64) -> String {
+fn format_signed(ratio: f64) -> String {
     let change = ratio - 1.0;
     if ratio.is_infinite() {
         return "no bound".to_owned();
     }
-    let text = percent(change);
+    let text = format_percent(change);
     let sign = match text.as_str() {
         "0" => "",
         _ if change > 0.0 => "+",
@@ -175,21 +175,21 @@ fn signed(ratio: f64) -> String {
     format!("{sign}{text} %")
 }
 
-fn multiple(ratio: f64) -> String {
+fn format_multiple(ratio: f64) -> String {
     if ratio.is_infinite() { "no bound".to_owned() } else { format!("{ratio:.2}x") }
 }
 
 /// Describes a change in words: `12.3 % lower`.
-fn worded(ratio: f64) -> String {
+fn describe_change(ratio: f64) -> String {
     if ratio.is_infinite() {
         return "higher than nothing".to_owned();
     }
     // From twice as much on, per cent are hard to read.
     if ratio >= 2.0 {
-        return format!("{} as much", multiple(ratio));
+        return format!("{} as much", format_multiple(ratio));
     }
     let word = if ratio < 1.0 { "lower" } else { "higher" };
-    format!("{} % {word}", percent(ratio - 1.0))
+    format!("{} % {word}", format_percent(ratio - 1.0))
 }
 
 impl fmt::Display for Change {
@@ -208,30 +208,37 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identical { runs } => write!(f, "identical in all {runs} runs"),
-            Self::Apart { ratio } => write!(f, "{}, without spread", worded(*ratio)),
+            Self::WithoutSpread { ratio } => {
+                write!(f, "{}, without spread", describe_change(*ratio))
+            }
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::TooFew { have: 0, .. } => f.write_str("one side or both have no figure"),
             Self::TooFew { have, need } => {
                 write!(f, "too few runs to say: {have}, and {need} are needed")
             }
             Self::NoDifferenceShown(change) => {
-                write!(f, "no difference shown [{}, {}]", signed(change.low), signed(change.high))
+                write!(
+                    f,
+                    "no difference shown [{}, {}]",
+                    format_signed(change.low),
+                    format_signed(change.high)
+                )
             }
             Self::Lower(Change { ratio, low, high, confidence }) => {
-                let (least, most) = (percent(1.0 - high), percent(1.0 - low));
-                write!(f, "{} [{least} %, {most} %], {confidence} sure", worded(*ratio))
+                let (least, most) = (format_percent(1.0 - high), format_percent(1.0 - low));
+                write!(f, "{} [{least} %, {most} %], {confidence} sure", describe_change(*ratio))
             }
             Self::Higher(Change { ratio, confidence, .. }) if ratio.is_infinite() => {
-                write!(f, "{}, {confidence} sure", worded(*ratio))
+                write!(f, "{}, {confidence} sure", describe_change(*ratio))
             }
             Self::Higher(Change { ratio, low, high, confidence }) if *ratio >= 2.0 => {
-                let (least, most) = (multiple(*low), multiple(*high));
-                write!(f, "{} [{least}, {most}], {confidence} sure", worded(*ratio))
+                let (least, most) = (format_multiple(*low), format_multiple(*high));
+                write!(f, "{} [{least}, {most}], {confidence} sure", describe_change(*ratio))
             }
             Self::Higher(Change { ratio, low, high, confidence }) => {
-                let (least, most) = (percent(low - 1.0), signed(*high));
+                let (least, most) = (format_percent(low - 1.0), format_signed(*high));
                 let most = most.trim_start_matches('+');
-                write!(f, "{} [{least} %, {most}], {confidence} sure", worded(*ratio))
+                write!(f, "{} [{least} %, {most}], {confidence} sure", describe_change(*ratio))
             }
         }
     }
@@ -243,7 +250,7 @@ mod tests {
 
     fn told(ratio: f64, low: f64, high: f64) -> String {
         let confidence = Confidence::default();
-        Verdict::of(Change { ratio, low, high, confidence }).to_string()
+        Verdict::from_change(Change { ratio, low, high, confidence }).to_string()
     }
 
     #[test]
@@ -263,7 +270,7 @@ mod tests {
             Verdict::TooFew { have: 3, need: 6 }.to_string(),
             "too few runs to say: 3, and 6 are needed"
         );
-        let apart = |ratio| Verdict::Apart { ratio }.to_string();
+        let apart = |ratio| Verdict::WithoutSpread { ratio }.to_string();
         assert_eq!(apart(1.058), "5.8 % higher, without spread");
         assert_eq!(apart(0.5), "50.0 % lower, without spread");
         assert_eq!(Verdict::Identical { runs: 60 }.to_string(), "identical in all 60 runs");

@@ -17,13 +17,15 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 use rusqlite::{Connection, OpenFlags};
 
-use super::file::{
-    beside, copy_into_file, has_room_for_index, has_whole_index, open_file, open_unchanging_file,
-    remove_broken_index,
+use super::connection_guard::restrict_connection;
+use super::database_file::{
+    copy_into_file, has_room_for_index, has_whole_index, open_file, open_unchanging_file,
+    path_beside, remove_broken_index,
 };
-use super::guard::guard;
-use super::open::{Store, StoreError, explain, identify, refuse_what_others_put};
-use super::words::is_about_place;
+use super::error_text::is_about_place;
+use super::open::{
+    Store, StoreError, check_schema_version, explain_open_error, refuse_foreign_files,
+};
 
 /// How a connection reaches the rows of a database.
 #[derive(Debug, Clone)]
@@ -33,19 +35,19 @@ pub(super) enum Access {
     /// The file, shared with whoever writes it.
     Shared,
     /// The file, which nobody writes as long as its stamp is this one.
-    Frozen(Stamp),
+    Frozen(FileStamp),
     /// A copy, which is removed with its last user.
-    Copy(Arc<CopyFolder>, Stamp),
+    Copy(Arc<CopyFolder>, FileStamp),
 }
 
 /// Sizes and times of modification, which show whether a file has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp(Vec<(u64, Option<SystemTime>)>);
+pub(super) struct FileStamp(Vec<(u64, Option<SystemTime>)>);
 
-impl Stamp {
+impl FileStamp {
     /// Returns the stamp of a database and its log.
-    pub(super) fn of_database(path: &Path) -> Self {
-        let files = [path.to_owned(), beside(path, "-wal")];
+    pub(super) fn for_database(path: &Path) -> Self {
+        let files = [path.to_owned(), path_beside(path, "-wal")];
         Self(
             files
                 .iter()
@@ -58,9 +60,9 @@ impl Stamp {
     }
 }
 
-impl Stamp {
+impl FileStamp {
     /// Returns the total size of both files in bytes.
-    fn bytes(&self) -> u64 {
+    fn total_bytes(&self) -> u64 {
         self.0.iter().map(|(bytes, _)| bytes).sum()
     }
 }
@@ -74,14 +76,15 @@ pub(super) struct CopyFolder(PathBuf);
 
 impl CopyFolder {
     /// Creates a folder where so many bytes have room.
-    fn create(bytes: u64) -> std::io::Result<Self> {
-        let path = cyclometer_system::paths::temporary_with_room(bytes.saturating_add(COPY_SLACK))?
-            .join(cyclometer_system::owner::new_name("copy")?);
+    fn with_room_for(bytes: u64) -> std::io::Result<Self> {
+        let path =
+            cyclometer_system::paths::temporary_folder_with_room(bytes.saturating_add(COPY_SLACK))?
+                .join(cyclometer_system::owner::new_name("copy")?);
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 
-    fn database(&self) -> PathBuf {
+    fn database_path(&self) -> PathBuf {
         self.0.join("copy.db")
     }
 }
@@ -113,7 +116,7 @@ pub(super) fn may_write(path: &Path) -> bool {
 
 impl Access {
     /// Opens one more connection to the database at `path` in this way.
-    pub(super) fn connect(&self, path: &Path) -> rusqlite::Result<Connection> {
+    pub(super) fn open_connection(&self, path: &Path) -> rusqlite::Result<Connection> {
         let reading = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match self {
             Self::Full => {
@@ -124,10 +127,10 @@ impl Access {
             }
             Self::Shared => open_file(path, reading)?,
             Self::Frozen(_) => open_unchanging_file(path)?,
-            Self::Copy(folder, _) => open_file(&folder.database(), OpenFlags::default())?,
+            Self::Copy(folder, _) => open_file(&folder.database_path(), OpenFlags::default())?,
         };
-        connection.busy_timeout(Store::BUSY)?;
-        guard(&connection)?;
+        connection.busy_timeout(Store::BUSY_TIMEOUT)?;
+        restrict_connection(&connection)?;
         Ok(connection)
     }
 
@@ -144,41 +147,41 @@ impl Access {
     pub(super) fn is_outdated(&self, path: &Path) -> bool {
         match self {
             Self::Full | Self::Shared => false,
-            Self::Frozen(stamp) | Self::Copy(_, stamp) => *stamp != Stamp::of_database(path),
+            Self::Frozen(stamp) | Self::Copy(_, stamp) => *stamp != FileStamp::for_database(path),
         }
     }
 
     /// Returns the ways in which a database can be read, the best first.
-    fn possible(path: &Path) -> Vec<Way> {
-        let log = fs::metadata(beside(path, "-wal")).map_or(0, |data| data.len());
+    fn read_modes(path: &Path) -> Vec<ReadMode> {
+        let log = fs::metadata(path_beside(path, "-wal")).map_or(0, |data| data.len());
         let mut ways = Vec::new();
         if is_writable(path) {
-            ways.push(Way::Full);
+            ways.push(ReadMode::Full);
         }
         if has_whole_index(path) {
-            ways.push(Way::Shared);
+            ways.push(ReadMode::Shared);
         }
-        ways.push(if log == 0 { Way::Frozen } else { Way::Copy });
+        ways.push(if log == 0 { ReadMode::Frozen } else { ReadMode::Copy });
         ways
     }
 
     /// Copies a database and its log.
-    fn copy(path: &Path) -> Result<Self, StoreError> {
+    fn copy_database(path: &Path) -> Result<Self, StoreError> {
         let failed = |error: std::io::Error| StoreError::Open {
             path: path.to_owned(),
             cause: format!(
                 "what was recorded last is in {}, which cannot be read where nothing may be \
                  written beside it, and both could not be copied: {error}",
-                beside(path, "-wal").display()
+                path_beside(path, "-wal").display()
             ),
             remedy: "copy both files to a folder of yours and name it with --db",
         };
-        let stamp = Stamp::of_database(path);
-        let folder = CopyFolder::create(stamp.bytes()).map_err(failed)?;
-        let copy = folder.database();
+        let stamp = FileStamp::for_database(path);
+        let folder = CopyFolder::with_room_for(stamp.total_bytes()).map_err(failed)?;
+        let copy = folder.database_path();
         fs::copy(path, &copy).map_err(failed)?;
-        fs::copy(beside(path, "-wal"), beside(&copy, "-wal")).map_err(failed)?;
-        for file in [copy.clone(), beside(&copy, "-wal")] {
+        fs::copy(path_beside(path, "-wal"), path_beside(&copy, "-wal")).map_err(failed)?;
+        for file in [copy.clone(), path_beside(&copy, "-wal")] {
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             fs::set_permissions(file, mode).map_err(failed)?;
         }
@@ -188,7 +191,7 @@ impl Access {
 
 /// Way to read a database, before it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum ReadMode {
     Full,
     Shared,
     Frozen,
@@ -197,21 +200,21 @@ enum Way {
 
 /// Opens a connection that only reads; returns it with how it was opened and
 /// the version of the schema.
-pub(super) fn connect_reading(path: &Path) -> Result<(Connection, Access, usize), StoreError> {
+pub(super) fn connect_for_reading(path: &Path) -> Result<(Connection, Access, usize), StoreError> {
     if !path.exists() {
         return Err(no_database(path));
     }
-    refuse_what_others_put(path)?;
+    refuse_foreign_files(path)?;
     let mut first = None;
     let had_index = has_whole_index(path);
-    for way in Access::possible(path) {
+    for way in Access::read_modes(path) {
         let access = match way {
-            Way::Full => Access::Full,
-            Way::Shared => Access::Shared,
-            Way::Frozen => Access::Frozen(Stamp::of_database(path)),
-            Way::Copy => Access::copy(path)?,
+            ReadMode::Full => Access::Full,
+            ReadMode::Shared => Access::Shared,
+            ReadMode::Frozen => Access::Frozen(FileStamp::for_database(path)),
+            ReadMode::Copy => Access::copy_database(path)?,
         };
-        let opened = access.connect(path).map_err(|error| (is_about_place(&error), error));
+        let opened = access.open_connection(path).map_err(|error| (is_about_place(&error), error));
         let opened = opened.and_then(|connection| {
             // Reads a table, so that a database that cannot be read fails now.
             match connection.query_row("SELECT COUNT(*) FROM sqlite_master", [], |_| Ok(())) {
@@ -221,19 +224,19 @@ pub(super) fn connect_reading(path: &Path) -> Result<(Connection, Access, usize)
         });
         match opened {
             Ok(connection) => {
-                let version = identify(&connection, path)?;
+                let version = check_schema_version(&connection, path)?;
                 return Ok((connection, access, version));
             }
             Err((true, error)) => {
-                if way == Way::Full && !had_index {
+                if way == ReadMode::Full && !had_index {
                     remove_broken_index(path);
                 }
                 first.get_or_insert(error);
             }
-            Err((false, error)) => return Err(explain(path, &error)),
+            Err((false, error)) => return Err(explain_open_error(path, &error)),
         }
     }
-    Err(first.map_or_else(|| no_database(path), |error| explain(path, &error)))
+    Err(first.map_or_else(|| no_database(path), |error| explain_open_error(path, &error)))
 }
 
 fn no_database(path: &Path) -> StoreError {
@@ -257,11 +260,12 @@ pub(super) fn copy_to_migrate(
         ),
         remedy: "make the file and its folder writable, or name a copy with --db",
     };
-    let stamp = Stamp::of_database(path);
-    let folder = CopyFolder::create(stamp.bytes()).map_err(|error| failed(error.to_string()))?;
-    let copy = folder.database();
+    let stamp = FileStamp::for_database(path);
+    let folder = CopyFolder::with_room_for(stamp.total_bytes())
+        .map_err(|error| failed(error.to_string()))?;
+    let copy = folder.database_path();
     copy_into_file(connection, &copy).map_err(|error| failed(error.to_string()))?;
     let access = Access::Copy(Arc::new(folder), stamp);
-    let copied = access.connect(path).map_err(|error| failed(error.to_string()))?;
+    let copied = access.open_connection(path).map_err(|error| failed(error.to_string()))?;
     Ok((copied, access))
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, params};
 
+use super::invocation_scan::{self, BILLABLE, Selection};
 use super::open::{Store, StoreError};
-use super::scan::{self, BILLABLE, Selection};
-use cyclometer_replay::Key;
+use cyclometer_replay::GroupKey;
 
 impl Store {
     /// Returns the reason of the first failure of each selected cell that
@@ -17,9 +17,10 @@ impl Store {
     pub fn first_failures(
         &self,
         selection: &Selection,
-        wanted: impl Fn(&Key) -> bool,
-    ) -> Result<HashMap<Key, String>, StoreError> {
-        let mut cells: Vec<_> = scan::cells(&self.connection, selection)?.into_iter().collect();
+        wanted: impl Fn(&GroupKey) -> bool,
+    ) -> Result<HashMap<GroupKey, String>, StoreError> {
+        let mut cells: Vec<_> =
+            invocation_scan::select_cells(&self.connection, selection)?.into_iter().collect();
         cells.sort_unstable_by_key(|(cell, _)| *cell);
         let mut reasons = HashMap::new();
         for (cell, key) in cells.into_iter().filter(|(_, key)| wanted(key)) {
@@ -41,7 +42,7 @@ impl Store {
                 |row| row.get(0),
             )
             .optional()
-            .map_err(StoreError::sql("search for a failure"))?;
+            .map_err(StoreError::for_action("search for a failure"))?;
         Ok(reason.flatten())
     }
 
@@ -53,9 +54,10 @@ impl Store {
     pub fn cells_without_runs(
         &self,
         selection: &Selection,
-    ) -> Result<Vec<(Key, String)>, StoreError> {
-        let failed = StoreError::sql("search for cells without runs");
-        let mut cells: Vec<_> = scan::cells(&self.connection, selection)?.into_iter().collect();
+    ) -> Result<Vec<(GroupKey, String)>, StoreError> {
+        let failed = StoreError::for_action("search for cells without runs");
+        let mut cells: Vec<_> =
+            invocation_scan::select_cells(&self.connection, selection)?.into_iter().collect();
         cells.sort_unstable_by_key(|(cell, _)| *cell);
         let sql = format!(
             "SELECT note FROM cell WHERE id = ?1
@@ -67,7 +69,7 @@ impl Store {
             let note: Option<Option<String>> = statement
                 .query_row(params![cell], |row| row.get(0))
                 .optional()
-                .map_err(StoreError::sql("search for cells without runs"))?;
+                .map_err(StoreError::for_action("search for cells without runs"))?;
             let Some(note) = note else { continue };
             let why = self.first_failure(cell)?.or(note);
             let why = why.unwrap_or_else(|| "no invocation has run to its end".to_owned());

@@ -1,7 +1,7 @@
 //! Footprints of recorded workloads, part by part.
 
 use super::open::{Store, StoreError};
-use super::query::list;
+use super::query::query_list;
 use cyclometer_core::units::Bytes;
 
 /// Part of the footprint of one or several workloads in a lane.
@@ -23,8 +23,8 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn footprints(&self, recording: i64) -> Result<Vec<StoredPart>, StoreError> {
-        list(
+    pub fn footprint_parts(&self, recording: i64) -> Result<Vec<StoredPart>, StoreError> {
+        query_list(
             &self.connection,
             "list of footprints",
             "SELECT lane, GROUP_CONCAT(DISTINCT workload), name, bytes

@@ -5,20 +5,20 @@ use std::str::FromStr;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::keep::IS_FINISHED;
 use super::open::{Store, StoreError};
-use super::query::{RecordingRef, list};
+use super::query::{RecordingRef, query_list};
+use super::simulation_writer::IS_FINISHED;
 
 /// Recording or simulation as a user names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reference {
+pub enum HistoryReference {
     /// `12`, `latest` or a label, which may also be that of a simulation.
     Recording(RecordingRef),
     /// `s12`; `None` is the newest, `slatest`.
     Simulation(Option<i64>),
 }
 
-impl FromStr for Reference {
+impl FromStr for HistoryReference {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -32,14 +32,14 @@ impl FromStr for Reference {
 
 /// Recording or simulation that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Item {
+pub enum HistoryItem {
     /// Number of a recording.
     Recording(i64),
     /// Number of a simulation.
     Simulation(i64),
 }
 
-impl fmt::Display for Item {
+impl fmt::Display for HistoryItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Recording(id) => write!(f, "recording {id}"),
@@ -50,7 +50,7 @@ impl fmt::Display for Item {
 
 /// Filter of the recordings or simulations in a list; `None` accepts all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct HistoryFilter {
     /// Name of a lane that it has.
     pub lane: Option<String>,
     /// Name of a workload that it has.
@@ -67,8 +67,8 @@ pub struct Filter {
     pub limit: Option<u32>,
 }
 
-impl Filter {
-    fn limit(&self) -> i64 {
+impl HistoryFilter {
+    fn sql_limit(&self) -> i64 {
         // A negative number is no limit in SQL.
         self.limit.map_or(-1, i64::from)
     }
@@ -124,7 +124,7 @@ impl SimulationInfo {
             WHERE m.simulation_id = s.id), ''),
         s.invocations";
 
-    pub(super) fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
             label: row.get(1)?,
@@ -142,11 +142,18 @@ impl Store {
     ///
     /// # Errors
     /// Fails when there is no such recording or simulation.
-    pub fn resolve(&self, reference: Reference) -> Result<Item, StoreError> {
+    pub fn resolve_reference(
+        &self,
+        reference: HistoryReference,
+    ) -> Result<HistoryItem, StoreError> {
         let simulation = match reference {
-            Reference::Recording(RecordingRef::Label(label)) => return self.labelled(&label),
-            Reference::Recording(recording) => return self.find(recording).map(Item::Recording),
-            Reference::Simulation(simulation) => simulation,
+            HistoryReference::Recording(RecordingRef::Label(label)) => {
+                return self.find_label(&label);
+            }
+            HistoryReference::Recording(recording) => {
+                return self.find_recording(recording).map(HistoryItem::Recording);
+            }
+            HistoryReference::Simulation(simulation) => simulation,
         };
         let found = match simulation {
             None => self.connection.query_row(
@@ -161,8 +168,8 @@ impl Store {
             ),
         };
         let found: Option<Option<i64>> =
-            found.optional().map_err(StoreError::sql("search for the simulation"))?;
-        found.flatten().map(Item::Simulation).ok_or_else(|| {
+            found.optional().map_err(StoreError::for_action("search for the simulation"))?;
+        found.flatten().map(HistoryItem::Simulation).ok_or_else(|| {
             StoreError::NotFound(simulation.map_or_else(
                 || "there is no simulation yet: make one with `cyclometer replay`".to_owned(),
                 |id| format!("there is no simulation {id}: `cyclometer history` lists them"),
@@ -172,17 +179,17 @@ impl Store {
 
     /// Returns the newest recording with a label, or else the newest
     /// simulation.
-    fn labelled(&self, label: &str) -> Result<Item, StoreError> {
+    fn find_label(&self, label: &str) -> Result<HistoryItem, StoreError> {
         let newest = |sql| {
             self.connection
                 .query_row(sql, [label], |row| row.get::<_, Option<i64>>(0))
-                .map_err(StoreError::sql("search for a label"))
+                .map_err(StoreError::for_action("search for a label"))
         };
         if let Some(id) = newest("SELECT MAX(id) FROM recording WHERE label = ?1")? {
-            return Ok(Item::Recording(id));
+            return Ok(HistoryItem::Recording(id));
         }
         let found = newest("SELECT MAX(id) FROM simulation WHERE label = ?1")?;
-        found.map(Item::Simulation).ok_or_else(|| {
+        found.map(HistoryItem::Simulation).ok_or_else(|| {
             StoreError::NotFound(format!(
                 "`{label}` is neither a recording's number nor `latest`, nor a simulation such as \
                  `s12` or `slatest`, nor a label: `cyclometer history` lists all there is"
@@ -194,8 +201,11 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn recordings(&self, filter: &Filter) -> Result<Vec<RecordingInfo>, StoreError> {
-        list(
+    pub fn list_recordings(
+        &self,
+        filter: &HistoryFilter,
+    ) -> Result<Vec<RecordingInfo>, StoreError> {
+        query_list(
             &self.connection,
             "list of recordings",
             "SELECT r.id, r.label, r.started_at, r.status,
@@ -223,7 +233,7 @@ impl Store {
                 filter.label,
                 filter.since,
                 filter.until,
-                filter.limit()
+                filter.sql_limit()
             ],
             |row| {
                 Ok(RecordingInfo {
@@ -245,7 +255,10 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn simulations(&self, filter: &Filter) -> Result<Vec<SimulationInfo>, StoreError> {
+    pub fn list_simulations(
+        &self,
+        filter: &HistoryFilter,
+    ) -> Result<Vec<SimulationInfo>, StoreError> {
         let sql = format!(
             "SELECT {} FROM simulation s
              WHERE {IS_FINISHED} AND (?1 IS NULL AND ?2 IS NULL OR EXISTS (
@@ -260,7 +273,7 @@ impl Store {
              ORDER BY s.id DESC LIMIT ?6",
             SimulationInfo::COLUMNS
         );
-        list(
+        query_list(
             &self.connection,
             "list of simulations",
             &sql,
@@ -270,9 +283,9 @@ impl Store {
                 filter.label,
                 filter.since,
                 filter.until,
-                filter.limit()
+                filter.sql_limit()
             ],
-            SimulationInfo::of,
+            SimulationInfo::from_row,
         )
     }
 
@@ -280,17 +293,17 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be written.
-    pub fn set_label(&self, item: Item, label: &str) -> Result<(), StoreError> {
+    pub fn set_label(&self, item: HistoryItem, label: &str) -> Result<(), StoreError> {
         let (sql, id) = match item {
-            Item::Recording(id) => ("UPDATE recording SET label = ?2 WHERE id = ?1", id),
-            Item::Simulation(id) => ("UPDATE simulation SET label = ?2 WHERE id = ?1", id),
+            HistoryItem::Recording(id) => ("UPDATE recording SET label = ?2 WHERE id = ?1", id),
+            HistoryItem::Simulation(id) => ("UPDATE simulation SET label = ?2 WHERE id = ?1", id),
         };
         let label = (!label.is_empty()).then_some(label);
-        self.patiently(|| {
+        self.retry_while_busy(|| {
             self.connection
                 .execute(sql, params![id, label])
                 .map(drop)
-                .map_err(StoreError::sql("change of the label"))
+                .map_err(StoreError::for_action("change of the label"))
         })
     }
 }
@@ -301,15 +314,15 @@ mod tests {
 
     #[test]
     fn references_are_numbers_with_or_without_an_s() {
-        let recording = |reference| Ok(Reference::Recording(reference));
+        let recording = |reference| Ok(HistoryReference::Recording(reference));
         assert_eq!("12".parse(), recording(RecordingRef::Number(12)));
         assert_eq!("latest".parse(), recording(RecordingRef::Latest));
-        assert_eq!("s12".parse(), Ok(Reference::Simulation(Some(12))));
-        assert_eq!("slatest".parse(), Ok(Reference::Simulation(None)));
+        assert_eq!("s12".parse(), Ok(HistoryReference::Simulation(Some(12))));
+        assert_eq!("slatest".parse(), Ok(HistoryReference::Simulation(None)));
         for label in ["s", "x12", "12s", "nightly", "s-", "1 2"] {
-            let found = label.parse::<Reference>();
+            let found = label.parse::<HistoryReference>();
             assert_eq!(found, recording(RecordingRef::Label(label.to_owned())));
         }
-        assert!("".parse::<Reference>().is_err());
+        assert!("".parse::<HistoryReference>().is_err());
     }
 }

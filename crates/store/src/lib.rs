@@ -4,53 +4,54 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod access;
-mod compare;
-mod delete;
-mod entry;
+mod busy_retry;
+mod cell_subject;
+mod comparison_data;
+mod connection_guard;
+mod database_file;
+mod deletion;
+mod error_text;
+mod event_rows;
 mod failures;
-mod file;
+mod file_watch;
 mod footprint;
-mod guard;
 mod history;
-mod holders;
-mod keep;
+mod invocation_scan;
+mod lock_holders;
 mod open;
 mod overview;
-mod patience;
 mod playback;
 mod query;
 mod reader;
-mod recorded;
-mod recover;
+mod recorded_cells;
+mod recovery;
 mod rescue;
-mod saved;
-mod scan;
+mod saved_amounts;
 mod series;
 mod simulation;
-mod subject;
+mod simulation_writer;
 mod throttling;
-mod watch;
-mod words;
 mod writer;
 
 pub use access::is_writable;
-pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
-pub use delete::Extent;
+pub use busy_retry::{NoticeCallback, RetryPolicy, WriteNotice};
+pub use cell_subject::CellSubject;
+pub use comparison_data::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
+pub use deletion::DeletionExtent;
 pub use footprint::StoredPart;
-pub use history::{Filter, Item, RecordingInfo, Reference, SimulationInfo};
-pub use open::{Recovered, Store, StoreError, default_path};
-pub use overview::{RecordingAbout, RecordingHead, Size, Tally};
-pub use patience::{Notice, Patience, Tell};
+pub use history::{HistoryFilter, HistoryItem, HistoryReference, RecordingInfo, SimulationInfo};
+pub use invocation_scan::Selection;
+pub use open::{RecoveredRecording, Store, StoreError, default_path};
+pub use overview::{RecordingCounts, RecordingDetails, RecordingHead, RecordingSize};
 pub use playback::{
-    PlayedCell, PlayedInvocation, PlayedLane, PlayedRecording, PlayedRow, RecordingPart, Tangle,
+    OverlapGroup, PlaybackCell, PlaybackInvocation, PlaybackLane, PlaybackRecording, PlaybackRow,
+    RecordingPart,
 };
 pub use query::{CellStats, MeterSource, RecordingRef};
-pub use reader::{Datum, QueryError, Reader, SeenDatum, Sink as RowSink, Stop, ViewColumn};
-pub use recorded::RecordedCell;
-pub use saved::{Amounts, Part};
-pub use scan::Selection;
-pub use series::{Planned, Run, Series, StoredLane};
-pub use simulation::{Bills, ReplayError, ReplayPlan, SavedSimulation};
-pub use subject::Subject;
-pub use throttling::Throttling;
-pub use writer::{RecordingHeader, Stored, Writer};
+pub use reader::{Datum, QueryError, QueryStop, RowSink, SeenDatum, SqlReader, ViewColumn};
+pub use recorded_cells::RecordedCell;
+pub use saved_amounts::{AmountKind, AmountSum};
+pub use series::{CellSeries, PlannedRecording, SeriesRun, StoredLane};
+pub use simulation::{BillRetention, ReplayError, ReplayPlan, SavedSimulation};
+pub use throttling::ThrottlingCounts;
+pub use writer::{RecordingHeader, StoredCallback, Writer};

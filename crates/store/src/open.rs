@@ -10,13 +10,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use thiserror::Error;
 
-use super::access::{Access, connect_reading, copy_to_migrate, is_writable, may_write};
-use super::entry::HAS_FINISHED;
-use super::file::{beside, has_room_for_index, open_file, remove_broken_index};
-use super::guard::guard;
-use super::patience::Patience;
-use super::words::{describe_error, describe_missing_room, is_about_place, reached_limit};
-use cyclometer_system::paths::{self, Distrust, Purpose};
+use super::access::{Access, connect_for_reading, copy_to_migrate, is_writable, may_write};
+use super::busy_retry::RetryPolicy;
+use super::connection_guard::restrict_connection;
+use super::database_file::{has_room_for_index, open_file, path_beside, remove_broken_index};
+use super::error_text::{describe_error, describe_missing_room, is_about_place, reached_limit};
+use super::event_rows::HAS_FINISHED;
+use cyclometer_system::paths::{self, FolderPurpose, TrustError};
 use cyclometer_system::procfs::ProcessIdentity;
 
 /// Marks a file as a cyclometer database: "cycm".
@@ -96,26 +96,26 @@ pub enum StoreError {
 }
 
 /// Error that may be one of the database.
-pub(super) trait InStore {
+pub(super) trait AsStoreError {
     /// Returns the error of the database, if it is one.
-    fn in_store(&self) -> Option<&StoreError>;
+    fn as_store_error(&self) -> Option<&StoreError>;
 }
 
-impl InStore for StoreError {
-    fn in_store(&self) -> Option<&StoreError> {
+impl AsStoreError for StoreError {
+    fn as_store_error(&self) -> Option<&StoreError> {
         Some(self)
     }
 }
 
 impl StoreError {
-    pub(super) fn sql(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+    pub(super) fn for_action(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| Self::Sql { action, source }
     }
 }
 
 /// Recording that was cut off and is now marked `interrupted`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recovered {
+pub struct RecoveredRecording {
     /// Number of the recording.
     pub recording: i64,
     /// Number of its invocations that are kept; `None` if none had finished, in
@@ -131,11 +131,12 @@ pub struct Store {
     access: Access,
     /// Retry policy for a database that cannot be written; `None`: it waits for
     /// a moment only.
-    patience: RefCell<Option<Patience>>,
+    retry_policy: RefCell<Option<RetryPolicy>>,
 }
 
 /// Advice where there is no default database that may be used.
-const NAME_ONE: &str = "name one of yours with --db or CYCLOMETER_DB, or set XDG_DATA_HOME";
+const ADVICE_NO_DEFAULT: &str =
+    "name one of yours with --db or CYCLOMETER_DB, or set XDG_DATA_HOME";
 
 /// Returns `$XDG_DATA_HOME/cyclometer/cyclometer.db`, by default under
 /// `~/.local/share`. A database is trusted, and written: nobody but this user
@@ -145,29 +146,29 @@ const NAME_ONE: &str = "name one of yours with --db or CYCLOMETER_DB, or set XDG
 /// Fails when there is no home, or others own or can write a folder on the way
 /// or a link that stands for one or for the file.
 pub fn default_path() -> Result<PathBuf, StoreError> {
-    let folder = paths::data().ok_or_else(|| StoreError::NoDefault {
+    let folder = paths::data_folder().ok_or_else(|| StoreError::NoDefault {
         cause: format!(
             "no database is named, and there is no place for the usual one: {}",
             paths::NO_HOME
         ),
-        remedy: NAME_ONE,
+        remedy: ADVICE_NO_DEFAULT,
     })?;
     let path = folder.join("cyclometer.db");
-    let examined = paths::examine(&folder, Purpose::Read)
-        .and_then(|_| paths::examine_file(&path, Purpose::Read));
-    examined.map_err(|reason: Distrust| StoreError::NoDefault {
+    let examined = paths::check_folder_trust(&folder, FolderPurpose::Read)
+        .and_then(|_| paths::check_file_trust(&path, FolderPurpose::Read));
+    examined.map_err(|reason: TrustError| StoreError::NoDefault {
         cause: format!("the usual database {} is not used: {reason}", path.display()),
-        remedy: NAME_ONE,
+        remedy: ADVICE_NO_DEFAULT,
     })?;
     Ok(path)
 }
 
 impl Store {
     /// Time to wait for another process' lock.
-    pub(super) const BUSY: Duration = Duration::from_secs(3);
+    pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
     /// Time that a reader waits for the lock to repair the database.
-    pub(super) const MOMENT: Duration = Duration::from_millis(250);
+    pub(super) const READER_TIMEOUT: Duration = Duration::from_millis(250);
 
     /// Opens the database for writing, and creates it if it does not exist.
     ///
@@ -179,9 +180,9 @@ impl Store {
         let begun = Instant::now();
         loop {
             // Not every wait for a lock happens within `SQLite`.
-            match Self::open_within(path, Self::BUSY) {
-                Err(StoreError::Locked { .. }) if begun.elapsed() < Self::BUSY => {
-                    std::thread::sleep(Patience::BUSY);
+            match Self::open_with_timeout(path, Self::BUSY_TIMEOUT) {
+                Err(StoreError::Locked { .. }) if begun.elapsed() < Self::BUSY_TIMEOUT => {
+                    std::thread::sleep(RetryPolicy::BUSY_TIMEOUT);
                 }
                 opened => return opened,
             }
@@ -193,15 +194,15 @@ impl Store {
     ///
     /// # Errors
     /// Like [`Self::open`].
-    pub fn open_patiently(path: &Path, mut patience: Patience) -> Result<Self, StoreError> {
+    pub fn open_with_retry(path: &Path, mut patience: RetryPolicy) -> Result<Self, StoreError> {
         loop {
-            match Self::open_within(path, Patience::BUSY) {
+            match Self::open_with_timeout(path, RetryPolicy::BUSY_TIMEOUT) {
                 Ok(store) => {
-                    patience.done();
-                    store.patience.replace(Some(patience));
+                    patience.report_resumed();
+                    store.retry_policy.replace(Some(patience));
                     return Ok(store);
                 }
-                Err(error) if patience.tries_again(&error, path) => {}
+                Err(error) if patience.wait_before_retry(&error, path) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -209,19 +210,24 @@ impl Store {
 
     /// Runs a write, and retries it while the database is locked or full, if it
     /// was opened with a retry policy.
-    pub(super) fn patiently<T, E>(&self, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E>
+    pub(super) fn retry_while_busy<T, E>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E>
     where
-        E: InStore,
+        E: AsStoreError,
     {
         loop {
             let result = attempt();
-            let mut patience = self.patience.borrow_mut();
+            let mut patience = self.retry_policy.borrow_mut();
             let Some(patience) = patience.as_mut() else { return result };
             match &result {
                 Err(error)
-                    if error.in_store().is_some_and(|it| patience.tries_again(it, &self.path)) => {}
+                    if error
+                        .as_store_error()
+                        .is_some_and(|it| patience.wait_before_retry(it, &self.path)) => {}
                 _ => {
-                    patience.done();
+                    patience.report_resumed();
                     return result;
                 }
             }
@@ -229,11 +235,11 @@ impl Store {
     }
 
     /// Takes the retry policy out, for a writer that waits by itself.
-    pub(super) fn take_patience(&self) -> Option<Patience> {
-        self.patience.take()
+    pub(super) fn take_retry_policy(&self) -> Option<RetryPolicy> {
+        self.retry_policy.take()
     }
 
-    pub(super) fn open_within(path: &Path, busy: Duration) -> Result<Self, StoreError> {
+    pub(super) fn open_with_timeout(path: &Path, busy: Duration) -> Result<Self, StoreError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             paths::make_private_folder(folder).map_err(|error| StoreError::Open {
                 path: path.to_owned(),
@@ -241,9 +247,9 @@ impl Store {
                 remedy: "name another file with --db or CYCLOMETER_DB",
             })?;
         }
-        refuse_what_others_put(path)?;
+        refuse_foreign_files(path)?;
         if !has_room_for_index(path) {
-            return Err(full_disk(path));
+            return Err(disk_full_error(path));
         }
         let opened = Self::open_connection(path, busy);
         opened.map(|connection| Self::from_parts(connection, path.to_owned()))
@@ -256,11 +262,11 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let wrong = |error: rusqlite::Error| explain(path, &error);
+        let wrong = |error: rusqlite::Error| explain_open_error(path, &error);
         let mut connection = open_file(path, flags).map_err(wrong)?;
         connection.busy_timeout(busy).map_err(wrong)?;
-        guard(&connection).map_err(wrong)?;
-        identify(&connection, path)?;
+        restrict_connection(&connection).map_err(wrong)?;
+        check_schema_version(&connection, path)?;
         // Takes the write lock, so that a read-only or locked file fails now.
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;") {
             drop(connection);
@@ -280,7 +286,7 @@ impl Store {
         if known != APPLICATION_ID {
             connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(wrong)?;
         }
-        migrate(&mut connection, path)?;
+        migrate_schema(&mut connection, path)?;
         Ok(connection)
     }
 
@@ -288,10 +294,11 @@ impl Store {
     ///
     /// # Errors
     /// Fails when `SQLite` has no memory.
-    pub fn empty(path: &Path) -> Result<Self, StoreError> {
-        let mut connection = Connection::open_in_memory().map_err(|error| explain(path, &error))?;
-        migrate(&mut connection, path)?;
-        Ok(Self::reading(connection, path, Access::Shared))
+    pub fn open_empty(path: &Path) -> Result<Self, StoreError> {
+        let mut connection =
+            Connection::open_in_memory().map_err(|error| explain_open_error(path, &error))?;
+        migrate_schema(&mut connection, path)?;
+        Ok(Self::read_only(connection, path, Access::Shared))
     }
 
     /// Opens the database for reading only: it is not created, nothing is left
@@ -301,18 +308,18 @@ impl Store {
     /// # Errors
     /// Fails when there is none, it is not a cyclometer database, or it was
     /// made by a newer version of this program.
-    pub fn open_reading(path: &Path) -> Result<Self, StoreError> {
-        let (connection, access, version) = connect_reading(path)?;
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let (connection, access, version) = connect_for_reading(path)?;
         if version >= MIGRATIONS.len() {
-            return Ok(Self::reading(connection, path, access));
+            return Ok(Self::read_only(connection, path, access));
         }
         if is_writable(path) && Self::open(path).is_ok() {
-            let (connection, access, _) = connect_reading(path)?;
-            return Ok(Self::reading(connection, path, access));
+            let (connection, access, _) = connect_for_reading(path)?;
+            return Ok(Self::read_only(connection, path, access));
         }
         let (mut connection, access) = copy_to_migrate(&connection, path)?;
-        migrate(&mut connection, path)?;
-        Ok(Self::reading(connection, path, access))
+        migrate_schema(&mut connection, path)?;
+        Ok(Self::read_only(connection, path, access))
     }
 
     /// Returns whether rows can be added: the file and its folder may be
@@ -331,8 +338,10 @@ impl Store {
     }
 
     /// Opens one more connection to the same rows, which only reads.
-    pub(super) fn another_reader(&self) -> Result<Connection, StoreError> {
-        self.access.connect(&self.path).map_err(StoreError::sql("opening for reading"))
+    pub(super) fn open_another_reader(&self) -> Result<Connection, StoreError> {
+        self.access
+            .open_connection(&self.path)
+            .map_err(StoreError::for_action("opening for reading"))
     }
 
     /// Checks that the file is a database that this program can use; changes
@@ -340,23 +349,23 @@ impl Store {
     ///
     /// # Errors
     /// Like [`Self::open`].
-    pub fn examine(path: &Path) -> Result<(), StoreError> {
-        connect_reading(path).map(drop)
+    pub fn check_usable(path: &Path) -> Result<(), StoreError> {
+        connect_for_reading(path).map(drop)
     }
 
     pub(super) const fn from_parts(connection: Connection, path: PathBuf) -> Self {
-        Self { connection, path, access: Access::Full, patience: RefCell::new(None) }
+        Self { connection, path, access: Access::Full, retry_policy: RefCell::new(None) }
     }
 
     /// Creates a store over a connection that only reads, opened in the way
     /// that `access` tells.
-    pub(super) fn reading(connection: Connection, path: &Path, access: Access) -> Self {
+    pub(super) fn read_only(connection: Connection, path: &Path, access: Access) -> Self {
         Self { access, ..Self::from_parts(connection, path.to_owned()) }
     }
 
     /// Retries from now on according to `patience`.
-    pub(super) fn with_patience(self, patience: Option<Patience>) -> Self {
-        self.patience.replace(patience);
+    pub(super) fn with_retry_policy(self, patience: Option<RetryPolicy>) -> Self {
+        self.retry_policy.replace(patience);
         self
     }
 
@@ -371,13 +380,13 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be written.
-    pub fn recover(&self) -> Result<Vec<Recovered>, StoreError> {
-        super::keep::remove_unfinished(self)?;
-        self.patiently(|| self.recover_once())
+    pub fn recover_interrupted(&self) -> Result<Vec<RecoveredRecording>, StoreError> {
+        super::simulation_writer::delete_unfinished_simulations(self)?;
+        self.retry_while_busy(|| self.recover_once())
     }
 
-    fn recover_once(&self) -> Result<Vec<Recovered>, StoreError> {
-        let failed = StoreError::sql;
+    fn recover_once(&self) -> Result<Vec<RecoveredRecording>, StoreError> {
+        let failed = StoreError::for_action;
         let mut running = self
             .connection
             .prepare("SELECT id, owner FROM recording WHERE status = 'running'")
@@ -406,7 +415,7 @@ impl Store {
             );
             let invocations = counted.map_err(failed("count of an interrupted recording"))?;
             let invocations = (deleted == 0).then_some(invocations);
-            recovered.push(Recovered { recording, invocations });
+            recovered.push(RecoveredRecording { recording, invocations });
         }
         Ok(recovered)
     }
@@ -415,24 +424,24 @@ impl Store {
 /// Refuses files that somebody else may have put in a folder such as `/tmp`: a
 /// link of the database's name, which may lead anywhere, and a log beside a
 /// database that only its owner can write, from which `SQLite` would take rows.
-pub(super) fn refuse_what_others_put(path: &Path) -> Result<(), StoreError> {
+pub(super) fn refuse_foreign_files(path: &Path) -> Result<(), StoreError> {
     let own = nix::unistd::geteuid().as_raw();
     let is_known = |uid: u32| uid == own || uid == 0;
     let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
     let link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
     if let Some(link) = link.filter(|link| !is_known(link.uid())) {
         return Err(refuse(
-            format!("it is a link that belongs to {}", paths::name_of_user(link.uid())),
+            format!("it is a link that belongs to {}", paths::describe_user(link.uid())),
             "name the file that is meant with --db or CYCLOMETER_DB",
         ));
     }
     let Ok(database) = path.metadata().map(|data| (data.uid(), data.mode())) else { return Ok(()) };
     for suffix in ["-wal", "-shm", "-journal"] {
-        let beside = beside(path, suffix);
+        let beside = path_beside(path, suffix);
         let Ok(data) = beside.symlink_metadata() else { continue };
         let shared = database.1 & 0o022 != 0;
         if !is_known(data.uid()) && data.uid() != database.0 && !shared {
-            let owner = paths::name_of_user(data.uid());
+            let owner = paths::describe_user(data.uid());
             return Err(refuse(
                 format!("{} beside it belongs to {owner}, who does not own it", beside.display()),
                 "remove that file, or keep the database in a folder of yours",
@@ -443,7 +452,7 @@ pub(super) fn refuse_what_others_put(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Migrates the schema to the latest version.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+fn migrate_schema(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     let migrated = Migrations::from_slice(MIGRATIONS).to_latest(connection);
     connection.set_transaction_behavior(TransactionBehavior::Deferred);
@@ -454,7 +463,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     migrated.map_err(|error| match error {
-        rusqlite_migration::Error::RusqliteError { err, .. } => explain(path, &err),
+        rusqlite_migration::Error::RusqliteError { err, .. } => explain_open_error(path, &err),
         other => StoreError::Open {
             path: path.to_owned(),
             cause: other.to_string(),
@@ -465,8 +474,11 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
 
 /// Returns the version of the schema, if the file is a cyclometer database and
 /// not newer than this program. Only reads.
-pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
-    let wrong = |error: rusqlite::Error| explain(path, &error);
+pub(super) fn check_schema_version(
+    connection: &Connection,
+    path: &Path,
+) -> Result<usize, StoreError> {
+    let wrong = |error: rusqlite::Error| explain_open_error(path, &error);
     let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let application = pragma("application_id").map_err(wrong)?;
@@ -492,13 +504,13 @@ pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, St
 
 /// Returns the error for a disk on which nothing more can be written beside the
 /// database.
-fn full_disk(path: &Path) -> StoreError {
+fn disk_full_error(path: &Path) -> StoreError {
     let (cause, remedy) = describe_missing_room();
     StoreError::Open { path: path.to_owned(), cause, remedy }
 }
 
 /// Converts an error of `SQLite` to one that says what to do.
-pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
+pub(super) fn explain_open_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let (cause, remedy) = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => (
             "it is not an SQLite database".to_owned(),
@@ -516,11 +528,13 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
                 "make the file and its folder writable, or use another with --db or CYCLOMETER_DB",
             )
         }
-        Some(ErrorCode::DiskFull) => return full_disk(path),
+        Some(ErrorCode::DiskFull) => return disk_full_error(path),
         Some(ErrorCode::SystemIoFailure) if reached_limit(error).is_some() => {
             (describe_error(error), "a database takes 1 MiB and more")
         }
-        Some(ErrorCode::SystemIoFailure) if !has_room_for_index(path) => return full_disk(path),
+        Some(ErrorCode::SystemIoFailure) if !has_room_for_index(path) => {
+            return disk_full_error(path);
+        }
         Some(ErrorCode::SystemIoFailure) => {
             (describe_error(error), "see to the disk, or use another with --db or CYCLOMETER_DB")
         }
@@ -583,15 +597,15 @@ mod tests {
     fn reading_alone_makes_changes_and_locks_nothing() {
         let folder = folder();
         let path = folder.path().join("c.db");
-        let missing = Store::open_reading(&path).expect_err("there is none");
+        let missing = Store::open_read_only(&path).expect_err("there is none");
         assert!(matches!(missing, StoreError::NotFound(_)), "{missing}");
         assert!(missing.to_string().contains("`cyclometer record` makes one"), "{missing}");
         assert!(!path.exists(), "and none was made");
 
         let store = Store::open(&path).expect("made");
         store.connection.execute_batch("BEGIN IMMEDIATE").expect("locked by who writes");
-        let reading = Store::open_reading(&path).expect("all the same");
-        assert_eq!(reading.cells(1).expect("read"), []);
+        let reading = Store::open_read_only(&path).expect("all the same");
+        assert_eq!(reading.cell_stats(1).expect("read"), []);
         assert!(reading.connection.execute_batch("DELETE FROM recording").is_err());
         store.connection.execute_batch("COMMIT").expect("nobody else holds a lock");
     }
@@ -605,7 +619,7 @@ mod tests {
             make(&store.connection);
             drop(store);
             let before = std::fs::read(&path).expect("readable");
-            let error = Store::open_reading(&path).expect_err("refused").to_string();
+            let error = Store::open_read_only(&path).expect_err("refused").to_string();
             assert_eq!(std::fs::read(&path).expect("readable"), before, "it was changed");
             error
         };
@@ -644,8 +658,8 @@ mod tests {
                 )
                 .expect("inserted");
         }
-        let recovered = store.recover().expect("recovered");
-        assert_eq!(recovered, [Recovered { recording: 2, invocations: None }]);
-        assert_eq!(store.recover().expect("nothing more"), []);
+        let recovered = store.recover_interrupted().expect("recovered");
+        assert_eq!(recovered, [RecoveredRecording { recording: 2, invocations: None }]);
+        assert_eq!(store.recover_interrupted().expect("nothing more"), []);
     }
 }

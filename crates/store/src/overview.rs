@@ -5,9 +5,9 @@ use rusqlite::OptionalExtension;
 use serde_json::Value;
 
 use super::history::SimulationInfo;
-use super::keep::IS_FINISHED;
 use super::open::{Store, StoreError};
-use super::query::list;
+use super::query::query_list;
+use super::simulation_writer::IS_FINISHED;
 
 /// Recording in a list, without the counts of its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct RecordingHead {
 
 /// Number of invocations of a recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RecordingCounts {
     /// All invocations.
     pub invocations: i64,
     /// Invocations that failed or ran out of time.
@@ -37,7 +37,7 @@ pub struct Tally {
 
 /// Details of one recording, except for its cells.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RecordingAbout {
+pub struct RecordingDetails {
     /// Number of the recording.
     pub id: i64,
     /// Label that the user gave it.
@@ -65,7 +65,7 @@ pub struct RecordingAbout {
 
 /// Number of rows that belong to a recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Size {
+pub struct RecordingSize {
     /// Invocations of the recording.
     pub invocations: i64,
     /// Samples of the invocations.
@@ -79,7 +79,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn totals(&self) -> Result<(i64, i64), StoreError> {
+    pub fn count_items(&self) -> Result<(i64, i64), StoreError> {
         self.connection
             .query_row(
                 &format!(
@@ -89,7 +89,7 @@ impl Store {
                 [],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
-            .map_err(StoreError::sql("count of recordings"))
+            .map_err(StoreError::for_action("count of recordings"))
     }
 
     /// Returns the newest recordings, newest first.
@@ -97,7 +97,7 @@ impl Store {
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn newest_recordings(&self, limit: u32) -> Result<Vec<RecordingHead>, StoreError> {
-        list(
+        query_list(
             &self.connection,
             "list of recordings",
             "SELECT r.id, r.label, r.started_at, r.status,
@@ -124,7 +124,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn tally(&self, recording: i64) -> Result<Tally, StoreError> {
+    pub fn count_invocations(&self, recording: i64) -> Result<RecordingCounts, StoreError> {
         self.connection
             .prepare_cached(
                 "SELECT COUNT(*), COALESCE(SUM(i.status IN ('failed', 'timeout')), 0)
@@ -132,22 +132,22 @@ impl Store {
             )
             .and_then(|mut statement| {
                 statement.query_row([recording], |row| {
-                    Ok(Tally { invocations: row.get(0)?, bad: row.get(1)? })
+                    Ok(RecordingCounts { invocations: row.get(0)?, bad: row.get(1)? })
                 })
             })
-            .map_err(StoreError::sql("count of invocations"))
+            .map_err(StoreError::for_action("count of invocations"))
     }
 
     /// Returns one simulation.
     ///
     /// # Errors
     /// Fails when there is none of that number, or the database cannot be read.
-    pub fn simulation(&self, id: i64) -> Result<SimulationInfo, StoreError> {
+    pub fn simulation_info(&self, id: i64) -> Result<SimulationInfo, StoreError> {
         let sql = format!("SELECT {} FROM simulation s WHERE s.id = ?1", SimulationInfo::COLUMNS);
         self.connection
-            .query_row(&sql, [id], SimulationInfo::of)
+            .query_row(&sql, [id], SimulationInfo::from_row)
             .optional()
-            .map_err(StoreError::sql("read of the simulation"))?
+            .map_err(StoreError::for_action("read of the simulation"))?
             .ok_or_else(|| StoreError::NotFound(format!("there is no simulation {id}")))
     }
 
@@ -155,7 +155,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails when there is none of that number, or the database cannot be read.
-    pub fn about(&self, recording: i64) -> Result<RecordingAbout, StoreError> {
+    pub fn recording_details(&self, recording: i64) -> Result<RecordingDetails, StoreError> {
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
         self.connection
             .query_row(
@@ -164,7 +164,7 @@ impl Store {
                  FROM recording WHERE id = ?1",
                 [recording],
                 |row| {
-                    Ok(RecordingAbout {
+                    Ok(RecordingDetails {
                         id: row.get(0)?,
                         label: row.get(1)?,
                         started_at: row.get(2)?,
@@ -180,7 +180,7 @@ impl Store {
                 },
             )
             .optional()
-            .map_err(StoreError::sql("read of the recording"))?
+            .map_err(StoreError::for_action("read of the recording"))?
             .ok_or_else(|| StoreError::NotFound(format!("there is no recording {recording}")))
     }
 
@@ -188,7 +188,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn size_of(&self, recording: i64) -> Result<Size, StoreError> {
+    pub fn recording_size(&self, recording: i64) -> Result<RecordingSize, StoreError> {
         self.connection
             .query_row(
                 "SELECT
@@ -201,13 +201,13 @@ impl Store {
                         WHERE recording_id = ?1))",
                 [recording],
                 |row| {
-                    Ok(Size {
+                    Ok(RecordingSize {
                         invocations: row.get(0)?,
                         samples: row.get(1)?,
                         simulations: row.get(2)?,
                     })
                 },
             )
-            .map_err(StoreError::sql("count of what a recording has"))
+            .map_err(StoreError::for_action("count of what a recording has"))
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
+use super::invocation_scan::{BILLABLE, signal_columns};
 use super::open::{Store, StoreError};
-use super::query::{MeterSource, list};
-use super::scan::{BILLABLE, columns};
+use super::query::{MeterSource, query_list};
 use cyclometer_core::meter::Meter;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::perf::USER_ONLY;
-use cyclometer_pricing::compile::{Signal, Signals};
-use cyclometer_replay::{Row, Values};
+use cyclometer_pricing::compile::{Signal, SignalSet};
+use cyclometer_replay::{SignalValues, UsageRow};
 use cyclometer_workload::{Sample, Status};
 
 /// SQL expression: end of an invocation. One that never ran ended with the last
@@ -29,7 +29,7 @@ const SAMPLES: usize = 2_000;
 
 /// Recording in its current state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlayedRecording {
+pub struct PlaybackRecording {
     /// Number of the recording.
     pub id: i64,
     /// Label that the user gave it.
@@ -41,9 +41,9 @@ pub struct PlayedRecording {
     /// Time between two samples; `None` if sampling was off.
     pub sample_interval: Option<Nanos>,
     /// Lanes of the recording, in the order they were opened.
-    pub lanes: Vec<PlayedLane>,
+    pub lanes: Vec<PlaybackLane>,
     /// Cells of the recording, in the order of the plan.
-    pub cells: Vec<PlayedCell>,
+    pub cells: Vec<PlaybackCell>,
     /// Sources of its meters.
     pub sources: Vec<MeterSource>,
     /// Number of invocations that ended.
@@ -56,7 +56,7 @@ pub struct PlayedRecording {
 
 /// Lane of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlayedLane {
+pub struct PlaybackLane {
     /// Name of the lane.
     pub name: Arc<str>,
     /// Reason why it could not run.
@@ -65,7 +65,7 @@ pub struct PlayedLane {
 
 /// Cell of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlayedCell {
+pub struct PlaybackCell {
     /// Row id of the cell.
     pub id: i64,
     /// Index of the lane in [`PlayedRecording::lanes`].
@@ -99,7 +99,7 @@ pub struct RecordingPart {
 
 /// Invocation of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlayedRow {
+pub struct PlaybackRow {
     /// Number of the invocation in the database.
     pub id: i64,
     /// Row id of its cell.
@@ -132,9 +132,9 @@ pub struct PlayedRow {
 
 /// Invocation with all details.
 #[derive(Debug, Clone)]
-pub struct PlayedInvocation {
+pub struct PlaybackInvocation {
     /// Usage of the invocation.
-    pub row: Row,
+    pub row: UsageRow,
     /// Sequence number in the cell.
     pub sequence: u32,
     /// Status of the invocation.
@@ -152,31 +152,31 @@ pub type TimeSeries = (i64, Vec<(Nanos, u64)>);
 /// Warm invocations of a cell that overlap each other, directly or through
 /// others: per-instance time depends on all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tangle {
+pub struct OverlapGroup {
     /// Numbers of the invocations.
     pub invocations: Vec<i64>,
 }
 
-fn status(text: &str) -> Status {
+fn parse_status(text: &str) -> Status {
     let all = [Status::Ok, Status::Failed, Status::Timeout];
     all.into_iter().find(|status| status.label() == text).unwrap_or(Status::Interrupted)
 }
 
-fn unsigned(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<u64>> {
+fn read_unsigned(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<u64>> {
     Ok(row.get::<_, Option<i64>>(at)?.and_then(|value| u64::try_from(value).ok()))
 }
 
-fn time(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Nanos> {
-    Ok(Nanos(unsigned(row, at)?.unwrap_or(0)))
+fn read_nanos(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Nanos> {
+    Ok(Nanos(read_unsigned(row, at)?.unwrap_or(0)))
 }
 
-fn text(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Arc<str>> {
+fn read_text(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Arc<str>> {
     Ok(row.get_ref(at)?.as_str()?.into())
 }
 
 /// Returns the query for the rows of a part: those after its beginning, in the
 /// order of their ends.
-fn of_part(names: &str) -> String {
+fn part_query(names: &str) -> String {
     format!(
         "SELECT {names} FROM invocation
          WHERE cell_id IN (SELECT id FROM cell WHERE recording_id = ?1) AND id <= ?2
@@ -190,17 +190,17 @@ impl Store {
     ///
     /// # Errors
     /// Fails when there is no such recording, or the database cannot be read.
-    pub fn played(&self, recording: i64) -> Result<PlayedRecording, StoreError> {
+    pub fn playback_recording(&self, recording: i64) -> Result<PlaybackRecording, StoreError> {
         let found = self.connection.query_row(
             "SELECT label, started_at, status, sample_interval_ns FROM recording WHERE id = ?1",
             [recording],
             |row| {
-                Ok(PlayedRecording {
+                Ok(PlaybackRecording {
                     id: recording,
                     label: row.get(0)?,
                     started_at: row.get(1)?,
                     status: row.get(2)?,
-                    sample_interval: unsigned(row, 3)?.map(Nanos),
+                    sample_interval: read_unsigned(row, 3)?.map(Nanos),
                     lanes: Vec::new(),
                     cells: Vec::new(),
                     sources: Vec::new(),
@@ -210,7 +210,7 @@ impl Store {
                 })
             },
         );
-        let found = found.optional().map_err(StoreError::sql("read of the recording"))?;
+        let found = found.optional().map_err(StoreError::for_action("read of the recording"))?;
         let mut played = found.ok_or_else(|| {
             StoreError::NotFound(format!("there is no recording {recording} any more"))
         })?;
@@ -222,16 +222,16 @@ impl Store {
             .connection
             .query_row(&sql, [recording], |row| {
                 let newest: Option<i64> = row.get(1)?;
-                Ok((unsigned(row, 0)?.unwrap_or(0), newest.unwrap_or(0), time(row, 2)?))
+                Ok((read_unsigned(row, 0)?.unwrap_or(0), newest.unwrap_or(0), read_nanos(row, 2)?))
             })
-            .map_err(StoreError::sql("count of invocations"))?;
+            .map_err(StoreError::for_action("count of invocations"))?;
         // Read before the lanes: while it is recorded, a lane that comes in
         // between has no cell here yet, but never a cell no lane.
-        let cells = self.played_cells(recording)?;
-        let (ids, lanes) = self.played_lanes(recording)?;
+        let cells = self.playback_cells(recording)?;
+        let (ids, lanes) = self.playback_lanes(recording)?;
         let in_lanes =
             cells.into_iter().map(|(lane, cell)| match ids.iter().position(|id| *id == lane) {
-                Some(lane) => Ok(PlayedCell { lane, ..cell }),
+                Some(lane) => Ok(PlaybackCell { lane, ..cell }),
                 None => Err(StoreError::NotFound(format!(
                     "cell {} of recording {recording} is in a lane of another recording; \
                  was the database edited by hand?",
@@ -244,16 +244,16 @@ impl Store {
         Ok(played)
     }
 
-    fn played_lanes(&self, recording: i64) -> Result<(Vec<i64>, Vec<PlayedLane>), StoreError> {
-        let lanes = list(
+    fn playback_lanes(&self, recording: i64) -> Result<(Vec<i64>, Vec<PlaybackLane>), StoreError> {
+        let lanes = query_list(
             &self.connection,
             "list of lanes",
             "SELECT id, name, unavailable FROM lane WHERE recording_id = ?1 ORDER BY id",
             [recording],
             |row| {
                 let unavailable: Option<String> = row.get(2)?;
-                let name = text(row, 1)?;
-                let lane = PlayedLane { name, unavailable: unavailable.map(Into::into) };
+                let name = read_text(row, 1)?;
+                let lane = PlaybackLane { name, unavailable: unavailable.map(Into::into) };
                 Ok((row.get::<_, i64>(0)?, lane))
             },
         )?;
@@ -262,8 +262,8 @@ impl Store {
 
     /// Returns the cells, each after the row id of its lane, whose index is not
     /// known yet.
-    fn played_cells(&self, recording: i64) -> Result<Vec<(i64, PlayedCell)>, StoreError> {
-        list(
+    fn playback_cells(&self, recording: i64) -> Result<Vec<(i64, PlaybackCell)>, StoreError> {
+        query_list(
             &self.connection,
             "list of cells",
             "SELECT c.id, c.lane_id, c.workload, c.preset, c.start,
@@ -274,12 +274,12 @@ impl Store {
              FROM cell c WHERE c.recording_id = ?1 ORDER BY c.id",
             params![recording, USER_ONLY],
             |row| {
-                let cell = PlayedCell {
+                let cell = PlaybackCell {
                     id: row.get(0)?,
                     lane: usize::MAX,
-                    workload: text(row, 2)?,
-                    preset: text(row, 3)?,
-                    start: text(row, 4)?,
+                    workload: read_text(row, 2)?,
+                    preset: read_text(row, 3)?,
+                    start: read_text(row, 4)?,
                     user_only: row.get(5)?,
                     estimated: row.get(6)?,
                 };
@@ -292,27 +292,27 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn played_rows(&self, part: &RecordingPart) -> Result<Vec<PlayedRow>, StoreError> {
-        let sql = of_part(&format!(
+    pub fn playback_rows(&self, part: &RecordingPart) -> Result<Vec<PlaybackRow>, StoreError> {
+        let sql = part_query(&format!(
             "id, cell_id, sequence, status, offset_ns, {END}, create_ns, start_ns, run_ns,
              cpu_ns, cycles, ref_cycles, memory_peak_bytes, memory_allocated_bytes"
         ));
-        list(&self.connection, "read of invocations", &sql, part.bounds(), |row| {
-            Ok(PlayedRow {
+        query_list(&self.connection, "read of invocations", &sql, part.query_bounds(), |row| {
+            Ok(PlaybackRow {
                 id: row.get(0)?,
                 cell: row.get(1)?,
                 sequence: row.get(2)?,
-                status: status(row.get_ref(3)?.as_str()?),
-                offset: time(row, 4)?,
-                end: time(row, 5)?,
-                create: unsigned(row, 6)?,
-                start: unsigned(row, 7)?,
-                run: unsigned(row, 8)?,
-                cpu: unsigned(row, 9)?,
-                cycles: unsigned(row, 10)?,
-                ref_cycles: unsigned(row, 11)?,
-                peak: unsigned(row, 12)?.map(Bytes),
-                allocated: unsigned(row, 13)?.map(Bytes),
+                status: parse_status(row.get_ref(3)?.as_str()?),
+                offset: read_nanos(row, 4)?,
+                end: read_nanos(row, 5)?,
+                create: read_unsigned(row, 6)?,
+                start: read_unsigned(row, 7)?,
+                run: read_unsigned(row, 8)?,
+                cpu: read_unsigned(row, 9)?,
+                cycles: read_unsigned(row, 10)?,
+                ref_cycles: read_unsigned(row, 11)?,
+                peak: read_unsigned(row, 12)?.map(Bytes),
+                allocated: read_unsigned(row, 13)?.map(Bytes),
             })
         })
     }
@@ -322,25 +322,25 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn played_signals(
+    pub fn playback_signals(
         &self,
         part: &RecordingPart,
-        wanted: Signals,
-        mut each: impl FnMut(bool, Signals, &Values),
+        wanted: SignalSet,
+        mut each: impl FnMut(bool, SignalSet, &SignalValues),
     ) -> Result<(), StoreError> {
         let failed = |source| StoreError::Sql { action: "read of invocations", source };
-        let columns = columns(wanted);
+        let columns = signal_columns(wanted);
         let mut names = vec![BILLABLE];
         names.extend(columns.iter().map(|(_, column)| *column));
-        let sql = of_part(&names.join(", "));
+        let sql = part_query(&names.join(", "));
         let mut statement = self.connection.prepare(&sql).map_err(failed)?;
-        let mut rows = statement.query(part.bounds()).map_err(failed)?;
-        let mut values: Values = [0; Signal::COUNT];
+        let mut rows = statement.query(part.query_bounds()).map_err(failed)?;
+        let mut values: SignalValues = [0; Signal::COUNT];
         while let Some(row) = rows.next().map_err(failed)? {
-            let mut present = Signals::default();
+            let mut present = SignalSet::default();
             for (at, (signal, _)) in columns.iter().enumerate() {
-                if let Some(value) = unsigned(row, at + 1).map_err(failed)? {
-                    values[signal.index()] = value;
+                if let Some(value) = read_unsigned(row, at + 1).map_err(failed)? {
+                    values[signal.column_index()] = value;
                     present.insert(*signal);
                 }
             }
@@ -353,7 +353,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn played_before(&self, part: &RecordingPart) -> Result<u64, StoreError> {
+    pub fn count_before_part(&self, part: &RecordingPart) -> Result<u64, StoreError> {
         let sql = format!(
             "SELECT COUNT(*) FROM invocation
              WHERE cell_id IN (SELECT id FROM cell WHERE recording_id = ?1) AND id <= ?2
@@ -362,16 +362,20 @@ impl Store {
         let (end, id) = part.after;
         self.connection
             .query_row(&sql, params![part.recording, part.newest, end, id], |row| {
-                Ok(unsigned(row, 0)?.unwrap_or(0))
+                Ok(read_unsigned(row, 0)?.unwrap_or(0))
             })
-            .map_err(StoreError::sql("count of invocations"))
+            .map_err(StoreError::for_action("count of invocations"))
     }
 
     /// Returns the billed warm invocations that overlap others of their cell.
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn tangles(&self, recording: i64, newest: i64) -> Result<Vec<Tangle>, StoreError> {
+    pub fn overlap_groups(
+        &self,
+        recording: i64,
+        newest: i64,
+    ) -> Result<Vec<OverlapGroup>, StoreError> {
         let failed = |source| StoreError::Sql { action: "search for overlaps", source };
         let sql = format!(
             "SELECT id, cell_id, offset_ns, {BUSY_UNTIL} FROM invocation
@@ -386,7 +390,7 @@ impl Store {
         let mut close = |open: &mut Vec<i64>| {
             let invocations = std::mem::take(open);
             if invocations.len() > 1 {
-                found.push(Tangle { invocations });
+                found.push(OverlapGroup { invocations });
             }
         };
         while let Some(row) = rows.next().map_err(failed)? {
@@ -410,30 +414,30 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read, or has no such invocation.
-    pub fn played_invocation(&self, id: i64) -> Result<PlayedInvocation, StoreError> {
-        let (_, row) = self.invocation(id)?;
+    pub fn playback_invocation(&self, id: i64) -> Result<PlaybackInvocation, StoreError> {
+        let (_, row) = self.find_invocation(id)?;
         let (sequence, status, reason) = self
             .connection
             .query_row(
                 "SELECT sequence, status, reason FROM invocation WHERE id = ?1",
                 [id],
-                |row| Ok((row.get(0)?, status(row.get_ref(1)?.as_str()?), row.get(2)?)),
+                |row| Ok((row.get(0)?, parse_status(row.get_ref(1)?.as_str()?), row.get(2)?)),
             )
-            .map_err(StoreError::sql("read of an invocation"))?;
-        let samples = list(
+            .map_err(StoreError::for_action("read of an invocation"))?;
+        let samples = query_list(
             &self.connection,
             "read of samples",
             "SELECT at_ns, meter, value FROM sample WHERE invocation_id = ?1 ORDER BY at_ns",
             [id],
             |row| {
                 let meter = Meter::from_name(row.get_ref(1)?.as_str()?);
-                let (at, value) = (time(row, 0)?, unsigned(row, 2)?);
+                let (at, value) = (read_nanos(row, 0)?, read_unsigned(row, 2)?);
                 Ok(meter.zip(value).map(|(meter, value)| Sample { at, meter, value }))
             },
         )?;
         let samples: Vec<Sample> = samples.into_iter().flatten().collect();
-        let samples = thinned(&samples);
-        Ok(PlayedInvocation { row, sequence, status, reason, samples })
+        let samples = thin_out_samples(&samples);
+        Ok(PlaybackInvocation { row, sequence, status, reason, samples })
     }
 
     /// Returns the samples of CPU time of the newest invocations of a cell that
@@ -447,7 +451,7 @@ impl Store {
         newest: i64,
         most: u32,
     ) -> Result<Vec<TimeSeries>, StoreError> {
-        let rows = list(
+        let rows = query_list(
             &self.connection,
             "read of samples",
             "SELECT invocation_id, at_ns, value FROM sample
@@ -456,7 +460,7 @@ impl Store {
                 ORDER BY id DESC LIMIT ?3)
              ORDER BY invocation_id, at_ns",
             params![cell, newest, most],
-            |row| Ok((row.get(0)?, time(row, 1)?, unsigned(row, 2)?.unwrap_or(0))),
+            |row| Ok((row.get(0)?, read_nanos(row, 1)?, read_unsigned(row, 2)?.unwrap_or(0))),
         )?;
         let mut series: Vec<TimeSeries> = Vec::new();
         for (id, at, value) in rows {
@@ -472,11 +476,11 @@ impl Store {
 impl RecordingPart {
     /// Returns the first part of a recording in its current state.
     #[must_use]
-    pub const fn first(recording: i64, newest: i64, limit: usize) -> Self {
+    pub const fn first_of(recording: i64, newest: i64, limit: usize) -> Self {
         Self { recording, after: (-1, 0), newest, limit }
     }
 
-    fn bounds(&self) -> [i64; 5] {
+    fn query_bounds(&self) -> [i64; 5] {
         let (end, id) = self.after;
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
         [self.recording, self.newest, end, id, limit]
@@ -484,7 +488,7 @@ impl RecordingPart {
 }
 
 /// Thins out the samples of each meter to every n-th and the last.
-fn thinned(samples: &[Sample]) -> Vec<Sample> {
+fn thin_out_samples(samples: &[Sample]) -> Vec<Sample> {
     let meters = [Meter::CpuTime, Meter::MemoryRss];
     let mut kept = Vec::new();
     for meter in meters {

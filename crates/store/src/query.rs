@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::entry::HAS_FINISHED;
+use super::event_rows::HAS_FINISHED;
 use super::open::{Store, StoreError};
-use super::throttling::Throttling;
-use cyclometer_core::meter::{Phases, without_ids};
+use super::throttling::ThrottlingCounts;
+use cyclometer_core::meter::{Phases, mask_ids};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::perf::USER_ONLY;
 
@@ -106,7 +106,7 @@ pub struct CellStats {
     pub memory_allocated: Option<Bytes>,
     /// Number of invocations that a CPU quota held back, among those that were
     /// not interrupted.
-    pub throttling: Throttling,
+    pub throttling: ThrottlingCounts,
 }
 
 /// Source of a meter in a lane.
@@ -130,7 +130,7 @@ impl MeterSource {
     }
 
     /// Merges the rows of one meter into one.
-    fn merge(group: Vec<Self>) -> Option<Self> {
+    fn merge_rows(group: Vec<Self>) -> Option<Self> {
         let is_mixed = group.iter().any(|it| it.source.is_some());
         let (mut sources, mut notes): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for it in &group {
@@ -159,7 +159,7 @@ impl MeterSource {
     }
 }
 
-pub(super) fn list<T>(
+pub(super) fn query_list<T>(
     connection: &Connection,
     action: &'static str,
     sql: &str,
@@ -169,7 +169,7 @@ pub(super) fn list<T>(
     connection
         .prepare_cached(sql)
         .and_then(|mut statement| statement.query_map(params, row)?.collect())
-        .map_err(StoreError::sql(action))
+        .map_err(StoreError::for_action(action))
 }
 
 impl Store {
@@ -177,7 +177,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails when there is no such recording.
-    pub fn find(&self, recording: RecordingRef) -> Result<i64, StoreError> {
+    pub fn find_recording(&self, recording: RecordingRef) -> Result<i64, StoreError> {
         let found = match &recording {
             RecordingRef::Latest => {
                 let sql = format!("SELECT MAX(id) FROM recording WHERE {HAS_FINISHED}");
@@ -193,7 +193,7 @@ impl Store {
                 self.connection.query_row(&sql, [label], |row| row.get::<_, Option<i64>>(0))
             }
         };
-        let found = found.optional().map_err(StoreError::sql("search for the recording"))?;
+        let found = found.optional().map_err(StoreError::for_action("search for the recording"))?;
         found.flatten().ok_or_else(|| {
             StoreError::NotFound(match recording {
                 RecordingRef::Latest => {
@@ -212,7 +212,7 @@ impl Store {
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn unavailable_lanes(&self, recording: i64) -> Result<Vec<(String, String)>, StoreError> {
-        list(
+        query_list(
             &self.connection,
             "list of lanes",
             "SELECT name, unavailable FROM lane
@@ -228,7 +228,7 @@ impl Store {
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn meter_sources(&self, recording: i64) -> Result<Vec<MeterSource>, StoreError> {
-        let mut all: Vec<MeterSource> = list(
+        let mut all: Vec<MeterSource> = query_list(
             &self.connection,
             "list of meter sources",
             "SELECT lane, start, meter, source, note FROM v_meter_source
@@ -242,7 +242,7 @@ impl Store {
                     source: row.get(3)?,
                     // Earlier versions kept ids, and so a row for each
                     // invocation.
-                    note: without_ids(row.get_ref(4)?.as_str()?),
+                    note: mask_ids(row.get_ref(4)?.as_str()?),
                 })
             },
         )?;
@@ -264,7 +264,7 @@ impl Store {
                 None => merged.push(vec![source]),
             }
         }
-        Ok(merged.into_iter().filter_map(MeterSource::merge).collect())
+        Ok(merged.into_iter().filter_map(MeterSource::merge_rows).collect())
     }
 
     /// Returns the results of each cell of a recording, in the order of the
@@ -272,8 +272,8 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn cells(&self, recording: i64) -> Result<Vec<CellStats>, StoreError> {
-        let mut cells = list(
+    pub fn cell_stats(&self, recording: i64) -> Result<Vec<CellStats>, StoreError> {
+        let mut cells = query_list(
             &self.connection,
             "list of cells",
             "SELECT c.id, l.name, c.workload, c.preset, c.start, c.footprint_bytes,
@@ -286,19 +286,19 @@ impl Store {
             params![recording, USER_ONLY],
             |row| {
                 let footprint: Option<i64> = row.get(5)?;
-                CellStats::empty(row, footprint)
+                CellStats::from_cell_row(row, footprint)
             },
         )?;
         let quota = self.cpu_quota(recording)?;
         for cell in &mut cells {
-            self.fill(cell)?;
+            self.fill_cell_stats(cell)?;
             cell.throttling.quota.clone_from(&quota);
         }
         Ok(cells)
     }
 
-    fn fill(&self, stats: &mut CellStats) -> Result<(), StoreError> {
-        let failed = StoreError::sql;
+    fn fill_cell_stats(&self, stats: &mut CellStats) -> Result<(), StoreError> {
+        let failed = StoreError::for_action;
         let mut statement = self
             .connection
             .prepare_cached(
@@ -309,7 +309,7 @@ impl Store {
             .map_err(failed("read of a cell"))?;
         let mut rows = statement.query([stats.cell]).map_err(failed("read of a cell"))?;
         while let Some(row) = rows.next().map_err(failed("read of a cell"))? {
-            stats.add(row).map_err(failed("read of a cell"))?;
+            stats.add_invocation_row(row).map_err(failed("read of a cell"))?;
         }
         stats.run_series.clone_from(&stats.run);
         stats.wall_series.clone_from(&stats.wall);
@@ -324,12 +324,12 @@ impl Store {
     }
 }
 
-fn unsigned(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<u64>> {
+fn read_unsigned(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<u64>> {
     Ok(row.get::<_, Option<i64>>(at)?.and_then(|value| u64::try_from(value).ok()))
 }
 
-fn nanos(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<Nanos>> {
-    Ok(unsigned(row, at)?.map(Nanos))
+fn read_nanos(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<Nanos>> {
+    Ok(read_unsigned(row, at)?.map(Nanos))
 }
 
 /// Increments the count of a text.
@@ -341,7 +341,7 @@ fn count_text(texts: &mut Vec<(String, u64)>, text: String) {
 }
 
 impl CellStats {
-    fn empty(row: &SqlRow<'_>, footprint: Option<i64>) -> rusqlite::Result<Self> {
+    fn from_cell_row(row: &SqlRow<'_>, footprint: Option<i64>) -> rusqlite::Result<Self> {
         let text = |at: usize| Ok::<Arc<str>, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
         Ok(Self {
             cell: row.get(0)?,
@@ -370,17 +370,17 @@ impl CellStats {
             wasm_ops: Vec::new(),
             memory_peak: None,
             memory_allocated: None,
-            throttling: Throttling::default(),
+            throttling: ThrottlingCounts::default(),
         })
     }
 
-    fn add(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<()> {
+    fn add_invocation_row(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<()> {
         let status = row.get_ref(0)?.as_str()?;
-        self.memory_allocated = self.memory_allocated.max(unsigned(row, 11)?.map(Bytes));
+        self.memory_allocated = self.memory_allocated.max(read_unsigned(row, 11)?.map(Bytes));
         if status == "interrupted" {
             return Ok(());
         }
-        if let Some(time) = unsigned(row, 12)? {
+        if let Some(time) = read_unsigned(row, 12)? {
             self.throttling.known += 1;
             self.throttling.throttled += u64::from(time > 0);
         }
@@ -398,15 +398,16 @@ impl CellStats {
         if let Some(remark) = row.get::<_, Option<String>>(1)? {
             count_text(&mut self.remarks, remark);
         }
-        let phases = Phases { create: nanos(row, 2)?, start: nanos(row, 3)?, ..Phases::default() };
-        self.startup.extend(phases.startup());
-        self.run.extend(nanos(row, 4)?);
-        self.wall.extend(nanos(row, 5)?);
-        self.cpu.extend(nanos(row, 6)?);
-        self.cycles.extend(unsigned(row, 7)?);
-        self.ref_cycles.extend(unsigned(row, 8)?);
-        self.wasm_ops.extend(unsigned(row, 9)?);
-        self.memory_peak = self.memory_peak.max(unsigned(row, 10)?.map(Bytes));
+        let phases =
+            Phases { create: read_nanos(row, 2)?, start: read_nanos(row, 3)?, ..Phases::default() };
+        self.startup.extend(phases.startup_time());
+        self.run.extend(read_nanos(row, 4)?);
+        self.wall.extend(read_nanos(row, 5)?);
+        self.cpu.extend(read_nanos(row, 6)?);
+        self.cycles.extend(read_unsigned(row, 7)?);
+        self.ref_cycles.extend(read_unsigned(row, 8)?);
+        self.wasm_ops.extend(read_unsigned(row, 9)?);
+        self.memory_peak = self.memory_peak.max(read_unsigned(row, 10)?.map(Bytes));
         Ok(())
     }
 }

@@ -20,11 +20,11 @@ use thiserror::Error;
 pub use rusqlite::types::Value as Datum;
 pub use rusqlite::types::ValueRef as SeenDatum;
 
-use super::access::{Access, connect_reading};
-use super::guard::MOST_BYTES;
-use super::open::{MIGRATIONS, Store, StoreError, explain};
-use super::words::describe_error;
-use cyclometer_core::suggest::nearest;
+use super::access::{Access, connect_for_reading};
+use super::connection_guard::MOST_BYTES;
+use super::error_text::describe_error;
+use super::open::{MIGRATIONS, Store, StoreError, explain_open_error};
+use cyclometer_core::suggest::find_nearest_name;
 use cyclometer_core::units::Bytes;
 use cyclometer_pricing::Exact;
 use cyclometer_workload::Cancel;
@@ -47,7 +47,7 @@ const LIMITS: [(Limit, i32); 4] = [
 ];
 
 /// Pragmas that only report, whatever argument they get.
-const TELLING: [&str; 12] = [
+const REPORTING_PRAGMAS: [&str; 12] = [
     "compile_options",
     "database_list",
     "foreign_key_check",
@@ -63,7 +63,7 @@ const TELLING: [&str; 12] = [
 ];
 
 /// Pragmas that report without an argument, and change something with one.
-const ASKED: [&str; 7] = [
+const ARGUMENT_FREE_PRAGMAS: [&str; 7] = [
     "application_id",
     "encoding",
     "freelist_count",
@@ -81,7 +81,7 @@ pub enum QueryError {
     Wrong(String),
     /// The query was stopped.
     #[error("{0}")]
-    Stopped(Stop),
+    Stopped(QueryStop),
     /// The receiver of the rows accepts no more.
     #[error(transparent)]
     Output(#[from] io::Error),
@@ -92,7 +92,7 @@ pub enum QueryError {
 
 /// Reason why a query was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Stop {
+pub enum QueryStop {
     /// The user stopped it.
     #[error("stopped")]
     Cancelled,
@@ -102,19 +102,19 @@ pub enum Stop {
 }
 
 /// Receives the rows of a query, one by one.
-pub trait Sink {
+pub trait RowSink {
     /// Receives the names of the columns, before the first row.
     ///
     /// # Errors
     /// Fails when they cannot be written.
-    fn columns(&mut self, names: &[String]) -> io::Result<()>;
+    fn write_columns(&mut self, names: &[String]) -> io::Result<()>;
 
     /// Receives a row, whose values may be as large as `SQLite` allows; returns
     /// whether it wants another.
     ///
     /// # Errors
     /// Fails when it cannot be written.
-    fn row(&mut self, values: &[SeenDatum<'_>]) -> io::Result<bool>;
+    fn write_row(&mut self, values: &[SeenDatum<'_>]) -> io::Result<bool>;
 }
 
 /// Column of a view.
@@ -128,12 +128,12 @@ pub struct ViewColumn {
 
 /// Database that is only read.
 #[derive(Debug)]
-pub struct Reader {
+pub struct SqlReader {
     connection: Connection,
     /// Reason why the authorizer refused the current statement.
     refused: Arc<Mutex<Option<String>>>,
     /// Reason why the progress handler stopped the current query.
-    stopped: Arc<Mutex<Option<Stop>>>,
+    stopped: Arc<Mutex<Option<QueryStop>>>,
     /// Whether the database was made by an earlier version of this program, and
     /// was not migrated.
     old: bool,
@@ -141,33 +141,33 @@ pub struct Reader {
     access: Access,
 }
 
-impl Reader {
+impl SqlReader {
     /// Opens the database, which must exist.
     ///
     /// # Errors
     /// Fails when there is none, or it cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (connection, access, version) = connect_reading(path)?;
-        Self::over(connection, access, version, path)
+        let (connection, access, version) = connect_for_reading(path)?;
+        Self::from_connection(connection, access, version, path)
     }
 
     /// Opens an empty database in memory, for trying statements.
     ///
     /// # Errors
     /// Fails when `SQLite` has no memory.
-    pub fn empty() -> Result<Self, StoreError> {
+    pub fn open_empty() -> Result<Self, StoreError> {
         let path = Path::new(":memory:");
-        let connection = Store::empty(path)?.connection;
-        Self::over(connection, Access::Shared, MIGRATIONS.len(), path)
+        let connection = Store::open_empty(path)?.connection;
+        Self::from_connection(connection, Access::Shared, MIGRATIONS.len(), path)
     }
 
-    fn over(
+    fn from_connection(
         connection: Connection,
         access: Access,
         version: usize,
         path: &Path,
     ) -> Result<Self, StoreError> {
-        let wrong = |error: rusqlite::Error| explain(path, &error);
+        let wrong = |error: rusqlite::Error| explain_open_error(path, &error);
         connection.execute_batch("PRAGMA query_only = ON").map_err(wrong)?;
         // This limit applies to the whole program; a smaller one stays.
         connection
@@ -182,8 +182,10 @@ impl Reader {
         let seen = Arc::clone(&refused);
         connection
             .authorizer(Some(move |context: AuthContext<'_>| {
-                let Some(reason) = refusal(&context.action) else { return Authorization::Allow };
-                lock(&seen).get_or_insert(reason);
+                let Some(reason) = refusal_reason(&context.action) else {
+                    return Authorization::Allow;
+                };
+                lock_mutex(&seen).get_or_insert(reason);
                 Authorization::Deny
             }))
             .map_err(wrong)?;
@@ -207,7 +209,11 @@ impl Reader {
     ///
     /// # Errors
     /// Fails when `SQLite` does not accept the progress handler.
-    pub fn watch(&self, cancel: Cancel, timeout: Option<Duration>) -> Result<(), StoreError> {
+    pub fn watch_queries(
+        &self,
+        cancel: Cancel,
+        timeout: Option<Duration>,
+    ) -> Result<(), StoreError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let stopped = Arc::clone(&self.stopped);
         self.connection
@@ -215,31 +221,31 @@ impl Reader {
                 STEPS,
                 Some(move || {
                     let stop = if cancel.is_cancelled() {
-                        Stop::Cancelled
+                        QueryStop::Cancelled
                     } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        Stop::Timeout
+                        QueryStop::Timeout
                     } else {
                         return false;
                     };
-                    *lock(&stopped) = Some(stop);
+                    *lock_mutex(&stopped) = Some(stop);
                     true
                 }),
             )
-            .map_err(StoreError::sql("watch over the query"))
+            .map_err(StoreError::for_action("watch over the query"))
     }
 
     /// Returns why a query was stopped, if one was.
     #[must_use]
-    pub fn stop(&self) -> Option<Stop> {
-        *lock(&self.stopped)
+    pub fn stop_reason(&self) -> Option<QueryStop> {
+        *lock_mutex(&self.stopped)
     }
 
     /// Returns the columns of the public views, in their order.
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn views(&self) -> Result<Vec<ViewColumn>, StoreError> {
-        super::query::list(
+    pub fn view_columns(&self) -> Result<Vec<ViewColumn>, StoreError> {
+        super::query::query_list(
             &self.connection,
             "list of views",
             "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c
@@ -254,7 +260,7 @@ impl Reader {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn latest(&self, what: &str) -> Result<Option<i64>, StoreError> {
+    pub fn latest_number(&self, what: &str) -> Result<Option<i64>, StoreError> {
         let sql = match what {
             "recording" => "SELECT MAX(recording) FROM v_invocation WHERE status <> 'interrupted'",
             "simulation" => "SELECT MAX(simulation) FROM v_simulation WHERE models IS NOT NULL",
@@ -262,7 +268,7 @@ impl Reader {
         };
         self.connection
             .query_row(sql, [], |row| row.get(0))
-            .map_err(StoreError::sql("search for the newest"))
+            .map_err(StoreError::for_action("search for the newest"))
     }
 
     /// Returns the number of the newest recording with a label; `None` if there
@@ -270,20 +276,20 @@ impl Reader {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn labelled(&self, label: &str) -> Result<Option<i64>, StoreError> {
+    pub fn find_label(&self, label: &str) -> Result<Option<i64>, StoreError> {
         self.connection
             .query_row("SELECT MAX(recording) FROM v_recording WHERE label = ?1", [label], |row| {
                 row.get(0)
             })
-            .map_err(StoreError::sql("search for a label"))
+            .map_err(StoreError::for_action("search for a label"))
     }
 
     /// Returns the names of the parameters of a statement, without their colon.
     ///
     /// # Errors
     /// Fails when the statement is not valid or would not only read.
-    pub fn parameters(&self, sql: &str) -> Result<Vec<String>, QueryError> {
-        let statement = self.prepare(sql)?;
+    pub fn parameter_names(&self, sql: &str) -> Result<Vec<String>, QueryError> {
+        let statement = self.prepare_statement(sql)?;
         (1..=statement.parameter_count())
             .map(|index| {
                 let name = statement.parameter_name(index);
@@ -299,41 +305,42 @@ impl Reader {
     /// # Errors
     /// Fails when the statement is not valid, would not only read, was stopped,
     /// or the sink fails.
-    pub fn query(
+    pub fn run_query(
         &self,
         sql: &str,
         parameters: &[(String, Datum)],
-        sink: &mut dyn Sink,
+        sink: &mut dyn RowSink,
     ) -> Result<(), QueryError> {
-        let mut statement = self.prepare(sql)?;
+        let mut statement = self.prepare_statement(sql)?;
         for index in 1..=statement.parameter_count() {
             let name = statement.parameter_name(index).map_or("", |name| &name[1..]);
             let value = parameters.iter().find(|(known, _)| known == name).map(|(_, it)| it);
             statement
                 .raw_bind_parameter(index, value)
-                .map_err(|error| self.explain(&error, sql))?;
+                .map_err(|error| self.explain_query_error(&error, sql))?;
         }
         let names: Vec<String> =
             statement.column_names().into_iter().map(ToOwned::to_owned).collect();
-        sink.columns(&names)?;
+        sink.write_columns(&names)?;
         let mut rows = statement.raw_query();
-        while let Some(row) = rows.next().map_err(|error| self.explain(&error, sql))? {
+        while let Some(row) = rows.next().map_err(|error| self.explain_query_error(&error, sql))? {
             let values: Result<Vec<SeenDatum<'_>>, _> =
                 (0..names.len()).map(|at| row.get_ref(at)).collect();
-            if !sink.row(&values.map_err(|error| self.explain(&error, sql))?)? {
+            if !sink.write_row(&values.map_err(|error| self.explain_query_error(&error, sql))?)? {
                 break;
             }
         }
         Ok(())
     }
 
-    fn prepare(&self, sql: &str) -> Result<Statement<'_>, QueryError> {
-        *lock(&self.refused) = None;
+    fn prepare_statement(&self, sql: &str) -> Result<Statement<'_>, QueryError> {
+        *lock_mutex(&self.refused) = None;
         let wrong = |text: &str| QueryError::Wrong(text.to_owned());
         if sql.contains('\0') {
             return Err(wrong("SQL with a zero byte is not text"));
         }
-        let statement = self.connection.prepare(sql).map_err(|error| self.explain(&error, sql))?;
+        let statement =
+            self.connection.prepare(sql).map_err(|error| self.explain_query_error(&error, sql))?;
         if !statement.readonly() {
             return Err(wrong("this statement would write, and `query` only reads"));
         }
@@ -344,11 +351,11 @@ impl Reader {
     }
 
     /// Converts an error of `SQLite` to one that says what to do.
-    fn explain(&self, error: &rusqlite::Error, sql: &str) -> QueryError {
-        if let Some(reason) = lock(&self.refused).take() {
+    fn explain_query_error(&self, error: &rusqlite::Error, sql: &str) -> QueryError {
+        if let Some(reason) = lock_mutex(&self.refused).take() {
             return QueryError::Wrong(reason);
         }
-        if let Some(stop) = self.stop() {
+        if let Some(stop) = self.stop_reason() {
             return QueryError::Stopped(stop);
         }
         let (message, offset) = match error {
@@ -365,15 +372,15 @@ impl Reader {
                     let text = format!("the database query failed: {}", describe_error(error));
                     return QueryError::Store(StoreError::NotFound(text));
                 }
-                if let Some(reason) = beyond(failure.code) {
+                if let Some(reason) = describe_exceeded_limit(failure.code) {
                     return QueryError::Wrong(reason);
                 }
                 (message.clone().unwrap_or_else(|| failure.to_string()), None)
             }
             other => (other.to_string(), None),
         };
-        let mut text = format!("SQLite says: {message}{}", self.hint(&message, sql));
-        if let Some(place) = offset.and_then(|offset| place(sql, offset)) {
+        let mut text = format!("SQLite says: {message}{}", self.suggest_name(&message, sql));
+        if let Some(place) = offset.and_then(|offset| mark_error_position(sql, offset)) {
             text = format!("{text}\n{place}");
         }
         if self.old && message.starts_with("no such") {
@@ -386,11 +393,11 @@ impl Reader {
     }
 
     /// Suggests the name that was probably meant.
-    fn hint(&self, message: &str, sql: &str) -> String {
+    fn suggest_name(&self, message: &str, sql: &str) -> String {
         let unknown = |kind: &str| message.strip_prefix(kind).map(str::trim);
         let table = unknown("no such table:");
         let column = unknown("no such column:");
-        let (Some(name), Ok(views)) = (table.or(column), self.views()) else {
+        let (Some(name), Ok(views)) = (table.or(column), self.view_columns()) else {
             return String::new();
         };
         let name = name.rsplit('.').next().unwrap_or(name);
@@ -401,7 +408,7 @@ impl Reader {
             used.map(|it| it.column.as_str()).collect()
         };
         known.dedup();
-        nearest(name, known).map_or_else(
+        find_nearest_name(name, known).map_or_else(
             || "; `cyclometer query --schema` lists views and columns".to_owned(),
             |name| format!("; did you mean `{name}`?"),
         )
@@ -410,7 +417,7 @@ impl Reader {
 
 /// Describes the limit that a statement exceeded, if it is one of memory or
 /// size.
-fn beyond(code: ErrorCode) -> Option<String> {
+fn describe_exceeded_limit(code: ErrorCode) -> Option<String> {
     match code {
         ErrorCode::OutOfMemory => {
             Some(format!("the query takes more than {} of memory", Bytes(MEMORY.unsigned_abs())))
@@ -424,7 +431,7 @@ fn beyond(code: ErrorCode) -> Option<String> {
 }
 
 /// Returns the line of the statement that is wrong, with a mark below it.
-fn place(sql: &str, offset: usize) -> Option<String> {
+fn mark_error_position(sql: &str, offset: usize) -> Option<String> {
     let before = sql.get(..offset)?;
     let begin = before.rfind('\n').map_or(0, |at| at + 1);
     let line = sql[begin..].lines().next()?;
@@ -436,13 +443,13 @@ fn place(sql: &str, offset: usize) -> Option<String> {
     Some(format!("  {line}\n  {:>width$}", '^', width = column + 1))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock_mutex<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the reason why an action of a statement is not allowed; `None` if it
 /// only reads.
-fn refusal(action: &AuthAction<'_>) -> Option<String> {
+fn refusal_reason(action: &AuthAction<'_>) -> Option<String> {
     let what = match action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => return None,
         AuthAction::Function { function_name } if *function_name != "load_extension" => {
@@ -450,8 +457,8 @@ fn refusal(action: &AuthAction<'_>) -> Option<String> {
         }
         AuthAction::Pragma { pragma_name, pragma_value } => {
             let name = pragma_name.to_ascii_lowercase();
-            let asked = pragma_value.is_none() && ASKED.contains(&name.as_str());
-            if asked || TELLING.contains(&name.as_str()) {
+            let asked = pragma_value.is_none() && ARGUMENT_FREE_PRAGMAS.contains(&name.as_str());
+            if asked || REPORTING_PRAGMAS.contains(&name.as_str()) {
                 return None;
             }
             format!("PRAGMA {name} is not among those that only tell")

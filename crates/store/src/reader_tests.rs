@@ -10,13 +10,13 @@ struct Kept {
     rows: Vec<Vec<Datum>>,
 }
 
-impl Sink for Kept {
-    fn columns(&mut self, names: &[String]) -> io::Result<()> {
+impl RowSink for Kept {
+    fn write_columns(&mut self, names: &[String]) -> io::Result<()> {
         self.names = names.to_vec();
         Ok(())
     }
 
-    fn row(&mut self, values: &[SeenDatum<'_>]) -> io::Result<bool> {
+    fn write_row(&mut self, values: &[SeenDatum<'_>]) -> io::Result<bool> {
         self.rows.push(values.iter().map(|value| (*value).try_into().expect("UTF-8")).collect());
         Ok(true)
     }
@@ -40,19 +40,19 @@ impl Place {
         Self { folder }
     }
 
-    fn reader(&self) -> Reader {
-        Reader::open(&self.folder.path().join("c.db")).expect("opened")
+    fn reader(&self) -> SqlReader {
+        SqlReader::open(&self.folder.path().join("c.db")).expect("opened")
     }
 }
 
-fn rows(reader: &Reader, sql: &str) -> Vec<Vec<Datum>> {
+fn rows(reader: &SqlReader, sql: &str) -> Vec<Vec<Datum>> {
     let mut kept = Kept::default();
-    reader.query(sql, &[], &mut kept).expect("valid");
+    reader.run_query(sql, &[], &mut kept).expect("valid");
     kept.rows
 }
 
-fn error(reader: &Reader, sql: &str) -> String {
-    reader.query(sql, &[], &mut Kept::default()).expect_err("refused").to_string()
+fn error(reader: &SqlReader, sql: &str) -> String {
+    reader.run_query(sql, &[], &mut Kept::default()).expect_err("refused").to_string()
 }
 
 #[test]
@@ -184,29 +184,29 @@ const ENDLESS: &str =
 fn endless_queries_end() {
     let place = Place::new();
     let reader = place.reader();
-    let never = Cancel::watching(Arc::default());
-    reader.watch(never, Some(Duration::from_millis(50))).expect("watched");
+    let never = Cancel::from_flag(Arc::default());
+    reader.watch_queries(never, Some(Duration::from_millis(50))).expect("watched");
     let begun = Instant::now();
-    let result = reader.query(ENDLESS, &[], &mut Kept::default());
-    assert!(matches!(result, Err(QueryError::Stopped(Stop::Timeout))), "{result:?}");
+    let result = reader.run_query(ENDLESS, &[], &mut Kept::default());
+    assert!(matches!(result, Err(QueryError::Stopped(QueryStop::Timeout))), "{result:?}");
     assert!(begun.elapsed() < Duration::from_secs(10));
 
-    let cancel = Cancel::watching(Arc::default());
-    reader.watch(cancel.clone(), None).expect("watched");
+    let cancel = Cancel::from_flag(Arc::default());
+    reader.watch_queries(cancel.clone(), None).expect("watched");
     cancel.cancel();
-    let result = reader.query(ENDLESS, &[], &mut Kept::default());
-    assert!(matches!(result, Err(QueryError::Stopped(Stop::Cancelled))), "{result:?}");
+    let result = reader.run_query(ENDLESS, &[], &mut Kept::default());
+    assert!(matches!(result, Err(QueryError::Stopped(QueryStop::Cancelled))), "{result:?}");
 }
 
 #[test]
 fn parameters_are_named() {
     let place = Place::new();
     let reader = place.reader();
-    assert_eq!(reader.parameters("SELECT :a, $b, :a").expect("valid"), ["a", "b"]);
-    assert!(reader.parameters("SELECT ?").is_err());
+    assert_eq!(reader.parameter_names("SELECT :a, $b, :a").expect("valid"), ["a", "b"]);
+    assert!(reader.parameter_names("SELECT ?").is_err());
     let mut kept = Kept::default();
     let given = [("a".to_owned(), Datum::Integer(5))];
-    reader.query("SELECT :a + 1 AS sum, :b AS b", &given, &mut kept).expect("valid");
+    reader.run_query("SELECT :a + 1 AS sum, :b AS b", &given, &mut kept).expect("valid");
     assert_eq!(kept.names, ["sum", "b"]);
     assert_eq!(kept.rows, [[Datum::Integer(6), Datum::Null]]);
 }
@@ -215,7 +215,7 @@ fn parameters_are_named() {
 fn a_database_that_does_not_exist_is_not_made() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("none.db");
-    let error = Reader::open(&path).expect_err("refused").to_string();
+    let error = SqlReader::open(&path).expect_err("refused").to_string();
     assert!(error.contains("there is no database") && error.contains("record"), "{error}");
     assert!(!path.exists());
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::entry::{Ids, Statements, timestamp};
-use super::holders::who_reads;
+use super::event_rows::{RowIds, Statements, current_timestamp};
+use super::file_watch::{FileLocation, rescue_paths};
+use super::lock_holders::describe_readers;
 use super::open::{Store, StoreError};
-use super::watch::{Whereabouts, rescue_paths};
-use super::writer::{Batch, Message, Scribe, is_invocation};
+use super::writer::{EventBatch, WriterMessage, WriterThread, is_invocation};
 
 /// Longest time for copying a database that is only locked: whoever stopped the
 /// recording waits for it.
@@ -22,11 +22,12 @@ const STEPS: i32 = 1_000;
 const LARGE_LOG: u64 = 256 << 20;
 
 /// Prepares another database to continue in.
-type Place<'a> = dyn Fn(&Scribe, &Path) -> Result<(Connection, Ids), StoreError> + 'a;
+type RescueTarget<'a> =
+    dyn Fn(&WriterThread, &Path) -> Result<(Connection, RowIds), StoreError> + 'a;
 
 /// Reason why a database accepts no more rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+enum StorageFailure {
     /// The file does not exist any more.
     Gone,
     /// The disk is full.
@@ -37,21 +38,24 @@ enum Trouble {
     Other,
 }
 
-impl Scribe {
+impl WriterThread {
     /// Remarks on a log that grows: `SQLite` restarts it only when nobody reads
     /// its earlier content.
-    pub(super) fn look_at_log(&mut self) {
-        let Some(patience) = &mut self.patience else { return };
-        let log = super::file::beside(&self.path, "-wal");
+    pub(super) fn remark_on_large_log(&mut self) {
+        let Some(patience) = &mut self.retry_policy else { return };
+        let log = super::database_file::path_beside(&self.path, "-wal");
         let size = std::fs::metadata(&log).map_or(0, |data| data.len());
-        let worth_a_word =
-            if self.log_told == 0 { LARGE_LOG } else { self.log_told.saturating_mul(2) };
+        let worth_a_word = if self.reported_log_bytes == 0 {
+            LARGE_LOG
+        } else {
+            self.reported_log_bytes.saturating_mul(2)
+        };
         if size < worth_a_word {
             return;
         }
-        self.log_told = size;
-        let who = who_reads(&self.path).unwrap_or_else(|| "another program".to_owned());
-        patience.remark(format!(
+        self.reported_log_bytes = size;
+        let who = describe_readers(&self.path).unwrap_or_else(|| "another program".to_owned());
+        patience.report_remark(format!(
             "{} has grown to {}: {who} reads an older state of the database without end; the \
              space is used again when that ends",
             log.display(),
@@ -61,52 +65,52 @@ impl Scribe {
 
     /// Checks after a commit that the file is still there. Where it is not, the
     /// recording ends with an error that says where its rows are.
-    pub(super) fn verify(
+    pub(super) fn verify_file(
         &mut self,
-        batch: &mut Batch,
-        incoming: &Receiver<Message>,
+        batch: &mut EventBatch,
+        incoming: &Receiver<WriterMessage>,
     ) -> Result<(), StoreError> {
-        match self.watch.look() {
-            Whereabouts::InPlace => {
+        match self.watch.locate_file() {
+            FileLocation::InPlace => {
                 if !self.watch.has_log() {
                     self.restore_log()?;
                 }
                 Ok(())
             }
-            elsewhere => Err(self.leave(&elsewhere, batch, incoming)),
+            elsewhere => Err(self.end_for_lost_file(&elsewhere, batch, incoming)),
         }
     }
 
     /// Moves all rows into the file itself, whose log was removed, and starts a
     /// new log if no other connection of this process uses the old one.
     fn restore_log(&mut self) -> Result<(), StoreError> {
-        let failed = StoreError::sql("rescue of a removed log");
+        let failed = StoreError::for_action("rescue of a removed log");
         self.connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(failed)?;
         if self.watch.is_alone() {
-            let aside = Connection::open_in_memory().map_err(StoreError::sql("set-up"))?;
+            let aside = Connection::open_in_memory().map_err(StoreError::for_action("set-up"))?;
             drop(std::mem::replace(&mut self.connection, aside));
             self.connection = Store::open(&self.path)?.connection;
-            self.set_usual_busy()?;
+            self.set_usual_busy_timeout()?;
         }
         Ok(())
     }
 
     /// Ends a recording whose file was moved, removed or replaced.
-    fn leave(
+    fn end_for_lost_file(
         &mut self,
-        place: &Whereabouts,
-        batch: &mut Batch,
-        incoming: &Receiver<Message>,
+        place: &FileLocation,
+        batch: &mut EventBatch,
+        incoming: &Receiver<WriterMessage>,
     ) -> StoreError {
         let path = self.path.display().to_string();
-        if let Whereabouts::Moved(now) = place {
-            let written = self.write_rest(batch, incoming);
+        if let FileLocation::Moved(now) = place {
+            let written = self.write_remaining(batch, incoming);
             let checkpoint = self
                 .connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-                .map_err(StoreError::sql("checkpoint"));
+                .map_err(StoreError::for_action("checkpoint"));
             self.watch.remove_log();
             let kept = match written.and(checkpoint) {
                 Ok(()) => {
@@ -120,9 +124,9 @@ impl Scribe {
             );
             return StoreError::CutShort { reason, kept };
         }
-        let what = if *place == Whereabouts::Replaced { "replaced" } else { "removed" };
+        let what = if *place == FileLocation::Replaced { "replaced" } else { "removed" };
         let reason = format!("the database {path} was {what} while a recording was written to it");
-        let error = self.rescue(reason, Trouble::Gone, batch, incoming);
+        let error = self.rescue_recording(reason, StorageFailure::Gone, batch, incoming);
         self.watch.remove_log();
         error
     }
@@ -131,49 +135,51 @@ impl Scribe {
     pub(super) fn give_up(
         &mut self,
         error: &StoreError,
-        batch: &mut Batch,
-        incoming: &Receiver<Message>,
+        batch: &mut EventBatch,
+        incoming: &Receiver<WriterMessage>,
     ) -> StoreError {
-        match self.watch.look() {
-            Whereabouts::InPlace => {}
-            elsewhere => return self.leave(&elsewhere, batch, incoming),
+        match self.watch.locate_file() {
+            FileLocation::InPlace => {}
+            elsewhere => return self.end_for_lost_file(&elsewhere, batch, incoming),
         }
         let code = match error {
             StoreError::Sql { source, .. } => source.sqlite_error_code(),
             _ => None,
         };
         let (trouble, remedy) = match code {
-            Some(ErrorCode::DiskFull) => (Trouble::Full, ""),
+            Some(ErrorCode::DiskFull) => (StorageFailure::Full, ""),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                (Trouble::Locked, "; another program holds its lock")
+                (StorageFailure::Locked, "; another program holds its lock")
             }
-            _ => (Trouble::Other, ""),
+            _ => (StorageFailure::Other, ""),
         };
         let reason = format!("{error} ({}){remedy}", self.path.display());
-        self.rescue(reason, trouble, batch, incoming)
+        self.rescue_recording(reason, trouble, batch, incoming)
     }
 
     /// Copies the database to a place where it can be written, with all
     /// measurements since. Where the file itself is in its place, and only
     /// accepts no more, a database with the remaining rows will do.
-    fn rescue(
+    fn rescue_recording(
         &mut self,
         reason: String,
-        trouble: Trouble,
-        batch: &mut Batch,
-        incoming: &Receiver<Message>,
+        trouble: StorageFailure,
+        batch: &mut EventBatch,
+        incoming: &Receiver<WriterMessage>,
     ) -> StoreError {
         let mut refused = String::from("there is no folder for a copy");
-        let is_quick = trouble == Trouble::Locked;
-        let whole: &Place<'_> = &|it, path| it.copy_to(path, is_quick);
-        let rest: &Place<'_> = &Self::begin_anew;
+        let is_quick = trouble == StorageFailure::Locked;
+        let whole: &RescueTarget<'_> = &|it, path| it.copy_to(path, is_quick);
+        let rest: &RescueTarget<'_> = &Self::begin_new_database;
         let places = [
             (whole, "all that was measured, and what the database had before, is in"),
             (rest, "what it did not take, as a recording of its own, is in"),
         ];
-        for (place, what) in places.into_iter().take(if trouble == Trouble::Gone { 1 } else { 2 }) {
-            for path in rescue_paths(&self.path, trouble == Trouble::Full) {
-                match self.go_on_in(place, &path, batch, incoming) {
+        for (place, what) in
+            places.into_iter().take(if trouble == StorageFailure::Gone { 1 } else { 2 })
+        {
+            for path in rescue_paths(&self.path, trouble == StorageFailure::Full) {
+                match self.continue_in(place, &path, batch, incoming) {
                     Ok(()) => {
                         let kept = format!("{what} {0} now; name it with --db {0}", path.display());
                         return StoreError::CutShort { reason, kept };
@@ -181,13 +187,15 @@ impl Scribe {
                     Err(error) => {
                         refused = error.to_string();
                         for suffix in ["", "-wal", "-shm"] {
-                            let _ = std::fs::remove_file(super::file::beside(&path, suffix));
+                            let _ = std::fs::remove_file(super::database_file::path_beside(
+                                &path, suffix,
+                            ));
                         }
                     }
                 }
             }
         }
-        let left = incoming.try_iter().filter(Message::is_invocation).count();
+        let left = incoming.try_iter().filter(WriterMessage::is_invocation).count();
         let here = batch.events.iter().filter(|event| is_invocation(event)).count();
         StoreError::GaveUp {
             lost: here + left,
@@ -196,17 +204,17 @@ impl Scribe {
     }
 
     /// Continues in another database; stays in this one if that fails.
-    fn go_on_in(
+    fn continue_in(
         &mut self,
-        place: &Place<'_>,
+        place: &RescueTarget<'_>,
         path: &Path,
-        batch: &mut Batch,
-        incoming: &Receiver<Message>,
+        batch: &mut EventBatch,
+        incoming: &Receiver<WriterMessage>,
     ) -> Result<(), StoreError> {
         let (other, ids) = place(self, path)?;
         let here = std::mem::replace(&mut self.connection, other);
         let ids = std::mem::replace(&mut self.ids, ids);
-        let written = self.write_rest(batch, incoming);
+        let written = self.write_remaining(batch, incoming);
         if written.is_ok() {
             // The old connection stays open: its log is not read any more.
             self.left_behind.push(here);
@@ -218,8 +226,8 @@ impl Scribe {
     }
 
     /// Copies the database; if `is_quick`, within a time limit or not at all.
-    fn copy_to(&self, path: &Path, is_quick: bool) -> Result<(Connection, Ids), StoreError> {
-        let failed = StoreError::sql;
+    fn copy_to(&self, path: &Path, is_quick: bool) -> Result<(Connection, RowIds), StoreError> {
+        let failed = StoreError::for_action;
         let begun = Instant::now();
         let watch = move || begun.elapsed() > COPY_TIME;
         let handler = is_quick.then_some(watch);
@@ -230,7 +238,7 @@ impl Scribe {
             cause: error.to_string(),
             remedy: "make its folder writable",
         })?;
-        let copied = super::file::copy_into_file(&self.connection, path)
+        let copied = super::database_file::copy_into_file(&self.connection, path)
             .map_err(failed("copy to a safe place"));
         let none: Option<fn() -> bool> = None;
         self.connection.progress_handler(STEPS, none).map_err(failed("set-up"))?;
@@ -240,15 +248,15 @@ impl Scribe {
 
     /// Inserts the recording, with its lanes and cells, in a database of its
     /// own.
-    fn begin_anew(&self, path: &Path) -> Result<(Connection, Ids), StoreError> {
-        let failed = StoreError::sql;
+    fn begin_new_database(&self, path: &Path) -> Result<(Connection, RowIds), StoreError> {
+        let failed = StoreError::for_action;
         let mut connection = Store::open(path)?.connection;
-        let mut ids = self.ids.of_another(self.header.enter(&connection)?);
+        let mut ids = self.ids.for_another(self.header.insert_recording(&connection)?);
         let transaction = connection.transaction().map_err(failed("start of a transaction"))?;
         {
             let mut statements = Statements::prepare(&transaction)?;
             for event in &self.preamble {
-                ids.write(&transaction, &mut statements, event)
+                ids.insert_event(&transaction, &mut statements, event)
                     .map_err(failed("write of an event"))?;
             }
         }
@@ -258,14 +266,14 @@ impl Scribe {
 
     /// Stores everything that has not been stored yet, and marks the recording
     /// as cut off.
-    fn write_rest(
+    fn write_remaining(
         &mut self,
-        batch: &mut Batch,
-        incoming: &Receiver<Message>,
+        batch: &mut EventBatch,
+        incoming: &Receiver<WriterMessage>,
     ) -> Result<(), StoreError> {
         let mut written = Vec::new();
         loop {
-            let attempt = self.attempt(batch, incoming);
+            let attempt = self.write_batch(batch, incoming);
             written.append(&mut batch.events);
             if attempt.is_err() {
                 // All of it goes elsewhere then.
@@ -273,7 +281,7 @@ impl Scribe {
                 return attempt;
             }
             match incoming.try_recv() {
-                Ok(message) => batch.take(message),
+                Ok(message) => batch.add_message(message),
                 Err(_) => break,
             }
         }
@@ -281,9 +289,9 @@ impl Scribe {
             .execute(
                 "UPDATE recording SET status = 'interrupted', ended_at = ?2
                  WHERE id = ?1 AND status = 'running'",
-                params![self.ids.recording(), timestamp()],
+                params![self.ids.recording(), current_timestamp()],
             )
             .map(drop)
-            .map_err(StoreError::sql("mark of the end"))
+            .map_err(StoreError::for_action("mark of the end"))
     }
 }

@@ -4,13 +4,13 @@
 use rusqlite::params;
 
 use super::open::{Store, StoreError};
-use super::query::list;
+use super::query::query_list;
 use cyclometer_core::units::{Bytes, Nanos};
 
 /// Cell over all recordings that have it: the same lane, workload, preset and
 /// kind of start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Series {
+pub struct CellSeries {
     /// Name of the lane.
     pub lane: String,
     /// Name of the workload.
@@ -26,18 +26,18 @@ pub struct Series {
     /// Remarks, or the reason why the cell could not be prepared.
     pub note: Option<String>,
     /// Number of invocations that failed or ran out of time.
-    pub bad: u64,
+    pub failed: u64,
     /// Reason of the first of them.
     pub reason: Option<String>,
     /// Invocations that ended well, in the order of time.
-    pub runs: Vec<Run>,
+    pub runs: Vec<SeriesRun>,
     /// Times of the compilations that were made to be measured.
     pub compiles: Vec<Nanos>,
 }
 
 /// Times and counts of one invocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Run {
+pub struct SeriesRun {
     /// Time from the request to the end.
     pub wall: Option<Nanos>,
     /// Time to create the sandbox.
@@ -52,14 +52,14 @@ pub struct Run {
     pub cpu: Option<Nanos>,
     /// CPU time of user and kernel mode by the kernel's own accounts, which is
     /// the same whatever else counts.
-    pub accounted: Option<Nanos>,
+    pub cpu_accounted: Option<Nanos>,
     /// WebAssembly operators.
     pub wasm_ops: Option<u64>,
 }
 
 /// Recording with the plan it was made by.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Planned {
+pub struct PlannedRecording {
     /// Number of the recording.
     pub recording: i64,
     /// Status at its end, or `running`.
@@ -85,15 +85,15 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn series(&self, recordings: &[i64]) -> Result<Vec<Series>, StoreError> {
-        let mut all: Vec<Series> = Vec::new();
+    pub fn cell_series(&self, recordings: &[i64]) -> Result<Vec<CellSeries>, StoreError> {
+        let mut all: Vec<CellSeries> = Vec::new();
         for recording in recordings {
-            let cells = list(&self.connection, "read of cells", CELLS, [recording], |row| {
+            let cells = query_list(&self.connection, "read of cells", CELLS, [recording], |row| {
                 let size = |at: usize| {
                     let size: Option<i64> = row.get(at)?;
                     Ok::<_, rusqlite::Error>(size.and_then(|it| u64::try_from(it).ok()).map(Bytes))
                 };
-                let series = Series {
+                let series = CellSeries {
                     lane: row.get(1)?,
                     workload: row.get(2)?,
                     preset: row.get(3)?,
@@ -101,12 +101,12 @@ impl Store {
                     note: row.get(5)?,
                     function: size(6)?,
                     runtime: size(7)?,
-                    ..Series::default()
+                    ..CellSeries::default()
                 };
                 Ok((row.get(0)?, series))
             })?;
             for (id, found) in cells {
-                let at = all.iter().position(|other| other.is_of(&found));
+                let at = all.iter().position(|other| other.is_same_cell(&found));
                 let at = at.unwrap_or_else(|| {
                     all.push(found.clone());
                     all.len() - 1
@@ -120,15 +120,15 @@ impl Store {
         Ok(all)
     }
 
-    fn add_runs(&self, cell: i64, series: &mut Series) -> Result<(), StoreError> {
+    fn add_runs(&self, cell: i64, series: &mut CellSeries) -> Result<(), StoreError> {
         let action = "read of invocations";
-        let runs = list(&self.connection, action, RUNS, [cell], |row| {
+        let runs = query_list(&self.connection, action, RUNS, [cell], |row| {
             let unsigned = |at: usize| {
                 let value: Option<i64> = row.get(at)?;
                 Ok::<_, rusqlite::Error>(value.and_then(|value| u64::try_from(value).ok()))
             };
             let time = |at: usize| unsigned(at).map(|value| value.map(Nanos));
-            let run = Run {
+            let run = SeriesRun {
                 wall: time(2)?,
                 create: time(3)?,
                 start: time(4)?,
@@ -136,7 +136,7 @@ impl Store {
                 teardown: time(6)?,
                 cpu: time(7)?,
                 wasm_ops: unsigned(8)?,
-                accounted: time(9)?,
+                cpu_accounted: time(9)?,
             };
             let status: String = row.get(0)?;
             let reason: Option<String> = row.get(1)?;
@@ -146,12 +146,12 @@ impl Store {
             if well {
                 series.runs.push(run);
             } else {
-                series.bad += 1;
+                series.failed += 1;
                 series.reason = series.reason.take().or(reason);
             }
         }
         let sql = "SELECT duration_ns FROM compile WHERE cell_id = ?1 ORDER BY sequence";
-        let compiles = list(&self.connection, "read of compile times", sql, [cell], |row| {
+        let compiles = query_list(&self.connection, "read of compile times", sql, [cell], |row| {
             row.get::<_, i64>(0)
         })?;
         let nanos = compiles.into_iter().filter_map(|took| u64::try_from(took).ok());
@@ -164,15 +164,15 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn planned(&self, key: &str) -> Result<Vec<Planned>, StoreError> {
+    pub fn recordings_with_plan_key(&self, key: &str) -> Result<Vec<PlannedRecording>, StoreError> {
         let sql = "SELECT id, status, plan, host FROM recording
             WHERE json_valid(plan) AND json_type(plan, '$.' || ?1) IS NOT NULL ORDER BY id";
-        list(&self.connection, "read of recordings", sql, params![key], |row| {
+        query_list(&self.connection, "read of recordings", sql, params![key], |row| {
             let json = |at: usize| {
                 let text: String = row.get(at)?;
                 Ok::<_, rusqlite::Error>(serde_json::from_str(&text).unwrap_or_default())
             };
-            Ok(Planned {
+            Ok(PlannedRecording {
                 recording: row.get(0)?,
                 status: row.get(1)?,
                 plan: json(2)?,
@@ -182,8 +182,8 @@ impl Store {
     }
 }
 
-impl Series {
-    fn is_of(&self, other: &Self) -> bool {
+impl CellSeries {
+    fn is_same_cell(&self, other: &Self) -> bool {
         self.lane == other.lane
             && self.workload == other.workload
             && self.preset == other.preset
@@ -192,8 +192,8 @@ impl Series {
 
     /// Returns the number of invocations that were tried.
     #[must_use]
-    pub fn tried(&self) -> u64 {
-        self.runs.len() as u64 + self.bad
+    pub fn tried_invocations(&self) -> u64 {
+        self.runs.len() as u64 + self.failed
     }
 }
 
@@ -216,12 +216,12 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn lanes_of(&self, recordings: &[i64]) -> Result<Vec<StoredLane>, StoreError> {
+    pub fn lanes_of_recordings(&self, recordings: &[i64]) -> Result<Vec<StoredLane>, StoreError> {
         let sql = "SELECT name, version, note, unavailable FROM lane WHERE recording_id = ?1
             ORDER BY id";
         let mut all: Vec<StoredLane> = Vec::new();
         for recording in recordings {
-            let found = list(&self.connection, "read of lanes", sql, [recording], |row| {
+            let found = query_list(&self.connection, "read of lanes", sql, [recording], |row| {
                 Ok(StoredLane {
                     name: row.get(0)?,
                     version: row.get::<_, Option<String>>(1)?.unwrap_or_default(),

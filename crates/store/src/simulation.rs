@@ -8,13 +8,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::file::has_room_for_index;
-use super::keep;
-use super::open::{InStore, Store, StoreError};
-use super::scan::{self, Selection};
-use super::words::describe_missing_room;
+use super::database_file::has_room_for_index;
+use super::error_text::describe_missing_room;
+use super::invocation_scan::{self, Selection};
+use super::open::{AsStoreError, Store, StoreError};
+use super::simulation_writer;
 use cyclometer_pricing::Exact;
-use cyclometer_replay::{Contract, Key, Replayer, Summary, WhatIf};
+use cyclometer_replay::{Contract, GroupKey, ReplaySummary, Replayer, WhatIf};
 use cyclometer_system::threads::start_thread_within;
 use cyclometer_workload::hex;
 
@@ -24,12 +24,12 @@ const ROWS_PER_THREAD: i64 = 100_000;
 /// Most bills of single invocations that are kept unless requested otherwise.
 /// They follow from the recording and the models: above this number, keeping
 /// them costs more than computing them again.
-const BILLS_KEPT: u64 = 250_000;
+const MAX_AUTOMATIC_BILLS: u64 = 250_000;
 
 /// Version of the rule by which bills are split; part of the identity of a
 /// simulation, so that one that was split by another rule is never taken for
 /// the same. 2: CPU time of the run without that of the start-up.
-const SPLIT: &str = "split 2, ";
+const SPLIT_RULE: &str = "split 2, ";
 
 /// Reason why a replay could not be computed or stored.
 #[derive(Debug, Error)]
@@ -45,8 +45,8 @@ pub enum ReplayError {
     Empty(String),
 }
 
-impl InStore for ReplayError {
-    fn in_store(&self) -> Option<&StoreError> {
+impl AsStoreError for ReplayError {
+    fn as_store_error(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
             Self::Empty(_) => None,
@@ -56,10 +56,10 @@ impl InStore for ReplayError {
 
 /// Whether bills of single invocations are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Bills {
+pub enum BillRetention {
     /// Kept if there are not too many.
     #[default]
-    Auto,
+    Automatic,
     /// All are kept.
     All,
     /// None is kept.
@@ -79,7 +79,7 @@ pub struct ReplayPlan {
     /// list prices.
     pub per_month: Option<Exact>,
     /// Whether bills of single invocations are kept.
-    pub bills: Bills,
+    pub bills: BillRetention,
 }
 
 /// Result of a replay that was stored, if that was possible.
@@ -88,31 +88,31 @@ pub struct SavedSimulation {
     /// Number of the simulation; `None` if it is not stored.
     pub id: Option<i64>,
     /// Reason why it is not stored.
-    pub unkept: Option<String>,
+    pub not_saved: Option<String>,
     /// Whether it was stored before: same recordings, models and terms.
-    pub known: bool,
+    pub already_saved: bool,
     /// Whether it has the bill of each invocation.
     pub with_bills: bool,
     /// Totals of the replay.
-    pub summary: Summary,
+    pub summary: ReplaySummary,
 }
 
 impl ReplayPlan {
     /// Creates the plan of replaying whole recordings through models on their
     /// own terms.
     #[must_use]
-    pub fn of(recordings: Vec<i64>, contracts: Vec<Contract>) -> Self {
+    pub fn for_recordings(recordings: Vec<i64>, contracts: Vec<Contract>) -> Self {
         Self {
             selection: Selection { recordings, ..Selection::default() },
             contracts: Arc::new(contracts),
             what_if: WhatIf::default(),
             per_month: None,
-            bills: Bills::Auto,
+            bills: BillRetention::Automatic,
         }
     }
 
     /// Returns the options of the plan, for people and for the digest.
-    pub(super) fn options(&self) -> serde_json::Value {
+    pub(super) fn options_json(&self) -> serde_json::Value {
         let what_if: serde_json::Map<_, _> = self
             .what_if
             .0
@@ -134,7 +134,7 @@ impl ReplayPlan {
         })
     }
 
-    fn names(&self) -> String {
+    fn describe_recordings(&self) -> String {
         let numbers: Vec<String> =
             self.selection.recordings.iter().map(ToString::to_string).collect();
         match numbers.as_slice() {
@@ -154,28 +154,29 @@ impl Store {
     ///
     /// # Errors
     /// Fails when there is nothing to bill, or the database cannot be read.
-    pub fn replay(&mut self, plan: &ReplayPlan) -> Result<SavedSimulation, ReplayError> {
-        let cells = scan::cells(&self.connection, &plan.selection)?;
-        let summary = self.sum_up(plan, &cells)?;
-        let rows = summary.overall().invocations;
+    pub fn replay_and_save(&mut self, plan: &ReplayPlan) -> Result<SavedSimulation, ReplayError> {
+        let cells = invocation_scan::select_cells(&self.connection, &plan.selection)?;
+        let summary = self.sum_plan(plan, &cells)?;
+        let rows = summary.overall_group().invocations;
         if rows == 0 {
-            return Err(ReplayError::Empty(plan.names()));
+            return Err(ReplayError::Empty(plan.describe_recordings()));
         }
         let models = u64::try_from(plan.contracts.len()).unwrap_or(u64::MAX);
         let with_bills = match plan.bills {
-            Bills::All => true,
-            Bills::None => false,
-            Bills::Auto => rows.saturating_mul(models) <= BILLS_KEPT,
+            BillRetention::All => true,
+            BillRetention::None => false,
+            BillRetention::Automatic => rows.saturating_mul(models) <= MAX_AUTOMATIC_BILLS,
         };
-        let inputs = self.inputs(plan, with_bills)?;
-        let saved = |id: Result<i64, String>, known: bool, summary: Summary| SavedSimulation {
-            id: id.as_ref().ok().copied(),
-            unkept: id.err(),
-            known,
-            with_bills,
-            summary,
-        };
-        if let Some(id) = self.known_simulation(&inputs)? {
+        let inputs = self.inputs_digest(plan, with_bills)?;
+        let saved =
+            |id: Result<i64, String>, known: bool, summary: ReplaySummary| SavedSimulation {
+                id: id.as_ref().ok().copied(),
+                not_saved: id.err(),
+                already_saved: known,
+                with_bills,
+                summary,
+            };
+        if let Some(id) = self.find_saved_simulation(&inputs)? {
             return Ok(saved(Ok(id), true, summary));
         }
         if !self.is_writable() {
@@ -188,7 +189,8 @@ impl Store {
             };
             return Ok(saved(Err(reason), false, summary));
         }
-        match keep::keep(self, plan, &cells, &inputs, with_bills, &summary) {
+        match simulation_writer::save_simulation(self, plan, &cells, &inputs, with_bills, &summary)
+        {
             Ok(id) => Ok(saved(Ok(id), false, summary)),
             // The bills are right all the same.
             Err(ReplayError::Store(StoreError::Sql { action, source })) => {
@@ -203,24 +205,24 @@ impl Store {
     ///
     /// # Errors
     /// Fails when there is nothing to bill, or the database fails.
-    pub fn simulate(&self, plan: &ReplayPlan) -> Result<Summary, ReplayError> {
-        let cells = scan::cells(&self.connection, &plan.selection)?;
-        let summary = self.sum_up(plan, &cells)?;
-        if summary.overall().invocations == 0 {
-            return Err(ReplayError::Empty(plan.names()));
+    pub fn replay_without_saving(&self, plan: &ReplayPlan) -> Result<ReplaySummary, ReplayError> {
+        let cells = invocation_scan::select_cells(&self.connection, &plan.selection)?;
+        let summary = self.sum_plan(plan, &cells)?;
+        if summary.overall_group().invocations == 0 {
+            return Err(ReplayError::Empty(plan.describe_recordings()));
         }
         Ok(summary)
     }
 
-    pub(super) fn known_simulation(&self, inputs: &str) -> Result<Option<i64>, StoreError> {
+    pub(super) fn find_saved_simulation(&self, inputs: &str) -> Result<Option<i64>, StoreError> {
         self.connection
             .query_row("SELECT id FROM simulation WHERE inputs = ?1", [inputs], |row| row.get(0))
             .optional()
-            .map_err(StoreError::sql("search for the simulation"))
+            .map_err(StoreError::for_action("search for the simulation"))
     }
 
     /// Returns a digest of everything that a replay depends on.
-    fn inputs(&self, plan: &ReplayPlan, with_bills: bool) -> Result<String, StoreError> {
+    fn inputs_digest(&self, plan: &ReplayPlan, with_bills: bool) -> Result<String, StoreError> {
         let mut hasher = Sha256::new();
         for recording in &plan.selection.recordings {
             let (count, newest): (i64, Option<i64>) = self
@@ -231,14 +233,14 @@ impl Store {
                     [recording],
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
-                .map_err(StoreError::sql("count of invocations"))?;
+                .map_err(StoreError::for_action("count of invocations"))?;
             hasher.update(format!("{recording} {count} {newest:?} "));
         }
-        hasher.update(format!("{} {with_bills}", plan.options()));
+        hasher.update(format!("{} {with_bills}", plan.options_json()));
         for (model, _) in plan.contracts.iter() {
-            hasher.update(format!(" {} {}", model.id(), model.digest()));
+            hasher.update(format!(" {} {}", model.id(), model.source_digest()));
         }
-        Ok(format!("{SPLIT}{}", hex(&hasher.finalize())))
+        Ok(format!("{SPLIT_RULE}{}", hex(&hasher.finalize())))
     }
 
     /// Returns whether the bills of a simulation were split by the current
@@ -246,36 +248,42 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn is_split_by_todays_rule(&self, simulation: i64) -> Result<bool, StoreError> {
+    pub fn is_split_by_current_rule(&self, simulation: i64) -> Result<bool, StoreError> {
         let inputs: Option<String> = self
             .connection
             .query_row("SELECT inputs FROM simulation WHERE id = ?1", [simulation], |row| {
                 row.get(0)
             })
             .optional()
-            .map_err(StoreError::sql("read of the simulation"))?;
-        Ok(inputs.is_some_and(|inputs| inputs.starts_with(SPLIT)))
+            .map_err(StoreError::for_action("read of the simulation"))?;
+        Ok(inputs.is_some_and(|inputs| inputs.starts_with(SPLIT_RULE)))
     }
 
-    fn sum_up(&self, plan: &ReplayPlan, cells: &HashMap<i64, Key>) -> Result<Summary, StoreError> {
+    fn sum_plan(
+        &self,
+        plan: &ReplayPlan,
+        cells: &HashMap<i64, GroupKey>,
+    ) -> Result<ReplaySummary, StoreError> {
         let replayer = || Replayer::new(Arc::clone(&plan.contracts), plan.what_if.clone());
-        let empty = Summary::new(&plan.contracts);
-        let Some((first, last)) = scan::extent(&self.connection, cells)? else {
+        let empty = ReplaySummary::for_contracts(&plan.contracts);
+        let Some((first, last)) = invocation_scan::invocation_range(&self.connection, cells)?
+        else {
             return Ok(empty);
         };
-        let parts = parts(first, last, replayer().wants_order());
+        let parts = split_range(first, last, replayer().needs_request_order());
         if let [only] = parts.as_slice() {
-            let mut summary = part(&self.connection, cells, *only, replayer())?;
+            let mut summary = replay_range(&self.connection, cells, *only, replayer())?;
             summary.unprice_failed_groups();
             return Ok(summary);
         }
-        let readers = parts.iter().map(|_| self.another_reader()).collect::<Result<Vec<_>, _>>()?;
-        let found: Vec<Result<Summary, StoreError>> = std::thread::scope(|scope| {
+        let readers =
+            parts.iter().map(|_| self.open_another_reader()).collect::<Result<Vec<_>, _>>()?;
+        let found: Vec<Result<ReplaySummary, StoreError>> = std::thread::scope(|scope| {
             let threads: Vec<_> = parts
                 .into_iter()
                 .zip(readers)
                 .map(|(range, reader)| {
-                    let work = move || part(&reader, cells, range, replayer());
+                    let work = move || replay_range(&reader, cells, range, replayer());
                     start_thread_within(scope, "replay", work)
                 })
                 .collect();
@@ -297,7 +305,7 @@ impl Store {
 
 /// Returns ranges of invocations, one for each thread. Rows that share an
 /// instance must not be torn apart.
-fn parts(first: i64, last: i64, ordered: bool) -> Vec<(i64, i64)> {
+fn split_range(first: i64, last: i64, ordered: bool) -> Vec<(i64, i64)> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cores = i64::try_from(cores).unwrap_or(1);
     let rows = last - first + 1;
@@ -311,13 +319,13 @@ fn parts(first: i64, last: i64, ordered: bool) -> Vec<(i64, i64)> {
         .collect()
 }
 
-fn part(
+fn replay_range(
     connection: &Connection,
-    cells: &HashMap<i64, Key>,
+    cells: &HashMap<i64, GroupKey>,
     range: (i64, i64),
     mut replayer: Replayer,
-) -> Result<Summary, StoreError> {
-    scan::scan(connection, cells, range, &mut replayer)?;
+) -> Result<ReplaySummary, StoreError> {
+    invocation_scan::replay_invocations(connection, cells, range, &mut replayer)?;
     Ok(replayer.finish_part())
 }
 
@@ -333,6 +341,6 @@ impl Store {
             .and_then(|mut statement| {
                 statement.query_map(params![since], |row| row.get(0))?.collect()
             })
-            .map_err(StoreError::sql("search for recordings"))
+            .map_err(StoreError::for_action("search for recordings"))
     }
 }

@@ -8,7 +8,7 @@ use cyclometer_meter::quota::CpuQuota;
 /// Number of invocations that a CPU quota held back, among those for which this
 /// is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Throttling {
+pub struct ThrottlingCounts {
     /// Invocations that were held back.
     pub throttled: u64,
     /// Invocations for which it is known whether they were.
@@ -17,9 +17,9 @@ pub struct Throttling {
     pub quota: Option<CpuQuota>,
 }
 
-impl Throttling {
+impl ThrottlingCounts {
     /// Adds the counts of other invocations of the same recording.
-    pub fn add(&mut self, other: &Self) {
+    pub fn add_counts(&mut self, other: &Self) {
         self.throttled += other.throttled;
         self.known += other.known;
         if self.quota.is_none() {
@@ -33,7 +33,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn throttling(&self, recording: i64) -> Result<Throttling, StoreError> {
+    pub fn throttling_counts(&self, recording: i64) -> Result<ThrottlingCounts, StoreError> {
         let sql = "SELECT COUNT(*) FILTER (WHERE i.throttled_ns > 0), COUNT(i.throttled_ns)
             FROM invocation i JOIN cell c ON c.id = i.cell_id WHERE c.recording_id = ?1";
         let count = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -43,9 +43,9 @@ impl Store {
             .and_then(|mut statement| {
                 statement.query_row([recording], |row| Ok((row.get(0)?, row.get(1)?)))
             })
-            .map_err(StoreError::sql("count of throttled invocations"))?;
+            .map_err(StoreError::for_action("count of throttled invocations"))?;
         let quota = self.cpu_quota(recording)?;
-        Ok(Throttling { throttled: count(throttled), known: count(known), quota })
+        Ok(ThrottlingCounts { throttled: count(throttled), known: count(known), quota })
     }
 
     /// Returns the CPU quota around the recorder, as the recording keeps it.
@@ -55,7 +55,7 @@ impl Store {
             .connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_row([recording], |row| row.get(0)).optional())
-            .map_err(StoreError::sql("read of the recording's host"))?;
+            .map_err(StoreError::for_action("read of the recording's host"))?;
         Ok(text.flatten().and_then(|text| serde_json::from_str(&text).ok()))
     }
 }

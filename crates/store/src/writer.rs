@@ -13,10 +13,10 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::entry::{Ids, Statements, integer, timestamp};
+use super::busy_retry::RetryPolicy;
+use super::event_rows::{RowIds, Statements, current_timestamp, to_sql_integer};
+use super::file_watch::{FileLocation, FileWatch};
 use super::open::{Store, StoreError};
-use super::patience::Patience;
-use super::watch::{FileWatch, Whereabouts};
 use cyclometer_core::units::Nanos;
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::{Event, Sink, SinkError};
@@ -43,26 +43,29 @@ pub struct RecordingHeader {
 
 impl RecordingHeader {
     /// Inserts a running recording, and returns its number.
-    pub(super) fn enter(&self, connection: &Connection) -> Result<i64, StoreError> {
+    pub(super) fn insert_recording(&self, connection: &Connection) -> Result<i64, StoreError> {
         let sql = "INSERT INTO recording (label, started_at, status, owner, plan, host,
                 sample_interval_ns)
              VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6)";
-        let interval = self.sample_interval.map(|interval| integer(interval.0));
-        let values = params![self.label, timestamp(), self.owner, self.plan, self.host, interval];
-        connection.execute(sql, values).map_err(StoreError::sql("entry of the recording"))?;
+        let interval = self.sample_interval.map(|interval| to_sql_integer(interval.0));
+        let values =
+            params![self.label, current_timestamp(), self.owner, self.plan, self.host, interval];
+        connection
+            .execute(sql, values)
+            .map_err(StoreError::for_action("entry of the recording"))?;
         Ok(connection.last_insert_rowid())
     }
 }
 
 /// Callback for each event, once it is stored.
-pub type Stored = Box<dyn FnMut(Box<Event>) + Send>;
+pub type StoredCallback = Box<dyn FnMut(Box<Event>) + Send>;
 
-pub(super) enum Message {
+pub(super) enum WriterMessage {
     Event(Box<Event>),
     Settle(SyncSender<()>),
 }
 
-impl Message {
+impl WriterMessage {
     pub(super) const fn is_invocation(&self) -> bool {
         matches!(self, Self::Event(event) if is_invocation(event))
     }
@@ -75,7 +78,7 @@ pub(super) const fn is_invocation(event: &Event) -> bool {
 /// Recording that is being written.
 pub struct Writer {
     recording: i64,
-    queue: Option<SyncSender<Message>>,
+    queue: Option<SyncSender<WriterMessage>>,
     thread: Option<JoinHandle<Result<Store, StoreError>>>,
     store: Option<Store>,
     failure: Option<SinkError>,
@@ -94,26 +97,26 @@ impl Writer {
     pub fn start(
         store: Store,
         header: &RecordingHeader,
-        stored: Stored,
+        stored: StoredCallback,
     ) -> Result<Self, StoreError> {
-        let began = cyclometer_workload::now();
-        let recording = store.patiently(|| header.enter(&store.connection))?;
+        let began = cyclometer_workload::monotonic_now();
+        let recording = store.retry_while_busy(|| header.insert_recording(&store.connection))?;
         let path = store.path().to_owned();
-        let patience = store.take_patience();
-        let scribe = Scribe {
-            watch: FileWatch::new(&path),
+        let patience = store.take_retry_policy();
+        let scribe = WriterThread {
+            watch: FileWatch::for_path(&path),
             path,
             connection: store.connection,
-            ids: Ids::new(recording, began),
+            ids: RowIds::new(recording, began),
             header: header.clone(),
             preamble: Vec::new(),
             stored,
-            patience,
-            log_told: 0,
+            retry_policy: patience,
+            reported_log_bytes: 0,
             left_behind: Vec::new(),
         };
         let (queue, incoming) = sync_channel(QUEUE);
-        let thread = start_thread("store", move || scribe.run(&incoming))
+        let thread = start_thread("store", move || scribe.run_loop(&incoming))
             .map_err(|error| StoreError::NotFound(error.to_string()))?;
         Ok(Self { recording, queue: Some(queue), thread: Some(thread), store: None, failure: None })
     }
@@ -129,7 +132,7 @@ impl Writer {
     /// # Errors
     /// Returns the first error of the writer.
     pub fn finish(mut self) -> Result<Store, StoreError> {
-        self.join()?;
+        self.join_thread()?;
         match self.store.take() {
             Some(store) => Ok(store),
             None => Err(StoreError::NotFound(
@@ -140,7 +143,7 @@ impl Writer {
         }
     }
 
-    fn join(&mut self) -> Result<(), StoreError> {
+    fn join_thread(&mut self) -> Result<(), StoreError> {
         self.queue = None;
         let Some(thread) = self.thread.take() else { return Ok(()) };
         match thread.join() {
@@ -154,9 +157,9 @@ impl Writer {
     }
 
     /// Returns the reason why the queue closed.
-    fn fail(&mut self) -> SinkError {
+    fn failure_reason(&mut self) -> SinkError {
         if self.failure.is_none() {
-            let text = match self.join() {
+            let text = match self.join_thread() {
                 Ok(()) => "the database thread ended".to_owned(),
                 Err(error) => error.to_string(),
             };
@@ -167,75 +170,79 @@ impl Writer {
 }
 
 impl Sink for Writer {
-    fn send(&mut self, event: Event) -> Result<(), SinkError> {
-        if event.is_fleeting() {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
+        if event.is_transient() {
             return Ok(());
         }
         let queue = self.queue.as_ref();
-        let sent =
-            queue.map(|queue| queue.send(Message::Event(Box::new(event.with_summarized_texts()))));
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(self.fail()) }
+        let sent = queue
+            .map(|queue| queue.send(WriterMessage::Event(Box::new(event.with_summarized_texts()))));
+        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(self.failure_reason()) }
     }
 
-    fn settle(&mut self) -> Result<(), SinkError> {
+    fn flush_events(&mut self) -> Result<(), SinkError> {
         let (done, wait) = sync_channel(1);
-        let sent = self.queue.as_ref().map(|queue| queue.send(Message::Settle(done)));
-        if matches!(sent, Some(Ok(()))) && wait.recv().is_ok() { Ok(()) } else { Err(self.fail()) }
+        let sent = self.queue.as_ref().map(|queue| queue.send(WriterMessage::Settle(done)));
+        if matches!(sent, Some(Ok(()))) && wait.recv().is_ok() {
+            Ok(())
+        } else {
+            Err(self.failure_reason())
+        }
     }
 }
 
 /// State of the thread that writes.
-pub(super) struct Scribe {
+pub(super) struct WriterThread {
     pub connection: Connection,
     pub path: PathBuf,
     /// Tells whether the file is still there.
     pub watch: FileWatch,
-    pub ids: Ids,
+    pub ids: RowIds,
     pub header: RecordingHeader,
     /// Events of the lanes and cells that were inserted: with them, the
     /// remaining events can be stored elsewhere.
     pub preamble: Vec<Event>,
-    stored: Stored,
-    pub patience: Option<Patience>,
+    stored: StoredCallback,
+    pub retry_policy: Option<RetryPolicy>,
     /// Size in bytes of the log when it was last reported.
-    pub log_told: u64,
+    pub reported_log_bytes: u64,
     /// Connections to files that are gone or full.
     pub left_behind: Vec<Connection>,
 }
 
 /// Events and waiting callers of one transaction, kept until its commit.
 #[derive(Default)]
-pub(super) struct Batch {
+pub(super) struct EventBatch {
     #[expect(clippy::vec_box, reason = "they come in boxes and go on in them")]
     pub events: Vec<Box<Event>>,
     /// Callers that wait for the commit.
     waiting: Vec<SyncSender<()>>,
 }
 
-impl Batch {
-    pub fn take(&mut self, message: Message) {
+impl EventBatch {
+    pub fn add_message(&mut self, message: WriterMessage) {
         match message {
-            Message::Event(event) => self.events.push(event),
-            Message::Settle(done) => self.waiting.push(done),
+            WriterMessage::Event(event) => self.events.push(event),
+            WriterMessage::Settle(done) => self.waiting.push(done),
         }
     }
 }
 
-impl Scribe {
-    fn run(mut self, incoming: &Receiver<Message>) -> Result<Store, StoreError> {
-        self.set_usual_busy()?;
-        let mut batch = Batch::default();
+impl WriterThread {
+    fn run_loop(mut self, incoming: &Receiver<WriterMessage>) -> Result<Store, StoreError> {
+        self.set_usual_busy_timeout()?;
+        let mut batch = EventBatch::default();
         while let Ok(first) = incoming.recv() {
-            batch.take(first);
-            self.keep(&mut batch, incoming)?;
+            batch.add_message(first);
+            self.store_batch(&mut batch, incoming)?;
             for event in batch.events.drain(..) {
-                if event.is_of_plan() {
+                if event.describes_plan() {
                     self.preamble.push((*event).clone());
                 }
                 (self.stored)(event);
             }
-            self.verify(&mut batch, incoming)?;
-            self.look_at_log();
+            self.verify_file(&mut batch, incoming)?;
+            self.remark_on_large_log();
             for done in batch.waiting.drain(..) {
                 // It is fine if nobody waits any more.
                 let _ = done.send(());
@@ -243,45 +250,52 @@ impl Scribe {
         }
         // An empty recording that stays because the database is locked is never
         // the latest.
-        let _ = self.ids.forget_empty(&self.connection);
-        self.verify(&mut batch, incoming)?;
-        if self.patience.is_none() {
-            self.set_busy(Store::BUSY)?;
+        let _ = self.ids.delete_if_empty(&self.connection);
+        self.verify_file(&mut batch, incoming)?;
+        if self.retry_policy.is_none() {
+            self.set_busy_timeout(Store::BUSY_TIMEOUT)?;
         }
-        Ok(Store::from_parts(self.connection, self.path).with_patience(self.patience))
+        Ok(Store::from_parts(self.connection, self.path).with_retry_policy(self.retry_policy))
     }
 
     /// Sets how long a try waits for a lock while it records.
-    pub(super) fn set_usual_busy(&self) -> Result<(), StoreError> {
-        let patient = self.patience.is_some();
-        self.set_busy(if patient { Patience::BUSY } else { Store::BUSY })
+    pub(super) fn set_usual_busy_timeout(&self) -> Result<(), StoreError> {
+        let patient = self.retry_policy.is_some();
+        self.set_busy_timeout(if patient { RetryPolicy::BUSY_TIMEOUT } else { Store::BUSY_TIMEOUT })
     }
 
-    fn set_busy(&self, span: std::time::Duration) -> Result<(), StoreError> {
-        self.connection.busy_timeout(span).map_err(StoreError::sql("set-up"))
+    fn set_busy_timeout(&self, span: std::time::Duration) -> Result<(), StoreError> {
+        self.connection.busy_timeout(span).map_err(StoreError::for_action("set-up"))
     }
 
     /// Stores a batch; retries for as long as the retry policy allows.
-    fn keep(&mut self, batch: &mut Batch, incoming: &Receiver<Message>) -> Result<(), StoreError> {
-        while let Err(error) = self.attempt(batch, incoming) {
-            let waits = self.watch.look() == Whereabouts::InPlace
-                && self.patience.as_mut().is_some_and(|it| it.tries_again(&error, &self.path));
+    fn store_batch(
+        &mut self,
+        batch: &mut EventBatch,
+        incoming: &Receiver<WriterMessage>,
+    ) -> Result<(), StoreError> {
+        while let Err(error) = self.write_batch(batch, incoming) {
+            let waits = self.watch.locate_file() == FileLocation::InPlace
+                && self
+                    .retry_policy
+                    .as_mut()
+                    .is_some_and(|it| it.wait_before_retry(&error, &self.path));
             if !waits {
                 return Err(self.give_up(&error, batch, incoming));
             }
         }
-        if let Some(patience) = &mut self.patience {
-            patience.done();
+        if let Some(patience) = &mut self.retry_policy {
+            patience.report_resumed();
         }
         Ok(())
     }
 
     /// Runs one transaction with the batch, and the events that have come in
     /// meanwhile.
-    pub(super) fn attempt(
+    pub(super) fn write_batch(
         &mut self,
-        batch: &mut Batch,
-        incoming: &Receiver<Message>,
+        batch: &mut EventBatch,
+        incoming: &Receiver<WriterMessage>,
     ) -> Result<(), StoreError> {
         if batch.events.is_empty() {
             return Ok(());
@@ -290,22 +304,22 @@ impl Scribe {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(StoreError::sql("start of a transaction"))?;
+            .map_err(StoreError::for_action("start of a transaction"))?;
         {
             let mut statements = Statements::prepare(&transaction)?;
             let mut written = 0;
             loop {
                 for event in &batch.events[written..] {
-                    ids.write(&transaction, &mut statements, event)
-                        .map_err(StoreError::sql("write of an event"))?;
+                    ids.insert_event(&transaction, &mut statements, event)
+                        .map_err(StoreError::for_action("write of an event"))?;
                 }
                 written = batch.events.len();
                 let next = if written < BATCH { incoming.try_recv().ok() } else { None };
                 let Some(message) = next else { break };
-                batch.take(message);
+                batch.add_message(message);
             }
         }
-        transaction.commit().map_err(StoreError::sql("commit"))?;
+        transaction.commit().map_err(StoreError::for_action("commit"))?;
         self.ids = ids;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::super::patience::Notice;
+use super::super::busy_retry::WriteNotice;
 use super::*;
 use cyclometer_core::meter::{Meter, Provenances, Source};
 use cyclometer_core::units::Nanos;
@@ -25,9 +25,9 @@ fn header() -> RecordingHeader {
 }
 
 fn job() -> Job {
-    let catalog = Catalog::builtin().expect("valid");
+    let catalog = Catalog::load_builtin().expect("valid");
     let workload = catalog.get("nop").expect("there");
-    let preset = workload.preset("quick").expect("there").clone();
+    let preset = workload.find_preset("quick").expect("there").clone();
     let (start, limits) = (StartKind::Warm, preset.limits);
     let (workload, preset) = (workload.clone(), std::sync::Arc::new(preset));
     Job { cell: 0, workload, preset, start, limits, cpu: None }
@@ -47,8 +47,8 @@ fn preamble() -> [Event; 2] {
 /// Creates an invocation with so many samples, whose sources are known.
 fn finished(sequence: u32, samples: u64) -> Event {
     let mut provenances = Provenances::default();
-    provenances.set(Meter::Wall, Source::Clock, "by hand");
-    let mut outcome = Outcome::unstarted(&job(), Nanos(0), "none");
+    provenances.set_source(Meter::Wall, Source::Clock, "by hand");
+    let mut outcome = Outcome::failed_to_start(&job(), Nanos(0), "none");
     outcome.status = Status::Ok;
     outcome.provenances = std::sync::Arc::new(provenances);
     let sample = |at| Sample { at: Nanos(at), meter: Meter::MemoryRss, value: at };
@@ -56,7 +56,7 @@ fn finished(sequence: u32, samples: u64) -> Event {
     Event::Finished { cell: 0, sequence, outcome: Box::new(outcome), samples }
 }
 
-type Heard = mpsc::Receiver<Notice>;
+type Heard = mpsc::Receiver<WriteNotice>;
 
 /// Starts a patient writer over `store`; returns it with its notices and the
 /// events that it has stored.
@@ -64,8 +64,8 @@ fn patient(store: Store, give_up: &Cancel) -> (Writer, Heard, mpsc::Receiver<Box
     let (says, heard) = mpsc::channel();
     let (keeps, kept) = mpsc::channel();
     let tell = Box::new(move |notice| says.send(notice).unwrap_or(()));
-    store.connection.busy_timeout(Patience::BUSY).expect("set");
-    let store = store.with_patience(Some(Patience::new(tell, give_up.clone())));
+    store.connection.busy_timeout(RetryPolicy::BUSY_TIMEOUT).expect("set");
+    let store = store.with_retry_policy(Some(RetryPolicy::new(tell, give_up.clone())));
     let stored = Box::new(move |event| keeps.send(event).unwrap_or(()));
     (Writer::start(store, &header(), stored).expect("a writer"), heard, kept)
 }
@@ -73,9 +73,9 @@ fn patient(store: Store, give_up: &Cancel) -> (Writer, Heard, mpsc::Receiver<Box
 /// Returns why the writer waits; `None` when it goes on.
 fn hear(heard: &Heard) -> Option<String> {
     match heard.recv_timeout(LONG).expect("it says something") {
-        Notice::Waits(reason) => Some(reason),
-        Notice::GoesOn(_) => None,
-        Notice::Remark(remark) => panic!("{remark}"),
+        WriteNotice::Waiting(reason) => Some(reason),
+        WriteNotice::Resumed(_) => None,
+        WriteNotice::Remark(remark) => panic!("{remark}"),
     }
 }
 
@@ -98,9 +98,9 @@ fn a_patient_writer_waits_for_a_lock_and_loses_nothing() {
     let lock = other(&path);
     lock.execute_batch("BEGIN IMMEDIATE").expect("locked");
     for event in preamble().into_iter().chain((1..=3).map(|sequence| finished(sequence, 2))) {
-        writer.send(event).expect("queued");
+        writer.send_event(event).expect("queued");
     }
-    let settling = std::thread::spawn(move || (writer.settle(), writer));
+    let settling = std::thread::spawn(move || (writer.flush_events(), writer));
     let reason = hear(&heard).expect("it waits");
     assert!(reason.ends_with(": wait for it to end, or end it"), "{reason}");
     // More than one try; the reason is the same and reported once.
@@ -146,7 +146,7 @@ fn a_patient_writer_waits_for_space_and_forgets_what_was_rolled_back() {
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let events = [finished(1, 1), finished(2, 50_000), finished(3, 1)];
     for event in preamble().into_iter().chain(events) {
-        writer.send(event).expect("queued");
+        writer.send_event(event).expect("queued");
     }
     assert!(hear(&heard).is_some_and(|reason| reason.contains("lock")));
     other.execute_batch("COMMIT").expect("let go");
@@ -155,7 +155,7 @@ fn a_patient_writer_waits_for_space_and_forgets_what_was_rolled_back() {
     assert_eq!((count(&other, "lane"), count(&other, "invocation")), (0, 0));
     other.execute_batch("DELETE FROM filler").expect("freed");
     assert_eq!(hear(&heard), None);
-    writer.settle().expect("safe");
+    writer.flush_events().expect("safe");
     assert_eq!(kept.try_iter().count(), 5);
     assert_eq!((count(&other, "v_invocation"), count(&other, "v_sample")), (3, 50_002));
     assert_eq!(count(&other, "lane_meter WHERE meter = 'wall' AND source = 'clock'"), 1);
@@ -172,12 +172,12 @@ fn a_writer_that_gives_up_keeps_what_was_measured_and_says_where() {
     let lock = other(&path);
     lock.execute_batch("BEGIN IMMEDIATE").expect("locked");
     for event in preamble().into_iter().chain((1..=3).map(|sequence| finished(sequence, 0))) {
-        writer.send(event).expect("queued");
+        writer.send_event(event).expect("queued");
     }
     assert!(hear(&heard).is_some());
     let begun = Instant::now();
     give_up.cancel();
-    let error = writer.settle().expect_err("it gave up").to_string();
+    let error = writer.flush_events().expect_err("it gave up").to_string();
     // A second of grace; the rest is for slow machines.
     assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}", begun.elapsed());
     assert!(error.contains("another program holds its lock"), "{error}");
@@ -196,9 +196,9 @@ fn one_last_try_may_work() {
     let store = Store::open(&folder.path().join("c.db")).expect("made");
     let (mut writer, _heard, kept) = patient(store, &give_up);
     for event in preamble() {
-        writer.send(event).expect("queued");
+        writer.send_event(event).expect("queued");
     }
-    writer.settle().expect("nothing is in the way");
+    writer.flush_events().expect("nothing is in the way");
     assert_eq!(kept.try_iter().count(), 2);
 }
 
@@ -208,9 +208,9 @@ fn an_impatient_writer_fails_at_once() {
     let (store, _other) = full(&folder.path().join("c.db"));
     let mut writer = Writer::start(store, &header(), Box::new(drop)).expect("a writer");
     for event in preamble().into_iter().chain([finished(1, 50_000)]) {
-        writer.send(event).expect("queued");
+        writer.send_event(event).expect("queued");
     }
-    let error = writer.settle().expect_err("it cannot wait").to_string();
+    let error = writer.flush_events().expect_err("it cannot wait").to_string();
     assert!(error.contains("full"), "{error}");
 }
 
@@ -219,7 +219,7 @@ fn what_is_about_to_happen_does_not_reach_the_thread() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&folder.path().join("c.db")).expect("made");
     let (keeps, kept) = mpsc::channel();
-    let stored: Stored = Box::new(move |event| keeps.send(event).unwrap_or(()));
+    let stored: StoredCallback = Box::new(move |event| keeps.send(event).unwrap_or(()));
     let mut writer = Writer::start(store, &header(), stored).expect("a writer");
     let [lane, cell] = preamble();
     for event in [
@@ -229,28 +229,28 @@ fn what_is_about_to_happen_does_not_reach_the_thread() {
         Event::Started { cell: 0, sequence: 1, count: 1 },
         finished(1, 0),
     ] {
-        writer.send(event).expect("queued");
+        writer.send_event(event).expect("queued");
     }
     drop(writer.finish().expect("written"));
     let kept: Vec<Box<Event>> = kept.try_iter().collect();
     assert_eq!(kept.len(), 3);
-    assert!(kept.iter().all(|event| !event.is_fleeting()));
+    assert!(kept.iter().all(|event| !event.is_transient()));
 }
 
 /// Creates the state of the thread of a writer.
-fn scribe(path: &Path) -> Scribe {
+fn scribe(path: &Path) -> WriterThread {
     let store = Store::open(path).expect("made");
-    let recording = header().enter(&store.connection).expect("entered");
-    Scribe {
-        watch: FileWatch::new(path),
+    let recording = header().insert_recording(&store.connection).expect("entered");
+    WriterThread {
+        watch: FileWatch::for_path(path),
         path: path.to_owned(),
         connection: store.connection,
-        ids: Ids::new(recording, Nanos(0)),
+        ids: RowIds::new(recording, Nanos(0)),
         header: header(),
         preamble: Vec::new(),
         stored: Box::new(drop),
-        patience: None,
-        log_told: 0,
+        retry_policy: None,
+        reported_log_bytes: 0,
         left_behind: Vec::new(),
     }
 }
@@ -262,15 +262,15 @@ fn a_log_that_grows_is_told_of_and_again_when_it_has_doubled() {
     let (says, heard) = mpsc::channel();
     let tell = Box::new(move |notice| says.send(notice).unwrap_or(()));
     let mut scribe = scribe(&path);
-    scribe.patience = Some(Patience::new(tell, Cancel::default()));
-    scribe.look_at_log();
+    scribe.retry_policy = Some(RetryPolicy::new(tell, Cancel::default()));
+    scribe.remark_on_large_log();
     assert!(heard.try_recv().is_err(), "a usual one is not worth a word");
     // As if 1 byte had been reported: any log is more than twice that.
-    scribe.log_told = 1;
-    scribe.look_at_log();
-    scribe.look_at_log();
-    let told: Vec<Notice> = heard.try_iter().collect();
-    let [Notice::Remark(remark)] = &told[..] else { panic!("{told:?}") };
+    scribe.reported_log_bytes = 1;
+    scribe.remark_on_large_log();
+    scribe.remark_on_large_log();
+    let told: Vec<WriteNotice> = heard.try_iter().collect();
+    let [WriteNotice::Remark(remark)] = &told[..] else { panic!("{told:?}") };
     assert!(remark.contains("c.db-wal has grown to "), "{remark}");
 }
 
@@ -280,14 +280,14 @@ fn what_a_locked_database_does_not_take_is_kept_even_where_no_copy_can_be_made()
     let path = folder.path().join("c.db");
     let mut scribe = scribe(&path);
     let (queue, incoming) = sync_channel(QUEUE);
-    let mut batch = Batch { events: preamble().map(Box::new).to_vec(), waiting: Vec::new() };
-    scribe.attempt(&mut batch, &incoming).expect("stored");
+    let mut batch = EventBatch { events: preamble().map(Box::new).to_vec(), waiting: Vec::new() };
+    scribe.write_batch(&mut batch, &incoming).expect("stored");
     scribe.preamble = std::mem::take(&mut batch.events).into_iter().map(|it| *it).collect();
 
     // Within a transaction, SQLite makes no copy.
     scribe.connection.execute_batch("BEGIN").expect("begun");
     for sequence in 1..=3 {
-        queue.send(Message::Event(Box::new(finished(sequence, 1)))).expect("queued");
+        queue.send(WriterMessage::Event(Box::new(finished(sequence, 1)))).expect("queued");
     }
     let locked = StoreError::Locked { path };
     let error = scribe.give_up(&locked, &mut batch, &incoming).to_string();

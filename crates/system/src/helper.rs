@@ -17,7 +17,7 @@ use crate::sys;
 use cyclometer_core::invocation::Cancel;
 
 /// Most bytes of standard error that are kept of a helper; the rest is read and discarded.
-const MOST_SAID: usize = 64 << 10;
+const MAX_STDERR: usize = 64 << 10;
 /// Pause between two checks whether a helper that closed its standard error has ended.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -36,7 +36,7 @@ pub struct HelperEnd {
     /// Exit status.
     pub status: ExitStatus,
     /// Standard error, up to 64 KiB.
-    pub said: String,
+    pub stderr: String,
 }
 
 /// Runs a helper to its end, with empty standard input and output. Returns `None` if it was
@@ -55,7 +55,7 @@ pub fn run_helper(
     }
     sys::guard_command(command, limits);
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut group = Group(command.spawn()?);
+    let mut group = HelperGroup(command.spawn()?);
     let mut errors = group.0.stderr.take();
     if let Some(errors) = &errors {
         fcntl(errors, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -67,12 +67,12 @@ pub fn run_helper(
         }
         // Checked before the last read, so that no message is lost.
         let ended = group.0.try_wait()?;
-        if errors.as_mut().is_some_and(|errors| !take_what_is_there(errors, &mut said)) {
+        if errors.as_mut().is_some_and(|errors| !read_available(errors, &mut said)) {
             errors = None;
         }
         if let Some(status) = ended {
             let said = String::from_utf8_lossy(&said).into_owned();
-            return Ok(Some(HelperEnd { status, said }));
+            return Ok(Some(HelperEnd { status, stderr: said }));
         }
         match &errors {
             Some(errors) => {
@@ -86,14 +86,14 @@ pub fn run_helper(
 }
 
 /// Reads the available bytes without waiting; returns `false` at the end of the stream.
-fn take_what_is_there(errors: &mut ChildStderr, said: &mut Vec<u8>) -> bool {
+fn read_available(errors: &mut ChildStderr, said: &mut Vec<u8>) -> bool {
     let mut buffer = [0; 8 << 10];
     // Bounded, so that cancellation is checked even if the helper writes without end.
     for _ in 0..64 {
         match errors.read(&mut buffer) {
             Ok(0) => return false,
             Ok(size) => {
-                let room = MOST_SAID.saturating_sub(said.len()).min(size);
+                let room = MAX_STDERR.saturating_sub(said.len()).min(size);
                 said.extend_from_slice(&buffer[..room]);
             }
             Err(error) => {
@@ -105,9 +105,9 @@ fn take_what_is_there(errors: &mut ChildStderr, said: &mut Vec<u8>) -> bool {
 }
 
 /// Process group led by a helper; killed on drop unless the helper has ended.
-struct Group(Child);
+struct HelperGroup(Child);
 
-impl Drop for Group {
+impl Drop for HelperGroup {
     fn drop(&mut self) {
         if matches!(self.0.try_wait(), Ok(Some(_))) {
             return;
@@ -136,7 +136,7 @@ mod tests {
     fn limits_hold_for_a_helper_and_for_what_it_starts() {
         let ended = run("cat /proc/self/limits >&2; exit 3");
         let limit = |name: &str| {
-            let line = ended.said.lines().find(|line| line.starts_with(name)).expect("a limit");
+            let line = ended.stderr.lines().find(|line| line.starts_with(name)).expect("a limit");
             line[name.len()..].split_whitespace().take(2).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(ended.status.code(), Some(3));
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn what_a_helper_says_is_bounded_and_what_it_leaves_is_not_waited_for() {
         let ended = run("sleep 5 & head -c 1000000 /dev/zero | tr '\\0' x >&2");
-        assert_eq!(ended.said.len(), MOST_SAID);
+        assert_eq!(ended.stderr.len(), MAX_STDERR);
     }
 
     #[test]

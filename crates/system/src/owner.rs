@@ -19,7 +19,7 @@ const WORD: &str = "cyclometer";
 
 /// Returns the name of something that `owner` makes; `tag` distinguishes it from others.
 #[must_use]
-pub fn name_of(owner: &ProcessIdentity, tag: &str) -> String {
+pub fn name_for(owner: &ProcessIdentity, tag: &str) -> String {
     format!("{WORD}-{owner}-{tag}")
 }
 
@@ -31,7 +31,7 @@ pub fn name_of(owner: &ProcessIdentity, tag: &str) -> String {
 pub fn new_name(kind: &str) -> std::io::Result<String> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let owner = ProcessIdentity::current().map_err(std::io::Error::other)?;
-    Ok(name_of(&owner, &format!("{kind}{}", NEXT.fetch_add(1, Ordering::Relaxed))))
+    Ok(name_for(&owner, &format!("{kind}{}", NEXT.fetch_add(1, Ordering::Relaxed))))
 }
 
 /// Owner of something, parsed from its name.
@@ -47,22 +47,22 @@ impl Owner {
     /// Finds the owner anywhere in a name: other programs add words before and after it,
     /// and systemd needs underscores instead of dashes.
     #[must_use]
-    pub fn in_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         let name = name.replace('_', "-");
         let starts = name.match_indices(WORD).map(|(at, _)| at);
         starts
             .filter(|at| !name[..*at].ends_with(|c: char| c.is_ascii_alphanumeric()))
-            .find_map(|at| Self::after_word(name[at + WORD.len()..].strip_prefix('-')?))
+            .find_map(|at| Self::parse_after_word(name[at + WORD.len()..].strip_prefix('-')?))
     }
 
     /// Parses `[WORD-]PID-TICKS-BOOT-TAG`, or `WORD-PID[-N]` of earlier versions.
-    fn after_word(text: &str) -> Option<Self> {
+    fn parse_after_word(text: &str) -> Option<Self> {
         let mut parts = text.split(['-', '.', '/']).peekable();
         let is_word = |part: &&str| part.bytes().all(|byte| byte.is_ascii_lowercase());
         let has_word = parts.next_if(|part| !part.is_empty() && is_word(part)).is_some();
-        let pid: i32 = number(parts.next()?)?;
+        let pid: i32 = parse_number(parts.next()?)?;
         let is_tagged = |rest: &[&str]| {
-            rest.first().is_some_and(|ticks| number::<u64>(ticks).is_some())
+            rest.first().is_some_and(|ticks| parse_number::<u64>(ticks).is_some())
                 && rest.get(1).is_some_and(|boot| {
                     !boot.is_empty() && boot.bytes().all(|byte| byte.is_ascii_alphanumeric())
                 })
@@ -73,14 +73,14 @@ impl Owner {
             let identity = format!("{pid}-{}-{}", rest[0], rest[1]);
             return identity.parse().ok().map(Self::Process);
         }
-        let is_old = has_word && rest.iter().all(|part| number::<u64>(part).is_some());
+        let is_old = has_word && rest.iter().all(|part| parse_number::<u64>(part).is_some());
         is_old.then_some(Self::Number(pid))
     }
 
     /// Returns the reason why the thing with this name must stay, if it is in use;
     /// `changed` is the time of its last change.
     #[must_use]
-    pub fn in_use(&self, changed: Option<SystemTime>) -> Option<String> {
+    pub fn in_use_reason(&self, changed: Option<SystemTime>) -> Option<String> {
         match self {
             Self::Process(owner) if owner.is_alive() => {
                 Some(format!("process {} uses it", owner.pid()))
@@ -93,7 +93,7 @@ impl Owner {
             Self::Process(_) => None,
             // A process that began after the last change only reuses the number of the owner.
             Self::Number(pid) => {
-                let began = began(*pid)?;
+                let began = process_start_time(*pid)?;
                 let is_later =
                     changed.is_some_and(|changed| began > changed + Duration::from_secs(2));
                 (!is_later).then(|| format!("process {pid} uses it"))
@@ -112,13 +112,13 @@ impl fmt::Display for Owner {
 }
 
 /// Parses a number that consists of digits only.
-fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+fn parse_number<T: std::str::FromStr>(text: &str) -> Option<T> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
 
 /// Returns the start time of a running process.
-fn began(pid: i32) -> Option<SystemTime> {
+fn process_start_time(pid: i32) -> Option<SystemTime> {
     let stat = Process::new(pid).ok()?.stat().ok()?;
     let boot = procfs::boot_time_secs().ok()?;
     let since_boot = stat.starttime / procfs::ticks_per_second();
@@ -130,13 +130,13 @@ mod tests {
     use super::*;
 
     fn found(name: &str) -> Option<String> {
-        Owner::in_name(name).map(|owner| owner.to_string())
+        Owner::from_name(name).map(|owner| owner.to_string())
     }
 
     #[test]
     fn the_owner_is_found_wherever_in_a_name_other_programs_put_it() {
         let owner: ProcessIdentity = "12-345-ab12cd34".parse().expect("an identity");
-        let name = name_of(&owner, "c7");
+        let name = name_for(&owner, "c7");
         assert_eq!(name, "cyclometer-12-345-ab12cd34-c7");
         let slice = format!("{}.slice", name.replace('-', "_"));
         for name in [
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn names_of_earlier_versions_have_a_number_only() {
         for name in ["cyclometer-lane-4711-0", "cyclometer-build-4711"] {
-            assert_eq!(Owner::in_name(name), Some(Owner::Number(4711)), "{name}");
+            assert_eq!(Owner::from_name(name), Some(Owner::Number(4711)), "{name}");
         }
     }
 
@@ -182,31 +182,32 @@ mod tests {
             "mycyclometer-12-345-ab12cd34-c7",
             "cyclometer-12-345-../../etc-c7",
         ] {
-            assert_eq!(Owner::in_name(name), None, "{name}");
+            assert_eq!(Owner::from_name(name), None, "{name}");
         }
     }
 
     #[test]
     fn a_recycled_process_id_neither_keeps_nor_loses_anything() {
         let me = ProcessIdentity::current().expect("/proc is mounted");
-        let owner = |text: &str| Owner::in_name(&format!("cyclometer-{text}-x0")).expect("tagged");
-        assert!(owner(&me.to_string()).in_use(None).is_some());
+        let owner =
+            |text: &str| Owner::from_name(&format!("cyclometer-{text}-x0")).expect("tagged");
+        assert!(owner(&me.to_string()).in_use_reason(None).is_some());
         // With the same number but another start time it is another process.
         let mut parts = me.to_string().split('-').map(str::to_owned).collect::<Vec<_>>();
         parts[1] = (parts[1].parse::<u64>().expect("ticks") + 1).to_string();
-        assert_eq!(owner(&parts.join("-")).in_use(None), None);
+        assert_eq!(owner(&parts.join("-")).in_use_reason(None), None);
         // A number alone: the first process of this machine began long before.
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
-        assert!(Owner::Number(1).in_use(Some(SystemTime::now())).is_some());
-        assert_eq!(Owner::Number(1).in_use(Some(long_ago)), None);
+        assert!(Owner::Number(1).in_use_reason(Some(SystemTime::now())).is_some());
+        assert_eq!(Owner::Number(1).in_use_reason(Some(long_ago)), None);
         // Process ids are at most 4194304: nobody has this one.
-        assert_eq!(Owner::Number(4_194_999).in_use(None), None);
+        assert_eq!(Owner::Number(4_194_999).in_use_reason(None), None);
     }
 
     #[test]
     fn names_of_one_process_differ() {
         let [first, second] = [new_name("lane"), new_name("lane")].map(|it| it.expect("/proc"));
         assert_ne!(first, second);
-        assert!(Owner::in_name(&first).is_some_and(|owner| owner.in_use(None).is_some()));
+        assert!(Owner::from_name(&first).is_some_and(|owner| owner.in_use_reason(None).is_some()));
     }
 }

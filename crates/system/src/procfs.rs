@@ -45,7 +45,7 @@ impl ProcessIdentity {
     /// Returns whether exactly this process still runs, as far as can be seen from here.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let (boot, namespace) = self.place();
+        let (boot, namespace) = self.boot_and_namespace();
         if !boot_id().is_ok_and(|now| now == boot) {
             return false;
         }
@@ -70,14 +70,14 @@ impl ProcessIdentity {
     /// and to another PID namespace, and not all processes are visible from here.
     #[must_use]
     pub fn is_out_of_sight(&self) -> bool {
-        let (boot, namespace) = self.place();
+        let (boot, namespace) = self.boot_and_namespace();
         let own = own_namespace();
         boot_id().is_ok_and(|now| now == boot)
             && own.is_some_and(|own| own != namespace && own != FIRST_NAMESPACE)
     }
 
     /// Returns the boot id and the PID namespace.
-    fn place(&self) -> (&str, u64) {
+    fn boot_and_namespace(&self) -> (&str, u64) {
         let split = self
             .boot
             .split_once('n')
@@ -122,7 +122,7 @@ impl FromStr for ProcessIdentity {
 
 /// Returns the resident memory of a process; `None` when it has ended.
 #[must_use]
-pub fn resident(pid: u32) -> Option<Bytes> {
+pub fn resident_memory(pid: u32) -> Option<Bytes> {
     let pid = i32::try_from(pid).ok()?;
     let pages = Process::new(pid).ok()?.statm().ok()?.resident;
     Some(Bytes(pages * procfs::page_size()))
@@ -141,7 +141,7 @@ mod tests {
         assert!(!later.is_alive(), "a reused pid was taken for the old process");
         let other_boot = ProcessIdentity { boot: "00000000".to_owned(), ..me.clone() };
         assert!(!other_boot.is_alive() && !other_boot.is_out_of_sight());
-        let (boot, own) = me.place();
+        let (boot, own) = me.boot_and_namespace();
         let elsewhere = ProcessIdentity { boot: format!("{boot}n{:x}", own - 1), ..me.clone() };
         assert!(!elsewhere.is_alive(), "the same number in another namespace is another process");
     }
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn resident_memory_of_the_dead_is_none() {
-        assert!(resident(std::process::id()).is_some_and(|bytes| bytes.0 > 100_000));
-        assert_eq!(resident(u32::MAX), None);
+        assert!(resident_memory(std::process::id()).is_some_and(|bytes| bytes.0 > 100_000));
+        assert_eq!(resident_memory(u32::MAX), None);
     }
 }

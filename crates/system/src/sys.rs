@@ -44,7 +44,7 @@ pub fn receive_descriptor(socket: &OwnedFd) -> std::io::Result<OwnedFd> {
 /// Returns `None` if the descriptor is not open. Call it once for each descriptor, before
 /// anything else in the process opens files.
 #[must_use]
-pub fn inherited(descriptor: i32) -> Option<OwnedFd> {
+pub fn take_inherited_descriptor(descriptor: i32) -> Option<OwnedFd> {
     use std::os::fd::FromRawFd;
     std::fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
     // SAFETY: it is open, and the caller is the only one to take it.
@@ -89,11 +89,14 @@ static REACHED_FILE_SIZE: AtomicBool = AtomicBool::new(false);
 /// process silently. Programs that it starts get the default action back, since a handler
 /// does not survive exec.
 pub fn fail_at_file_size_limit() {
-    extern "C" fn remember(_: i32) {
+    extern "C" fn record_file_size_signal(_: i32) {
         REACHED_FILE_SIZE.store(true, Ordering::Relaxed);
     }
-    let action =
-        SigAction::new(SigHandler::Handler(remember), SaFlags::SA_RESTART, SigSet::empty());
+    let action = SigAction::new(
+        SigHandler::Handler(record_file_size_signal),
+        SaFlags::SA_RESTART,
+        SigSet::empty(),
+    );
     // SAFETY: the handler stores one atomic value.
     let former = unsafe { sigaction(Signal::SIGXFSZ, &action) };
     // If SIGXFSZ was ignored at the start, it stays ignored, also in programs that are
@@ -116,7 +119,7 @@ pub fn reached_file_size_limit() -> Option<u64> {
 /// Adds the cause to a write error, where that is the file size limit; it also holds for
 /// files in memory.
 #[must_use]
-pub fn name_file_size_limit(error: std::io::Error) -> std::io::Error {
+pub fn explain_file_size_limit(error: std::io::Error) -> std::io::Error {
     match file_size_limit().filter(|_| error.kind() == std::io::ErrorKind::FileTooLarge) {
         Some(limit) => std::io::Error::new(
             error.kind(),

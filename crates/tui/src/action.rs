@@ -1,12 +1,12 @@
 //! User actions, and the effects that the program carries out for them.
 
-use super::screens::Screen;
+use super::screens::ScreenId;
 use super::screens::{bills, history, host, timeline};
-use super::session::Wish;
+use super::session::SessionCommand;
 
 /// Action of the user. Keys are bound to actions in [`super::keymap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
+pub enum UserAction {
     /// Quits the program.
     Quit,
     /// Suspends the program as a shell does with Ctrl-Z.
@@ -16,7 +16,7 @@ pub enum Action {
     /// Shows the keys.
     Help,
     /// Goes to a screen.
-    Go(Screen),
+    Go(ScreenId),
     /// Moves to the next panel or lane.
     NextPanel,
     /// Moves to the previous panel or lane.
@@ -122,15 +122,15 @@ pub enum Effect {
     /// drawn whole.
     Redraw,
     /// Sends a command to the session.
-    Session(Wish),
+    Session(SessionCommand),
     /// Exports the current view.
-    Export(super::export::Form),
+    Export(super::export::ExportFormat),
     /// Sends a request to the worker of the bills screen.
-    Bills(bills::Ask),
+    Bills(bills::BillsRequest),
     /// Sends a request to the worker of the timeline screen.
-    Timeline(timeline::Ask),
+    Timeline(timeline::TimelineRequest),
     /// Sends a request to the worker of the history screen.
-    History(history::Ask),
+    History(history::HistoryRequest),
     /// Sends a request to the worker of the host screen.
-    Host(host::Ask),
+    Host(host::HostRequest),
 }

@@ -14,32 +14,32 @@ use signal_hook::iterator::Signals;
 use thiserror::Error;
 
 use super::action::Effect;
-use super::config::Config;
-use super::desk::{Desk, DeskHandle};
+use super::config::TuiConfig;
 use super::live::{self, LiveHandle};
-use super::model::{Model, Settings};
-use super::screens::{self, Screen, bills, history, host, timeline};
-use super::session::{Session, Wish};
-use super::terminal::{self, Screen as Terminal};
-use super::update::{Message, tick, update};
+use super::model::{Model, TuiSettings};
+use super::query_worker::{QueryContext, WorkerHandle};
+use super::screens::{self, ScreenId, bills, history, host, timeline};
+use super::session::{Session, SessionCommand};
+use super::terminal::{self, TerminalGuard as Terminal};
+use super::update::{AppMessage, advance_to, update};
 use super::{export, frame};
-use cyclometer_lanes::{Cancel, now};
+use cyclometer_lanes::{Cancel, monotonic_now};
 use cyclometer_pricing::PriceCatalog;
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::Catalog;
 
 /// Shortest time between two frames; the effect of a key is shown within two of
 /// them.
-const QUICK: Duration = Duration::from_millis(15);
+const QUICK_REDRAW: Duration = Duration::from_millis(15);
 /// Longest time between two frames, so that notices expire and clocks advance.
-const SLOW: Duration = Duration::from_secs(1);
+const SLOW_REDRAW: Duration = Duration::from_secs(1);
 
 /// Longest wait, when the program ends, for workers that still read the database.
-const GOODBYE: Duration = Duration::from_millis(500);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Inputs that the observatory starts with.
 #[derive(Debug)]
-pub struct Options {
+pub struct TuiOptions {
     /// Path of the database.
     pub database: PathBuf,
     /// Available workloads.
@@ -47,7 +47,7 @@ pub struct Options {
     /// Available price models.
     pub prices: PriceCatalog,
     /// Appearance and initial recording.
-    pub config: Config,
+    pub config: TuiConfig,
 }
 
 /// Outcome of the program.
@@ -76,30 +76,30 @@ pub enum TuiError {
 }
 
 /// Event that the main loop waits for.
-enum Incoming {
+enum LoopEvent {
     Terminal(TerminalEvent),
     /// The terminal is gone.
     Gone,
     Signal(i32),
-    Message(Message),
+    Message(AppMessage),
     /// A new snapshot is available.
     Changed,
 }
 
-struct Desks {
-    bills: DeskHandle<bills::Ask>,
-    timeline: DeskHandle<timeline::Ask>,
-    history: DeskHandle<history::Ask>,
-    host: DeskHandle<host::Ask>,
+struct QueryWorkers {
+    bills: WorkerHandle<bills::BillsRequest>,
+    timeline: WorkerHandle<timeline::TimelineRequest>,
+    history: WorkerHandle<history::HistoryRequest>,
+    host: WorkerHandle<host::HostRequest>,
 }
 
 struct App {
     model: Model,
     session: Session,
-    desks: Desks,
+    workers: QueryWorkers,
     live: LiveHandle,
-    incoming: Receiver<Incoming>,
-    tell: Sender<Incoming>,
+    incoming: Receiver<LoopEvent>,
+    sender: Sender<LoopEvent>,
     pending: Arc<AtomicBool>,
     frame: Duration,
     quit: bool,
@@ -111,23 +111,23 @@ struct App {
 /// # Errors
 /// Fails when the terminal cannot be used, or when a name in the configuration
 /// is unknown.
-pub fn run(options: Options) -> Result<Ending, TuiError> {
-    let panics = Panics::watch();
+pub fn run(options: TuiOptions) -> Result<Ending, TuiError> {
+    let panics = PanicLog::install_hook();
     let mut app = App::new(options, &panics)?;
-    let result = match Terminal::take(app.model.mouse) {
-        Ok(mut screen) => app.run(&mut screen),
+    let result = match Terminal::take_over(app.model.mouse) {
+        Ok(mut screen) => app.run_event_loop(&mut screen),
         Err(error) => Err(error),
     };
-    panics.forget();
+    panics.stop_reporting();
     let gone = result.as_ref().is_err_and(terminal::is_gone);
     // Treated as a hang-up, whose signal may not arrive.
     let signal = app.signal.or(gone.then_some(SIGHUP));
     // Workers close before the writer's connection: the last one to close
     // tidies up the files.
-    app.desks.end();
+    app.workers.shut_down();
     // Lanes are closed and rows are written whatever happened to the terminal.
-    let mut ending = app.session.end(signal.is_none());
-    ending.lines.extend(panics.told());
+    let mut ending = app.session.shut_down(signal.is_none());
+    ending.lines.extend(panics.take_messages());
     ending.signal = signal;
     match result {
         Err(error) if signal.is_none() => {
@@ -140,10 +140,10 @@ pub fn run(options: Options) -> Result<Ending, TuiError> {
 }
 
 impl App {
-    fn new(options: Options, panics: &Panics) -> Result<Self, TuiError> {
-        let Options { database, catalog, prices, config } = options;
+    fn new(options: TuiOptions, panics: &PanicLog) -> Result<Self, TuiError> {
+        let TuiOptions { database, catalog, prices, config } = options;
         let (tell, incoming) = unbounded();
-        panics.tell(&tell);
+        panics.report_to(&tell);
         // Signals are caught before anything is started that needs an orderly end.
         listen_to_signals(tell.clone()).map_err(TuiError::System)?;
         let pending = Arc::new(AtomicBool::new(false));
@@ -151,62 +151,62 @@ impl App {
             let (tell, pending) = (tell.clone(), Arc::clone(&pending));
             // One pending notification of a change is enough until it has been
             // handled.
-            live::start(move || {
-                pending.swap(true, Ordering::SeqCst) || tell.send(Incoming::Changed).is_ok()
+            live::spawn_aggregator(move || {
+                pending.swap(true, Ordering::SeqCst) || tell.send(LoopEvent::Changed).is_ok()
             })
             .map_err(TuiError::System)?
         };
-        let settings = Arc::new(Settings {
+        let settings = Arc::new(TuiSettings {
             workloads: catalog.iter().map(|it| it.name.clone()).collect(),
             folder: std::env::current_dir().unwrap_or_else(|_| ".".into()),
             database,
             prices,
         });
-        let desks = Desks::start(&settings, &tell).map_err(TuiError::System)?;
+        let desks = QueryWorkers::spawn_all(&settings, &tell).map_err(TuiError::System)?;
         let first = !settings.database.exists();
         let session = Session::new(Arc::clone(&settings), catalog, feed);
         let frame = Duration::from_secs(1) / config.frames.max(1);
         let begin = config.begin;
-        let model = model(settings, config, first);
+        let model = build_model(settings, config, first);
         let mut app = Self {
             model,
             session,
-            desks,
+            workers: desks,
             live,
             incoming,
-            tell,
+            sender: tell,
             pending,
             frame,
             quit: false,
             signal: None,
         };
         let models = app.model.live.models.clone();
-        app.session.wish(Wish::Models(models)).map_err(TuiError::Name)?;
+        app.session.execute_command(SessionCommand::Models(models)).map_err(TuiError::Name)?;
         if begin {
-            let wanted = Box::new(app.model.live.wanted.clone());
-            app.session.wish(Wish::Start(wanted)).map_err(TuiError::Name)?;
+            let wanted = Box::new(app.model.live.options.clone());
+            app.session.execute_command(SessionCommand::Start(wanted)).map_err(TuiError::Name)?;
         }
         Ok(app)
     }
 
-    fn run(&mut self, screen: &mut Terminal) -> io::Result<()> {
+    fn run_event_loop(&mut self, screen: &mut Terminal) -> io::Result<()> {
         let size = screen.terminal.size()?;
         self.model.size = (size.width, size.height);
-        self.draw(screen)?;
+        self.render_frame(screen)?;
         // Started only now, so that the first frame waits for nothing.
-        listen_to_keys(self.tell.clone())?;
+        listen_to_keys(self.sender.clone())?;
         let mut drawn = Instant::now();
         let mut due = drawn + self.frame;
         while !self.quit {
             match self.incoming.recv_deadline(due) {
                 Ok(incoming) => {
-                    let soon = self.take(incoming, screen)?;
+                    let soon = self.handle_incoming(incoming, screen)?;
                     due = due.min(drawn + soon);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.draw(screen)?;
+                    self.render_frame(screen)?;
                     drawn = Instant::now();
-                    due = drawn + if self.moves() { self.frame } else { SLOW };
+                    due = drawn + if self.is_animated() { self.frame } else { SLOW_REDRAW };
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -215,57 +215,62 @@ impl App {
     }
 
     /// Returns whether the screen changes without input.
-    fn moves(&self) -> bool {
+    fn is_animated(&self) -> bool {
         let recording = self.model.snapshot.phase.is_active() && self.model.live.frozen.is_none();
         recording
-            || (self.model.screen == Screen::Timeline && screens::timeline::moves(&self.model))
+            || (self.model.screen == ScreenId::Timeline
+                && screens::timeline::is_animating(&self.model))
     }
 
-    fn draw(&mut self, screen: &mut Terminal) -> io::Result<()> {
+    fn render_frame(&mut self, screen: &mut Terminal) -> io::Result<()> {
         self.pending.store(false, Ordering::SeqCst);
-        self.model.snapshot = self.live.snapshot();
-        let effects = tick(&mut self.model, now());
+        self.model.snapshot = self.live.newest_snapshot();
+        let effects = advance_to(&mut self.model, monotonic_now());
         self.carry_out(effects, screen)?;
-        screen.terminal.draw(|frame| frame::draw(frame, &self.model))?;
+        screen.terminal.draw(|frame| frame::render(frame, &self.model))?;
         super::terminal::panic_for_tests("draw");
         Ok(())
     }
 
     /// Handles an incoming event; returns how soon after the last frame its
     /// effect has to be visible.
-    fn take(&mut self, incoming: Incoming, screen: &mut Terminal) -> io::Result<Duration> {
-        self.model.now = now();
+    fn handle_incoming(
+        &mut self,
+        incoming: LoopEvent,
+        screen: &mut Terminal,
+    ) -> io::Result<Duration> {
+        self.model.now = monotonic_now();
         let message = match incoming {
-            Incoming::Changed => return Ok(self.frame),
-            Incoming::Signal(signal) => {
-                self.signal(signal, screen)?;
-                return Ok(QUICK);
+            LoopEvent::Changed => return Ok(self.frame),
+            LoopEvent::Signal(signal) => {
+                self.handle_signal(signal, screen)?;
+                return Ok(QUICK_REDRAW);
             }
             // Treated as a hang-up, whose signal may not arrive.
-            Incoming::Gone => {
+            LoopEvent::Gone => {
                 self.quit = true;
                 self.signal = Some(SIGHUP);
-                return Ok(QUICK);
+                return Ok(QUICK_REDRAW);
             }
-            Incoming::Terminal(event) => match event {
-                TerminalEvent::Key(key) => Message::Key(key),
-                TerminalEvent::Mouse(mouse) => Message::Mouse(mouse),
-                TerminalEvent::Paste(text) => Message::Paste(text),
-                TerminalEvent::Resize(columns, lines) => Message::Resize(columns, lines),
-                TerminalEvent::FocusGained | TerminalEvent::FocusLost => return Ok(SLOW),
+            LoopEvent::Terminal(event) => match event {
+                TerminalEvent::Key(key) => AppMessage::Key(key),
+                TerminalEvent::Mouse(mouse) => AppMessage::Mouse(mouse),
+                TerminalEvent::Paste(text) => AppMessage::Paste(text),
+                TerminalEvent::Resize(columns, lines) => AppMessage::Resize(columns, lines),
+                TerminalEvent::FocusGained | TerminalEvent::FocusLost => return Ok(SLOW_REDRAW),
             },
-            Incoming::Message(message) => message,
+            LoopEvent::Message(message) => message,
         };
         let effects = update(&mut self.model, message);
         self.carry_out(effects, screen)?;
-        Ok(QUICK)
+        Ok(QUICK_REDRAW)
     }
 
-    fn signal(&mut self, signal: i32, screen: &mut Terminal) -> io::Result<()> {
+    fn handle_signal(&mut self, signal: i32, screen: &mut Terminal) -> io::Result<()> {
         match signal {
-            SIGTSTP => self.suspend(screen),
+            SIGTSTP => self.suspend_process(screen),
             // The process that stopped this one may have changed the terminal.
-            SIGCONT => screen.again(self.model.mouse),
+            SIGCONT => screen.take_over_again(self.model.mouse),
             other => {
                 self.quit = true;
                 self.signal = Some(other);
@@ -276,13 +281,13 @@ impl App {
 
     /// Suspends the process as Ctrl-Z does in any program. An invocation that
     /// is in flight meanwhile does not count as a measurement.
-    fn suspend(&mut self, screen: &mut Terminal) -> io::Result<()> {
-        let from = now();
-        self.session.suspending(from);
-        terminal::give_back();
+    fn suspend_process(&mut self, screen: &mut Terminal) -> io::Result<()> {
+        let from = monotonic_now();
+        self.session.before_suspend(from);
+        terminal::restore();
         let stopped = signal_hook::low_level::emulate_default_handler(SIGTSTP);
-        self.session.suspended(from, now());
-        screen.again(self.model.mouse)?;
+        self.session.after_suspend(from, monotonic_now());
+        screen.take_over_again(self.model.mouse)?;
         stopped
     }
 
@@ -290,79 +295,80 @@ impl App {
         for effect in effects {
             match effect {
                 Effect::Quit => self.quit = true,
-                Effect::Suspend => self.suspend(screen)?,
+                Effect::Suspend => self.suspend_process(screen)?,
                 Effect::Mouse(on) => terminal::set_mouse(on)?,
-                Effect::Redraw => screen.forget()?,
+                Effect::Redraw => screen.force_redraw()?,
                 Effect::Session(wish) => {
-                    if let Err(complaint) = self.session.wish(wish) {
-                        self.model.complain(complaint);
+                    if let Err(complaint) = self.session.execute_command(wish) {
+                        self.model.notify_error(complaint);
                     }
                 }
-                Effect::Export(form) => self.export(form, screen)?,
-                Effect::Bills(ask) => self.desks.bills.ask(ask),
-                Effect::Timeline(ask) => self.desks.timeline.ask(ask),
-                Effect::History(ask) => self.desks.history.ask(ask),
-                Effect::Host(ask) => self.desks.host.ask(ask),
+                Effect::Export(form) => self.export_view(form, screen)?,
+                Effect::Bills(ask) => self.workers.bills.send_request(ask),
+                Effect::Timeline(ask) => self.workers.timeline.send_request(ask),
+                Effect::History(ask) => self.workers.history.send_request(ask),
+                Effect::Host(ask) => self.workers.host.send_request(ask),
             }
         }
         Ok(())
     }
 
     /// Draws the view alone and passes it to a thread that writes it.
-    fn export(&mut self, form: export::Form, screen: &mut Terminal) -> io::Result<()> {
-        let drawn = screen.terminal.draw(|frame| frame::draw(frame, &self.model))?;
-        let page = export::Page::new(form, &self.model, drawn.buffer);
-        let tell = self.tell.clone();
+    fn export_view(&mut self, form: export::ExportFormat, screen: &mut Terminal) -> io::Result<()> {
+        let drawn = screen.terminal.draw(|frame| frame::render(frame, &self.model))?;
+        let page = export::PendingExport::new(form, &self.model, drawn.buffer);
+        let tell = self.sender.clone();
         std::thread::Builder::new().name("export".to_owned()).spawn(move || {
-            let message = match page.write() {
-                Ok(path) => Message::Told(format!("written: {}", path.display())),
-                Err(error) => Message::Complaint(error),
+            let message = match page.write_new_file() {
+                Ok(path) => AppMessage::Notice(format!("written: {}", path.display())),
+                Err(error) => AppMessage::Error(error),
             };
-            let _ = tell.send(Incoming::Message(message));
+            let _ = tell.send(LoopEvent::Message(message));
         })?;
         Ok(())
     }
 }
 
-fn model(settings: Arc<Settings>, config: Config, first: bool) -> Model {
+fn build_model(settings: Arc<TuiSettings>, config: TuiConfig, first: bool) -> Model {
     Model {
         settings,
         theme: config.theme,
         keymap: config.keymap,
         size: (0, 0),
         mouse: config.mouse,
-        now: now(),
-        screen: Screen::Live,
+        now: monotonic_now(),
+        screen: ScreenId::Live,
         overlay: None,
         notice: None,
         snapshot: Arc::default(),
         opened: None,
-        live: screens::live::State::new(config.wanted, config.models, first),
-        bills: bills::State::default(),
-        timeline: timeline::State::default(),
-        history: history::State::default(),
-        host: host::State::default(),
+        live: screens::live::LiveState::new(config.options, config.models, first),
+        bills: bills::BillsState::default(),
+        timeline: timeline::TimelineState::default(),
+        history: history::HistoryState::default(),
+        host: host::HostState::default(),
     }
 }
 
-impl Desks {
+impl QueryWorkers {
     /// Shuts all workers down, and waits a moment for those that are still busy.
-    fn end(self) {
+    fn shut_down(self) {
         let Self { bills, timeline, history, host } = self;
-        let threads = [bills.end(), timeline.end(), history.end(), host.end()];
+        let threads =
+            [bills.shut_down(), timeline.shut_down(), history.shut_down(), host.shut_down()];
         let begun = Instant::now();
-        while begun.elapsed() < GOODBYE && !threads.iter().all(JoinHandle::is_finished) {
+        while begun.elapsed() < SHUTDOWN_TIMEOUT && !threads.iter().all(JoinHandle::is_finished) {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    fn start(settings: &Arc<Settings>, tell: &Sender<Incoming>) -> io::Result<Self> {
-        let desk = || Desk::new(Arc::clone(settings), Cancel::default());
+    fn spawn_all(settings: &Arc<TuiSettings>, tell: &Sender<LoopEvent>) -> io::Result<Self> {
+        let desk = || QueryContext::new(Arc::clone(settings), Cancel::default());
         macro_rules! start {
             ($screen:ident, $message:ident) => {{
                 let tell = tell.clone();
-                DeskHandle::start(stringify!($screen), desk(), $screen::answer, move |answer| {
-                    tell.send(Incoming::Message(Message::$message(Box::new(answer)))).is_ok()
+                WorkerHandle::spawn(stringify!($screen), desk(), $screen::answer, move |answer| {
+                    tell.send(LoopEvent::Message(AppMessage::$message(Box::new(answer)))).is_ok()
                 })?
             }};
         }
@@ -377,7 +383,7 @@ impl Desks {
 
 /// Starts the thread that waits for signals. They stay caught to the very end:
 /// a terminal that goes away often sends several.
-fn listen_to_signals(tell: Sender<Incoming>) -> io::Result<()> {
+fn listen_to_signals(tell: Sender<LoopEvent>) -> io::Result<()> {
     let mut all = vec![SIGTERM, SIGINT, SIGTSTP, SIGCONT];
     // Under `nohup` the signal stays ignored; without a terminal drawing soon
     // fails.
@@ -388,9 +394,9 @@ fn listen_to_signals(tell: Sender<Incoming>) -> io::Result<()> {
     start_thread("signals", move || {
         for signal in signals.forever() {
             if ![SIGTSTP, SIGCONT].contains(&signal) {
-                crate::frozen::let_go_of_frozen_terminals();
+                crate::frozen_terminals::detach_frozen_terminals();
             }
-            if tell.send(Incoming::Signal(signal)).is_err() {
+            if tell.send(LoopEvent::Signal(signal)).is_err() {
                 return;
             }
         }
@@ -399,15 +405,15 @@ fn listen_to_signals(tell: Sender<Incoming>) -> io::Result<()> {
 }
 
 /// Starts the thread that waits for keys.
-fn listen_to_keys(tell: Sender<Incoming>) -> io::Result<()> {
+fn listen_to_keys(tell: Sender<LoopEvent>) -> io::Result<()> {
     start_thread("keys", move || {
         loop {
             let incoming = match crossterm::event::read() {
-                Ok(event) => Incoming::Terminal(event),
+                Ok(event) => LoopEvent::Terminal(event),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => Incoming::Gone,
+                Err(_) => LoopEvent::Gone,
             };
-            let last = matches!(incoming, Incoming::Gone);
+            let last = matches!(incoming, LoopEvent::Gone);
             if tell.send(incoming).is_err() || last {
                 return;
             }
@@ -419,29 +425,29 @@ fn listen_to_keys(tell: Sender<Incoming>) -> io::Result<()> {
 /// Collects panics. On the thread that draws, the terminal is restored first;
 /// elsewhere the screen continues and shows the message.
 #[derive(Clone)]
-struct Panics {
-    told: Arc<Mutex<Vec<String>>>,
-    tell: Arc<Mutex<Option<Sender<Incoming>>>>,
+struct PanicLog {
+    messages: Arc<Mutex<Vec<String>>>,
+    sender: Arc<Mutex<Option<Sender<LoopEvent>>>>,
 }
 
-impl Panics {
-    fn watch() -> Self {
-        let panics = Self { told: Arc::default(), tell: Arc::default() };
+impl PanicLog {
+    fn install_hook() -> Self {
+        let panics = Self { messages: Arc::default(), sender: Arc::default() };
         let mine = panics.clone();
         let before = std::panic::take_hook();
         let drawing = std::thread::current().id();
         std::panic::set_hook(Box::new(move |panic| {
-            let tell = mine.tell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let tell = mine.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
             match tell {
                 Some(tell) if std::thread::current().id() != drawing => {
                     let thread = std::thread::current().name().unwrap_or("?").to_owned();
                     let text = format!("a defect in cyclometer: thread {thread}: {panic}");
                     let text = text.replace('\n', " ");
-                    mine.told.lock().unwrap_or_else(PoisonError::into_inner).push(text.clone());
-                    let _ = tell.send(Incoming::Message(Message::Complaint(text)));
+                    mine.messages.lock().unwrap_or_else(PoisonError::into_inner).push(text.clone());
+                    let _ = tell.send(LoopEvent::Message(AppMessage::Error(text)));
                 }
                 _ => {
-                    terminal::give_back();
+                    terminal::restore();
                     before(panic);
                 }
             }
@@ -449,17 +455,17 @@ impl Panics {
         panics
     }
 
-    fn tell(&self, tell: &Sender<Incoming>) {
-        *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell.clone());
+    fn report_to(&self, tell: &Sender<LoopEvent>) {
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell.clone());
     }
 
     /// Stops the reporting to the screen, which is gone: panics are reported as
     /// usual again.
-    fn forget(&self) {
-        *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn stop_reporting(&self) {
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn told(&self) -> Vec<String> {
-        std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    fn take_messages(&self) -> Vec<String> {
+        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

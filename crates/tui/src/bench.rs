@@ -9,17 +9,17 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
-use super::live::{self, Feed, Item, LiveHandle};
-use super::screens::Screen;
+use super::live::{self, Feed, FeedItem, LiveHandle};
+use super::screens::ScreenId;
 use super::testing::{self, Story};
 use super::theme::{Palette, Theme};
 use super::{frame, update};
 
 /// Terminal that discards its output and counts the bytes.
 #[derive(Default)]
-struct Sink(u64);
+struct CountingWriter(u64);
 
-impl Write for Sink {
+impl Write for CountingWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0 += bytes.len() as u64;
         Ok(bytes.len())
@@ -37,14 +37,14 @@ impl Write for Sink {
 /// # Panics
 /// Panics when the frame cannot be drawn, which never happens in memory.
 #[must_use]
-pub fn frames(size: (u16, u16), count: u32) -> Vec<Duration> {
+pub fn measure_frames(size: (u16, u16), count: u32) -> Vec<Duration> {
     let mut model = testing::model(size);
     model.theme = Theme::new(Palette::Terminal, false);
-    model.screen = Screen::Live;
+    model.screen = ScreenId::Live;
     let mut story = Story::new();
     let viewport = Viewport::Fixed(Rect::new(0, 0, size.0, size.1));
     let mut terminal = Terminal::with_options(
-        CrosstermBackend::new(Sink::default()),
+        CrosstermBackend::new(CountingWriter::default()),
         TerminalOptions { viewport },
     )
     .expect("memory");
@@ -55,8 +55,8 @@ pub fn frames(size: (u16, u16), count: u32) -> Vec<Duration> {
         }
         model.snapshot = story.snapshot();
         let begun = Instant::now();
-        update::tick(&mut model, testing::NOW);
-        terminal.draw(|frame| frame::draw(frame, &model)).expect("memory");
+        update::advance_to(&mut model, testing::NOW);
+        terminal.draw(|frame| frame::render(frame, &model)).expect("memory");
         times.push(begun.elapsed());
     }
     times
@@ -89,25 +89,25 @@ impl Soak {
     /// Panics when the system provides no thread.
     #[must_use]
     pub fn new() -> Self {
-        let (feed, live) = live::start(|| true).expect("a thread");
-        feed.tell(Item::Models(testing::contracts()));
+        let (feed, live) = live::spawn_aggregator(|| true).expect("a thread");
+        feed.send_blocking(FeedItem::Models(testing::contracts()));
         let story = Story::new();
         let begin = story.opening();
         // Events from before a recording begins are not counted with it.
         let structural = begin.len() as u64;
         for item in begin {
-            feed.tell(item);
+            feed.send_blocking(item);
         }
         Self { feed, live, story, sent: 0, structural }
     }
 
     /// Sends `count` more events, of invocations that start and finish alternately.
-    pub fn send(&mut self, count: u64) {
+    pub fn send_events(&mut self, count: u64) {
         for _ in 0..count / 2 {
             let cell = usize::try_from(self.sent / 2 % 6).unwrap_or(0);
             let sequence = u32::try_from(self.sent / 12 + 1).unwrap_or(u32::MAX);
             for event in self.story.invocation(cell, sequence, 1 + self.sent % 97) {
-                self.feed.event(Box::new(event));
+                self.feed.send_event(Box::new(event));
                 self.sent += 1;
             }
         }
@@ -115,10 +115,10 @@ impl Soak {
 
     /// Waits until every event was taken, and returns the counts.
     #[must_use]
-    pub fn settle(&self) -> Soaked {
+    pub fn wait_until_drained(&self) -> Soaked {
         loop {
-            let snapshot = self.live.snapshot();
-            let dropped = self.feed.lost();
+            let snapshot = self.live.newest_snapshot();
+            let dropped = self.feed.dropped_events();
             if snapshot.events + dropped >= self.sent + self.structural {
                 return Soaked {
                     sent: self.sent,
@@ -132,9 +132,9 @@ impl Soak {
     }
 
     /// Draws the newest snapshot as the screen would.
-    pub fn draw(&self) {
+    pub fn render_screen(&self) {
         let mut model = testing::model((200, 60));
-        model.snapshot = Arc::clone(&self.live.snapshot());
+        model.snapshot = Arc::clone(&self.live.newest_snapshot());
         let _ = testing::buffer(&model);
     }
 }

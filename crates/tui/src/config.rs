@@ -7,31 +7,31 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::keymap::{KeyError, Keymap};
-use super::session::Wanted;
+use super::session::RecordingOptions;
 use super::theme::{Palette, Theme};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::LaneSpec;
 use cyclometer_record::{Starts, limits};
-use cyclometer_system::files::{self, Bound, FileProblem, shown_path};
+use cyclometer_system::files::{self, Bound, FileError, display_path};
 
 /// Highest number of frames a second.
 const MOST_FRAMES: u32 = 30;
 /// Size limit of the file: a larger one is not read.
-const BOUND: Bound = Bound::new("a configuration", 1 << 20);
+const FILE_BOUND: Bound = Bound::new("a configuration", 1 << 20);
 
 /// Errors that make the configuration unusable.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {cause}", shown_path(path))]
+    #[error("cannot read the configuration {}: {cause}", display_path(path))]
     Read {
         /// Path of the file.
         path: PathBuf,
         /// Cause of the failure.
-        cause: FileProblem,
+        cause: FileError,
     },
     /// The content is invalid.
-    #[error("the configuration {}: {message}", shown_path(path))]
+    #[error("the configuration {}: {message}", display_path(path))]
     Invalid {
         /// Path of the file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum ConfigError {
 /// Contents of the file.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct File {
+struct ConfigFile {
     view: ViewSection,
     keys: BTreeMap<String, Vec<String>>,
     plan: PlanSection,
@@ -84,7 +84,7 @@ struct PlanSection {
 
 /// Appearance of the program, and the recording it begins with.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct TuiConfig {
     /// Colours and signs.
     pub theme: Theme,
     /// Key bindings.
@@ -96,33 +96,33 @@ pub struct Config {
     /// Ids of the price models of the live view; empty: the usual two.
     pub models: Vec<String>,
     /// Options of the first recording.
-    pub wanted: Wanted,
+    pub options: RecordingOptions,
     /// Whether that recording starts at once.
     pub begin: bool,
 }
 
 /// Capabilities of the terminal, according to the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct TerminalEnvironment {
     /// Whether colours are unwanted or unavailable.
     pub no_color: bool,
     /// Whether only ASCII can be shown.
     pub ascii: bool,
 }
 
-impl Surroundings {
+impl TerminalEnvironment {
     /// Reads the environment: `NO_COLOR`, `TERM`, and the locale.
     #[must_use]
-    pub fn take() -> Self {
+    pub fn from_env() -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self::of(
+        Self::from_values(
             text("NO_COLOR").is_some(),
             text("TERM").as_deref(),
             text("LC_ALL").or_else(|| text("LC_CTYPE")).or_else(|| text("LANG")).as_deref(),
         )
     }
 
-    fn of(no_color: bool, term: Option<&str>, locale: Option<&str>) -> Self {
+    fn from_values(no_color: bool, term: Option<&str>, locale: Option<&str>) -> Self {
         let dumb = term == Some("dumb");
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
         let utf8 = locale.contains("utf-8") || locale.contains("utf8");
@@ -132,22 +132,25 @@ impl Surroundings {
     }
 }
 
-impl Config {
+impl TuiConfig {
     /// Reads the file; `plan` is recorded where the file sets nothing. A
     /// missing file counts as an empty one, unless it was `named`.
     ///
     /// # Errors
     /// Fails when the file cannot be read or used, with the place of the mistake.
-    pub fn read(
+    pub fn read_file(
         path: &Path,
         named: bool,
-        around: Surroundings,
-        plan: Wanted,
+        around: TerminalEnvironment,
+        plan: RecordingOptions,
     ) -> Result<Self, ConfigError> {
         // A file that the user named may be a pipe; at the usual path a pipe
         // would block the program silently.
-        let content =
-            if named { files::read_given(path, BOUND) } else { files::read_regular(path, BOUND) };
+        let content = if named {
+            files::read_user_file(path, FILE_BOUND)
+        } else {
+            files::read_regular(path, FILE_BOUND)
+        };
         let content = match content {
             Err(cause) if cause.is_missing() && !named => Vec::new(),
             other => other.map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?,
@@ -162,10 +165,15 @@ impl Config {
     ///
     /// # Errors
     /// Returns what is wrong with it, as text.
-    fn parse(text: &str, around: Surroundings, plan: Wanted) -> Result<Self, String> {
-        let File { view, keys, plan: section } =
+    fn parse(
+        text: &str,
+        around: TerminalEnvironment,
+        plan: RecordingOptions,
+    ) -> Result<Self, String> {
+        let ConfigFile { view, keys, plan: section } =
             toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
-        let keymap = Keymap::new(&keys).map_err(|error: KeyError| format!("[keys]: {error}"))?;
+        let keymap =
+            Keymap::with_overrides(&keys).map_err(|error: KeyError| format!("[keys]: {error}"))?;
         if !(1..=MOST_FRAMES).contains(&view.frames) {
             return Err(format!("[view]: frames is 1 to {MOST_FRAMES} a second"));
         }
@@ -177,14 +185,14 @@ impl Config {
             mouse: view.mouse,
             frames: view.frames,
             models: view.models,
-            wanted: section.apply(plan).map_err(|error| format!("[plan]: {error}"))?,
+            options: section.apply_to(plan).map_err(|error| format!("[plan]: {error}"))?,
             begin,
         })
     }
 }
 
 impl PlanSection {
-    fn apply(self, mut wanted: Wanted) -> Result<Wanted, String> {
+    fn apply_to(self, mut wanted: RecordingOptions) -> Result<RecordingOptions, String> {
         let Self {
             begin: _,
             workloads,
@@ -219,7 +227,8 @@ impl PlanSection {
             limits::at_least_one(&runs.to_string()).map_err(|error| format!("runs: {error}"))?;
         }
         if let Some(warmup) = warmup {
-            limits::warmup(&warmup.to_string()).map_err(|error| format!("warmup: {error}"))?;
+            limits::parse_warmup(&warmup.to_string())
+                .map_err(|error| format!("warmup: {error}"))?;
         }
         wanted.runs = runs.unwrap_or(wanted.runs);
         wanted.warmup = warmup.unwrap_or(wanted.warmup);
@@ -232,29 +241,29 @@ impl PlanSection {
             wanted.timeout = Some(limits::timeout(&timeout)?);
         }
         if let Some(interval) = sample_interval {
-            wanted.sample_interval = limits::interval(&interval)?;
+            wanted.sample_interval = limits::parse_interval(&interval)?;
         }
         Ok(wanted)
     }
 }
 
 /// Default sampling interval.
-pub const SAMPLING: Nanos = Nanos(10_000_000);
+pub const DEFAULT_SAMPLE_INTERVAL: Nanos = Nanos(10_000_000);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const COLOUR: Surroundings = Surroundings { no_color: false, ascii: false };
+    const COLOUR: TerminalEnvironment = TerminalEnvironment { no_color: false, ascii: false };
 
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(text, COLOUR, crate::testing::wanted())
+    fn parse(text: &str) -> Result<TuiConfig, String> {
+        TuiConfig::parse(text, COLOUR, crate::testing::wanted())
     }
 
     #[test]
     fn an_empty_file_changes_nothing() {
         let config = parse("").expect("valid");
-        assert_eq!(config.wanted, crate::testing::wanted());
+        assert_eq!(config.options, crate::testing::wanted());
         assert_eq!((config.frames, config.mouse, config.begin), (10, true, true));
         assert_eq!(config.theme, Theme::new(Palette::Terminal, false));
     }
@@ -290,7 +299,7 @@ mod tests {
         assert_eq!(config.theme, Theme::new(Palette::Bright, true));
         assert_eq!((config.frames, config.mouse, config.begin), (20, false, false));
         assert_eq!(config.models, ["aws-lambda-arm"]);
-        let wanted = config.wanted;
+        let wanted = config.options;
         assert_eq!(wanted.workloads, ["wait"]);
         let lanes: Vec<String> = wanted.lanes.iter().map(ToString::to_string).collect();
         assert_eq!(lanes, ["wasmtime:fuel", "docker:runsc"]);
@@ -318,7 +327,7 @@ mod tests {
     #[test]
     fn the_environment_decides_on_colours_and_signs() {
         let of = |no_color, term, locale| {
-            let found = Surroundings::of(no_color, term, locale);
+            let found = TerminalEnvironment::from_values(no_color, term, locale);
             (found.no_color, found.ascii)
         };
         assert_eq!(of(false, Some("xterm"), Some("en_US.UTF-8")), (false, false));
@@ -326,9 +335,9 @@ mod tests {
         assert_eq!(of(false, Some("xterm"), Some("C")), (false, true));
         assert_eq!(of(false, Some("xterm"), None), (false, false));
         assert_eq!(of(false, Some("dumb"), Some("C.UTF-8")), (true, true));
-        let config = Config::parse(
+        let config = TuiConfig::parse(
             "[view]\ntheme = \"bright\"",
-            Surroundings { no_color: true, ascii: false },
+            TerminalEnvironment { no_color: true, ascii: false },
             crate::testing::wanted(),
         );
         let theme = config.expect("valid").theme;
@@ -339,8 +348,8 @@ mod tests {
     fn a_file_that_was_named_must_be_there() {
         let nowhere = Path::new("/nonexistent/config.toml");
         let plan = crate::testing::wanted;
-        assert!(Config::read(nowhere, false, COLOUR, plan()).is_ok());
-        let error = Config::read(nowhere, true, COLOUR, plan()).expect_err("refused");
+        assert!(TuiConfig::read_file(nowhere, false, COLOUR, plan()).is_ok());
+        let error = TuiConfig::read_file(nowhere, true, COLOUR, plan()).expect_err("refused");
         assert!(error.to_string().starts_with("cannot read the configuration /nonexistent"));
     }
 }

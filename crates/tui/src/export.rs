@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use ratatui::buffer::Buffer;
 
 use super::model::Model;
-use super::{capture, screens};
+use super::{screen_capture, screens};
 use cyclometer_report::{Format, Table};
 use cyclometer_system::files::create_new;
 
 /// Format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
+pub enum ExportFormat {
     /// Figures, one line a row.
     Csv,
     /// Figures as an array of objects.
@@ -22,7 +22,7 @@ pub enum Form {
     Text,
 }
 
-impl Form {
+impl ExportFormat {
     /// All formats.
     pub const ALL: [Self; 4] = [Self::Csv, Self::Json, Self::Svg, Self::Text];
 
@@ -39,7 +39,7 @@ impl Form {
 
     /// Returns a short description of the content.
     #[must_use]
-    pub const fn about(self) -> &'static str {
+    pub const fn description(self) -> &'static str {
         match self {
             Self::Csv | Self::Json => "the figures, in base units",
             Self::Svg => "the screen as a picture",
@@ -49,8 +49,8 @@ impl Form {
 }
 
 /// View that is to be written.
-pub struct Page {
-    form: Form,
+pub struct PendingExport {
+    form: ExportFormat,
     screen: &'static str,
     folder: PathBuf,
     content: Content,
@@ -61,13 +61,13 @@ enum Content {
     Picture(Buffer),
 }
 
-impl Page {
+impl PendingExport {
     /// Captures the current view at once, to be written later.
     #[must_use]
-    pub fn new(form: Form, model: &Model, drawn: &Buffer) -> Self {
+    pub fn new(form: ExportFormat, model: &Model, drawn: &Buffer) -> Self {
         let content = match form {
-            Form::Csv | Form::Json => Content::Figures(screens::table(model)),
-            Form::Svg | Form::Text => Content::Picture(drawn.clone()),
+            ExportFormat::Csv | ExportFormat::Json => Content::Figures(screens::table(model)),
+            ExportFormat::Svg | ExportFormat::Text => Content::Picture(drawn.clone()),
         };
         let folder = model.settings.folder.clone();
         Self { form, screen: model.screen.name(), folder, content }
@@ -77,11 +77,12 @@ impl Page {
     ///
     /// # Errors
     /// Returns what failed and what to do about it, as text.
-    pub fn write(&self) -> Result<PathBuf, String> {
+    pub fn write_new_file(&self) -> Result<PathBuf, String> {
         let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
         let stamp: String = now.chars().filter(char::is_ascii_alphanumeric).collect();
         let name = format!("cyclometer-{}-{stamp}", self.screen.to_lowercase());
-        let bytes = self.bytes().map_err(|error| format!("cannot make the export: {error}"))?;
+        let bytes =
+            self.encode_content().map_err(|error| format!("cannot make the export: {error}"))?;
         for attempt in 0..100 {
             let more = if attempt == 0 { String::new() } else { format!("-{attempt}") };
             let path = self.folder.join(format!("{name}{more}.{}", self.form.name()));
@@ -100,17 +101,17 @@ impl Page {
         Err(format!("there are a hundred files named {name}; remove some"))
     }
 
-    fn bytes(&self) -> std::io::Result<Vec<u8>> {
+    fn encode_content(&self) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match &self.content {
             Content::Figures(table) => {
-                let form = if self.form == Form::Csv { Format::Csv } else { Format::Json };
+                let form = if self.form == ExportFormat::Csv { Format::Csv } else { Format::Json };
                 table.print(form, &mut bytes)?;
             }
-            Content::Picture(buffer) if self.form == Form::Svg => {
-                bytes = capture::svg(buffer).into_bytes();
+            Content::Picture(buffer) if self.form == ExportFormat::Svg => {
+                bytes = screen_capture::to_svg(buffer).into_bytes();
             }
-            Content::Picture(buffer) => bytes = capture::text(buffer).into_bytes(),
+            Content::Picture(buffer) => bytes = screen_capture::to_text(buffer).into_bytes(),
         }
         Ok(bytes)
     }
@@ -121,14 +122,17 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn written(form: Form) -> (PathBuf, String, tempfile::TempDir) {
+    fn written(form: ExportFormat) -> (PathBuf, String, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
         let mut model = testing::model((80, 24));
         model.snapshot = testing::full();
         let buffer = testing::buffer(&model);
-        let page = Page { folder: folder.path().to_owned(), ..Page::new(form, &model, &buffer) };
-        let path = page.write().expect("written");
-        let second = page.write().expect("written beside it");
+        let page = PendingExport {
+            folder: folder.path().to_owned(),
+            ..PendingExport::new(form, &model, &buffer)
+        };
+        let path = page.write_new_file().expect("written");
+        let second = page.write_new_file().expect("written beside it");
         assert_ne!(path, second, "nothing is written over");
         let text = std::fs::read_to_string(&path).expect("readable");
         (path, text, folder)
@@ -136,13 +140,13 @@ mod tests {
 
     #[test]
     fn figures_are_written_in_base_units() {
-        let (path, text, _folder) = written(Form::Csv);
+        let (path, text, _folder) = written(ExportFormat::Csv);
         assert_eq!(path.extension().and_then(|it| it.to_str()), Some("csv"));
         let mut lines = text.lines();
         assert!(lines.next().is_some_and(|line| line.starts_with("workload,lane,start,preset,ok")));
         // Six cells, each under two models.
         assert_eq!(lines.count(), 12);
-        let (_, text, _folder) = written(Form::Json);
+        let (_, text, _folder) = written(ExportFormat::Json);
         let rows: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         // Runs of 101 to 110 ms.
         let nbody = rows.as_array().and_then(|rows| {
@@ -155,10 +159,10 @@ mod tests {
 
     #[test]
     fn pictures_show_the_screen() {
-        let (path, text, _folder) = written(Form::Svg);
+        let (path, text, _folder) = written(ExportFormat::Svg);
         assert_eq!(path.extension().and_then(|it| it.to_str()), Some("svg"));
         assert!(text.starts_with("<svg ") && text.contains("cyclometer"));
-        let (_, text, _folder) = written(Form::Text);
+        let (_, text, _folder) = written(ExportFormat::Text);
         assert!(text.contains("native") && text.lines().count() == 24);
     }
 
@@ -166,8 +170,11 @@ mod tests {
     fn a_folder_that_cannot_be_written_is_told() {
         let model = testing::model((80, 24));
         let buffer = testing::buffer(&model);
-        let page = Page { folder: "/nonexistent".into(), ..Page::new(Form::Text, &model, &buffer) };
-        let error = page.write().expect_err("refused");
+        let page = PendingExport {
+            folder: "/nonexistent".into(),
+            ..PendingExport::new(ExportFormat::Text, &model, &buffer)
+        };
+        let error = page.write_new_file().expect_err("refused");
         assert!(error.contains("cannot write /nonexistent/cyclometer-live-"), "{error}");
     }
 }

@@ -5,19 +5,19 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::keymap::Context;
-use super::live::{Phase, StorageState};
-use super::model::{LEAST, Model};
+use super::keymap::KeyContext;
+use super::live::{SessionPhase, StorageState};
+use super::model::{LEAST_SIZE, Model};
 use super::overlay;
-use super::screens::{self, Screen};
-use super::theme::Role;
-use super::widgets::text::{clear_hidden, fit, width};
+use super::screens::{self, ScreenId};
+use super::theme::StyleRole;
+use super::widgets::text::{clear_hidden, display_width, fit};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::Status;
 
 /// Areas of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parts {
+pub struct FrameAreas {
     /// Names of the screens.
     pub tabs: Rect,
     /// Body that the screen draws.
@@ -28,9 +28,9 @@ pub struct Parts {
 
 /// Splits a terminal of that size into its areas.
 #[must_use]
-pub fn parts(area: Rect) -> Parts {
+pub fn split_areas(area: Rect) -> FrameAreas {
     let line = |y: u16| Rect { y, height: 1.min(area.height), ..area };
-    Parts {
+    FrameAreas {
         tabs: line(area.y),
         body: Rect { y: area.y + 1, height: area.height.saturating_sub(2), ..area },
         footer: line(area.bottom().saturating_sub(1)),
@@ -41,9 +41,9 @@ pub fn parts(area: Rect) -> Parts {
 const NAME: &str = " cyclometer ";
 
 /// Returns the tab of each screen: text and position.
-fn tabs(narrow: bool) -> impl Iterator<Item = (Screen, String, u16)> {
+fn tab_positions(narrow: bool) -> impl Iterator<Item = (ScreenId, String, u16)> {
     let mut x = if narrow { 0 } else { NAME.len() };
-    Screen::ALL.into_iter().zip(1..).map(move |(screen, digit)| {
+    ScreenId::ALL.into_iter().zip(1..).map(move |(screen, digit)| {
         let text = format!(" {digit} {} ", screen.name());
         let at = u16::try_from(x).unwrap_or(u16::MAX);
         x += text.len();
@@ -53,39 +53,39 @@ fn tabs(narrow: bool) -> impl Iterator<Item = (Screen, String, u16)> {
 
 /// Returns the screen whose tab is at that position.
 #[must_use]
-pub fn tab_at(area: Rect, at: Position) -> Option<Screen> {
+pub fn tab_at(area: Rect, at: Position) -> Option<ScreenId> {
     if !area.contains(at) {
         return None;
     }
     let x = at.x - area.x;
-    let hit = tabs(narrow(area)).find(|(_, text, from)| {
+    let hit = tab_positions(is_narrow(area)).find(|(_, text, from)| {
         (*from..*from + u16::try_from(text.len()).unwrap_or(0)).contains(&x)
     });
     hit.map(|(screen, _, _)| screen)
 }
 
-const fn narrow(area: Rect) -> bool {
+const fn is_narrow(area: Rect) -> bool {
     area.width < 80
 }
 
 /// Draws the whole screen.
-pub fn draw(frame: &mut Frame<'_>, model: &Model) {
+pub fn render(frame: &mut Frame<'_>, model: &Model) {
     let area = frame.area();
-    if area.width < LEAST.0 || area.height < LEAST.1 {
-        return too_small(frame, area);
+    if area.width < LEAST_SIZE.0 || area.height < LEAST_SIZE.1 {
+        return render_too_small(frame, area);
     }
-    let parts = parts(area);
+    let parts = split_areas(area);
     draw_tabs(frame, parts.tabs, model);
-    screens::draw(frame, parts.body, model);
+    screens::render(frame, parts.body, model);
     draw_footer(frame, parts.footer, model);
-    overlay::draw(frame, area, model);
+    overlay::render(frame, area, model);
     clear_hidden(frame.buffer_mut());
 }
 
-fn too_small(frame: &mut Frame<'_>, area: Rect) {
+fn render_too_small(frame: &mut Frame<'_>, area: Rect) {
     let text = format!(
         "cyclometer needs {} x {}; this is {} x {}. q quits.",
-        LEAST.0, LEAST.1, area.width, area.height
+        LEAST_SIZE.0, LEAST_SIZE.1, area.width, area.height
     );
     let lines = super::widgets::text::wrap(&text, usize::from(area.width));
     let lines: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
@@ -96,50 +96,50 @@ fn too_small(frame: &mut Frame<'_>, area: Rect) {
 fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let theme = &model.theme;
     let mut spans = Vec::new();
-    if !narrow(area) {
-        spans.push(Span::styled(NAME, theme.style(Role::Title)));
+    if !is_narrow(area) {
+        spans.push(Span::styled(NAME, theme.style(StyleRole::Title)));
     }
-    for (screen, text, _) in tabs(narrow(area)) {
+    for (screen, text, _) in tab_positions(is_narrow(area)) {
         let here = screen == model.screen;
         // The brackets mark the tab on terminals that show no reversed text.
         let text = if here { format!("[{}]", text.trim()) } else { text };
-        let role = if here { Role::Selected } else { Role::Text };
+        let role = if here { StyleRole::Selected } else { StyleRole::Text };
         spans.push(Span::styled(text, theme.style(role)));
     }
     let used: usize = spans.iter().map(Span::width).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
-    let (words, role) = state(model);
+    let (words, role) = recording_status(model);
     // Words that do not fit are dropped from the end.
     let mut fitting = (0..words.len()).rev().map(|last| words[..=last].join(" "));
     let text = fitting
-        .find(|text| width(text) <= room)
+        .find(|text| display_width(text) <= room)
         .unwrap_or_else(|| fit(words.first().map_or("", String::as_str), room));
-    let blank = usize::from(area.width).saturating_sub(used + width(&text) + 1);
+    let blank = usize::from(area.width).saturating_sub(used + display_width(&text) + 1);
     spans.push(Span::raw(" ".repeat(blank)));
     spans.push(Span::styled(text, theme.style(role)));
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
 /// Returns the progress of the recording, the most important word first.
-fn state(model: &Model) -> (Vec<String>, Role) {
+fn recording_status(model: &Model) -> (Vec<String>, StyleRole) {
     let snapshot = &model.snapshot;
-    let done = match snapshot.planned() {
+    let done = match snapshot.planned_invocations() {
         Some(planned) if snapshot.phase.is_active() => format!("{}/{planned}", snapshot.done),
         _ => snapshot.done.to_string(),
     };
     let (word, role) = match (&snapshot.storage, &snapshot.phase) {
-        (StorageState::Waiting { .. }, _) => ("database waits", Role::Bad),
-        (_, Phase::Idle) => return (vec!["idle".to_owned()], Role::Dim),
-        (_, Phase::Opening) => return (vec!["opening".to_owned()], Role::Warn),
-        (_, Phase::Running) => ("rec", Role::Good),
-        (_, Phase::Finishing) => ("stopping", Role::Warn),
-        (_, Phase::Ended { status: Status::Ok }) => ("done", Role::Text),
-        (_, Phase::Ended { status }) => (status.label(), Role::Warn),
-        (_, Phase::Failed { .. }) => ("failed", Role::Bad),
+        (StorageState::Waiting { .. }, _) => ("database waits", StyleRole::Bad),
+        (_, SessionPhase::Idle) => return (vec!["idle".to_owned()], StyleRole::Dim),
+        (_, SessionPhase::Opening) => return (vec!["opening".to_owned()], StyleRole::Warn),
+        (_, SessionPhase::Running) => ("rec", StyleRole::Good),
+        (_, SessionPhase::Finishing) => ("stopping", StyleRole::Warn),
+        (_, SessionPhase::Ended { status: Status::Ok }) => ("done", StyleRole::Text),
+        (_, SessionPhase::Ended { status }) => (status.label(), StyleRole::Warn),
+        (_, SessionPhase::Failed { .. }) => ("failed", StyleRole::Bad),
     };
     let mut words = vec![word.to_owned(), done];
     if let Some(began) = snapshot.began {
-        words.push(clock(snapshot.ended.unwrap_or(model.now).since(began)));
+        words.push(format_clock(snapshot.ended.unwrap_or(model.now).saturating_since(began)));
     }
     words.extend(snapshot.recording.map(|number| format!("#{number}")));
     (words, role)
@@ -147,7 +147,7 @@ fn state(model: &Model) -> (Vec<String>, Role) {
 
 /// Formats a time span as `0:12` or `1:02:03`.
 #[must_use]
-pub fn clock(span: Nanos) -> String {
+pub fn format_clock(span: Nanos) -> String {
     let seconds = span.0 / 1_000_000_000;
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     if hours > 0 {
@@ -160,8 +160,8 @@ pub fn clock(span: Nanos) -> String {
 fn draw_footer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let theme = &model.theme;
     let room = usize::from(area.width);
-    if let Some(notice) = model.notice() {
-        let role = if notice.bad { Role::Bad } else { Role::Good };
+    if let Some(notice) = model.current_notice() {
+        let role = if notice.bad { StyleRole::Bad } else { StyleRole::Good };
         let text = fit(&format!(" {}", notice.text), room);
         return frame.render_widget(
             Paragraph::new(Line::from(Span::styled(text, theme.style(role)))),
@@ -170,28 +170,29 @@ fn draw_footer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
     let mut spans: Vec<Span<'_>> = Vec::new();
     let mut used = 0;
-    let ends = footer_keys(model, Context::Everywhere);
+    let ends = footer_keys(model, KeyContext::Everywhere);
     let reserved: usize = ends.iter().map(|(key, text)| key.len() + text.len() + 3).sum();
     for (index, (key, text)) in
-        footer_keys(model, Context::On(model.screen)).into_iter().chain(ends.clone()).enumerate()
+        footer_keys(model, KeyContext::On(model.screen)).into_iter().chain(ends.clone()).enumerate()
     {
-        let takes = width(&key) + width(&text) + if text.is_empty() { 2 } else { 3 };
+        let takes =
+            display_width(&key) + display_width(&text) + if text.is_empty() { 2 } else { 3 };
         let own = index + ends.len() < usize::MAX && !ends.contains(&(key.clone(), text.clone()));
         let room = if own { room.saturating_sub(reserved) } else { room };
         if used + takes > room {
             continue;
         }
         used += takes;
-        spans.push(Span::styled(format!(" {key}"), theme.style(Role::Key)));
+        spans.push(Span::styled(format!(" {key}"), theme.style(StyleRole::Key)));
         let text = if text.is_empty() { " ".to_owned() } else { format!(" {text} ") };
-        spans.push(Span::styled(text, theme.style(Role::Dim)));
+        spans.push(Span::styled(text, theme.style(StyleRole::Dim)));
     }
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
 /// Returns keys and their short texts. A text that names its own keys replaces
 /// them.
-fn footer_keys(model: &Model, context: Context) -> Vec<(String, String)> {
+fn footer_keys(model: &Model, context: KeyContext) -> Vec<(String, String)> {
     let shown = model.keymap.iter().filter(|(it, _)| it.context == context && !it.short.is_empty());
     shown
         .filter_map(|(binding, keys)| {
@@ -216,9 +217,9 @@ mod tests {
     #[test]
     fn clocks_read_like_clocks() {
         let second = 1_000_000_000;
-        assert_eq!(clock(Nanos(0)), "0:00");
-        assert_eq!(clock(Nanos(72 * second)), "1:12");
-        assert_eq!(clock(Nanos(3_723 * second)), "1:02:03");
+        assert_eq!(format_clock(Nanos(0)), "0:00");
+        assert_eq!(format_clock(Nanos(72 * second)), "1:12");
+        assert_eq!(format_clock(Nanos(3_723 * second)), "1:02:03");
     }
 
     #[test]
@@ -226,8 +227,8 @@ mod tests {
         let area = Rect::new(0, 0, 80, 1);
         let at = |x| tab_at(area, Position::new(x, 0));
         assert_eq!(at(0), None);
-        assert_eq!(at(13), Some(Screen::Live));
-        assert_eq!(at(20), Some(Screen::Bills));
+        assert_eq!(at(13), Some(ScreenId::Live));
+        assert_eq!(at(20), Some(ScreenId::Bills));
         assert_eq!(tab_at(area, Position::new(13, 1)), None);
     }
 }

@@ -7,22 +7,22 @@ use std::str::FromStr;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use thiserror::Error;
 
-use super::action::Action;
-use super::screens::Screen;
-use cyclometer_core::suggest::nearest;
+use super::action::UserAction;
+use super::screens::ScreenId;
+use cyclometer_core::suggest::find_nearest_name;
 
 /// Scope in which a binding is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Context {
+pub enum KeyContext {
     /// On every screen.
     Everywhere,
     /// On one screen.
-    On(Screen),
+    On(ScreenId),
 }
 
 /// Key as users write it: `q`, `ctrl-c`, `pgup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct KeyChord {
     code: KeyCode,
     ctrl: bool,
     alt: bool,
@@ -34,9 +34,9 @@ pub struct Binding {
     /// Name in the configuration.
     pub name: &'static str,
     /// Action that the keys trigger.
-    pub action: Action,
+    pub action: UserAction,
     /// Scope in which the binding is active.
-    pub context: Context,
+    pub context: KeyContext,
     /// Default keys, which the configuration may replace.
     pub keys: &'static [&'static str],
     /// Text in the help.
@@ -45,124 +45,277 @@ pub struct Binding {
     pub short: &'static str,
 }
 
-const fn every(
+const fn everywhere(
     name: &'static str,
-    action: Action,
+    action: UserAction,
     keys: &'static [&'static str],
     help: &'static str,
     short: &'static str,
 ) -> Binding {
-    Binding { name, action, context: Context::Everywhere, keys, help, short }
+    Binding { name, action, context: KeyContext::Everywhere, keys, help, short }
 }
 
-const fn on(
-    screen: Screen,
+const fn on_screen(
+    screen: ScreenId,
     name: &'static str,
-    action: Action,
+    action: UserAction,
     keys: &'static [&'static str],
     help: &'static str,
     short: &'static str,
 ) -> Binding {
-    Binding { name, action, context: Context::On(screen), keys, help, short }
+    Binding { name, action, context: KeyContext::On(screen), keys, help, short }
 }
 
-use Screen::{Bills, History, Host, Live, Timeline};
+use ScreenId::{Bills, History, Host, Live, Timeline};
 
 /// All bindings. The footer shows those with a short text in this order, those
 /// of the screen first.
 pub const TABLE: &[Binding] = &[
-    every("help", Action::Help, &["?", "f1"], "show the keys", "help"),
-    every("quit", Action::Quit, &["q", "ctrl-c"], "quit", "quit"),
-    every("live", Action::Go(Live), &["1"], "live comparison", ""),
-    every("bills", Action::Go(Bills), &["2"], "bills", ""),
-    every("timeline", Action::Go(Timeline), &["3"], "timeline", ""),
-    every("history", Action::Go(History), &["4"], "history", ""),
-    every("host", Action::Go(Host), &["5"], "host", ""),
-    every("back", Action::Back, &["esc"], "close, or back", ""),
-    every("next-panel", Action::NextPanel, &["tab"], "next panel or lane", ""),
-    every("previous-panel", Action::PreviousPanel, &["backtab"], "previous panel or lane", ""),
-    every("up", Action::Up, &["up", "k"], "up", ""),
-    every("down", Action::Down, &["down", "j"], "down", ""),
-    every("left", Action::Left, &["left", "h"], "left; in time, back", ""),
-    every("right", Action::Right, &["right", "l"], "right; in time, on", ""),
-    every("page-up", Action::PageUp, &["pgup", "ctrl-b"], "up by a page", ""),
-    every("page-down", Action::PageDown, &["pgdn", "ctrl-f"], "down by a page", ""),
-    every("first", Action::First, &["g", "home"], "to the first", ""),
-    every("last", Action::Last, &["G", "end"], "to the last", ""),
-    every("enter", Action::Enter, &["enter"], "open, or explain", ""),
-    every("export", Action::Export, &["e"], "write this view to a file", ""),
-    every("mouse", Action::Mouse, &["m"], "mouse on and off", ""),
-    every("redraw", Action::Redraw, &["ctrl-l"], "draw everything anew", ""),
-    every("suspend", Action::Suspend, &["ctrl-z"], "to the shell; fg comes back", ""),
-    on(Live, "start", Action::Start, &["r"], "record with the plan shown", "record"),
-    on(Live, "stop", Action::Stop, &["x"], "stop after this invocation; twice: at once", "stop"),
-    on(Live, "freeze", Action::Pause, &["space"], "freeze the view; recording goes on", "freeze"),
-    on(Live, "loop", Action::Loop, &["o"], "once, or until stopped", "loop"),
-    on(
+    everywhere("help", UserAction::Help, &["?", "f1"], "show the keys", "help"),
+    everywhere("quit", UserAction::Quit, &["q", "ctrl-c"], "quit", "quit"),
+    everywhere("live", UserAction::Go(Live), &["1"], "live comparison", ""),
+    everywhere("bills", UserAction::Go(Bills), &["2"], "bills", ""),
+    everywhere("timeline", UserAction::Go(Timeline), &["3"], "timeline", ""),
+    everywhere("history", UserAction::Go(History), &["4"], "history", ""),
+    everywhere("host", UserAction::Go(Host), &["5"], "host", ""),
+    everywhere("back", UserAction::Back, &["esc"], "close, or back", ""),
+    everywhere("next-panel", UserAction::NextPanel, &["tab"], "next panel or lane", ""),
+    everywhere(
+        "previous-panel",
+        UserAction::PreviousPanel,
+        &["backtab"],
+        "previous panel or lane",
+        "",
+    ),
+    everywhere("up", UserAction::Up, &["up", "k"], "up", ""),
+    everywhere("down", UserAction::Down, &["down", "j"], "down", ""),
+    everywhere("left", UserAction::Left, &["left", "h"], "left; in time, back", ""),
+    everywhere("right", UserAction::Right, &["right", "l"], "right; in time, on", ""),
+    everywhere("page-up", UserAction::PageUp, &["pgup", "ctrl-b"], "up by a page", ""),
+    everywhere("page-down", UserAction::PageDown, &["pgdn", "ctrl-f"], "down by a page", ""),
+    everywhere("first", UserAction::First, &["g", "home"], "to the first", ""),
+    everywhere("last", UserAction::Last, &["G", "end"], "to the last", ""),
+    everywhere("enter", UserAction::Enter, &["enter"], "open, or explain", ""),
+    everywhere("export", UserAction::Export, &["e"], "write this view to a file", ""),
+    everywhere("mouse", UserAction::Mouse, &["m"], "mouse on and off", ""),
+    everywhere("redraw", UserAction::Redraw, &["ctrl-l"], "draw everything anew", ""),
+    everywhere("suspend", UserAction::Suspend, &["ctrl-z"], "to the shell; fg comes back", ""),
+    on_screen(Live, "start", UserAction::Start, &["r"], "record with the plan shown", "record"),
+    on_screen(
+        Live,
+        "stop",
+        UserAction::Stop,
+        &["x"],
+        "stop after this invocation; twice: at once",
+        "stop",
+    ),
+    on_screen(
+        Live,
+        "freeze",
+        UserAction::Pause,
+        &["space"],
+        "freeze the view; recording goes on",
+        "freeze",
+    ),
+    on_screen(Live, "loop", UserAction::Loop, &["o"], "once, or until stopped", "loop"),
+    on_screen(
         Live,
         "race",
-        Action::Race,
+        UserAction::Race,
         &["c"],
         "one lane at a time, or all on CPUs of their own",
         "race",
     ),
-    on(Live, "workloads", Action::Workloads, &["w"], "choose workloads", "workloads"),
-    on(Live, "lanes", Action::Lanes, &["n"], "choose lanes", "lanes"),
-    on(Live, "models", Action::Models, &["p"], "choose price models", "prices"),
-    on(Live, "previous-workload", Action::PreviousWorkload, &["["], "show the workload before", ""),
-    on(Live, "next-workload", Action::NextWorkload, &["]"], "show the next workload", ""),
-    on(Live, "start-kind", Action::StartKind, &["t"], "show cold or warm starts", "cold/warm"),
-    on(Live, "unit", Action::Unit, &["u"], "bills of a million, or sums so far", "sums"),
-    on(Live, "zoom-in", Action::ZoomIn, &["+", "="], "shorter time in the charts", ""),
-    on(Live, "zoom-out", Action::ZoomOut, &["-"], "longer time in the charts", ""),
-    on(Live, "zoom-reset", Action::ZoomReset, &["0"], "the whole recording in the charts", ""),
-    on(Bills, "sort", Action::Sort, &["s"], "sort by the next column", "sort"),
-    on(Bills, "reverse", Action::Reverse, &["S"], "turn the order round", ""),
-    on(Bills, "filter", Action::Filter, &["/"], "only models with these words", "filter"),
-    on(Bills, "less-memory", Action::LessMemory, &["["], "what if less memory", ""),
-    on(Bills, "more-memory", Action::MoreMemory, &["]"], "what if more memory", "[ ]: memory"),
-    on(Bills, "less-volume", Action::LessVolume, &["{"], "fewer requests a month", ""),
-    on(Bills, "more-volume", Action::MoreVolume, &["}"], "more requests a month", "{ }: month"),
-    on(Bills, "bills-workload", Action::NextWorkload, &["w"], "all workloads, or one", "workload"),
-    on(Bills, "bills-start", Action::StartKind, &["t"], "cold, warm or both", "cold/warm"),
-    on(Bills, "bills-models", Action::Models, &["p"], "all models, or those of the live view", ""),
-    on(Timeline, "play", Action::Pause, &["space"], "play and pause", "play"),
-    on(Timeline, "slower", Action::Slower, &["<", ","], "slower", ""),
-    on(Timeline, "faster", Action::Faster, &[">", "."], "faster", "< >: speed"),
-    on(Timeline, "timeline-in", Action::ZoomIn, &["+", "="], "look closer", ""),
-    on(Timeline, "timeline-out", Action::ZoomOut, &["-"], "from further away", "+ -: zoom"),
-    on(Timeline, "timeline-reset", Action::ZoomReset, &["0"], "the whole recording", ""),
-    on(Timeline, "mark", Action::Mark, &["a"], "mark this invocation", "mark"),
-    on(Timeline, "overlay", Action::Compare, &["b"], "the marked one over this one", "overlay"),
-    on(Timeline, "lanes-over", Action::Overlay, &["o"], "two lanes over each other", "lanes"),
-    on(Timeline, "next-invocation", Action::NextWorkload, &["]", "n"], "next invocation", ""),
-    on(
+    on_screen(Live, "workloads", UserAction::Workloads, &["w"], "choose workloads", "workloads"),
+    on_screen(Live, "lanes", UserAction::Lanes, &["n"], "choose lanes", "lanes"),
+    on_screen(Live, "models", UserAction::Models, &["p"], "choose price models", "prices"),
+    on_screen(
+        Live,
+        "previous-workload",
+        UserAction::PreviousWorkload,
+        &["["],
+        "show the workload before",
+        "",
+    ),
+    on_screen(
+        Live,
+        "next-workload",
+        UserAction::NextWorkload,
+        &["]"],
+        "show the next workload",
+        "",
+    ),
+    on_screen(
+        Live,
+        "start-kind",
+        UserAction::StartKind,
+        &["t"],
+        "show cold or warm starts",
+        "cold/warm",
+    ),
+    on_screen(Live, "unit", UserAction::Unit, &["u"], "bills of a million, or sums so far", "sums"),
+    on_screen(Live, "zoom-in", UserAction::ZoomIn, &["+", "="], "shorter time in the charts", ""),
+    on_screen(Live, "zoom-out", UserAction::ZoomOut, &["-"], "longer time in the charts", ""),
+    on_screen(
+        Live,
+        "zoom-reset",
+        UserAction::ZoomReset,
+        &["0"],
+        "the whole recording in the charts",
+        "",
+    ),
+    on_screen(Bills, "sort", UserAction::Sort, &["s"], "sort by the next column", "sort"),
+    on_screen(Bills, "reverse", UserAction::Reverse, &["S"], "turn the order round", ""),
+    on_screen(
+        Bills,
+        "filter",
+        UserAction::Filter,
+        &["/"],
+        "only models with these words",
+        "filter",
+    ),
+    on_screen(Bills, "less-memory", UserAction::LessMemory, &["["], "what if less memory", ""),
+    on_screen(
+        Bills,
+        "more-memory",
+        UserAction::MoreMemory,
+        &["]"],
+        "what if more memory",
+        "[ ]: memory",
+    ),
+    on_screen(Bills, "less-volume", UserAction::LessVolume, &["{"], "fewer requests a month", ""),
+    on_screen(
+        Bills,
+        "more-volume",
+        UserAction::MoreVolume,
+        &["}"],
+        "more requests a month",
+        "{ }: month",
+    ),
+    on_screen(
+        Bills,
+        "bills-workload",
+        UserAction::NextWorkload,
+        &["w"],
+        "all workloads, or one",
+        "workload",
+    ),
+    on_screen(
+        Bills,
+        "bills-start",
+        UserAction::StartKind,
+        &["t"],
+        "cold, warm or both",
+        "cold/warm",
+    ),
+    on_screen(
+        Bills,
+        "bills-models",
+        UserAction::Models,
+        &["p"],
+        "all models, or those of the live view",
+        "",
+    ),
+    on_screen(Timeline, "play", UserAction::Pause, &["space"], "play and pause", "play"),
+    on_screen(Timeline, "slower", UserAction::Slower, &["<", ","], "slower", ""),
+    on_screen(Timeline, "faster", UserAction::Faster, &[">", "."], "faster", "< >: speed"),
+    on_screen(Timeline, "timeline-in", UserAction::ZoomIn, &["+", "="], "look closer", ""),
+    on_screen(
+        Timeline,
+        "timeline-out",
+        UserAction::ZoomOut,
+        &["-"],
+        "from further away",
+        "+ -: zoom",
+    ),
+    on_screen(Timeline, "timeline-reset", UserAction::ZoomReset, &["0"], "the whole recording", ""),
+    on_screen(Timeline, "mark", UserAction::Mark, &["a"], "mark this invocation", "mark"),
+    on_screen(
+        Timeline,
+        "overlay",
+        UserAction::Compare,
+        &["b"],
+        "the marked one over this one",
+        "overlay",
+    ),
+    on_screen(
+        Timeline,
+        "lanes-over",
+        UserAction::Overlay,
+        &["o"],
+        "two lanes over each other",
+        "lanes",
+    ),
+    on_screen(
+        Timeline,
+        "next-invocation",
+        UserAction::NextWorkload,
+        &["]", "n"],
+        "next invocation",
+        "",
+    ),
+    on_screen(
         Timeline,
         "previous-invocation",
-        Action::PreviousWorkload,
+        UserAction::PreviousWorkload,
         &["[", "p"],
         "previous invocation",
         "",
     ),
-    on(Timeline, "timeline-refresh", Action::Refresh, &["r"], "read anew", ""),
-    on(History, "history-filter", Action::Filter, &["/"], "only those with these words", "filter"),
-    on(History, "history-sort", Action::Sort, &["s"], "sort by the next column", "sort"),
-    on(History, "history-reverse", Action::Reverse, &["S"], "turn the order round", ""),
-    on(History, "label", Action::Label, &["L"], "name it", "label"),
-    on(History, "delete", Action::Delete, &["d", "delete"], "delete it; asked twice", "delete"),
-    on(History, "fold", Action::Fold, &["f"], "its simulations, shown or hidden", "simulations"),
-    on(History, "history-mark", Action::Mark, &["a", "space"], "mark for a comparison", "mark"),
-    on(
+    on_screen(Timeline, "timeline-refresh", UserAction::Refresh, &["r"], "read anew", ""),
+    on_screen(
+        History,
+        "history-filter",
+        UserAction::Filter,
+        &["/"],
+        "only those with these words",
+        "filter",
+    ),
+    on_screen(History, "history-sort", UserAction::Sort, &["s"], "sort by the next column", "sort"),
+    on_screen(History, "history-reverse", UserAction::Reverse, &["S"], "turn the order round", ""),
+    on_screen(History, "label", UserAction::Label, &["L"], "name it", "label"),
+    on_screen(
+        History,
+        "delete",
+        UserAction::Delete,
+        &["d", "delete"],
+        "delete it; asked twice",
+        "delete",
+    ),
+    on_screen(
+        History,
+        "fold",
+        UserAction::Fold,
+        &["f"],
+        "its simulations, shown or hidden",
+        "simulations",
+    ),
+    on_screen(
+        History,
+        "history-mark",
+        UserAction::Mark,
+        &["a", "space"],
+        "mark for a comparison",
+        "mark",
+    ),
+    on_screen(
         History,
         "history-compare",
-        Action::Compare,
+        UserAction::Compare,
         &["c"],
         "compare with the marked one",
         "compare",
     ),
-    on(History, "history-refresh", Action::Refresh, &["r"], "read anew", ""),
-    on(Host, "host-refresh", Action::Refresh, &["r"], "look again", "look again"),
-    on(Host, "host-filter", Action::Filter, &["/"], "only lines with these words", "filter"),
+    on_screen(History, "history-refresh", UserAction::Refresh, &["r"], "read anew", ""),
+    on_screen(Host, "host-refresh", UserAction::Refresh, &["r"], "look again", "look again"),
+    on_screen(
+        Host,
+        "host-filter",
+        UserAction::Filter,
+        &["/"],
+        "only lines with these words",
+        "filter",
+    ),
 ];
 
 /// Errors in the keys of the configuration.
@@ -197,7 +350,7 @@ pub enum KeyError {
 /// Keys as they are bound now.
 #[derive(Debug, Clone)]
 pub struct Keymap {
-    keys: Vec<Vec<Key>>,
+    keys: Vec<Vec<KeyChord>>,
 }
 
 impl Keymap {
@@ -206,10 +359,10 @@ impl Keymap {
     /// # Errors
     /// Fails for an unknown key or action, and when two actions that are active
     /// at the same time share a key.
-    pub fn new(changes: &BTreeMap<String, Vec<String>>) -> Result<Self, KeyError> {
+    pub fn with_overrides(changes: &BTreeMap<String, Vec<String>>) -> Result<Self, KeyError> {
         for name in changes.keys() {
             if !TABLE.iter().any(|binding| binding.name == name) {
-                let near = nearest(name, TABLE.iter().map(|binding| binding.name));
+                let near = find_nearest_name(name, TABLE.iter().map(|binding| binding.name));
                 let hint =
                     near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 return Err(KeyError::Action { given: name.clone(), hint });
@@ -221,22 +374,22 @@ impl Keymap {
                 Some(given) => given.iter().map(String::as_str).collect(),
                 None => binding.keys.to_vec(),
             };
-            keys.push(texts.into_iter().map(str::parse).collect::<Result<Vec<Key>, _>>()?);
+            keys.push(texts.into_iter().map(str::parse).collect::<Result<Vec<KeyChord>, _>>()?);
         }
         let keymap = Self { keys };
-        keymap.check()?;
+        keymap.check_conflicts()?;
         Ok(keymap)
     }
 
-    fn check(&self) -> Result<(), KeyError> {
+    fn check_conflicts(&self) -> Result<(), KeyError> {
         for (at, (binding, keys)) in self.iter().enumerate() {
-            if binding.action == Action::Quit && keys.is_empty() {
+            if binding.action == UserAction::Quit && keys.is_empty() {
                 return Err(KeyError::NoQuit);
             }
             for (other, theirs) in self.iter().skip(at + 1) {
                 let together = binding.context == other.context
-                    || binding.context == Context::Everywhere
-                    || other.context == Context::Everywhere;
+                    || binding.context == KeyContext::Everywhere
+                    || other.context == KeyContext::Everywhere;
                 if let Some(key) = keys.iter().find(|key| together && theirs.contains(key)) {
                     return Err(KeyError::Conflict {
                         key: key.to_string(),
@@ -250,17 +403,18 @@ impl Keymap {
     }
 
     /// Iterates over the bindings with their keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static Binding, &[Key])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Binding, &[KeyChord])> {
         TABLE.iter().zip(self.keys.iter().map(Vec::as_slice))
     }
 
     /// Returns the action of a key on a screen.
     #[must_use]
-    pub fn action(&self, event: &KeyEvent, screen: Screen) -> Option<Action> {
-        let key = Key::of(event);
+    pub fn action_for(&self, event: &KeyEvent, screen: ScreenId) -> Option<UserAction> {
+        let key = KeyChord::from_event(event);
         self.iter()
             .filter(|(binding, _)| {
-                binding.context == Context::Everywhere || binding.context == Context::On(screen)
+                binding.context == KeyContext::Everywhere
+                    || binding.context == KeyContext::On(screen)
             })
             .find(|(_, keys)| keys.contains(&key))
             .map(|(binding, _)| binding.action)
@@ -268,22 +422,22 @@ impl Keymap {
 
     /// Returns the first key of an action on a screen, as users write it.
     #[must_use]
-    pub fn key_of(&self, action: Action, screen: Screen) -> Option<String> {
+    pub fn key_for(&self, action: UserAction, screen: ScreenId) -> Option<String> {
         self.iter()
             .find(|(binding, _)| {
                 binding.action == action
-                    && (binding.context == Context::Everywhere
-                        || binding.context == Context::On(screen))
+                    && (binding.context == KeyContext::Everywhere
+                        || binding.context == KeyContext::On(screen))
             })
             .and_then(|(_, keys)| keys.first())
             .map(ToString::to_string)
     }
 }
 
-impl Key {
+impl KeyChord {
     /// Returns the key of a terminal event. Shift is part of the character already.
     #[must_use]
-    pub fn of(event: &KeyEvent) -> Self {
+    pub fn from_event(event: &KeyEvent) -> Self {
         Self {
             code: event.code,
             ctrl: event.modifiers.contains(KeyModifiers::CONTROL),
@@ -319,7 +473,7 @@ fn function_key(text: &str) -> Option<KeyCode> {
     (1..=12).contains(&number).then_some(KeyCode::F(number))
 }
 
-impl FromStr for Key {
+impl FromStr for KeyChord {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
@@ -346,7 +500,7 @@ impl FromStr for Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for KeyChord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ctrl {
             f.write_str("ctrl-")?;
@@ -369,7 +523,7 @@ mod tests {
     use super::*;
 
     fn press(text: &str) -> KeyEvent {
-        let key: Key = text.parse().expect("a key");
+        let key: KeyChord = text.parse().expect("a key");
         let mut modifiers = KeyModifiers::NONE;
         modifiers.set(KeyModifiers::CONTROL, key.ctrl);
         KeyEvent::new(key.code, modifiers)
@@ -377,12 +531,12 @@ mod tests {
 
     fn with(name: &str, keys: &[&str]) -> Result<Keymap, KeyError> {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        Keymap::new(&BTreeMap::from([(name.to_owned(), keys)]))
+        Keymap::with_overrides(&BTreeMap::from([(name.to_owned(), keys)]))
     }
 
     #[test]
     fn the_table_has_no_conflicts_and_every_name_once() {
-        Keymap::new(&BTreeMap::new()).expect("no conflicts");
+        Keymap::with_overrides(&BTreeMap::new()).expect("no conflicts");
         let mut names: Vec<_> = TABLE.iter().map(|binding| binding.name).collect();
         names.sort_unstable();
         names.dedup();
@@ -391,23 +545,23 @@ mod tests {
 
     #[test]
     fn keys_mean_what_their_screen_says() {
-        let keymap = Keymap::new(&BTreeMap::new()).expect("no conflicts");
-        let action = |key: &str, screen| keymap.action(&press(key), screen);
-        assert_eq!(action("q", Live), Some(Action::Quit));
-        assert_eq!(action("ctrl-c", History), Some(Action::Quit));
-        assert_eq!(action("space", Live), Some(Action::Pause));
-        assert_eq!(action("[", Live), Some(Action::PreviousWorkload));
-        assert_eq!(action("[", Bills), Some(Action::LessMemory));
+        let keymap = Keymap::with_overrides(&BTreeMap::new()).expect("no conflicts");
+        let action = |key: &str, screen| keymap.action_for(&press(key), screen);
+        assert_eq!(action("q", Live), Some(UserAction::Quit));
+        assert_eq!(action("ctrl-c", History), Some(UserAction::Quit));
+        assert_eq!(action("space", Live), Some(UserAction::Pause));
+        assert_eq!(action("[", Live), Some(UserAction::PreviousWorkload));
+        assert_eq!(action("[", Bills), Some(UserAction::LessMemory));
         assert_eq!(action("d", Live), None);
-        assert_eq!(action("G", Host), Some(Action::Last));
+        assert_eq!(action("G", Host), Some(UserAction::Last));
     }
 
     #[test]
     fn changed_keys_replace_the_old_ones() {
         let keymap = with("quit", &["Q", "ctrl-q"]).expect("free keys");
-        assert_eq!(keymap.action(&press("Q"), Live), Some(Action::Quit));
-        assert_eq!(keymap.action(&press("q"), Live), None);
-        assert_eq!(keymap.key_of(Action::Quit, Live).as_deref(), Some("Q"));
+        assert_eq!(keymap.action_for(&press("Q"), Live), Some(UserAction::Quit));
+        assert_eq!(keymap.action_for(&press("q"), Live), None);
+        assert_eq!(keymap.key_for(UserAction::Quit, Live).as_deref(), Some("Q"));
     }
 
     #[test]
@@ -434,8 +588,8 @@ mod tests {
         let mut text = String::from("| on | keys | does | name |\n|---|---|---|---|\n");
         for binding in TABLE {
             let on = match binding.context {
-                Context::Everywhere => "everywhere",
-                Context::On(screen) => screen.name(),
+                KeyContext::Everywhere => "everywhere",
+                KeyContext::On(screen) => screen.name(),
             };
             let keys: Vec<String> = binding.keys.iter().map(|key| format!("`{key}`")).collect();
             let (keys, name) = (keys.join(" "), binding.name);
@@ -462,7 +616,7 @@ mod tests {
         let keys = value["keys"]["quit"].as_array().expect("keys");
         assert_eq!(keys.len(), 2);
         let lanes = value["plan"]["lanes"].as_array().expect("lanes");
-        let defaults = cyclometer_lanes::LaneSpec::defaults();
+        let defaults = cyclometer_lanes::LaneSpec::default_lanes();
         assert_eq!(lanes.len(), defaults.len());
         for (lane, default) in lanes.iter().zip(defaults) {
             assert_eq!(lane.as_str(), Some(&*default.to_string()));
@@ -475,10 +629,10 @@ mod tests {
     #[test]
     fn keys_survive_being_written() {
         for text in ["q", "G", "ctrl-c", "alt-x", "space", "pgup", "f12", "-", "ctrl--", "?"] {
-            assert_eq!(text.parse::<Key>().map(|key| key.to_string()), Ok(text.to_owned()));
+            assert_eq!(text.parse::<KeyChord>().map(|key| key.to_string()), Ok(text.to_owned()));
         }
         for text in ["", "f13", "f0", "qq", "ctrl-", "\u{7}"] {
-            assert!(text.parse::<Key>().is_err(), "{text:?} was accepted");
+            assert!(text.parse::<KeyChord>().is_err(), "{text:?} was accepted");
         }
     }
 }

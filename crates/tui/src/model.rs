@@ -4,22 +4,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keymap::Keymap;
-use super::live::Snapshot;
+use super::live::LiveSnapshot;
 use super::overlay::Overlay;
-use super::screens::{Screen, bills, history, host, live, timeline};
+use super::screens::{ScreenId, bills, history, host, live, timeline};
 use super::theme::Theme;
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::PriceCatalog;
 
 /// Smallest terminal, in columns and lines, that the screens are laid out for.
-pub const LEAST: (u16, u16) = (60, 16);
+pub const LEAST_SIZE: (u16, u16) = (60, 16);
 
 /// Time for which a notice is shown.
-const NOTICE: Nanos = Nanos(8_000_000_000);
+const NOTICE_DURATION: Nanos = Nanos(8_000_000_000);
 
 /// Settings that do not change while the program runs.
 #[derive(Debug)]
-pub struct Settings {
+pub struct TuiSettings {
     /// Path of the database.
     pub database: PathBuf,
     /// All available price models.
@@ -32,7 +32,7 @@ pub struct Settings {
 
 /// Line for the user, shown for some seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct FooterNotice {
     /// Text of the notice.
     pub text: String,
     /// Whether it reports a failure.
@@ -45,7 +45,7 @@ pub struct Notice {
 #[derive(Debug)]
 pub struct Model {
     /// Settings that do not change.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<TuiSettings>,
     /// Colours and signs.
     pub theme: Theme,
     /// Key bindings.
@@ -57,48 +57,48 @@ pub struct Model {
     /// Current time on the monotonic clock.
     pub now: Nanos,
     /// Screen that is shown.
-    pub screen: Screen,
+    pub screen: ScreenId,
     /// Overlay above the screen.
     pub overlay: Option<Overlay>,
     /// Newest notice.
-    pub notice: Option<Notice>,
+    pub notice: Option<FooterNotice>,
     /// Newest snapshot of the recording.
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Arc<LiveSnapshot>,
     /// Recording that bills and timeline show; `None`: the one that runs, or
     /// ran last.
     pub opened: Option<i64>,
     /// State of the live screen.
-    pub live: live::State,
+    pub live: live::LiveState,
     /// State of the bills screen.
-    pub bills: bills::State,
+    pub bills: bills::BillsState,
     /// State of the timeline screen.
-    pub timeline: timeline::State,
+    pub timeline: timeline::TimelineState,
     /// State of the history screen.
-    pub history: history::State,
+    pub history: history::HistoryState,
     /// State of the host screen.
-    pub host: host::State,
+    pub host: host::HostState,
 }
 
 impl Model {
     /// Shows a notice.
-    pub fn say(&mut self, text: impl Into<String>) {
-        self.notice = Some(Notice { text: text.into(), bad: false, at: self.now });
+    pub fn notify(&mut self, text: impl Into<String>) {
+        self.notice = Some(FooterNotice { text: text.into(), bad: false, at: self.now });
     }
 
     /// Shows a notice that something failed.
-    pub fn complain(&mut self, text: impl Into<String>) {
-        self.notice = Some(Notice { text: text.into(), bad: true, at: self.now });
+    pub fn notify_error(&mut self, text: impl Into<String>) {
+        self.notice = Some(FooterNotice { text: text.into(), bad: true, at: self.now });
     }
 
     /// Returns the newest notice, unless it has expired.
     #[must_use]
-    pub fn notice(&self) -> Option<&Notice> {
-        self.notice.as_ref().filter(|notice| self.now.since(notice.at) < NOTICE)
+    pub fn current_notice(&self) -> Option<&FooterNotice> {
+        self.notice.as_ref().filter(|notice| self.now.saturating_since(notice.at) < NOTICE_DURATION)
     }
 
     /// Returns the recording that bills and timeline show.
     #[must_use]
-    pub fn recording(&self) -> Option<i64> {
+    pub fn shown_recording(&self) -> Option<i64> {
         self.opened.or(self.snapshot.recording)
     }
 }

@@ -6,14 +6,14 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::action::{Action, Effect};
-use super::export::Form;
-use super::keymap::{Context, Key};
+use super::action::{Effect, UserAction};
+use super::export::ExportFormat;
+use super::keymap::{KeyChord, KeyContext};
 use super::model::Model;
 use super::screens::{bills, history, host, live, timeline};
-use super::theme::Role;
+use super::theme::StyleRole;
 use super::widgets::bar;
-use super::widgets::text::{fit, pad, width, wrap};
+use super::widgets::text::{display_width, fit, pad, wrap};
 use cyclometer_core::visible_text::{escape_line, is_hidden};
 
 /// Overlay above the screen.
@@ -35,7 +35,7 @@ pub enum Overlay {
     },
     /// Text that appeared by itself: any key except those that scroll closes
     /// it, and then acts as it would without the text.
-    Answer {
+    Popup {
         /// Title of the text.
         title: String,
         /// Text, wrapped when it is drawn.
@@ -50,14 +50,14 @@ pub enum Overlay {
         /// Text written so far.
         text: String,
         /// Purpose of the text.
-        purpose: Purpose,
+        purpose: DialogPurpose,
     },
     /// Question to be confirmed.
     Confirm {
         /// Question to the user.
         question: String,
         /// Purpose of the confirmation.
-        purpose: Purpose,
+        purpose: DialogPurpose,
         /// Whether it has been confirmed once already.
         again: bool,
     },
@@ -66,19 +66,19 @@ pub enum Overlay {
         /// Title of the choice.
         title: String,
         /// Items to choose from.
-        items: Vec<Item>,
+        items: Vec<ChoiceItem>,
         /// Index of the selected item.
         cursor: usize,
         /// Whether exactly one item is chosen, rather than several.
         single: bool,
         /// Purpose of the choice.
-        purpose: Purpose,
+        purpose: DialogPurpose,
     },
 }
 
 /// Item of a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct ChoiceItem {
     /// Name of the item.
     pub name: String,
     /// Remark shown beside the name.
@@ -89,7 +89,7 @@ pub struct Item {
 
 /// Purpose of an answer in an overlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purpose {
+pub enum DialogPurpose {
     /// Words that lines of the screen must contain; applied while they are written.
     Filter,
     /// Workloads to record.
@@ -101,13 +101,13 @@ pub enum Purpose {
     /// Format of an export.
     Export,
     /// Label for a recording or simulation.
-    Label(cyclometer_store::Item),
+    Label(cyclometer_store::HistoryItem),
     /// Recordings and simulations to delete.
-    Delete(Vec<cyclometer_store::Item>),
+    Delete(Vec<cyclometer_store::HistoryItem>),
 }
 
 /// Outcome of a key in an overlay.
-enum Step {
+enum OverlayOutcome {
     Keep,
     Close,
     Effects(Vec<Effect>),
@@ -118,7 +118,7 @@ enum Step {
 ///
 /// # Errors
 /// Returns `None` when no overlay takes the key.
-pub fn key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
+pub fn handle_key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
     let mut overlay = model.overlay.take()?;
     // Ctrl-C quits everywhere.
     if event.modifiers.contains(KeyModifiers::CONTROL) && event.code == KeyCode::Char('c') {
@@ -126,84 +126,96 @@ pub fn key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
     }
     let step = match &mut overlay {
         Overlay::Help { scroll } => {
-            let lines = help(model).len();
-            reading(model, scroll, lines, event)
+            let lines = help_lines(model).len();
+            handle_text_key(model, scroll, lines, event)
         }
         Overlay::Text { scroll, text, .. } => {
             let lines = wrap(text, usize::from(model.size.0.saturating_sub(4))).len();
-            reading(model, scroll, lines, event)
+            handle_text_key(model, scroll, lines, event)
         }
-        Overlay::Answer { scroll, text, .. } => {
-            match model.keymap.action(event, model.screen) {
+        Overlay::Popup { scroll, text, .. } => {
+            match model.keymap.action_for(event, model.screen) {
                 // The overlay is closed, and the screen gets the key.
-                Some(action) if !scrolls(action) => return None,
+                Some(action) if !is_scroll_action(action) => return None,
                 _ => {
                     let room = usize::from(model.size.0.saturating_sub(4));
-                    reading(model, scroll, wrap(text, room).len(), event)
+                    handle_text_key(model, scroll, wrap(text, room).len(), event)
                 }
             }
         }
         Overlay::Prompt { text, purpose, .. } => {
             let purpose = purpose.clone();
-            writing(model, text, &purpose, event)
+            handle_prompt_key(model, text, &purpose, event)
         }
         Overlay::Confirm { question, purpose, again } => {
-            confirming(model, question, purpose, again, event)
+            handle_confirm_key(model, question, purpose, again, event)
         }
-        Overlay::Choice { .. } => choosing(model, &mut overlay, event),
+        Overlay::Choice { .. } => handle_choice_key(model, &mut overlay, event),
     };
     Some(match step {
-        Step::Keep => {
+        OverlayOutcome::Keep => {
             model.overlay = Some(overlay);
             Vec::new()
         }
-        Step::Close => Vec::new(),
-        Step::Effects(effects) => effects,
+        OverlayOutcome::Close => Vec::new(),
+        OverlayOutcome::Effects(effects) => effects,
     })
 }
 
-fn reading(model: &Model, scroll: &mut usize, lines: usize, event: &KeyEvent) -> Step {
+fn handle_text_key(
+    model: &Model,
+    scroll: &mut usize,
+    lines: usize,
+    event: &KeyEvent,
+) -> OverlayOutcome {
     let page = usize::from(model.size.1.saturating_sub(6)).max(1);
     let last = lines.saturating_sub(usize::from(model.size.1.saturating_sub(2)));
-    match model.keymap.action(event, model.screen) {
-        Some(Action::Down | Action::NextPanel) => *scroll += 1,
-        Some(Action::Up | Action::PreviousPanel) => *scroll = scroll.saturating_sub(1),
-        Some(Action::PageDown | Action::Pause) => *scroll += page,
-        Some(Action::PageUp) => *scroll = scroll.saturating_sub(page),
-        Some(Action::First) => *scroll = 0,
-        Some(Action::Last) => *scroll = last,
-        Some(Action::Back | Action::Help | Action::Enter | Action::Quit) => return Step::Close,
+    match model.keymap.action_for(event, model.screen) {
+        Some(UserAction::Down | UserAction::NextPanel) => *scroll += 1,
+        Some(UserAction::Up | UserAction::PreviousPanel) => *scroll = scroll.saturating_sub(1),
+        Some(UserAction::PageDown | UserAction::Pause) => *scroll += page,
+        Some(UserAction::PageUp) => *scroll = scroll.saturating_sub(page),
+        Some(UserAction::First) => *scroll = 0,
+        Some(UserAction::Last) => *scroll = last,
+        Some(UserAction::Back | UserAction::Help | UserAction::Enter | UserAction::Quit) => {
+            return OverlayOutcome::Close;
+        }
         _ => {}
     }
     *scroll = (*scroll).min(last);
-    Step::Keep
+    OverlayOutcome::Keep
 }
 
 /// Returns whether the action scrolls a text that is read, or closes it.
-const fn scrolls(action: Action) -> bool {
+const fn is_scroll_action(action: UserAction) -> bool {
     matches!(
         action,
-        Action::Down
-            | Action::Up
-            | Action::PageDown
-            | Action::PageUp
-            | Action::First
-            | Action::Last
-            | Action::Back
-            | Action::Enter
+        UserAction::Down
+            | UserAction::Up
+            | UserAction::PageDown
+            | UserAction::PageUp
+            | UserAction::First
+            | UserAction::Last
+            | UserAction::Back
+            | UserAction::Enter
     )
 }
 
-fn writing(model: &mut Model, text: &mut String, purpose: &Purpose, event: &KeyEvent) -> Step {
+fn handle_prompt_key(
+    model: &mut Model,
+    text: &mut String,
+    purpose: &DialogPurpose,
+    event: &KeyEvent,
+) -> OverlayOutcome {
     match event.code {
         KeyCode::Esc => {
-            if *purpose == Purpose::Filter {
+            if *purpose == DialogPurpose::Filter {
                 text.clear();
-                filter(model, text);
+                apply_filter(model, text);
             }
-            return Step::Close;
+            return OverlayOutcome::Close;
         }
-        KeyCode::Enter => return Step::Effects(written(model, text, purpose)),
+        KeyCode::Enter => return OverlayOutcome::Effects(submit_prompt(model, text, purpose)),
         KeyCode::Backspace => {
             text.pop();
         }
@@ -215,65 +227,65 @@ fn writing(model: &mut Model, text: &mut String, purpose: &Purpose, event: &KeyE
         }
         _ => {}
     }
-    if *purpose == Purpose::Filter {
-        filter(model, text);
+    if *purpose == DialogPurpose::Filter {
+        apply_filter(model, text);
     }
-    Step::Keep
+    OverlayOutcome::Keep
 }
 
 /// Inserts pasted text into the line that is being written.
-pub fn pasted(model: &mut Model, pasted: &str) {
+pub fn insert_pasted(model: &mut Model, pasted: &str) {
     let Some(Overlay::Prompt { text, purpose, .. }) = &mut model.overlay else { return };
     text.extend(pasted.chars().filter(|it| !is_hidden(*it)).take(200));
-    if *purpose == Purpose::Filter {
+    if *purpose == DialogPurpose::Filter {
         let text = text.clone();
-        filter(model, &text);
+        apply_filter(model, &text);
     }
 }
 
-fn filter(model: &mut Model, text: &str) {
-    use super::screens::Screen;
+fn apply_filter(model: &mut Model, text: &str) {
+    use super::screens::ScreenId;
     let words = text.to_lowercase();
     match model.screen {
-        Screen::Bills => bills::filter(model, words),
-        Screen::History => history::filter(model, words),
-        Screen::Host => host::filter(model, words),
-        Screen::Live | Screen::Timeline => {}
+        ScreenId::Bills => bills::set_filter(model, words),
+        ScreenId::History => history::filter(model, words),
+        ScreenId::Host => host::filter(model, words),
+        ScreenId::Live | ScreenId::Timeline => {}
     }
 }
 
-fn written(model: &mut Model, text: &str, purpose: &Purpose) -> Vec<Effect> {
+fn submit_prompt(model: &mut Model, text: &str, purpose: &DialogPurpose) -> Vec<Effect> {
     match purpose {
-        Purpose::Label(item) => history::labelled(model, *item, text.trim()),
+        DialogPurpose::Label(item) => history::submit_label(model, *item, text.trim()),
         _ => Vec::new(),
     }
 }
 
-fn confirming(
+fn handle_confirm_key(
     model: &mut Model,
     question: &mut String,
-    purpose: &Purpose,
+    purpose: &DialogPurpose,
     again: &mut bool,
     event: &KeyEvent,
-) -> Step {
+) -> OverlayOutcome {
     if event.code != KeyCode::Char('y') {
-        model.say("nothing was deleted");
-        return Step::Close;
+        model.notify("nothing was deleted");
+        return OverlayOutcome::Close;
     }
     if *again {
-        return Step::Effects(match purpose {
-            Purpose::Delete(items) => history::delete(model, items.clone()),
+        return OverlayOutcome::Effects(match purpose {
+            DialogPurpose::Delete(items) => history::submit_deletion(model, items.clone()),
             _ => Vec::new(),
         });
     }
     *again = true;
     *question = format!("Really? This cannot be undone. {question}");
-    Step::Keep
+    OverlayOutcome::Keep
 }
 
-fn choosing(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent) -> Step {
+fn handle_choice_key(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent) -> OverlayOutcome {
     let Overlay::Choice { items, cursor, single, purpose, .. } = overlay else {
-        return Step::Close;
+        return OverlayOutcome::Close;
     };
     let last = items.len().saturating_sub(1);
     let page = usize::from(model.size.1.saturating_sub(6)).max(1);
@@ -283,23 +295,23 @@ fn choosing(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent) -> Step 
         && let Some(item) = items.iter().find(|item| item.name.starts_with(letter))
     {
         let name = item.name.clone();
-        return Step::Effects(chose(model, purpose, &[name]));
+        return OverlayOutcome::Effects(submit_choice(model, purpose, &[name]));
     }
-    match model.keymap.action(event, model.screen) {
-        Some(Action::Down | Action::NextPanel) => *cursor = (*cursor + 1).min(last),
-        Some(Action::Up | Action::PreviousPanel) => *cursor = cursor.saturating_sub(1),
-        Some(Action::PageDown) => *cursor = (*cursor + page).min(last),
-        Some(Action::PageUp) => *cursor = cursor.saturating_sub(page),
-        Some(Action::First) => *cursor = 0,
-        Some(Action::Last) => *cursor = last,
-        Some(Action::Back | Action::Quit) => return Step::Close,
-        Some(Action::Enter) => {
+    match model.keymap.action_for(event, model.screen) {
+        Some(UserAction::Down | UserAction::NextPanel) => *cursor = (*cursor + 1).min(last),
+        Some(UserAction::Up | UserAction::PreviousPanel) => *cursor = cursor.saturating_sub(1),
+        Some(UserAction::PageDown) => *cursor = (*cursor + page).min(last),
+        Some(UserAction::PageUp) => *cursor = cursor.saturating_sub(page),
+        Some(UserAction::First) => *cursor = 0,
+        Some(UserAction::Last) => *cursor = last,
+        Some(UserAction::Back | UserAction::Quit) => return OverlayOutcome::Close,
+        Some(UserAction::Enter) => {
             if *single && let Some(item) = items.get_mut(*cursor) {
                 item.on = true;
             }
             let chosen: Vec<String> =
                 items.iter().filter(|item| item.on).map(|item| item.name.clone()).collect();
-            return Step::Effects(chose(model, purpose, &chosen));
+            return OverlayOutcome::Effects(submit_choice(model, purpose, &chosen));
         }
         _ if event.code == KeyCode::Char(' ') => {
             if let Some(item) = items.get_mut(*cursor) {
@@ -314,17 +326,17 @@ fn choosing(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent) -> Step 
             }
         }
     }
-    Step::Keep
+    OverlayOutcome::Keep
 }
 
-fn chose(model: &mut Model, purpose: &Purpose, chosen: &[String]) -> Vec<Effect> {
+fn submit_choice(model: &mut Model, purpose: &DialogPurpose, chosen: &[String]) -> Vec<Effect> {
     match purpose {
-        Purpose::Workloads => live::chose_workloads(model, chosen),
-        Purpose::Lanes => live::chose_lanes(model, chosen),
-        Purpose::Models => live::chose_models(model, chosen),
-        Purpose::Export => chosen
+        DialogPurpose::Workloads => live::set_workloads(model, chosen),
+        DialogPurpose::Lanes => live::set_lanes(model, chosen),
+        DialogPurpose::Models => live::set_models(model, chosen),
+        DialogPurpose::Export => chosen
             .first()
-            .and_then(|name| Form::ALL.iter().find(|form| form.name() == name))
+            .and_then(|name| ExportFormat::ALL.iter().find(|form| form.name() == name))
             .map(|form| vec![Effect::Export(*form)])
             .unwrap_or_default(),
         _ => Vec::new(),
@@ -334,49 +346,53 @@ fn chose(model: &mut Model, purpose: &Purpose, chosen: &[String]) -> Vec<Effect>
 /// Returns the choice of export formats.
 #[must_use]
 pub fn export_choice() -> Overlay {
-    let items = Form::ALL
+    let items = ExportFormat::ALL
         .iter()
-        .map(|form| Item { name: form.name().to_owned(), note: form.about().to_owned(), on: false })
+        .map(|form| ChoiceItem {
+            name: form.name().to_owned(),
+            note: form.description().to_owned(),
+            on: false,
+        })
         .collect();
     Overlay::Choice {
         title: "write this view as".to_owned(),
         items,
         cursor: 0,
         single: true,
-        purpose: Purpose::Export,
+        purpose: DialogPurpose::Export,
     }
 }
 
 /// Draws the overlay above the screen.
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     match &model.overlay {
         None => {}
         Some(Overlay::Help { scroll }) => {
-            let lines = help(model);
-            lines_in_box(frame, area, model, "help", &lines, *scroll);
+            let lines = help_lines(model);
+            render_text_box(frame, area, model, "help", &lines, *scroll);
         }
-        Some(Overlay::Text { title, text, scroll } | Overlay::Answer { title, text, scroll }) => {
+        Some(Overlay::Text { title, text, scroll } | Overlay::Popup { title, text, scroll }) => {
             let room = usize::from(area.width.saturating_sub(4));
             let lines: Vec<Line<'_>> = wrap(text, room).into_iter().map(Line::from).collect();
-            lines_in_box(frame, area, model, title, &lines, *scroll);
+            render_text_box(frame, area, model, title, &lines, *scroll);
         }
-        Some(Overlay::Prompt { title, text, .. }) => prompt(frame, area, model, title, text),
+        Some(Overlay::Prompt { title, text, .. }) => render_prompt(frame, area, model, title, text),
         Some(Overlay::Confirm { question, .. }) => {
             let room = usize::from(area.width.saturating_sub(4)).min(72);
             let mut lines: Vec<Line<'_>> =
                 wrap(question, room).into_iter().map(Line::from).collect();
             lines.push(Line::default());
             lines.push(Line::from("y: yes    any other key: no"));
-            lines_in_box(frame, area, model, "sure?", &lines, 0);
+            render_text_box(frame, area, model, "sure?", &lines, 0);
         }
         Some(Overlay::Choice { title, items, cursor, single, .. }) => {
-            choice(frame, area, model, title, items, *cursor, *single);
+            render_choice(frame, area, model, title, items, *cursor, *single);
         }
     }
 }
 
 /// Returns the area of a centred box of that size.
-fn middle(area: Rect, wide: usize, high: usize) -> Rect {
+fn centered_area(area: Rect, wide: usize, high: usize) -> Rect {
     let wide = u16::try_from(wide).unwrap_or(u16::MAX).min(area.width);
     let high = u16::try_from(high).unwrap_or(u16::MAX).min(area.height);
     Rect {
@@ -387,7 +403,7 @@ fn middle(area: Rect, wide: usize, high: usize) -> Rect {
     }
 }
 
-fn lines_in_box(
+fn render_text_box(
     frame: &mut Frame<'_>,
     area: Rect,
     model: &Model,
@@ -395,8 +411,8 @@ fn lines_in_box(
     lines: &[Line<'_>],
     scroll: usize,
 ) {
-    let widest = lines.iter().map(Line::width).max().unwrap_or(0).max(width(title) + 2);
-    let place = middle(area, widest + 4, lines.len() + 2);
+    let widest = lines.iter().map(Line::width).max().unwrap_or(0).max(display_width(title) + 2);
+    let place = centered_area(area, widest + 4, lines.len() + 2);
     let height = usize::from(place.height.saturating_sub(2));
     let first = scroll.min(lines.len().saturating_sub(height));
     let more = if lines.len() > height {
@@ -404,7 +420,7 @@ fn lines_in_box(
     } else {
         title.to_owned()
     };
-    let block = model.theme.panel(more, true);
+    let block = model.theme.panel_block(more, true);
     let inner = block.inner(place);
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
     frame.render_widget(Clear, place);
@@ -413,48 +429,48 @@ fn lines_in_box(
     frame.render_widget(Paragraph::new(shown), inner);
 }
 
-fn prompt(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &str) {
+fn render_prompt(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &str) {
     let line = Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area };
-    let room = usize::from(line.width).saturating_sub(width(title) + 5);
+    let room = usize::from(line.width).saturating_sub(display_width(title) + 5);
     // The end of a long text is what is being written, so its start is cut.
     let text = escape_line(text);
     let mut shown = &*text;
-    while width(shown) > room {
+    while display_width(shown) > room {
         let Some(first) = shown.chars().next() else { break };
         shown = &shown[first.len_utf8()..];
     }
     let spans = vec![
-        Span::styled(format!(" {title}: "), model.theme.style(Role::Key)),
+        Span::styled(format!(" {title}: "), model.theme.style(StyleRole::Key)),
         Span::raw(shown.to_owned()),
-        Span::styled("_", model.theme.style(Role::Key)),
+        Span::styled("_", model.theme.style(StyleRole::Key)),
     ];
     frame.render_widget(Clear, line);
     frame.render_widget(Paragraph::new(Line::from(spans)), line);
 }
 
-fn choice(
+fn render_choice(
     frame: &mut Frame<'_>,
     area: Rect,
     model: &Model,
     title: &str,
-    items: &[Item],
+    items: &[ChoiceItem],
     cursor: usize,
     single: bool,
 ) {
-    let names = items.iter().map(|item| width(&item.name)).max().unwrap_or(0);
-    let notes = items.iter().map(|item| width(&item.note)).max().unwrap_or(0);
+    let names = items.iter().map(|item| display_width(&item.name)).max().unwrap_or(0);
+    let notes = items.iter().map(|item| display_width(&item.note)).max().unwrap_or(0);
     let how = if single {
         "enter: this one   esc: none"
     } else {
         "space: on or off   enter: done   esc: as before"
     };
-    let wide = (names + notes + 12).max(width(title) + 8).max(width(how) + 2);
-    let place = middle(area, wide, items.len() + 4);
-    let block = model.theme.panel(title, true);
+    let wide = (names + notes + 12).max(display_width(title) + 8).max(display_width(how) + 2);
+    let place = centered_area(area, wide, items.len() + 4);
+    let block = model.theme.panel_block(title, true);
     let inner = block.inner(place);
     let room = usize::from(inner.width);
     let height = usize::from(inner.height.saturating_sub(2));
-    let first = super::widgets::grid::offset(cursor, items.len(), height);
+    let first = super::widgets::grid::first_visible_row(cursor, items.len(), height);
     let mut lines = Vec::new();
     for (at, item) in items.iter().enumerate().skip(first).take(height) {
         let here = at == cursor;
@@ -465,14 +481,14 @@ fn choice(
             (false, false) => "[ ] ",
         };
         let text = format!("{mark}{}  {}", pad(&item.name, names, false), item.note);
-        let role = if here { Role::Selected } else { Role::Text };
+        let role = if here { StyleRole::Selected } else { StyleRole::Text };
         lines.push(Line::from(vec![
             Span::raw(format!("{pointer} ")),
             Span::styled(fit(&text, room.saturating_sub(2)), model.theme.style(role)),
         ]));
     }
     lines.push(Line::default());
-    lines.push(Line::from(Span::styled(fit(how, room), model.theme.style(Role::Dim))));
+    lines.push(Line::from(Span::styled(fit(how, room), model.theme.style(StyleRole::Dim))));
     frame.render_widget(Clear, place);
     frame.render_widget(block, place);
     frame.render_widget(Paragraph::new(lines), inner);
@@ -480,32 +496,32 @@ fn choice(
 
 /// Returns the lines of the help: the legend of the screen, then its keys and
 /// those that work everywhere.
-fn help(model: &Model) -> Vec<Line<'static>> {
+fn help_lines(model: &Model) -> Vec<Line<'static>> {
     let about = match model.screen {
-        super::screens::Screen::Live => live::LEGEND,
-        super::screens::Screen::Bills => bills::LEGEND,
-        super::screens::Screen::Timeline => timeline::LEGEND,
-        super::screens::Screen::History => history::LEGEND,
-        super::screens::Screen::Host => host::LEGEND,
+        super::screens::ScreenId::Live => live::LEGEND,
+        super::screens::ScreenId::Bills => bills::LEGEND,
+        super::screens::ScreenId::Timeline => timeline::LEGEND,
+        super::screens::ScreenId::History => history::LEGEND,
+        super::screens::ScreenId::Host => host::LEGEND,
     };
-    let head = |text: String| Line::from(Span::styled(text, model.theme.style(Role::Title)));
+    let head = |text: String| Line::from(Span::styled(text, model.theme.style(StyleRole::Title)));
     let mut lines = vec![head("what is shown".to_owned())];
     let room = usize::from(model.size.0.saturating_sub(6)).clamp(20, 90);
     lines.extend(wrap(about, room).into_iter().map(Line::from));
-    if matches!(model.screen, super::screens::Screen::Live | super::screens::Screen::Bills) {
-        lines.extend(parts(model, room));
+    if matches!(model.screen, super::screens::ScreenId::Live | super::screens::ScreenId::Bills) {
+        lines.extend(bill_part_lines(model, room));
     }
     let sections = [
-        (Context::On(model.screen), format!("keys of the {} screen", model.screen.name())),
-        (Context::Everywhere, "keys everywhere".to_owned()),
+        (KeyContext::On(model.screen), format!("keys of the {} screen", model.screen.name())),
+        (KeyContext::Everywhere, "keys everywhere".to_owned()),
     ];
     for (context, title) in sections {
         lines.push(Line::default());
         lines.push(head(title));
         for (binding, keys) in model.keymap.iter().filter(|(it, _)| it.context == context) {
-            let keys: Vec<String> = keys.iter().map(Key::to_string).collect();
+            let keys: Vec<String> = keys.iter().map(KeyChord::to_string).collect();
             lines.push(Line::from(vec![
-                Span::styled(pad(&keys.join(" "), 14, false), model.theme.style(Role::Key)),
+                Span::styled(pad(&keys.join(" "), 14, false), model.theme.style(StyleRole::Key)),
                 Span::raw(binding.help),
             ]));
         }
@@ -514,12 +530,15 @@ fn help(model: &Model) -> Vec<Line<'static>> {
 }
 
 /// Returns a line for each part of a bill: its sign, its name and its meaning.
-fn parts(model: &Model, room: usize) -> Vec<Line<'static>> {
+fn bill_part_lines(model: &Model, room: usize) -> Vec<Line<'static>> {
     let mut lines = vec![Line::default()];
     for (at, (name, about)) in bar::NAMES.iter().zip(bar::ABOUT).enumerate() {
         let text = format!("{} {about}", pad(name, 11, false));
         lines.push(Line::from(vec![
-            Span::styled(model.theme.part(at).to_string(), model.theme.style(Role::Part(at))),
+            Span::styled(
+                model.theme.part_sign(at).to_string(),
+                model.theme.style(StyleRole::Part(at)),
+            ),
             Span::raw(format!(" {}", fit(&text, room.saturating_sub(2)))),
         ]));
     }

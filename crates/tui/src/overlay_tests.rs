@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::screens::Screen;
+use crate::screens::ScreenId;
 use crate::testing::{self, SIZES, press, text};
 
 fn drawn(name: &str, change: impl Fn(&mut Model)) {
@@ -17,7 +17,7 @@ fn drawn(name: &str, change: impl Fn(&mut Model)) {
 
 #[test]
 fn help_of_every_screen() {
-    for screen in Screen::ALL {
+    for screen in ScreenId::ALL {
         drawn(&format!("help_{}", screen.name().to_lowercase()), |model| {
             model.screen = screen;
             press(model, "?");
@@ -37,7 +37,7 @@ fn choices_and_questions() {
     drawn("confirm", |model| {
         model.overlay = Some(Overlay::Confirm {
             question: "delete recording 3: 1 recording, 160 invocations and 2 simulations?".into(),
-            purpose: Purpose::Delete(vec![cyclometer_store::Item::Recording(3)]),
+            purpose: DialogPurpose::Delete(vec![cyclometer_store::HistoryItem::Recording(3)]),
             again: false,
         });
     });
@@ -46,10 +46,10 @@ fn choices_and_questions() {
             title: "label of recording 3".to_owned(),
             text: "runc beside gVisor, after the kernel was changed and the machine was quiet"
                 .into(),
-            purpose: Purpose::Label(cyclometer_store::Item::Recording(3)),
+            purpose: DialogPurpose::Label(cyclometer_store::HistoryItem::Recording(3)),
         });
     });
-    drawn("complaint", |model| model.complain("a recording is under way: stop it first"));
+    drawn("complaint", |model| model.notify_error("a recording is under way: stop it first"));
 }
 
 #[test]
@@ -87,7 +87,12 @@ fn help_scrolls_to_its_end_and_back() {
 
 #[test]
 fn an_export_is_asked_for_by_its_first_letter() {
-    for (key, form) in [("c", Form::Csv), ("j", Form::Json), ("s", Form::Svg), ("t", Form::Text)] {
+    for (key, form) in [
+        ("c", ExportFormat::Csv),
+        ("j", ExportFormat::Json),
+        ("s", ExportFormat::Svg),
+        ("t", ExportFormat::Text),
+    ] {
         let mut model = testing::model((80, 24));
         press(&mut model, "e");
         let effects = press(&mut model, key);
@@ -108,11 +113,11 @@ fn the_keys_of_a_choice_of_short_names_are_shown_in_full() {
 fn deleting_is_agreed_to_twice() {
     let confirm = || Overlay::Confirm {
         question: "delete recording 3?".to_owned(),
-        purpose: Purpose::Delete(vec![cyclometer_store::Item::Recording(3)]),
+        purpose: DialogPurpose::Delete(vec![cyclometer_store::HistoryItem::Recording(3)]),
         again: false,
     };
     let mut model = testing::model((80, 24));
-    model.screen = Screen::History;
+    model.screen = ScreenId::History;
     model.overlay = Some(confirm());
     assert!(press(&mut model, "y").is_empty(), "once is not enough");
     assert!(text(&model).contains("Really?"));
@@ -131,13 +136,13 @@ fn a_line_is_written_pasted_and_taken_back() {
     let prompt = |text: &str| Overlay::Prompt {
         title: "label".to_owned(),
         text: text.to_owned(),
-        purpose: Purpose::Label(cyclometer_store::Item::Recording(3)),
+        purpose: DialogPurpose::Label(cyclometer_store::HistoryItem::Recording(3)),
     };
     model.overlay = Some(prompt(""));
     for key in ["a", "space", "q", "backspace", "b"] {
         press(&mut model, key);
     }
-    pasted(&mut model, "c\nd\u{1b}[2J");
+    insert_pasted(&mut model, "c\nd\u{1b}[2J");
     assert_eq!(model.overlay, Some(prompt("a bcd[2J")), "control characters stay out");
     press(&mut model, "esc");
     assert_eq!(model.overlay, None);

@@ -6,31 +6,31 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use super::app::Ending;
-use super::config::SAMPLING;
-use super::live::{Feed, Item, PlanView, StorageState};
-use super::model::Settings;
-use super::screens::history::ending::sentences;
+use super::config::DEFAULT_SAMPLE_INTERVAL;
+use super::live::{Feed, FeedItem, PlanView, StorageState};
+use super::model::TuiSettings;
+use super::screens::history::conclusion::conclusion_sentences;
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_lanes::{Cancel, LaneSpec, now};
+use cyclometer_lanes::{Cancel, LaneSpec, monotonic_now};
 use cyclometer_meter::host::Fingerprint;
 use cyclometer_pricing::Terms;
 use cyclometer_record::{
-    Control, DEMO, Event, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink, SinkError, Starts,
-    Tally, fresh_seed, open_lanes,
+    Control, DEMO, Event, InvocationTally, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink,
+    SinkError, Starts, fresh_seed, open_lanes,
 };
-use cyclometer_report::{counted, wrap_sentence};
-use cyclometer_store::{Notice, Patience, RecordingHeader, Store, Writer};
+use cyclometer_report::{format_count, wrap_sentence};
+use cyclometer_store::{RecordingHeader, RetryPolicy, Store, WriteNotice, Writer};
 use cyclometer_system::procfs::ProcessIdentity;
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::Catalog;
 
 /// Largest recording, in invocations, whose conclusions are printed when the
 /// program ends; a longer one would delay its end.
-const TOLD_AT_ONCE: u64 = 100_000;
+const CONCLUSION_LIMIT: u64 = 100_000;
 
 /// Options of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RecordingOptions {
     /// Names of workloads.
     pub workloads: Vec<String>,
     /// Lanes to record in.
@@ -57,13 +57,13 @@ pub struct Wanted {
     pub label: Option<String>,
 }
 
-impl Wanted {
+impl RecordingOptions {
     /// Returns the options of a recording that nobody configured.
     #[must_use]
-    pub fn demo() -> Self {
+    pub fn for_demo() -> Self {
         Self {
             workloads: DEMO.map(str::to_owned).to_vec(),
-            lanes: LaneSpec::defaults(),
+            lanes: LaneSpec::default_lanes(),
             preset: "quick".to_owned(),
             starts: Starts::Both,
             runs: 10,
@@ -72,24 +72,24 @@ impl Wanted {
             race: false,
             memory: None,
             timeout: None,
-            sample_interval: Some(SAMPLING),
+            sample_interval: Some(DEFAULT_SAMPLE_INTERVAL),
             label: None,
         }
     }
 
     /// Returns the length of the recording as text.
     #[must_use]
-    pub fn length(&self) -> String {
+    pub fn length_text(&self) -> String {
         if self.until_stopped { "until stopped".to_owned() } else { format!("{} runs", self.runs) }
     }
 
     /// Returns the order in which lanes run as text.
     #[must_use]
-    pub const fn order(&self) -> &'static str {
+    pub const fn order_text(&self) -> &'static str {
         if self.race { "race" } else { "one lane at a time" }
     }
 
-    fn view(&self, remarks: Vec<String>) -> PlanView {
+    fn to_plan_view(&self, remarks: Vec<String>) -> PlanView {
         PlanView {
             workloads: self.workloads.clone(),
             runs: (!self.until_stopped).then_some(self.runs),
@@ -98,7 +98,7 @@ impl Wanted {
         }
     }
 
-    fn request(&self, catalog: &Catalog) -> Result<PlanRequest, String> {
+    fn to_plan_request(&self, catalog: &Catalog) -> Result<PlanRequest, String> {
         let mut workloads = Vec::new();
         for name in &self.workloads {
             workloads.push(Arc::clone(catalog.get(name).map_err(|error| error.to_string())?));
@@ -122,9 +122,9 @@ impl Wanted {
 
 /// Command to the session.
 #[derive(Debug, Clone)]
-pub enum Wish {
+pub enum SessionCommand {
     /// Starts a recording.
-    Start(Box<Wanted>),
+    Start(Box<RecordingOptions>),
     /// Stops after the invocation in flight; the second time: at once.
     Stop,
     /// Bills by these price models.
@@ -133,18 +133,18 @@ pub enum Wish {
 
 /// Controller of recordings.
 pub struct Session {
-    settings: Arc<Settings>,
+    settings: Arc<TuiSettings>,
     catalog: Arc<Catalog>,
     feed: Feed,
-    active: Option<Active>,
+    active: Option<ActiveRecording>,
 }
 
 /// Recording under way, or the last one.
-struct Active {
+struct ActiveRecording {
     control: Control,
     /// Cancels the writer's wait for the database.
     give_up: Cancel,
-    thread: JoinHandle<Result<Tally, String>>,
+    thread: JoinHandle<Result<InvocationTally, String>>,
     recording: Arc<AtomicI64>,
     stopping: bool,
 }
@@ -152,7 +152,7 @@ struct Active {
 impl Session {
     /// Creates a session that records nothing yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, catalog: Catalog, feed: Feed) -> Self {
+    pub fn new(settings: Arc<TuiSettings>, catalog: Catalog, feed: Feed) -> Self {
         Self { settings, catalog: Arc::new(catalog), feed, active: None }
     }
 
@@ -160,72 +160,73 @@ impl Session {
     ///
     /// # Errors
     /// Returns why it cannot be done, as text.
-    pub fn wish(&mut self, wish: Wish) -> Result<(), String> {
+    pub fn execute_command(&mut self, wish: SessionCommand) -> Result<(), String> {
         match wish {
-            Wish::Start(wanted) => self.start(*wanted),
-            Wish::Stop => {
-                self.stop();
+            SessionCommand::Start(wanted) => self.start_recording(*wanted),
+            SessionCommand::Stop => {
+                self.stop_recording();
                 Ok(())
             }
-            Wish::Models(ids) => self.models(&ids),
+            SessionCommand::Models(ids) => self.set_models(&ids),
         }
     }
 
-    fn models(&self, ids: &[String]) -> Result<(), String> {
+    fn set_models(&self, ids: &[String]) -> Result<(), String> {
         let mut contracts = Vec::new();
         for id in ids {
-            let model = self.settings.prices.find(id).map_err(|error| error.to_string())?;
-            contracts.push((model.clone(), Terms::of(model)));
+            let model = self.settings.prices.find_model(id).map_err(|error| error.to_string())?;
+            contracts.push((model.clone(), Terms::for_model(model)));
         }
-        self.feed.tell(Item::Models(Arc::new(contracts)));
+        self.feed.send_blocking(FeedItem::Models(Arc::new(contracts)));
         Ok(())
     }
 
-    fn start(&mut self, wanted: Wanted) -> Result<(), String> {
+    fn start_recording(&mut self, wanted: RecordingOptions) -> Result<(), String> {
         if self.active.as_ref().is_some_and(|active| !active.thread.is_finished()) {
             return Err("a recording is under way: stop it first".to_owned());
         }
         let (control, give_up) = (Control::default(), Cancel::default());
         let recording = Arc::new(AtomicI64::new(0));
-        let task = Task {
+        let task = RecordingTask {
             settings: Arc::clone(&self.settings),
             catalog: Arc::clone(&self.catalog),
             feed: self.feed.clone(),
             control: control.clone(),
             give_up: give_up.clone(),
             recording: Arc::clone(&recording),
-            wanted,
+            options: wanted,
         };
         let thread =
             start_thread("recorder", move || task.run()).map_err(|error| error.to_string())?;
-        self.active = Some(Active { control, give_up, thread, recording, stopping: false });
+        self.active =
+            Some(ActiveRecording { control, give_up, thread, recording, stopping: false });
         Ok(())
     }
 
-    fn stop(&mut self) {
+    fn stop_recording(&mut self) {
         let Some(active) = self.active.as_mut().filter(|it| !it.thread.is_finished()) else {
             return;
         };
         if std::mem::replace(&mut active.stopping, true) {
-            active.control.stop();
+            active.control.stop_now();
             active.give_up.cancel();
         } else {
-            active.control.finish();
+            active.control.finish_after_current();
         }
-        self.feed.tell(Item::Finishing);
+        self.feed.send_blocking(FeedItem::Finishing);
     }
 
     /// Notes that this process is about to be stopped.
-    pub fn suspending(&self, from: Nanos) {
+    pub fn before_suspend(&self, from: Nanos) {
         if let Some(active) = &self.active {
-            active.control.suspending(from);
+            active.control.note_suspending(from);
         }
     }
 
     /// Notes that this process was stopped during that time.
-    pub fn suspended(&self, from: Nanos, to: Nanos) {
+    pub fn after_suspend(&self, from: Nanos, to: Nanos) {
         if let Some(active) = &self.active {
-            active.control.suspended(from, to);
+            active.control.note_suspended(from, to);
         }
     }
 
@@ -233,12 +234,12 @@ impl Session {
     /// are stored, and returns the outcome. `told`: whether anyone reads
     /// messages meanwhile.
     #[must_use]
-    pub fn end(self, told: bool) -> Ending {
+    pub fn shut_down(self, told: bool) -> Ending {
         let mut ending = Ending::default();
         let Some(active) = self.active else { return ending };
         let running = !active.thread.is_finished();
         if running {
-            active.control.stop();
+            active.control.stop_now();
             active.give_up.cancel();
             if told {
                 cyclometer_system::output::write_message("stopping the recording ...");
@@ -252,14 +253,14 @@ impl Session {
             }
             Ok(Ok(tally)) => {
                 let how = if tally.interrupted { ", interrupted" } else { "" };
-                let done = tally.ok + tally.bad + tally.unprepared;
+                let done = tally.ok + tally.failed + tally.unprepared;
                 ending.lines.push(format!(
                     "recording {recording}{how}: {} in {path}; \
                      `cyclometer history show {recording}` tells more",
-                    held(done, tally.interrupted)
+                    finished_count_text(done, tally.interrupted)
                 ));
-                if told && done <= TOLD_AT_ONCE {
-                    ending.lines.extend(answers(&self.settings, recording));
+                if told && done <= CONCLUSION_LIMIT {
+                    ending.lines.extend(conclusion_lines(&self.settings, recording));
                 }
             }
             Ok(Err(reason)) => {
@@ -278,30 +279,30 @@ impl Session {
 /// Returns the number of finished invocations as text. The database also has
 /// the one in flight of a recording that was interrupted, and the word
 /// `finished` says that it is not counted.
-fn held(done: u64, interrupted: bool) -> String {
+fn finished_count_text(done: u64, interrupted: bool) -> String {
     let name = if interrupted { "finished invocation" } else { "invocation" };
-    counted(i64::try_from(done).unwrap_or(i64::MAX), name)
+    format_count(i64::try_from(done).unwrap_or(i64::MAX), name)
 }
 
 /// Returns what a recording shows, in sentences on lines that fit the terminal;
 /// none where it cannot be read, which is no reason to complain at the very
 /// end.
-fn answers(settings: &Settings, recording: i64) -> Vec<String> {
-    let all = Store::open_reading(&settings.database)
-        .and_then(|store| sentences(&store, settings, recording))
+fn conclusion_lines(settings: &TuiSettings, recording: i64) -> Vec<String> {
+    let all = Store::open_read_only(&settings.database)
+        .and_then(|store| conclusion_sentences(&store, settings, recording))
         .unwrap_or_default();
     all.iter().map(|text| wrap_sentence(text)).collect()
 }
 
 /// Resources of the recorder's thread.
-struct Task {
-    settings: Arc<Settings>,
+struct RecordingTask {
+    settings: Arc<TuiSettings>,
     catalog: Arc<Catalog>,
     feed: Feed,
     control: Control,
     give_up: Cancel,
     recording: Arc<AtomicI64>,
-    wanted: Wanted,
+    options: RecordingOptions,
 }
 
 /// Sink that passes events to the database, and from there to the screen;
@@ -312,75 +313,75 @@ struct Tee {
 }
 
 impl Sink for Tee {
-    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
         match event {
             Event::Preparing { .. } | Event::Started { .. } => {
-                self.feed.event(Box::new(event));
+                self.feed.send_event(Box::new(event));
                 Ok(())
             }
-            stored => self.writer.send(stored),
+            stored => self.writer.send_event(stored),
         }
     }
 
-    fn settle(&mut self) -> Result<(), SinkError> {
-        self.writer.settle()
+    fn flush_events(&mut self) -> Result<(), SinkError> {
+        self.writer.flush_events()
     }
 }
 
 /// Sink that shows lanes as soon as they are open, long before they are stored.
-struct Opened {
+struct OpenedLanes {
     events: Vec<Event>,
     feed: Feed,
 }
 
-impl Sink for Opened {
-    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+impl Sink for OpenedLanes {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
         let event = event.with_summarized_texts();
-        self.feed.event(Box::new(event.clone()));
+        self.feed.send_event(Box::new(event.clone()));
         self.events.push(event);
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), SinkError> {
+    fn flush_events(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 }
 
-impl Task {
-    fn run(self) -> Result<Tally, String> {
-        self.feed.tell(Item::Begin(self.wanted.view(Vec::new())));
+impl RecordingTask {
+    fn run(self) -> Result<InvocationTally, String> {
+        self.feed.send_blocking(FeedItem::Begin(self.options.to_plan_view(Vec::new())));
         let result = self.record();
         if let Err(reason) = &result {
-            self.feed.tell(Item::Failed(reason.clone()));
+            self.feed.send_blocking(FeedItem::Failed(reason.clone()));
         }
         result
     }
 
-    fn record(&self) -> Result<Tally, String> {
+    fn record(&self) -> Result<InvocationTally, String> {
         let say = |error: &dyn std::fmt::Display| error.to_string();
-        let request = self.wanted.request(&self.catalog)?;
-        let store = self.open()?;
+        let request = self.options.to_plan_request(&self.catalog)?;
+        let store = self.open_store()?;
         let owner = ProcessIdentity::current().map_err(|error| say(&error))?;
-        let mut opened = Opened { events: Vec::new(), feed: self.feed.clone() };
+        let mut opened = OpenedLanes { events: Vec::new(), feed: self.feed.clone() };
         let mut lanes =
-            open_lanes(&self.wanted.lanes, &owner, &mut opened).map_err(|error| say(&error))?;
+            open_lanes(&self.options.lanes, &owner, &mut opened).map_err(|error| say(&error))?;
         if lanes.is_empty() {
             return Err("none of the lanes can run here; nothing was recorded".to_owned());
         }
         let plan = Plan::new(&request, &lanes).map_err(|error| say(&error))?;
         let left_out = plan.left_out.iter().map(|reason| format!("left out: {reason}"));
         let remarks = left_out.chain(plan.remarks.iter().cloned()).collect();
-        self.feed.tell(Item::Plan(self.wanted.view(remarks)));
+        self.feed.send_blocking(FeedItem::Plan(self.options.to_plan_view(remarks)));
         let mut tee =
-            Tee { writer: self.writer(store, &request, &owner)?, feed: self.feed.clone() };
+            Tee { writer: self.start_writer(store, &request, &owner)?, feed: self.feed.clone() };
         for event in opened.events {
-            tee.writer.send(event).map_err(|error| say(&error))?;
+            tee.writer.send_event(event).map_err(|error| say(&error))?;
         }
         let names: Vec<String> = lanes.iter().map(|open| open.name.clone()).collect();
-        let sampling = self.wanted.sample_interval.map(|interval| {
-            Sampling::with(move |lane| {
+        let sampling = self.options.sample_interval.map(|interval| {
+            Sampling::from_factory(move |lane| {
                 let name = lane.and_then(|at| names.get(at)).map(String::as_str);
-                Sampler::tapped(interval, self.feed.tap(name))
+                Sampler::start_with_tap(interval, self.feed.sample_tap(name))
             })
         });
         let recorder = Recorder::new(&mut lanes, &plan, sampling, self.control.clone())
@@ -393,39 +394,40 @@ impl Task {
     }
 
     /// Opens the database, and reports what an earlier recording left behind.
-    fn open(&self) -> Result<Store, String> {
-        let mut notes = |note: String| self.feed.tell(Item::Note(note));
+    fn open_store(&self) -> Result<Store, String> {
+        let mut notes = |note: String| self.feed.send_blocking(FeedItem::Note(note));
         let feed = self.feed.clone();
         let tell = Box::new(move |notice| {
-            feed.tell(match notice {
-                Notice::Waits(reason) => {
-                    Item::Storage(StorageState::Waiting { reason, since: now() })
+            feed.send_blocking(match notice {
+                WriteNotice::Waiting(reason) => {
+                    FeedItem::Storage(StorageState::Waiting { reason, since: monotonic_now() })
                 }
-                Notice::GoesOn(_) => Item::Storage(StorageState::Fine),
-                Notice::Remark(remark) => Item::Note(remark),
+                WriteNotice::Resumed(_) => FeedItem::Storage(StorageState::Fine),
+                WriteNotice::Remark(remark) => FeedItem::Note(remark),
             });
         });
-        let patience = Patience::new(tell, self.give_up.clone());
+        let patience = RetryPolicy::new(tell, self.give_up.clone());
         let path = &self.settings.database;
-        let (store, _) = Store::open_recovered_patiently(path, patience, &mut notes)
+        let (store, _) = Store::open_recovered_with_retry(path, patience, &mut notes)
             .map_err(|error| error.to_string())?;
-        cyclometer_lanes::clean::sweep(&mut notes);
+        cyclometer_lanes::clean::sweep_leftovers(&mut notes);
         Ok(store)
     }
 
-    fn writer(
+    fn start_writer(
         &self,
         store: Store,
         request: &PlanRequest,
         owner: &ProcessIdentity,
     ) -> Result<Writer, String> {
-        let lanes: Vec<String> = self.wanted.lanes.iter().map(ToString::to_string).collect();
+        let lanes: Vec<String> = self.options.lanes.iter().map(ToString::to_string).collect();
         let header = RecordingHeader {
-            label: self.wanted.label.clone(),
+            label: self.options.label.clone(),
             owner: owner.to_string(),
-            plan: request.to_json(&lanes, self.wanted.sample_interval).to_string(),
-            host: serde_json::to_string(&Fingerprint::take()).map_err(|error| error.to_string())?,
-            sample_interval: self.wanted.sample_interval,
+            plan: request.to_json(&lanes, self.options.sample_interval).to_string(),
+            host: serde_json::to_string(&Fingerprint::for_this_host())
+                .map_err(|error| error.to_string())?,
+            sample_interval: self.options.sample_interval,
         };
         let stored = self.feed.clone();
         let writer = Writer::start(
@@ -434,24 +436,24 @@ impl Task {
             Box::new(move |event| match *event {
                 // Lanes were reported when they were opened.
                 Event::Lane { .. } => {}
-                _ => stored.event(event),
+                _ => stored.send_event(event),
             }),
         )
         .map_err(|error| error.to_string())?;
         self.recording.store(writer.recording(), Ordering::SeqCst);
-        self.feed.tell(Item::Recording(writer.recording()));
+        self.feed.send_blocking(FeedItem::Recording(writer.recording()));
         Ok(writer)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::held;
+    use super::finished_count_text;
 
     #[test]
     fn the_invocation_in_flight_is_not_counted_as_finished() {
-        assert_eq!(held(23, true), "23 finished invocations");
-        assert_eq!(held(1, true), "1 finished invocation");
-        assert_eq!(held(200, false), "200 invocations");
+        assert_eq!(finished_count_text(23, true), "23 finished invocations");
+        assert_eq!(finished_count_text(1, true), "1 finished invocation");
+        assert_eq!(finished_count_text(200, false), "200 invocations");
     }
 }

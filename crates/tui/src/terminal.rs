@@ -23,23 +23,23 @@ use ratatui::layout::Rect;
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Terminal while it is taken over.
-pub struct Screen {
+pub struct TerminalGuard {
     /// Terminal to draw on. Never dropped: ratatui would show the cursor, which
     /// [`give_back`] has done, and panic where the terminal is gone.
     pub terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
-impl Screen {
+impl TerminalGuard {
     /// Takes the terminal over.
     ///
     /// # Errors
     /// Fails when the terminal cannot be configured.
-    pub fn take(mouse: bool) -> io::Result<Self> {
-        enter(mouse)?;
+    pub fn take_over(mouse: bool) -> io::Result<Self> {
+        enter_screen(mouse)?;
         match Terminal::new(CrosstermBackend::new(io::stdout())) {
             Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal) }),
             Err(error) => {
-                give_back();
+                restore();
                 Err(error)
             }
         }
@@ -49,9 +49,9 @@ impl Screen {
     ///
     /// # Errors
     /// Fails when the terminal cannot be configured.
-    pub fn again(&mut self, mouse: bool) -> io::Result<()> {
-        enter(mouse)?;
-        self.forget()
+    pub fn take_over_again(&mut self, mouse: bool) -> io::Result<()> {
+        enter_screen(mouse)?;
+        self.force_redraw()
     }
 
     /// Forgets what the terminal is believed to show: the next frame is drawn
@@ -61,19 +61,19 @@ impl Screen {
     ///
     /// # Errors
     /// Fails when the terminal accepts no more output.
-    pub fn forget(&mut self) -> io::Result<()> {
+    pub fn force_redraw(&mut self) -> io::Result<()> {
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 }
 
-impl Drop for Screen {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
-fn enter(mouse: bool) -> io::Result<()> {
+fn enter_screen(mouse: bool) -> io::Result<()> {
     TAKEN.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
     execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
@@ -93,7 +93,7 @@ pub fn set_mouse(on: bool) -> io::Result<()> {
 }
 
 /// Restores the terminal as it was; harmless if that has happened already.
-pub fn give_back() {
+pub fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }

@@ -9,12 +9,12 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
 use super::keymap::Keymap;
-use super::live::{Item, Known, PlanView, Snapshot, View};
-use super::model::{Model, Settings};
-use super::screens::{Screen, bills, history, host, live, timeline};
-use super::session::Wanted;
+use super::live::{ChartedUntil, FeedItem, LiveSnapshot, PlanView, SnapshotBuilder};
+use super::model::{Model, TuiSettings};
+use super::screens::{ScreenId, bills, history, host, live, timeline};
+use super::session::RecordingOptions;
 use super::theme::{Palette, Theme};
-use super::update::{Message, update};
+use super::update::{AppMessage, update};
 use super::{action::Effect, frame};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Job, Outcome, StartKind, Status};
@@ -33,9 +33,9 @@ const MS: u64 = 1_000_000;
 pub const NOW: Nanos = Nanos(100_000 * MS);
 
 /// Returns options for two workloads in three lanes.
-pub fn wanted() -> Wanted {
+pub fn wanted() -> RecordingOptions {
     let workloads = vec!["nop".to_owned(), "nbody".to_owned()];
-    Wanted { workloads, ..Wanted::demo() }
+    RecordingOptions { workloads, ..RecordingOptions::for_demo() }
 }
 
 /// Returns an invocation requested at `requested`: 1 ms to create, 1 ms to
@@ -62,13 +62,13 @@ pub fn outcome(
     usage.set(Meter::MemoryPeak, 64 << 20);
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
     let mut sources = Provenances::default();
-    sources.set(Meter::Wall, Source::Clock, "");
-    sources.set(Meter::CpuTime, Source::Rusage, "");
-    sources.set(Meter::CpuStartup, Source::Rusage, "");
-    sources.set(Meter::RefCycles, Source::PerfMsrTsc, "");
-    sources.set(Meter::MemoryPeak, Source::Procfs, "");
-    sources.missing(Meter::Cycles, "this machine shows no hardware counters");
-    sources.missing(Meter::WasmOps, "not a WebAssembly lane");
+    sources.set_source(Meter::Wall, Source::Clock, "");
+    sources.set_source(Meter::CpuTime, Source::Rusage, "");
+    sources.set_source(Meter::CpuStartup, Source::Rusage, "");
+    sources.set_source(Meter::RefCycles, Source::PerfMsrTsc, "");
+    sources.set_source(Meter::MemoryPeak, Source::Procfs, "");
+    sources.set_missing(Meter::Cycles, "this machine shows no hardware counters");
+    sources.set_missing(Meter::WasmOps, "not a WebAssembly lane");
     Outcome {
         status,
         reason,
@@ -84,7 +84,7 @@ pub fn outcome(
 /// Returns a cell of a shipped workload.
 pub fn job(catalog: &Catalog, cell: usize, workload: &str, start: StartKind) -> Arc<Job> {
     let workload = Arc::clone(catalog.get(workload).expect("shipped"));
-    let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
+    let preset = Arc::new(workload.find_preset("quick").expect("shipped").clone());
     let limits = preset.limits;
     Arc::new(Job { cell, workload, preset, start, limits, cpu: None })
 }
@@ -93,35 +93,35 @@ pub fn job(catalog: &Catalog, cell: usize, workload: &str, start: StartKind) -> 
 pub fn model(size: (u16, u16)) -> Model {
     let models = vec!["aws-lambda-x86".to_owned(), "per-cycle".to_owned()];
     Model {
-        settings: Arc::new(Settings {
+        settings: Arc::new(TuiSettings {
             database: "/nonexistent/c.db".into(),
-            prices: PriceCatalog::builtin(),
+            prices: PriceCatalog::with_builtin_models(),
             workloads: ["memory-burst", "nbody", "nop", "wait"].map(str::to_owned).to_vec(),
             folder: std::env::temp_dir(),
         }),
         theme: Theme::new(Palette::Mono, false),
-        keymap: Keymap::new(&std::collections::BTreeMap::new()).expect("no conflicts"),
+        keymap: Keymap::with_overrides(&std::collections::BTreeMap::new()).expect("no conflicts"),
         size,
         mouse: true,
         now: NOW,
-        screen: Screen::Live,
+        screen: ScreenId::Live,
         overlay: None,
         notice: None,
         snapshot: Arc::default(),
         opened: None,
-        live: live::State::new(wanted(), models, false),
-        bills: bills::State::default(),
-        timeline: timeline::State::default(),
-        history: history::State::default(),
-        host: host::State::default(),
+        live: live::LiveState::new(wanted(), models, false),
+        bills: bills::BillsState::default(),
+        timeline: timeline::TimelineState::default(),
+        history: history::HistoryState::default(),
+        host: host::HostState::default(),
     }
 }
 
 /// Returns the models of the live view on their default terms.
 pub fn contracts() -> Arc<Vec<Contract>> {
     let of = |id| {
-        let model = cyclometer_pricing::find(id).expect("a shipped model");
-        (model.clone(), Terms::of(model))
+        let model = cyclometer_pricing::find_builtin_model(id).expect("a shipped model");
+        (model.clone(), Terms::for_model(model))
     };
     Arc::new(vec![of("aws-lambda-x86"), of("per-cycle")])
 }
@@ -129,7 +129,7 @@ pub fn contracts() -> Arc<Vec<Contract>> {
 /// Builder of events of three lanes, one of which cannot run; every figure is a
 /// round one.
 pub struct Story {
-    view: View,
+    view: SnapshotBuilder,
     jobs: Vec<Arc<Job>>,
     at: u64,
 }
@@ -158,31 +158,31 @@ const CELLS: [(&str, &str, StartKind); 6] = [
 impl Story {
     /// Starts with open lanes and known cells; nothing has run yet.
     pub fn new() -> Self {
-        let catalog = Catalog::builtin().expect("shipped workloads");
+        let catalog = Catalog::load_builtin().expect("shipped workloads");
         let cells = CELLS.iter().enumerate();
         let jobs = cells.map(|(cell, (name, _, start))| job(&catalog, cell, name, *start));
         let jobs = jobs.collect();
-        let mut story = Self { view: View::default(), jobs, at: NOW.0 - 4_000 * MS };
-        story.view.take(Item::Models(contracts()));
+        let mut story = Self { view: SnapshotBuilder::default(), jobs, at: NOW.0 - 4_000 * MS };
+        story.view.apply_item(FeedItem::Models(contracts()));
         for item in story.opening() {
-            story.view.take(item);
+            story.view.apply_item(item);
             // Set before the lanes are added, whose charts begin there.
-            story.view.began_at(Nanos(NOW.0 - 60_000 * MS));
+            story.view.set_began_at(Nanos(NOW.0 - 60_000 * MS));
         }
         story
     }
 
     /// Returns the items that come before anything runs.
-    pub fn opening(&self) -> Vec<Item> {
+    pub fn opening(&self) -> Vec<FeedItem> {
         let plan = PlanView {
             workloads: vec!["nop".to_owned(), "nbody".to_owned()],
             runs: Some(10),
             race: false,
             remarks: Vec::new(),
         };
-        let mut items = vec![Item::Begin(plan), Item::Recording(7)];
+        let mut items = vec![FeedItem::Begin(plan), FeedItem::Recording(7)];
         for (name, version, unavailable) in LANES {
-            items.push(Item::Event(Box::new(Event::Lane {
+            items.push(FeedItem::Event(Box::new(Event::Lane {
                 name: name.to_owned(),
                 version: version.to_owned(),
                 note: String::new(),
@@ -191,13 +191,13 @@ impl Story {
         }
         for (job, (_, lane, _)) in self.jobs.iter().zip(CELLS) {
             let (lane, job) = (lane.to_owned(), Arc::clone(job));
-            items.push(Item::Event(Box::new(Event::Cell { lane, job })));
+            items.push(FeedItem::Event(Box::new(Event::Cell { lane, job })));
         }
         items
     }
 
     fn event(&mut self, event: Event) {
-        self.view.take(Item::Event(Box::new(event)));
+        self.view.apply_item(FeedItem::Event(Box::new(event)));
     }
 
     /// Returns the events of an invocation that ends well.
@@ -269,24 +269,24 @@ impl Story {
     }
 
     /// Applies any other item.
-    pub fn take(&mut self, item: Item) {
-        self.view.take(item);
+    pub fn take(&mut self, item: FeedItem) {
+        self.view.apply_item(item);
     }
 
     /// Sets how many events and samples were left out since the program began.
     pub fn lost(&mut self, events: u64, samples: u64) {
-        self.view.lost(events, samples);
+        self.view.set_dropped(events, samples);
     }
 
     /// Returns the snapshot, with times that do not depend on when the test runs.
-    pub fn snapshot(&mut self) -> Arc<Snapshot> {
-        let mut snapshot = self.view.snapshot();
+    pub fn snapshot(&mut self) -> Arc<LiveSnapshot> {
+        let mut snapshot = self.view.build_snapshot();
         snapshot.ended = snapshot.ended.map(|_| NOW);
         for lane in &mut snapshot.lanes {
             if let Some(running) = &mut lane.running {
                 let fixed = |at| if at == running.since { NOW } else { at };
-                let Known { cpu, cycles } = running.known;
-                running.known = Known { cpu: fixed(cpu), cycles: fixed(cycles) };
+                let ChartedUntil { cpu, cycles } = running.known;
+                running.known = ChartedUntil { cpu: fixed(cpu), cycles: fixed(cycles) };
                 running.since = NOW;
             }
         }
@@ -295,7 +295,7 @@ impl Story {
 }
 
 /// Returns a recording in which everything went well so far.
-pub fn full() -> Arc<Snapshot> {
+pub fn full() -> Arc<LiveSnapshot> {
     let mut story = Story::new();
     for sequence in 1..=10 {
         for cell in 0..6 {
@@ -322,14 +322,14 @@ pub fn press(model: &mut Model, key: &str) -> Vec<Effect> {
         "backspace" => plain(KeyCode::Backspace),
         other => plain(KeyCode::Char(other.chars().next().expect("a key"))),
     };
-    update(model, Message::Key(event))
+    update(model, AppMessage::Key(event))
 }
 
 /// Draws the screen into a buffer.
 pub fn buffer(model: &Model) -> Buffer {
     let (width, height) = model.size;
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a buffer");
-    terminal.draw(|frame| frame::draw(frame, model)).expect("drawn");
+    terminal.draw(|frame| frame::render(frame, model)).expect("drawn");
     terminal.backend().buffer().clone()
 }
 

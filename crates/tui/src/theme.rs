@@ -24,7 +24,7 @@ pub enum Palette {
 
 /// Meaning of a piece of text, which determines its style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum StyleRole {
     /// Plain text.
     Text,
     /// Less important text: labels, units.
@@ -93,40 +93,40 @@ impl Theme {
 
     /// Returns whether only ASCII signs are used.
     #[must_use]
-    pub const fn ascii(&self) -> bool {
+    pub const fn is_ascii(&self) -> bool {
         self.ascii
     }
 
     /// Returns the style of a role.
     #[must_use]
-    pub fn style(&self, role: Role) -> Style {
+    pub fn style(&self, role: StyleRole) -> Style {
         let plain = Style::new();
         if self.palette == Palette::Mono {
             return match role {
-                Role::Title | Role::Focus | Role::Key | Role::Bad => {
+                StyleRole::Title | StyleRole::Focus | StyleRole::Key | StyleRole::Bad => {
                     plain.add_modifier(Modifier::BOLD)
                 }
-                Role::Selected => plain.add_modifier(Modifier::REVERSED),
+                StyleRole::Selected => plain.add_modifier(Modifier::REVERSED),
                 _ => plain,
             };
         }
         match role {
-            Role::Text => plain,
-            Role::Dim | Role::Border => plain.fg(self.shade(Color::DarkGray)),
-            Role::Title => plain.add_modifier(Modifier::BOLD),
-            Role::Selected => plain.add_modifier(Modifier::REVERSED),
-            Role::Good => plain.fg(self.shade(Color::Green)),
-            Role::Warn => plain.fg(self.shade(Color::Yellow)),
-            Role::Bad => plain.fg(self.shade(Color::Red)).add_modifier(Modifier::BOLD),
-            Role::Coarse => plain.fg(self.shade(Color::Magenta)),
-            Role::Focus | Role::Fine => plain.fg(self.shade(Color::Cyan)),
-            Role::Key => plain.fg(self.shade(Color::Cyan)).add_modifier(Modifier::BOLD),
-            Role::Part(at) => plain.fg(self.shade(PART_COLORS[at % PART_COLORS.len()])),
-            Role::Lane(at) => plain.fg(self.shade(LANE_COLORS[at % LANE_COLORS.len()])),
+            StyleRole::Text => plain,
+            StyleRole::Dim | StyleRole::Border => plain.fg(self.brighten(Color::DarkGray)),
+            StyleRole::Title => plain.add_modifier(Modifier::BOLD),
+            StyleRole::Selected => plain.add_modifier(Modifier::REVERSED),
+            StyleRole::Good => plain.fg(self.brighten(Color::Green)),
+            StyleRole::Warn => plain.fg(self.brighten(Color::Yellow)),
+            StyleRole::Bad => plain.fg(self.brighten(Color::Red)).add_modifier(Modifier::BOLD),
+            StyleRole::Coarse => plain.fg(self.brighten(Color::Magenta)),
+            StyleRole::Focus | StyleRole::Fine => plain.fg(self.brighten(Color::Cyan)),
+            StyleRole::Key => plain.fg(self.brighten(Color::Cyan)).add_modifier(Modifier::BOLD),
+            StyleRole::Part(at) => plain.fg(self.brighten(PART_COLORS[at % PART_COLORS.len()])),
+            StyleRole::Lane(at) => plain.fg(self.brighten(LANE_COLORS[at % LANE_COLORS.len()])),
         }
     }
 
-    fn shade(&self, color: Color) -> Color {
+    fn brighten(&self, color: Color) -> Color {
         if self.palette != Palette::Bright {
             return color;
         }
@@ -156,30 +156,30 @@ impl Theme {
 
     /// Returns the sign of a part of a bill.
     #[must_use]
-    pub const fn part(&self, at: usize) -> char {
+    pub const fn part_sign(&self, at: usize) -> char {
         self.parts[at % 7]
     }
 
     /// Returns the columns of a chart from empty to full.
     #[must_use]
-    pub const fn levels(&self) -> [char; 9] {
+    pub const fn level_signs(&self) -> [char; 9] {
         self.levels
     }
 
     /// Creates a panel.
     #[must_use]
-    pub fn panel<'a>(&self, title: impl Into<String>, focused: bool) -> Block<'a> {
+    pub fn panel_block<'a>(&self, title: impl Into<String>, focused: bool) -> Block<'a> {
         let mark = if focused { self.sign("● ", "* ") } else { "" };
-        let role = if focused { Role::Focus } else { Role::Border };
+        let role = if focused { StyleRole::Focus } else { StyleRole::Border };
         Block::new()
             .borders(Borders::ALL)
-            .border_set(self.borders())
+            .border_set(self.border_set())
             .border_style(self.style(role))
-            .title_style(self.style(Role::Title))
+            .title_style(self.style(StyleRole::Title))
             .title(format!(" {mark}{} ", title.into()))
     }
 
-    const fn borders(&self) -> border::Set<'static> {
+    const fn border_set(&self) -> border::Set<'static> {
         if self.ascii {
             border::Set {
                 top_left: "+",
@@ -201,22 +201,22 @@ impl Theme {
 mod tests {
     use super::*;
 
-    fn roles() -> Vec<Role> {
+    fn roles() -> Vec<StyleRole> {
         let mut roles = vec![
-            Role::Text,
-            Role::Dim,
-            Role::Title,
-            Role::Border,
-            Role::Focus,
-            Role::Selected,
-            Role::Good,
-            Role::Warn,
-            Role::Bad,
-            Role::Coarse,
-            Role::Fine,
-            Role::Key,
+            StyleRole::Text,
+            StyleRole::Dim,
+            StyleRole::Title,
+            StyleRole::Border,
+            StyleRole::Focus,
+            StyleRole::Selected,
+            StyleRole::Good,
+            StyleRole::Warn,
+            StyleRole::Bad,
+            StyleRole::Coarse,
+            StyleRole::Fine,
+            StyleRole::Key,
         ];
-        roles.extend((0..7).flat_map(|at| [Role::Part(at), Role::Lane(at)]));
+        roles.extend((0..7).flat_map(|at| [StyleRole::Part(at), StyleRole::Lane(at)]));
         roles
     }
 
@@ -247,7 +247,7 @@ mod tests {
     fn parts_are_told_apart_without_colour() {
         for ascii in [false, true] {
             let theme = Theme::new(Palette::Mono, ascii);
-            let mut signs: Vec<char> = (0..7).map(|at| theme.part(at)).collect();
+            let mut signs: Vec<char> = (0..7).map(|at| theme.part_sign(at)).collect();
             assert!(!ascii || signs.iter().all(char::is_ascii));
             signs.sort_unstable();
             signs.dedup();

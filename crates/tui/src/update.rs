@@ -3,7 +3,7 @@
 use crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::action::{Action, Effect};
+use super::action::{Effect, UserAction};
 use super::model::Model;
 use super::screens::{self, bills, history, host, timeline};
 use super::{frame, overlay};
@@ -11,7 +11,7 @@ use cyclometer_core::units::Nanos;
 
 /// Message that updates the model.
 #[derive(Debug)]
-pub enum Message {
+pub enum AppMessage {
     /// A key was pressed.
     Key(KeyEvent),
     /// The mouse was moved or pressed.
@@ -21,110 +21,110 @@ pub enum Message {
     /// The terminal was resized to that many columns and lines.
     Resize(u16, u16),
     /// Response of the bills worker.
-    Bills(Box<bills::Answer>),
+    Bills(Box<bills::BillsResponse>),
     /// Response of the timeline worker.
-    Timeline(Box<timeline::Answer>),
+    Timeline(Box<timeline::TimelineResponse>),
     /// Response of the history worker.
-    History(Box<history::Answer>),
+    History(Box<history::HistoryResponse>),
     /// Response of the host worker.
-    Host(Box<host::Answer>),
+    Host(Box<host::HostResponse>),
     /// Failure outside of the model.
-    Complaint(String),
+    Error(String),
     /// Notice for the user.
-    Told(String),
+    Notice(String),
 }
 
 /// Updates the model by a message.
-pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
+pub fn update(model: &mut Model, message: AppMessage) -> Vec<Effect> {
     match message {
-        Message::Key(event) if event.kind == KeyEventKind::Release => Vec::new(),
-        Message::Key(event) => key(model, &event),
-        Message::Mouse(event) => mouse(model, event),
-        Message::Paste(text) => {
-            overlay::pasted(model, &text);
+        AppMessage::Key(event) if event.kind == KeyEventKind::Release => Vec::new(),
+        AppMessage::Key(event) => handle_key(model, &event),
+        AppMessage::Mouse(event) => handle_mouse(model, event),
+        AppMessage::Paste(text) => {
+            overlay::insert_pasted(model, &text);
             Vec::new()
         }
-        Message::Resize(columns, lines) => {
+        AppMessage::Resize(columns, lines) => {
             model.size = (columns, lines);
             vec![Effect::Redraw]
         }
-        Message::Bills(answer) => bills::answered(model, *answer),
-        Message::Timeline(answer) => timeline::answered(model, *answer),
-        Message::History(answer) => history::answered(model, *answer),
-        Message::Host(answer) => host::answered(model, *answer),
-        Message::Complaint(text) => {
-            model.complain(text);
+        AppMessage::Bills(answer) => bills::answered(model, *answer),
+        AppMessage::Timeline(answer) => timeline::answered(model, *answer),
+        AppMessage::History(answer) => history::answered(model, *answer),
+        AppMessage::Host(answer) => host::answered(model, *answer),
+        AppMessage::Error(text) => {
+            model.notify_error(text);
             Vec::new()
         }
-        Message::Told(text) => {
-            model.say(text);
+        AppMessage::Notice(text) => {
+            model.notify(text);
             Vec::new()
         }
     }
 }
 
 /// Advances the model to the time of a new frame.
-pub fn tick(model: &mut Model, now: Nanos) -> Vec<Effect> {
+pub fn advance_to(model: &mut Model, now: Nanos) -> Vec<Effect> {
     model.now = now;
     screens::tick(model)
 }
 
-fn key(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
+fn handle_key(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
     // A key dismisses the notice.
     model.notice = None;
-    if let Some(effects) = overlay::key(model, event) {
+    if let Some(effects) = overlay::handle_key(model, event) {
         return effects;
     }
-    match model.keymap.action(event, model.screen) {
-        Some(action) => act(model, action),
+    match model.keymap.action_for(event, model.screen) {
+        Some(action) => apply_action(model, action),
         None => Vec::new(),
     }
 }
 
-fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
     match action {
-        Action::Quit => vec![Effect::Quit],
-        Action::Suspend => vec![Effect::Suspend],
-        Action::Help => {
+        UserAction::Quit => vec![Effect::Quit],
+        UserAction::Suspend => vec![Effect::Suspend],
+        UserAction::Help => {
             model.overlay = Some(overlay::Overlay::Help { scroll: 0 });
             Vec::new()
         }
-        Action::Go(screen) => go(model, screen),
-        Action::Export => {
+        UserAction::Go(screen) => go_to_screen(model, screen),
+        UserAction::Export => {
             model.overlay = Some(overlay::export_choice());
             Vec::new()
         }
-        Action::Mouse => {
+        UserAction::Mouse => {
             model.mouse = !model.mouse;
-            model.say(if model.mouse {
+            model.notify(if model.mouse {
                 "mouse on"
             } else {
                 "mouse off: the terminal selects text again"
             });
             vec![Effect::Mouse(model.mouse)]
         }
-        Action::Redraw => vec![Effect::Redraw],
-        other => screens::act(model, other),
+        UserAction::Redraw => vec![Effect::Redraw],
+        other => screens::apply_action(model, other),
     }
 }
 
 /// Goes to a screen.
-pub fn go(model: &mut Model, screen: screens::Screen) -> Vec<Effect> {
+pub fn go_to_screen(model: &mut Model, screen: screens::ScreenId) -> Vec<Effect> {
     model.screen = screen;
     screens::entered(model)
 }
 
-fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
+fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     if model.overlay.is_some() {
-        return wheel_over(model, event);
+        return scroll_overlay(model, event);
     }
-    let parts = frame::parts(Rect::new(0, 0, model.size.0, model.size.1));
+    let parts = frame::split_areas(Rect::new(0, 0, model.size.0, model.size.1));
     let at = Position::new(event.column, event.row);
     match event.kind {
-        MouseEventKind::ScrollUp => screens::act(model, Action::Up),
-        MouseEventKind::ScrollDown => screens::act(model, Action::Down),
+        MouseEventKind::ScrollUp => screens::apply_action(model, UserAction::Up),
+        MouseEventKind::ScrollDown => screens::apply_action(model, UserAction::Down),
         MouseEventKind::Down(MouseButton::Left) => match frame::tab_at(parts.tabs, at) {
-            Some(screen) => go(model, screen),
+            Some(screen) => go_to_screen(model, screen),
             None if parts.body.contains(at) => screens::click(model, parts.body, at),
             None => Vec::new(),
         },
@@ -133,11 +133,11 @@ fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
 }
 
 /// Scrolls the overlay with the wheel; nothing else in it can be clicked.
-fn wheel_over(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
+fn scroll_overlay(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     let code = match event.kind {
         MouseEventKind::ScrollUp => crossterm::event::KeyCode::Up,
         MouseEventKind::ScrollDown => crossterm::event::KeyCode::Down,
         _ => return Vec::new(),
     };
-    overlay::key(model, &KeyEvent::from(code)).unwrap_or_default()
+    overlay::handle_key(model, &KeyEvent::from(code)).unwrap_or_default()
 }

@@ -15,11 +15,11 @@ use thiserror::Error;
 mod flags;
 
 use super::PROGRAM;
-use super::catalog::{WorkloadFolder, workload_folders};
+use super::catalog::{WorkloadFolder, find_workload_folders};
 use cyclometer_core::invocation::Cancel;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::files::{
-    Bound, FileProblem, PrivateFolder, RegularFile, create_new, shown_path,
+    Bound, FileError, PrivateFolder, RegularFile, create_new, display_path,
 };
 use cyclometer_system::helper::{HelperEnd, HelperLimits, run_helper};
 
@@ -56,14 +56,14 @@ pub enum BuildError {
     },
     /// The folder or its manifest is wrong.
     #[error(transparent)]
-    Catalog(#[from] super::CatalogError),
+    Catalog(#[from] super::WorkloadError),
     /// A file could not be read or written.
-    #[error("{}: {source}", shown_path(path))]
+    #[error("{}: {source}", display_path(path))]
     Io {
         /// Path of the file.
         path: PathBuf,
         /// Error of reading or writing it.
-        source: FileProblem,
+        source: FileError,
     },
     /// No private folder can be made for the build.
     #[error("cannot make a folder for what is built: {0}")]
@@ -75,7 +75,7 @@ pub enum BuildError {
 
 /// Program that was built.
 #[derive(Debug, Clone)]
-pub struct Built {
+pub struct BuiltProgram {
     /// Name of the workload.
     pub workload: String,
     /// Path of the program.
@@ -92,21 +92,25 @@ pub struct Built {
 /// # Errors
 /// Returns the error of the first workload that cannot be built, or
 /// [`BuildError::Cancelled`].
-pub fn build(folder: &Path, check: bool, cancel: &Cancel) -> Result<Vec<Built>, BuildError> {
+pub fn build_workloads(
+    folder: &Path,
+    check: bool,
+    cancel: &Cancel,
+) -> Result<Vec<BuiltProgram>, BuildError> {
     let clang = find_clang(cancel)?;
     let mut all = Vec::new();
-    for found in workload_folders(folder)?.open_each() {
+    for found in find_workload_folders(folder)?.open_each() {
         let found = found?;
-        let manifest = found.manifest(&Cell::new(u64::MAX))?;
+        let manifest = found.read_manifest(&Cell::new(u64::MAX))?;
         let Some(source) = &manifest.source else { continue };
-        let source = Source::take(&found, source, cancel)?;
+        let source = SourceCopy::copy_from(&found, source, cancel)?;
         if let Some(wasm) = &manifest.wasm {
-            source.wasm_module(&clang)?;
-            all.push(source.settle(wasm, check)?);
+            source.build_wasm_module(&clang)?;
+            all.push(source.install_or_compare(wasm, check)?);
         }
         if let Some(native) = &manifest.native {
-            source.native_program()?;
-            all.push(source.settle(native, check)?);
+            source.build_native_program()?;
+            all.push(source.install_or_compare(native, check)?);
         }
     }
     Ok(all)
@@ -114,7 +118,7 @@ pub fn build(folder: &Path, check: bool, cancel: &Cancel) -> Result<Vec<Built>, 
 
 /// Copy of a workload's source in a private folder, in which it is compiled, so that no
 /// compiler opens a pipe under the source's name or writes through a link.
-struct Source<'a> {
+struct SourceCopy<'a> {
     workload: &'a WorkloadFolder,
     scratch: PrivateFolder,
     path: PathBuf,
@@ -123,30 +127,30 @@ struct Source<'a> {
     cancel: &'a Cancel,
 }
 
-impl<'a> Source<'a> {
-    fn take(
+impl<'a> SourceCopy<'a> {
+    fn copy_from(
         workload: &'a WorkloadFolder,
         name: &str,
         cancel: &'a Cancel,
     ) -> Result<Self, BuildError> {
-        let content = workload.folder.read(Path::new(name), SOURCE);
-        let content = content.map_err(|source| workload.unreadable(name, source))?;
+        let content = workload.folder.read_file(Path::new(name), SOURCE);
+        let content = content.map_err(|source| workload.unreadable_error(name, source))?;
         let original = workload.folder.path().join(name);
         let scratch = PrivateFolder::new("build").map_err(BuildError::Scratch)?;
         let path = scratch.path().join(original.file_name().unwrap_or_default());
-        create_new(&path, &content, 0o666).map_err(|error| io(&path, error.into()))?;
+        create_new(&path, &content, 0o666).map_err(|error| io_error(&path, error.into()))?;
         let beside = original.parent().unwrap_or(workload.folder.path()).to_owned();
         Ok(Self { workload, scratch, path, beside, cancel })
     }
 
     /// Returns the path of the compiler's output.
-    fn made(&self) -> PathBuf {
+    fn output_path(&self) -> PathBuf {
         self.scratch.path().join("made")
     }
 
     /// Adds the source to a compiler command, so that it finds headers and reports its name
     /// as if it lay in its original folder.
-    fn compile(&self, command: &mut Command) {
+    fn add_source_args(&self, command: &mut Command) {
         let mut map = OsString::from("-fmacro-prefix-map=");
         map.push(self.scratch.path());
         map.push("=");
@@ -154,25 +158,25 @@ impl<'a> Source<'a> {
         command.arg("-iquote").arg(&self.beside).arg(map).arg(&self.path);
     }
 
-    fn wasm_module(&self, clang: &str) -> Result<(), BuildError> {
+    fn build_wasm_module(&self, clang: &str) -> Result<(), BuildError> {
         let object = self.scratch.path().join("object.o");
         let mut compile = Command::new(clang);
         compile.args(flags::WASM_COMPILE).args(flags::COMMON).args(["-Wall", "-Wextra", "-Werror"]);
         // An end at a limit is no compiler crash to be reported.
-        self.compile(compile.args(["-fno-crash-diagnostics", "-c"]));
-        self.run(compile.arg("-o").arg(&object))?;
+        self.add_source_args(compile.args(["-fno-crash-diagnostics", "-c"]));
+        self.run_compiler(compile.arg("-o").arg(&object))?;
         let mut link = Command::new(clang);
-        link.args(flags::WASM_LINK).arg(&object).arg("-o").arg(self.made());
-        self.run(link.args(flags::LIBRARIES))
+        link.args(flags::WASM_LINK).arg(&object).arg("-o").arg(self.output_path());
+        self.run_compiler(link.args(flags::LIBRARIES))
     }
 
-    fn native_program(&self) -> Result<(), BuildError> {
+    fn build_native_program(&self) -> Result<(), BuildError> {
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let command = |link: &[&str]| {
             let mut command = Command::new(&compiler);
             command.args(flags::COMMON).args(link).arg("-s");
-            self.compile(&mut command);
-            self.run(command.arg("-o").arg(self.made()).args(flags::LIBRARIES))
+            self.add_source_args(&mut command);
+            self.run_compiler(command.arg("-o").arg(self.output_path()).args(flags::LIBRARIES))
         };
         // Dynamic where there is no static C library: docker lanes then say so.
         match command(&["-static"]) {
@@ -181,12 +185,12 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn run(&self, command: &mut Command) -> Result<(), BuildError> {
+    fn run_compiler(&self, command: &mut Command) -> Result<(), BuildError> {
         // Leftovers of a killed compiler are removed with the folder.
         command.env("TMPDIR", self.scratch.path());
         let message = match run_helper(command, LIMITS, self.cancel) {
             Ok(Some(ended)) if ended.status.success() => return Ok(()),
-            Ok(Some(ended)) => self.complaint(&ended),
+            Ok(Some(ended)) => self.explain_failure(&ended),
             Ok(None) => return Err(BuildError::Cancelled),
             Err(error) => error.to_string(),
         };
@@ -196,10 +200,10 @@ impl<'a> Source<'a> {
     }
 
     /// Explains the failure of a compiler, with its own messages if there are any.
-    fn complaint(&self, ended: &HelperEnd) -> String {
+    fn explain_failure(&self, ended: &HelperEnd) -> String {
         // Messages name the original path, which the author knows.
         let private = format!("{}/", self.scratch.path().display());
-        let said = ended.said.replace(&private, &format!("{}/", self.beside.display()));
+        let said = ended.stderr.replace(&private, &format!("{}/", self.beside.display()));
         let mut parts = Vec::new();
         if !said.is_empty() {
             parts.push(said.trim_end().to_owned());
@@ -221,27 +225,27 @@ impl<'a> Source<'a> {
 
     /// Compares the built program with the existing one and, unless `check` is set,
     /// installs it.
-    fn settle(&self, name: &str, check: bool) -> Result<Built, BuildError> {
-        let made = self.made();
-        let new = RegularFile::find(&made).and_then(|file| file.read(PROGRAM));
-        let new = new.map_err(|source| io(&made, source))?;
-        let data = std::fs::metadata(&made).map_err(|error| io(&made, error.into()))?;
+    fn install_or_compare(&self, name: &str, check: bool) -> Result<BuiltProgram, BuildError> {
+        let made = self.output_path();
+        let new = RegularFile::from_path(&made).and_then(|file| file.read_content(PROGRAM));
+        let new = new.map_err(|source| io_error(&made, source))?;
+        let data = std::fs::metadata(&made).map_err(|error| io_error(&made, error.into()))?;
         let permissions = data.permissions().mode() & 0o777;
         let folder = &self.workload.folder;
         let path = folder.path().join(name);
-        let same = folder.read(Path::new(name), PROGRAM).is_ok_and(|old| old == new);
+        let same = folder.read_file(Path::new(name), PROGRAM).is_ok_and(|old| old == new);
         if !check && !same {
-            let written = folder.replace(Path::new(name), &new, permissions);
-            written.map_err(|source| io(&path, source))?;
+            let written = folder.replace_file(Path::new(name), &new, permissions);
+            written.map_err(|source| io_error(&path, source))?;
         }
         // A stale output must not be mistaken for the next program.
-        std::fs::remove_file(&made).map_err(|error| io(&made, error.into()))?;
+        std::fs::remove_file(&made).map_err(|error| io_error(&made, error.into()))?;
         let workload = self.workload.name.clone();
-        Ok(Built { workload, path, size: new.len() as u64, same })
+        Ok(BuiltProgram { workload, path, size: new.len() as u64, same })
     }
 }
 
-fn io(path: &Path, source: FileProblem) -> BuildError {
+fn io_error(path: &Path, source: FileError) -> BuildError {
     BuildError::Io { path: path.to_owned(), source }
 }
 

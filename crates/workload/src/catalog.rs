@@ -9,10 +9,12 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::manifest::{MAX_MANIFEST, Manifest, ManifestError};
-use super::{Native, NativeFile, PROGRAM, Workload};
-use cyclometer_core::suggest::suggestion;
+use super::{NativeFile, NativeProgram, PROGRAM, Workload};
+use cyclometer_core::suggest::format_suggestion;
 use cyclometer_core::units::Bytes;
-use cyclometer_system::files::{Bound, FileProblem, Folder, Links, is_plain, shown_path};
+use cyclometer_system::files::{
+    Bound, FileError, Folder, LinkPolicy, display_path, is_displayable,
+};
 
 /// Built-in workload as `build.rs` embeds it.
 struct Embedded {
@@ -42,7 +44,7 @@ pub struct Catalog {
 
 /// Error of finding or loading a workload.
 #[derive(Debug, Error)]
-pub enum CatalogError {
+pub enum WorkloadError {
     /// No workload has that name.
     #[error("unknown workload `{name}`{hint}")]
     Unknown {
@@ -65,24 +67,27 @@ pub enum CatalogError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// A file of the workload cannot be read.
-    #[error("cannot read {}: {source}", shown_path(path))]
+    #[error("cannot read {}: {source}", display_path(path))]
     Io {
         /// Path of the file or folder.
         path: PathBuf,
         /// Error of reading it.
-        source: FileProblem,
+        source: FileError,
     },
     /// The folder's name is not a valid workload name.
     #[error(
         "{}: a workload is named after its folder: 1 to {MAX_NAME} bytes of text on one line",
-        shown_path(path)
+        display_path(path)
     )]
     Name {
         /// Path of the folder.
         path: PathBuf,
     },
     /// The folder has more workloads than are accepted.
-    #[error("{} has more than {MAX_WORKLOADS} workloads: name a smaller folder", shown_path(path))]
+    #[error(
+        "{} has more than {MAX_WORKLOADS} workloads: name a smaller folder",
+        display_path(path)
+    )]
     TooMany {
         /// Path of the folder.
         path: PathBuf,
@@ -90,14 +95,14 @@ pub enum CatalogError {
     /// The folder has neither a manifest nor folders with one.
     #[error(
         "{} holds no workload: neither it nor a folder in it has a workload.toml",
-        shown_path(path)
+        display_path(path)
     )]
     Empty {
         /// Path of the folder.
         path: PathBuf,
     },
     /// The manifest names no program that could run.
-    #[error("{}: neither `wasm` nor `native` is given, so no lane can run it", shown_path(path))]
+    #[error("{}: neither `wasm` nor `native` is given, so no lane can run it", display_path(path))]
     NothingToRun {
         /// Path of the manifest.
         path: PathBuf,
@@ -110,7 +115,7 @@ impl Catalog {
     /// # Errors
     /// Returns an error when an embedded manifest is wrong, which tests exclude for
     /// released builds.
-    pub fn builtin() -> Result<Self, CatalogError> {
+    pub fn load_builtin() -> Result<Self, WorkloadError> {
         let mut workloads = BTreeMap::new();
         for embedded in EMBEDDED {
             workloads.insert(embedded.name.to_owned(), Arc::new(load_embedded(embedded)?));
@@ -123,11 +128,11 @@ impl Catalog {
     ///
     /// # Errors
     /// Returns an error when the folder holds no workload, or one that cannot be loaded.
-    pub fn add_folder(&mut self, folder: &Path) -> Result<(), CatalogError> {
-        let found = workload_folders(folder)?;
+    pub fn add_folder(&mut self, folder: &Path) -> Result<(), WorkloadError> {
+        let found = find_workload_folders(folder)?;
         let left = Cell::new(MAX_TOGETHER.0);
         for folder in found.open_each() {
-            let workload = folder?.load(&left)?;
+            let workload = folder?.load_workload(&left)?;
             self.workloads.insert(workload.name.clone(), Arc::new(workload));
         }
         self.notices.extend(found.notices);
@@ -144,10 +149,10 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Unknown`], with the nearest name.
-    pub fn get(&self, name: &str) -> Result<&Arc<Workload>, CatalogError> {
-        self.workloads.get(name).ok_or_else(|| CatalogError::Unknown {
+    pub fn get(&self, name: &str) -> Result<&Arc<Workload>, WorkloadError> {
+        self.workloads.get(name).ok_or_else(|| WorkloadError::Unknown {
             name: name.to_owned(),
-            hint: suggestion(name, self.workloads.keys().map(String::as_str)),
+            hint: format_suggestion(name, self.workloads.keys().map(String::as_str)),
         })
     }
 
@@ -162,31 +167,31 @@ impl Workload {
     ///
     /// # Errors
     /// [`CatalogError::UnknownPreset`], with the nearest name.
-    pub fn preset(&self, name: &str) -> Result<&super::Preset, CatalogError> {
-        self.presets.get(name).ok_or_else(|| CatalogError::UnknownPreset {
+    pub fn find_preset(&self, name: &str) -> Result<&super::Preset, WorkloadError> {
+        self.presets.get(name).ok_or_else(|| WorkloadError::UnknownPreset {
             workload: self.name.clone(),
             preset: name.to_owned(),
-            hint: suggestion(name, self.presets.keys().map(String::as_str)),
+            hint: format_suggestion(name, self.presets.keys().map(String::as_str)),
         })
     }
 }
 
-fn load_embedded(embedded: &'static Embedded) -> Result<Workload, CatalogError> {
+fn load_embedded(embedded: &'static Embedded) -> Result<Workload, WorkloadError> {
     let find = |name: &str| {
         let file = embedded.files.iter().find(|(path, _)| *path == name);
         file.map(|(_, bytes)| *bytes)
             .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
     };
     let origin = format!("workloads/{}/workload.toml", embedded.name);
-    let io = |source: std::io::Error| CatalogError::Io {
+    let io = |source: std::io::Error| WorkloadError::Io {
         path: PathBuf::from(&origin),
         source: source.into(),
     };
     let text = find(MANIFEST).map_err(io)?;
     let manifest = Manifest::parse(text, &origin, &|name| Ok(find(name)?.to_vec()))?;
     let wasm = manifest.wasm.as_deref().map(find).transpose().map_err(io)?.map(Arc::from);
-    let native = Some(Native::Embedded(embedded.native));
-    Ok(assemble(embedded.name.to_owned(), manifest, wasm, native, None))
+    let native = Some(NativeProgram::Embedded(embedded.native));
+    Ok(assemble_workload(embedded.name.to_owned(), manifest, wasm, native, None))
 }
 
 /// Open folder of one workload, with a manifest.
@@ -201,7 +206,7 @@ pub(super) struct WorkloadFolder {
 }
 
 /// Workloads found in a folder that the user named.
-pub(super) struct Found {
+pub(super) struct WorkloadFolders {
     root: Arc<Folder>,
     /// Names and folders, relative to the root. The folders are not kept open, as there may
     /// be more of them than descriptors.
@@ -210,11 +215,11 @@ pub(super) struct Found {
     notices: Vec<String>,
 }
 
-impl Found {
+impl WorkloadFolders {
     /// Opens the folders one after the other.
-    pub fn open_each(&self) -> impl Iterator<Item = Result<WorkloadFolder, CatalogError>> {
+    pub fn open_each(&self) -> impl Iterator<Item = Result<WorkloadFolder, WorkloadError>> {
         self.workloads.iter().map(|(name, inside)| {
-            let folder = self.root.open_folder(inside).map_err(|source| CatalogError::Io {
+            let folder = self.root.open_folder(inside).map_err(|source| WorkloadError::Io {
                 path: self.root.path().join(inside),
                 source,
             })?;
@@ -224,41 +229,42 @@ impl Found {
     }
 
     /// Adds a folder, whose name must be a valid workload name.
-    fn add(&mut self, name: &OsStr, inside: &Path) -> Result<(), CatalogError> {
-        let fits = |name: &&str| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain);
+    fn add_folder(&mut self, name: &OsStr, inside: &Path) -> Result<(), WorkloadError> {
+        let fits =
+            |name: &&str| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_displayable);
         match name.to_str().filter(fits) {
             Some(_) if self.workloads.len() == MAX_WORKLOADS => {
-                Err(CatalogError::TooMany { path: self.root.path().to_owned() })
+                Err(WorkloadError::TooMany { path: self.root.path().to_owned() })
             }
             Some(name) => {
                 self.workloads.push((name.to_owned(), inside.to_owned()));
                 Ok(())
             }
-            None => Err(CatalogError::Name { path: self.root.path().join(inside) }),
+            None => Err(WorkloadError::Name { path: self.root.path().join(inside) }),
         }
     }
 }
 
 /// Finds the folder itself if it has a manifest, or else the folders in it that have one.
-pub(super) fn workload_folders(path: &Path) -> Result<Found, CatalogError> {
-    let io = |source: FileProblem| CatalogError::Io { path: path.to_owned(), source };
+pub(super) fn find_workload_folders(path: &Path) -> Result<WorkloadFolders, WorkloadError> {
+    let io = |source: FileError| WorkloadError::Io { path: path.to_owned(), source };
     let path = path.canonicalize().map_err(|error| io(error.into()))?;
-    let folder = Arc::new(Folder::open(&path, Links::Beneath).map_err(io)?);
+    let folder = Arc::new(Folder::open(&path, LinkPolicy::Beneath).map_err(io)?);
     let root = Arc::clone(&folder);
-    let mut found = Found { root, workloads: Vec::new(), notices: Vec::new() };
+    let mut found = WorkloadFolders { root, workloads: Vec::new(), notices: Vec::new() };
     if has_manifest(&folder)? {
-        found.add(path.file_name().unwrap_or_default(), Path::new(""))?;
+        found.add_folder(path.file_name().unwrap_or_default(), Path::new(""))?;
         return Ok(found);
     }
-    for name in folder.entries().map_err(io)? {
+    for name in folder.entry_names().map_err(io)? {
         let sub = match folder.open_folder(Path::new(&name)) {
             Ok(sub) => sub,
             // A link to a folder with a manifest is meant as a workload, which must not be read
             // through the link.
-            Err(source @ FileProblem::LeadsOut { .. }) => {
+            Err(source @ FileError::LeadsOut { .. }) => {
                 let path = folder.path().join(&name);
                 if path.join(MANIFEST).exists() {
-                    return Err(CatalogError::Io { path, source });
+                    return Err(WorkloadError::Io { path, source });
                 }
                 continue;
             }
@@ -266,46 +272,46 @@ pub(super) fn workload_folders(path: &Path) -> Result<Found, CatalogError> {
         };
         match has_manifest(&sub) {
             Ok(false) => {}
-            Ok(true) => found.add(&name, Path::new(&name))?,
-            Err(CatalogError::Io { path, source: FileProblem::Io(error) })
+            Ok(true) => found.add_folder(&name, Path::new(&name))?,
+            Err(WorkloadError::Io { path, source: FileError::Io(error) })
                 if error.kind() == std::io::ErrorKind::PermissionDenied =>
             {
-                found.notices.push(format!("{} is left out: {error}", shown_path(&path)));
+                found.notices.push(format!("{} is left out: {error}", display_path(&path)));
             }
             Err(error) => return Err(error),
         }
     }
-    if found.workloads.is_empty() { Err(CatalogError::Empty { path }) } else { Ok(found) }
+    if found.workloads.is_empty() { Err(WorkloadError::Empty { path }) } else { Ok(found) }
 }
 
 /// Returns whether the folder has a manifest, whatever kind of file that is.
-fn has_manifest(folder: &Folder) -> Result<bool, CatalogError> {
-    match folder.kind(Path::new(MANIFEST)) {
+fn has_manifest(folder: &Folder) -> Result<bool, WorkloadError> {
+    match folder.entry_kind(Path::new(MANIFEST)) {
         Ok(_) => Ok(true),
         Err(problem) if problem.is_missing() => Ok(false),
-        Err(source) => Err(CatalogError::Io { path: folder.path().join(MANIFEST), source }),
+        Err(source) => Err(WorkloadError::Io { path: folder.path().join(MANIFEST), source }),
     }
 }
 
 impl WorkloadFolder {
     /// Reads and checks the manifest, and the files that its presets name; `left` is the
     /// number of bytes that may still be read.
-    pub fn manifest(&self, left: &Cell<u64>) -> Result<Manifest, CatalogError> {
+    pub fn read_manifest(&self, left: &Cell<u64>) -> Result<Manifest, WorkloadError> {
         let text = self
             .folder
-            .read(Path::new(MANIFEST), MAX_MANIFEST)
-            .map_err(|source| self.unreadable(MANIFEST, source))?;
-        let origin = shown_path(&self.folder.path().join(MANIFEST));
-        let read = |name: &str| self.read(name, INPUT, left);
+            .read_file(Path::new(MANIFEST), MAX_MANIFEST)
+            .map_err(|source| self.unreadable_error(MANIFEST, source))?;
+        let origin = display_path(&self.folder.path().join(MANIFEST));
+        let read = |name: &str| self.read_file(name, INPUT, left);
         Ok(Manifest::parse(&text, &origin, &read)?)
     }
 
-    fn load(&self, left: &Cell<u64>) -> Result<Workload, CatalogError> {
-        let manifest = self.manifest(left)?;
+    fn load_workload(&self, left: &Cell<u64>) -> Result<Workload, WorkloadError> {
+        let manifest = self.read_manifest(left)?;
         let wasm = match &manifest.wasm {
             Some(name) => {
-                let module = self.read(name, PROGRAM, left);
-                Some(module.map_err(|source| self.unreadable(name, source))?.into())
+                let module = self.read_file(name, PROGRAM, left);
+                Some(module.map_err(|source| self.unreadable_error(name, source))?.into())
             }
             None => None,
         };
@@ -313,24 +319,24 @@ impl WorkloadFolder {
             Some(name) => {
                 let (root, inside) = (Arc::clone(&self.root), self.inside.clone());
                 let file = NativeFile { root, inside, name: PathBuf::from(name) };
-                file.find().map_err(|source| self.unreadable(name, source))?;
-                Some(Native::File(file))
+                file.find_file().map_err(|source| self.unreadable_error(name, source))?;
+                Some(NativeProgram::File(file))
             }
             None => None,
         };
         let path = self.folder.path();
         if wasm.is_none() && native.is_none() {
-            return Err(CatalogError::NothingToRun { path: path.join(MANIFEST) });
+            return Err(WorkloadError::NothingToRun { path: path.join(MANIFEST) });
         }
-        Ok(assemble(self.name.clone(), manifest, wasm, native, Some(path.to_owned())))
+        Ok(assemble_workload(self.name.clone(), manifest, wasm, native, Some(path.to_owned())))
     }
 
-    fn read(&self, name: &str, bound: Bound, left: &Cell<u64>) -> Result<Vec<u8>, FileProblem> {
+    fn read_file(&self, name: &str, bound: Bound, left: &Cell<u64>) -> Result<Vec<u8>, FileError> {
         let rest = left.get();
         let most = Bytes(bound.most.0.min(rest));
-        let content = match self.folder.read(Path::new(name), Bound { most, ..bound }) {
-            Err(FileProblem::TooLarge(_)) if most < bound.most => {
-                return Err(FileProblem::TooLargeTogether(MAX_TOGETHER));
+        let content = match self.folder.read_file(Path::new(name), Bound { most, ..bound }) {
+            Err(FileError::TooLarge(_)) if most < bound.most => {
+                return Err(FileError::TooLargeTogether(MAX_TOGETHER));
             }
             other => other?,
         };
@@ -339,16 +345,16 @@ impl WorkloadFolder {
     }
 
     /// Returns the error for a file of the folder that cannot be read.
-    pub fn unreadable(&self, name: &str, source: FileProblem) -> CatalogError {
-        CatalogError::Io { path: self.folder.path().join(name), source }
+    pub fn unreadable_error(&self, name: &str, source: FileError) -> WorkloadError {
+        WorkloadError::Io { path: self.folder.path().join(name), source }
     }
 }
 
-fn assemble(
+fn assemble_workload(
     name: String,
     manifest: Manifest,
     wasm: Option<Arc<[u8]>>,
-    native: Option<Native>,
+    native: Option<NativeProgram>,
     folder: Option<PathBuf>,
 ) -> Workload {
     let Manifest { title, stresses, source, wasm: _, native: _, presets } = manifest;
@@ -361,7 +367,7 @@ mod tests {
 
     #[test]
     fn every_built_in_has_both_programs_and_both_presets() {
-        let catalog = Catalog::builtin().expect("embedded manifests are valid");
+        let catalog = Catalog::load_builtin().expect("embedded manifests are valid");
         let names: Vec<_> = catalog.iter().map(|workload| workload.name.as_str()).collect();
         let expected = [
             "binary-trees",
@@ -376,10 +382,10 @@ mod tests {
         assert_eq!(names, expected);
         for workload in catalog.iter() {
             assert!(workload.wasm.as_ref().is_some_and(|wasm| wasm.starts_with(b"\0asm")));
-            let native = workload.native.as_ref().map(Native::bytes);
+            let native = workload.native.as_ref().map(NativeProgram::read_bytes);
             assert!(native.is_some_and(|bytes| bytes.is_ok_and(|it| it.starts_with(b"\x7fELF"))));
             for preset in ["quick", "paper"] {
-                let preset = workload.preset(preset).expect("both presets");
+                let preset = workload.find_preset(preset).expect("both presets");
                 assert!(preset.expected.is_some(), "{}: nothing to check", workload.name);
             }
         }
@@ -387,10 +393,10 @@ mod tests {
 
     #[test]
     fn a_typo_is_answered_with_the_nearest_name() {
-        let catalog = Catalog::builtin().expect("embedded manifests are valid");
+        let catalog = Catalog::load_builtin().expect("embedded manifests are valid");
         let error = catalog.get("nbodyy").expect_err("unknown").to_string();
         assert_eq!(error, "unknown workload `nbodyy`; did you mean `nbody`?");
-        let error = catalog.get("nop").expect("known").preset("quik").expect_err("unknown");
+        let error = catalog.get("nop").expect("known").find_preset("quik").expect_err("unknown");
         assert!(error.to_string().ends_with("did you mean `quick`?"), "{error}");
     }
 
@@ -402,13 +408,13 @@ mod tests {
         std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
         let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n";
         std::fs::write(own.join("workload.toml"), manifest).expect("written");
-        let mut catalog = Catalog::builtin().expect("valid");
+        let mut catalog = Catalog::load_builtin().expect("valid");
         catalog.add_folder(folder.path()).expect("loaded");
         let workload = catalog.get("own").expect("there");
         assert!(workload.wasm.is_some() && workload.native.is_none());
         assert!(matches!(
             catalog.add_folder(Path::new("/proc/self/fd")),
-            Err(CatalogError::Empty { .. })
+            Err(WorkloadError::Empty { .. })
         ));
     }
 
@@ -421,13 +427,13 @@ mod tests {
         let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n\
                         stdin = { file = \"m.wasm\" }\n[preset.other]\nstdin = { file = \"m.wasm\" }\n";
         std::fs::write(own.join("workload.toml"), manifest).expect("written");
-        let found = workload_folders(place.path()).expect("found");
+        let found = find_workload_folders(place.path()).expect("found");
         let folder = found.open_each().next().expect("one").expect("opened");
         // The module, and each input: three times four bytes.
         let left = Cell::new(12);
-        assert!(folder.load(&left).is_ok());
+        assert!(folder.load_workload(&left).is_ok());
         assert_eq!(left.get(), 0);
-        let error = folder.load(&Cell::new(11)).expect_err("refused").to_string();
+        let error = folder.load_workload(&Cell::new(11)).expect_err("refused").to_string();
         assert!(error.contains("m.wasm") && error.contains("1.00 GiB together"), "{error}");
     }
 }

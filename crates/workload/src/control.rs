@@ -8,7 +8,7 @@ use crate::{Cancel, Outcome, Status};
 use cyclometer_core::units::Nanos;
 
 /// Most suspensions that are remembered, far more than fit into one invocation.
-const MOST: usize = 256;
+const MAX_SUSPENSIONS: usize = 256;
 
 /// Reason stored with an invocation that ran while this process was suspended.
 const SUSPENDED: &str = "cyclometer was suspended while it ran";
@@ -45,18 +45,18 @@ impl Control {
     }
 
     /// Stops at once: the invocation in flight and the recording are interrupted.
-    pub fn stop(&self) {
+    pub fn stop_now(&self) {
         self.cancel.cancel();
     }
 
     /// Ends the recording normally, after the invocation in flight.
-    pub fn finish(&self) {
+    pub fn finish_after_current(&self) {
         self.finish.cancel();
     }
 
     /// Returns the token that stops at once.
     #[must_use]
-    pub const fn cancel(&self) -> &Cancel {
+    pub const fn cancel_token(&self) -> &Cancel {
         &self.cancel
     }
 
@@ -76,21 +76,21 @@ impl Control {
     /// Notes that this process is about to be stopped, before it happens, so that no
     /// outcome slips through between the end of the stop and the call of
     /// [`Self::suspended`], which must follow.
-    pub fn suspending(&self, from: Nanos) {
-        self.note(Suspension { from, to: None });
+    pub fn note_suspending(&self, from: Nanos) {
+        self.push_suspension(Suspension { from, to: None });
     }
 
     /// Notes that this process was stopped from `from` to `to` (SIGSTOP, Ctrl-Z): an
     /// invocation that ran meanwhile says nothing about the function.
-    pub fn suspended(&self, from: Nanos, to: Nanos) {
-        self.lock().retain(|known| known.to.is_some());
-        self.note(Suspension { from, to: Some(to) });
+    pub fn note_suspended(&self, from: Nanos, to: Nanos) {
+        self.lock_suspensions().retain(|known| known.to.is_some());
+        self.push_suspension(Suspension { from, to: Some(to) });
     }
 
-    fn note(&self, suspension: Suspension) {
-        let mut all = self.lock();
+    fn push_suspension(&self, suspension: Suspension) {
+        let mut all = self.lock_suspensions();
         // The oldest can be dropped: no future outcome began before it ended.
-        while all.len() >= MOST {
+        while all.len() >= MAX_SUSPENSIONS {
             all.pop_front();
         }
         all.push_back(suspension);
@@ -98,11 +98,11 @@ impl Control {
 
     /// Turns a success that overlaps a suspension into an interruption. Failures stay
     /// failures.
-    pub fn judge(&self, outcome: &mut Outcome) {
+    pub fn mark_if_suspended(&self, outcome: &mut Outcome) {
         if outcome.status != Status::Ok {
             return;
         }
-        let overlaps = self.lock().iter().any(|span| {
+        let overlaps = self.lock_suspensions().iter().any(|span| {
             span.from < outcome.ended && span.to.is_none_or(|to| to > outcome.requested)
         });
         if overlaps {
@@ -111,7 +111,7 @@ impl Control {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Suspension>> {
+    fn lock_suspensions(&self) -> MutexGuard<'_, VecDeque<Suspension>> {
         self.suspensions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -132,14 +132,14 @@ mod tests {
             provenances: Arc::default(),
             output: None,
         };
-        control.judge(&mut outcome);
+        control.mark_if_suspended(&mut outcome);
         (outcome.status, outcome.reason)
     }
 
     #[test]
     fn success_that_overlaps_a_suspension_is_an_interruption() {
         let control = Control::default();
-        control.suspended(Nanos(100), Nanos(200));
+        control.note_suspended(Nanos(100), Nanos(200));
         let interrupted = (Status::Interrupted, Some(SUSPENDED.to_owned()));
         for (from, to) in [(50, 101), (99, 300), (120, 130), (199, 300)] {
             assert_eq!(judged(&control, Status::Ok, from, to), interrupted, "{from} to {to}");
@@ -155,10 +155,10 @@ mod tests {
     #[test]
     fn a_suspension_that_is_not_over_yet_counts_from_its_start() {
         let control = Control::default();
-        control.suspending(Nanos(100));
+        control.note_suspending(Nanos(100));
         assert_eq!(judged(&control, Status::Ok, 50, 100).0, Status::Ok);
         assert_eq!(judged(&control, Status::Ok, 50, 1_000).0, Status::Interrupted);
-        control.suspended(Nanos(100), Nanos(200));
+        control.note_suspended(Nanos(100), Nanos(200));
         assert_eq!(judged(&control, Status::Ok, 200, 1_000).0, Status::Ok);
         assert_eq!(judged(&control, Status::Ok, 50, 150).0, Status::Interrupted);
     }
@@ -168,9 +168,9 @@ mod tests {
         let control = Control::default();
         let other = control.clone();
         for at in 0..1_000 {
-            other.suspended(Nanos(at * 10), Nanos(at * 10 + 5));
+            other.note_suspended(Nanos(at * 10), Nanos(at * 10 + 5));
         }
-        assert_eq!(control.lock().len(), MOST);
+        assert_eq!(control.lock_suspensions().len(), MAX_SUSPENSIONS);
         // Those from 744 on: the newest 256.
         for (from, status) in [
             (0, Status::Ok),
@@ -181,9 +181,9 @@ mod tests {
             assert_eq!(judged(&control, Status::Ok, from, from + 5).0, status, "{from}");
         }
         assert!(!control.is_over());
-        other.finish();
+        other.finish_after_current();
         assert!(control.is_over() && !control.is_stopped());
-        other.stop();
-        assert!(control.is_stopped() && control.cancel().is_cancelled());
+        other.stop_now();
+        assert!(control.is_stopped() && control.cancel_token().is_cancelled());
     }
 }

@@ -6,11 +6,11 @@ use thiserror::Error;
 
 use crate::{Job, Outcome, Prepared, Sample, Status};
 use cyclometer_core::units::Nanos;
-use cyclometer_core::visible_text::summarize;
+use cyclometer_core::visible_text::summarize_text;
 
 /// Default limit of rounds, after which cells end even if their median is not known
 /// precisely.
-pub const MOST_RUNS: u32 = 1_000;
+pub const MAX_RUNS: u32 = 1_000;
 
 /// Longest reason or note, in characters.
 const MAX_REASON_CHARS: usize = 4_096;
@@ -32,7 +32,7 @@ impl SamplerReport {
     /// Merges the reports of several samplers with the same interval; `None` if there are
     /// none.
     #[must_use]
-    pub fn sum(reports: impl IntoIterator<Item = Self>) -> Option<Self> {
+    pub fn merge_all(reports: impl IntoIterator<Item = Self>) -> Option<Self> {
         reports.into_iter().reduce(|sum, one| Self {
             interval: sum.interval,
             ticks: sum.ticks + one.ticks,
@@ -44,7 +44,7 @@ impl SamplerReport {
 
 /// Precision to which the median of a cell is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Width {
+pub struct MedianPrecision {
     /// Number of successful runs.
     pub runs: usize,
     /// Distance from the median to the end of its confidence interval, as a share of the
@@ -116,11 +116,11 @@ pub enum Event {
     },
     /// The precision of a cell that is recorded until its median is known was checked. Not
     /// stored, since it follows from the runs.
-    Looked {
+    PrecisionChecked {
         /// Number of the cell.
         cell: usize,
         /// Precision that was reached.
-        width: Width,
+        width: MedianPrecision,
     },
     /// The recording ended.
     Ended {
@@ -135,7 +135,7 @@ impl Event {
     /// Returns whether the event only announces what is about to happen: such events are
     /// for live views and are not stored.
     #[must_use]
-    pub const fn is_fleeting(&self) -> bool {
+    pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Preparing { .. } | Self::Started { .. })
     }
 
@@ -143,7 +143,7 @@ impl Event {
     /// quote functions, runtimes and engines.
     #[must_use]
     pub fn with_summarized_texts(mut self) -> Self {
-        let summarized = |text: &mut String| *text = summarize(text, MAX_REASON_CHARS);
+        let summarized = |text: &mut String| *text = summarize_text(text, MAX_REASON_CHARS);
         match &mut self {
             Self::Lane { version, note, unavailable, .. } => {
                 [version, note].into_iter().chain(unavailable).for_each(summarized);
@@ -162,7 +162,7 @@ impl Event {
 
     /// Returns whether the event describes what is recorded, rather than a result.
     #[must_use]
-    pub const fn is_of_plan(&self) -> bool {
+    pub const fn describes_plan(&self) -> bool {
         matches!(self, Self::Lane { .. } | Self::Cell { .. } | Self::Prepared { .. })
     }
 }
@@ -178,23 +178,23 @@ pub trait Sink {
     ///
     /// # Errors
     /// Returns an error when no more can be taken: the recording stops.
-    fn send(&mut self, event: Event) -> Result<(), SinkError>;
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError>;
 
     /// Waits until all events so far are stored safely.
     ///
     /// # Errors
     /// Fails like [`Self::send`].
-    fn settle(&mut self) -> Result<(), SinkError>;
+    fn flush_events(&mut self) -> Result<(), SinkError>;
 }
 
 /// Collects events in memory, for tests and for lanes without a store.
 impl Sink for Vec<Event> {
-    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
         self.push(event.with_summarized_texts());
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), SinkError> {
+    fn flush_events(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::sync::{Arc, OnceLock};
 
-use cyclometer_system::sys::name_file_size_limit;
+use cyclometer_system::sys::explain_file_size_limit;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -14,13 +14,13 @@ pub const MAX_INPUT: u64 = 1 << 30;
 
 /// Content that a function reads from standard input. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
-pub struct Input {
-    recipe: Recipe,
+pub struct FunctionInput {
+    recipe: InputRecipe,
     content: Arc<OnceLock<Arc<[u8]>>>,
 }
 
 #[derive(Debug, Clone, Default)]
-enum Recipe {
+enum InputRecipe {
     #[default]
     Empty,
     Given(Arc<[u8]>),
@@ -32,29 +32,29 @@ enum Recipe {
 #[error("cannot prepare the function's standard input: {0}")]
 pub struct InputError(#[from] std::io::Error);
 
-impl Input {
+impl FunctionInput {
     /// Creates an input of exactly these bytes.
     #[must_use]
-    pub fn given(content: impl Into<Arc<[u8]>>) -> Self {
-        Self { recipe: Recipe::Given(content.into()), content: Arc::default() }
+    pub fn from_bytes(content: impl Into<Arc<[u8]>>) -> Self {
+        Self { recipe: InputRecipe::Given(content.into()), content: Arc::default() }
     }
 
     /// Creates an input of consecutive 64-bit little-endian integers from 0, cut after
     /// `bytes`.
     #[must_use]
-    pub fn counter(bytes: u64) -> Self {
-        Self { recipe: Recipe::Counter(bytes.min(MAX_INPUT)), content: Arc::default() }
+    pub fn from_counter(bytes: u64) -> Self {
+        Self { recipe: InputRecipe::Counter(bytes.min(MAX_INPUT)), content: Arc::default() }
     }
 
     /// Returns an identifier of the content: `none`, `counter`, or the SHA-256 of given
     /// bytes.
     #[must_use]
-    pub fn identity(&self) -> String {
+    pub fn content_identity(&self) -> String {
         match &self.recipe {
             _ if self.is_empty() => "none".to_owned(),
-            Recipe::Empty => "none".to_owned(),
-            Recipe::Given(content) => super::hex(&Sha256::digest(content)),
-            Recipe::Counter(_) => "counter".to_owned(),
+            InputRecipe::Empty => "none".to_owned(),
+            InputRecipe::Given(content) => super::hex(&Sha256::digest(content)),
+            InputRecipe::Counter(_) => "counter".to_owned(),
         }
     }
 
@@ -68,9 +68,9 @@ impl Input {
     #[must_use]
     pub fn len(&self) -> u64 {
         match &self.recipe {
-            Recipe::Empty => 0,
-            Recipe::Given(content) => content.len() as u64,
-            Recipe::Counter(bytes) => *bytes,
+            InputRecipe::Empty => 0,
+            InputRecipe::Given(content) => content.len() as u64,
+            InputRecipe::Counter(bytes) => *bytes,
         }
     }
 
@@ -78,10 +78,10 @@ impl Input {
     #[must_use]
     pub fn content(&self) -> Arc<[u8]> {
         match &self.recipe {
-            Recipe::Empty => Arc::from([]),
-            Recipe::Given(content) => Arc::clone(content),
-            Recipe::Counter(bytes) => {
-                Arc::clone(self.content.get_or_init(|| counter(*bytes).into()))
+            InputRecipe::Empty => Arc::from([]),
+            InputRecipe::Given(content) => Arc::clone(content),
+            InputRecipe::Counter(bytes) => {
+                Arc::clone(self.content.get_or_init(|| counter_bytes(*bytes).into()))
             }
         }
     }
@@ -90,12 +90,12 @@ impl Input {
     ///
     /// # Errors
     /// Returns an error when the memory file cannot be made or written.
-    pub fn open(&self) -> Result<File, InputError> {
+    pub fn open_file(&self) -> Result<File, InputError> {
         if self.is_empty() {
             return Ok(std::fs::OpenOptions::new().read(true).open("/dev/null")?);
         }
         let mut file = memory_file("cyclometer-stdin")?;
-        file.write_all(&self.content()).map_err(name_file_size_limit)?;
+        file.write_all(&self.content()).map_err(explain_file_size_limit)?;
         file.rewind()?;
         Ok(file)
     }
@@ -109,7 +109,7 @@ pub fn memory_file(name: &str) -> std::io::Result<File> {
     Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC)?.into())
 }
 
-fn counter(bytes: u64) -> Vec<u8> {
+fn counter_bytes(bytes: u64) -> Vec<u8> {
     let length = usize::try_from(bytes).unwrap_or(usize::MAX);
     (0..bytes.div_ceil(8)).flat_map(u64::to_le_bytes).take(length).collect()
 }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_counter_counts() {
-        let input = Input::counter(12);
+        let input = FunctionInput::from_counter(12);
         assert_eq!(&*input.content(), &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(input.len(), 12);
     }
@@ -129,7 +129,11 @@ mod tests {
     #[test]
     fn opened_inputs_are_read_from_the_start() {
         let mut text = String::new();
-        Input::given(*b"abc").open().expect("opened").read_to_string(&mut text).expect("read");
+        FunctionInput::from_bytes(*b"abc")
+            .open_file()
+            .expect("opened")
+            .read_to_string(&mut text)
+            .expect("read");
         assert_eq!(text, "abc");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cyclometer_core::invocation::{StartKind, Status, now};
+use cyclometer_core::invocation::{StartKind, Status, monotonic_now};
 use cyclometer_core::meter::{Provenances, Usage};
 use cyclometer_core::units::{Bytes, Nanos};
 
@@ -49,13 +49,13 @@ pub struct Outcome {
 impl Outcome {
     /// Returns the outcome of an invocation that could not even start.
     #[must_use]
-    pub fn unstarted(job: &Job, requested: Nanos, reason: impl Into<String>) -> Self {
+    pub fn failed_to_start(job: &Job, requested: Nanos, reason: impl Into<String>) -> Self {
         Self {
             status: Status::Failed,
             reason: Some(reason.into()),
             exit_code: None,
             requested,
-            ended: now(),
+            ended: monotonic_now(),
             usage: Usage::new(job.start == StartKind::Cold),
             provenances: Arc::default(),
             output: None,
@@ -64,7 +64,7 @@ impl Outcome {
 
     /// Appends a remark to the reason.
     #[must_use]
-    pub fn remark(mut self, remark: &str) -> Self {
+    pub fn with_remark(mut self, remark: &str) -> Self {
         self.reason = Some(match self.reason {
             Some(reason) => format!("{reason}; {remark}"),
             None => remark.to_owned(),
@@ -74,7 +74,7 @@ impl Outcome {
 
     /// Turns a success into a failure if the output is not the expected one.
     #[must_use]
-    pub fn checked(mut self, preset: &Preset) -> Self {
+    pub fn with_output_checked(mut self, preset: &Preset) -> Self {
         if let (Status::Ok, Some(expected), Some(found)) =
             (self.status, preset.expected, self.output)
             && expected != found
@@ -148,10 +148,10 @@ mod tests {
 
     #[test]
     fn wrong_output_does_not_hide_what_else_is_told() {
-        let catalog = Catalog::builtin().expect("valid");
+        let catalog = Catalog::load_builtin().expect("valid");
         let workload = Arc::clone(catalog.get("nop").expect("there"));
-        let right = OutputDigest::of(b"right");
-        let mut preset = workload.preset("quick").expect("there").clone();
+        let right = OutputDigest::from_content(b"right");
+        let mut preset = workload.find_preset("quick").expect("there").clone();
         preset.expected = Some(right);
         let job = Job {
             cell: 0,
@@ -161,12 +161,12 @@ mod tests {
             limits: Limits::default(),
             cpu: None,
         };
-        let mut outcome = Outcome::unstarted(&job, Nanos(0), "left 5 process(es) behind");
+        let mut outcome = Outcome::failed_to_start(&job, Nanos(0), "left 5 process(es) behind");
         (outcome.status, outcome.output) = (Status::Ok, Some(right));
-        let good = outcome.clone().checked(&preset);
+        let good = outcome.clone().with_output_checked(&preset);
         assert_eq!(good.reason.as_deref(), Some("left 5 process(es) behind"));
-        outcome.output = Some(OutputDigest::of(b"wrong"));
-        let bad = outcome.checked(&preset);
+        outcome.output = Some(OutputDigest::from_content(b"wrong"));
+        let bad = outcome.with_output_checked(&preset);
         assert_eq!(bad.status, Status::Failed);
         let reason = bad.reason.expect("told");
         assert!(reason.starts_with("wrong output: expected "), "{reason}");

@@ -14,15 +14,17 @@ mod limits;
 mod manifest;
 pub mod metering;
 
-pub use catalog::{Catalog, CatalogError};
+pub use catalog::{Catalog, WorkloadError};
 pub use control::Control;
-pub use cyclometer_core::invocation::{Cancel, Sample, StartKind, Status, Watch, now};
-pub use event::{Event, MOST_RUNS, SamplerReport, Sink, SinkError, Width};
-pub use input::{Input, InputError, memory_file};
+pub use cyclometer_core::invocation::{
+    Cancel, ProbeSampler, Sample, StartKind, Status, monotonic_now,
+};
+pub use event::{Event, MAX_RUNS, MedianPrecision, SamplerReport, Sink, SinkError};
+pub use input::{FunctionInput, InputError, memory_file};
 pub use job::{FootprintPart, Job, Outcome, PartKind, Prepared};
 pub use limits::{
-    Limits, MEMORY, OUTPUT, TIMEOUT, parse_memory_limit, parse_output_limit, parse_time_limit,
-    within,
+    Limits, MEMORY, OUTPUT, TIMEOUT, check_range, parse_memory_limit, parse_output_limit,
+    parse_time_limit,
 };
 pub use manifest::{MAX_MANIFEST, Manifest, ManifestError};
 
@@ -32,7 +34,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use cyclometer_system::files::{Bound, FileProblem, Folder, Links, RegularFile};
+use cyclometer_system::files::{Bound, FileError, Folder, LinkPolicy, RegularFile};
 
 /// Size limit of a user's module or program.
 pub(crate) const PROGRAM: Bound = Bound::new("a program", 256 << 20);
@@ -51,7 +53,7 @@ pub struct Workload {
     /// The WebAssembly module; `None`: no Wasm lane can run it.
     pub wasm: Option<Arc<[u8]>>,
     /// The native program; `None`: no native or container lane can run it.
-    pub native: Option<Native>,
+    pub native: Option<NativeProgram>,
     /// Named argument sets.
     pub presets: BTreeMap<String, Preset>,
     /// The folder on disk, for a user's own workload.
@@ -60,7 +62,7 @@ pub struct Workload {
 
 /// Native program of a workload.
 #[derive(Debug, Clone)]
-pub enum Native {
+pub enum NativeProgram {
     /// Embedded in this program.
     Embedded(&'static [u8]),
     /// File of the user.
@@ -83,28 +85,28 @@ impl NativeFile {
     /// # Errors
     /// Returns an error when the program is missing or no regular file, or a link leads out
     /// of the workload's folder.
-    pub fn find(&self) -> Result<RegularFile, FileProblem> {
+    pub fn find_file(&self) -> Result<RegularFile, FileError> {
         self.root.open_folder(&self.inside)?.find_regular(&self.name)
     }
 
     /// Returns the path of the program, for messages.
     #[must_use]
-    pub fn path(&self) -> PathBuf {
+    pub fn full_path(&self) -> PathBuf {
         self.root.path().join(&self.inside).join(&self.name)
     }
 }
 
-impl Native {
+impl NativeProgram {
     /// Finds a user's program by its path.
     ///
     /// # Errors
     /// Returns an error when there is none, or it is no regular file.
-    pub fn find(path: &Path) -> Result<Self, FileProblem> {
+    pub fn from_path(path: &Path) -> Result<Self, FileError> {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let root = Arc::new(Folder::open(folder.unwrap_or(Path::new(".")), Links::Anywhere)?);
+        let root = Arc::new(Folder::open(folder.unwrap_or(Path::new(".")), LinkPolicy::Anywhere)?);
         let name = PathBuf::from(path.file_name().unwrap_or_default());
         let file = NativeFile { root, inside: PathBuf::new(), name };
-        file.find()?;
+        file.find_file()?;
         Ok(Self::File(file))
     }
 
@@ -112,10 +114,10 @@ impl Native {
     ///
     /// # Errors
     /// Returns an error when the user's file cannot be read, or is larger than 256 MiB.
-    pub fn bytes(&self) -> std::io::Result<std::borrow::Cow<'static, [u8]>> {
+    pub fn read_bytes(&self) -> std::io::Result<std::borrow::Cow<'static, [u8]>> {
         match self {
             Self::Embedded(bytes) => Ok((*bytes).into()),
-            Self::File(file) => Ok(file.find()?.read(PROGRAM)?.into()),
+            Self::File(file) => Ok(file.find_file()?.read_content(PROGRAM)?.into()),
         }
     }
 }
@@ -128,7 +130,7 @@ pub struct Preset {
     /// Arguments without the program's name.
     pub args: Vec<String>,
     /// Content of standard input.
-    pub stdin: Input,
+    pub stdin: FunctionInput,
     /// Digest of the expected standard output; `None` if only the exit status is checked.
     pub expected: Option<OutputDigest>,
     /// Limits of memory, time and output.
@@ -163,13 +165,13 @@ impl OutputDigest {
 
     /// Computes the digest of `content`.
     #[must_use]
-    pub fn of(content: &[u8]) -> Self {
-        Self::new(content.len() as u64, Sha256::digest(content).into()).beginning(content)
+    pub fn from_content(content: &[u8]) -> Self {
+        Self::new(content.len() as u64, Sha256::digest(content).into()).with_head(content)
     }
 
     /// Adds the first bytes of the output; `head` must hold a short output completely.
     #[must_use]
-    pub fn beginning(mut self, head: &[u8]) -> Self {
+    pub fn with_head(mut self, head: &[u8]) -> Self {
         let mut kept = [0; Self::HEAD];
         for (kept, byte) in kept.iter_mut().zip(head) {
             *kept = *byte;
@@ -201,9 +203,9 @@ impl std::fmt::Display for OutputDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let digest = &hex(&self.sha256)[..12];
         match self.head() {
-            Some(head) if head.len() as u64 == self.bytes => f.write_str(&quoted(head)),
+            Some(head) if head.len() as u64 == self.bytes => f.write_str(&quote_bytes(head)),
             Some(head) => {
-                let glimpse = quoted(head.get(..Self::GLIMPSE).unwrap_or(head));
+                let glimpse = quote_bytes(head.get(..Self::GLIMPSE).unwrap_or(head));
                 write!(f, "{glimpse}... ({} bytes, sha256 {digest})", self.bytes)
             }
             None => write!(f, "{} bytes, sha256 {digest}", self.bytes),
@@ -212,7 +214,7 @@ impl std::fmt::Display for OutputDigest {
 }
 
 /// Quotes bytes as a string literal; unprintable characters and invalid UTF-8 are escaped.
-fn quoted(bytes: &[u8]) -> String {
+fn quote_bytes(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for chunk in bytes.utf8_chunks() {
         text.extend(chunk.valid().chars().flat_map(char::escape_debug));
@@ -238,28 +240,29 @@ mod tests {
 
     #[test]
     fn short_outputs_are_shown_and_long_ones_begin_to_be() {
-        assert_eq!(OutputDigest::of(b"42\n").to_string(), r#""42\n""#);
-        assert_eq!(OutputDigest::of(b"").to_string(), r#""""#);
+        assert_eq!(OutputDigest::from_content(b"42\n").to_string(), r#""42\n""#);
+        assert_eq!(OutputDigest::from_content(b"").to_string(), r#""""#);
         // Neither colours nor bells reach a terminal, and text stays text.
-        let hostile = OutputDigest::of("\u{1b}[31m\u{7}\"\\ Z\u{fc}rich \u{202e}".as_bytes());
+        let hostile =
+            OutputDigest::from_content("\u{1b}[31m\u{7}\"\\ Z\u{fc}rich \u{202e}".as_bytes());
         assert_eq!(hostile.to_string(), "\"\\u{1b}[31m\\u{7}\\\"\\\\ Z\u{fc}rich \\u{202e}\"");
-        assert_eq!(OutputDigest::of(b"a\xff\x00").to_string(), r#""a\xff\0""#);
-        let whole = OutputDigest::of(&[b'x'; OutputDigest::HEAD]).to_string();
+        assert_eq!(OutputDigest::from_content(b"a\xff\x00").to_string(), r#""a\xff\0""#);
+        let whole = OutputDigest::from_content(&[b'x'; OutputDigest::HEAD]).to_string();
         assert_eq!(whole, format!("\"{}\"", "x".repeat(64)));
-        let long = OutputDigest::of(&[b'x'; 65]).to_string();
+        let long = OutputDigest::from_content(&[b'x'; 65]).to_string();
         let begins = format!("\"{}\"... (65 bytes, sha256 ", "x".repeat(24));
         assert!(long.starts_with(&begins) && long.ends_with(')'), "{long}");
         // A digest from a manifest shows only length and digest.
-        let bare = OutputDigest::new(3, OutputDigest::of(b"42\n").sha256);
+        let bare = OutputDigest::new(3, OutputDigest::from_content(b"42\n").sha256);
         assert!(bare.to_string().starts_with("3 bytes, sha256 "), "{bare}");
-        assert_eq!(bare, OutputDigest::of(b"42\n"));
+        assert_eq!(bare, OutputDigest::from_content(b"42\n"));
     }
 
     #[test]
     fn digests_are_sha256() {
         // The digest of the empty message, from FIPS 180-4's examples.
         assert_eq!(
-            hex(&OutputDigest::of(b"").sha256),
+            hex(&OutputDigest::from_content(b"").sha256),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
     }

@@ -44,14 +44,14 @@ pub fn parse_memory_limit(text: &str) -> Result<Bytes, String> {
             "a function is billed for its memory, so it has a limit: write {RANGE}"
         ));
     }
-    let size: Bytes = parse(text, RANGE)?;
+    let size: Bytes = parse_quantity(text, RANGE)?;
     if size < *MEMORY.start() {
         return Err(format!(
             "{size} is less than {}, which containers need: write {RANGE}",
             MEMORY.start()
         ));
     }
-    within(size, &MEMORY, RANGE)
+    check_range(size, &MEMORY, RANGE)
 }
 
 /// Parses a time limit: 1ms to 7days, or `none` for the highest.
@@ -63,8 +63,8 @@ pub fn parse_time_limit(text: &str) -> Result<Nanos, String> {
     if is_none(text) {
         return Ok(*TIMEOUT.end());
     }
-    let span: Nanos = parse(text, RANGE)?;
-    within(span, &TIMEOUT, RANGE)
+    let span: Nanos = parse_quantity(text, RANGE)?;
+    check_range(span, &TIMEOUT, RANGE)
 }
 
 /// Parses a limit of output: 1B to 1GiB.
@@ -76,15 +76,15 @@ pub fn parse_output_limit(text: &str) -> Result<Bytes, String> {
     if is_none(text) {
         return Err(format!("output is kept in memory, so it has a limit: write {RANGE}"));
     }
-    let size: Bytes = parse(text, RANGE)?;
-    within(size, &OUTPUT, RANGE)
+    let size: Bytes = parse_quantity(text, RANGE)?;
+    check_range(size, &OUTPUT, RANGE)
 }
 
 /// Returns `value` if it is within `range`, which `words` describe in the error.
 ///
 /// # Errors
 /// Returns an error when it is outside of the range, with a message for users.
-pub fn within<T: PartialOrd + std::fmt::Display>(
+pub fn check_range<T: PartialOrd + std::fmt::Display>(
     value: T,
     range: &RangeInclusive<T>,
     words: &str,
@@ -100,7 +100,7 @@ pub fn within<T: PartialOrd + std::fmt::Display>(
 
 /// Parses a quantity; an error for text that is no quantity or does not fit 64 bits names
 /// the range.
-fn parse<T: FromStr<Err = UnitError>>(text: &str, words: &str) -> Result<T, String> {
+fn parse_quantity<T: FromStr<Err = UnitError>>(text: &str, words: &str) -> Result<T, String> {
     text.parse().map_err(|error| format!("{error} ({words})"))
 }
 

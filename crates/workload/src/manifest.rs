@@ -8,10 +8,10 @@ use thiserror::Error;
 
 use super::input::MAX_INPUT;
 use super::limits::{Limits, parse_memory_limit, parse_output_limit, parse_time_limit};
-use super::{Input, OutputDigest, Preset};
-use cyclometer_core::toml_text::{printable, with_nearest};
+use super::{FunctionInput, OutputDigest, Preset};
+use cyclometer_core::toml_text::{to_printable_line, with_nearest_key};
 use cyclometer_core::units::Bytes;
-use cyclometer_system::files::{Bound, FileProblem, is_plain};
+use cyclometer_system::files::{Bound, FileError, is_displayable};
 
 /// Size limit of a manifest.
 pub const MAX_MANIFEST: Bound = Bound::new("a manifest", 256 << 10);
@@ -111,9 +111,9 @@ struct RawContent {
 }
 
 /// Function that reads a file named by a manifest, by a path that stays inside its folder.
-pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileProblem>;
+pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileError>;
 
-struct Context<'a> {
+struct ManifestContext<'a> {
     origin: &'a str,
     read: ReadFile<'a>,
 }
@@ -126,18 +126,18 @@ impl Manifest {
     /// Returns the first problem and its place.
     pub fn parse(text: &[u8], origin: &str, read: ReadFile<'_>) -> Result<Self, ManifestError> {
         let syntax = |offset: Option<usize>, message: &str| ManifestError::Syntax {
-            place: place(origin, &String::from_utf8_lossy(text), offset),
-            message: printable(message),
+            place: format_position(origin, &String::from_utf8_lossy(text), offset),
+            message: to_printable_line(message),
         };
         if text.len() as u64 > MAX_MANIFEST.most.0 {
-            return Err(syntax(None, &FileProblem::TooLarge(MAX_MANIFEST).to_string()));
+            return Err(syntax(None, &FileError::TooLarge(MAX_MANIFEST).to_string()));
         }
         let text = std::str::from_utf8(text)
             .map_err(|error| syntax(Some(error.valid_up_to()), "a byte here is not UTF-8"))?;
         let raw: RawManifest = toml::from_str(text).map_err(|error| {
-            syntax(error.span().map(|span| span.start), &with_nearest(error.message()))
+            syntax(error.span().map(|span| span.start), &with_nearest_key(error.message()))
         })?;
-        let context = Context { origin, read };
+        let context = ManifestContext { origin, read };
         for (key, text) in [("title", &raw.title), ("stresses", &raw.stresses)] {
             context.check_line(key, text, MAX_TITLE)?;
         }
@@ -147,18 +147,18 @@ impl Manifest {
             }
         }
         if raw.preset.is_empty() {
-            return Err(context.wrong("preset", "at least one [preset.NAME] is needed"));
+            return Err(context.value_error("preset", "at least one [preset.NAME] is needed"));
         }
         if raw.preset.len() > MAX_PRESETS {
             let message = format!("{} presets are more than {MAX_PRESETS}", raw.preset.len());
-            return Err(context.wrong("preset", message));
+            return Err(context.value_error("preset", message));
         }
-        let outer = context.limits("limits", &raw.limits, Limits::default())?;
+        let outer = context.parse_limits("limits", &raw.limits, Limits::default())?;
         let presets = raw
             .preset
             .into_iter()
             .map(|(name, preset)| {
-                let preset = context.preset(&name, preset, outer)?;
+                let preset = context.parse_preset(&name, preset, outer)?;
                 Ok((name, preset))
             })
             .collect::<Result<_, ManifestError>>()?;
@@ -173,38 +173,38 @@ impl Manifest {
     }
 }
 
-impl Context<'_> {
-    fn wrong(&self, key: &str, message: impl Into<String>) -> ManifestError {
+impl ManifestContext<'_> {
+    fn value_error(&self, key: &str, message: impl Into<String>) -> ManifestError {
         ManifestError::Value {
             file: self.origin.to_owned(),
             key: key.to_owned(),
-            message: printable(&message.into()),
+            message: to_printable_line(&message.into()),
         }
     }
 
     /// Checks that text for display fits on one line and has no control characters.
     fn check_line(&self, key: &str, text: &str, most: usize) -> Result<(), ManifestError> {
         if text.chars().count() > most {
-            return Err(self.wrong(key, format!("it has more than {most} characters")));
+            return Err(self.value_error(key, format!("it has more than {most} characters")));
         }
-        if !text.chars().all(is_plain) {
-            return Err(self.wrong(key, "it has a control character: write it on one line"));
+        if !text.chars().all(is_displayable) {
+            return Err(self.value_error(key, "it has a control character: write it on one line"));
         }
         Ok(())
     }
 
     fn check_args(&self, key: &str, args: &[String]) -> Result<(), ManifestError> {
         if let Some(bad) = args.iter().find(|arg| arg.contains('\0')) {
-            return Err(self.wrong(key, format!("{bad:?} contains a NUL character")));
+            return Err(self.value_error(key, format!("{bad:?} contains a NUL character")));
         }
         if args.len() > MAX_ARGS {
-            return Err(self.wrong(key, format!("{} are more than {MAX_ARGS}", args.len())));
+            return Err(self.value_error(key, format!("{} are more than {MAX_ARGS}", args.len())));
         }
         let bytes: usize = args.iter().map(|arg| arg.len() + 1).sum();
         if bytes > MAX_ARG_BYTES {
             let (all, most) = (Bytes(bytes as u64), Bytes(MAX_ARG_BYTES as u64));
             let message = format!("{all} are more than {most}: give it on `stdin`");
-            return Err(self.wrong(key, message));
+            return Err(self.value_error(key, message));
         }
         Ok(())
     }
@@ -215,33 +215,44 @@ impl Context<'_> {
         if inside && !path.is_empty() {
             return Ok(());
         }
-        Err(self.wrong(key, format!("`{path}` must be a path inside the workload's folder")))
+        Err(self.value_error(key, format!("`{path}` must be a path inside the workload's folder")))
     }
 
-    fn file(&self, key: &str, path: &str) -> Result<Vec<u8>, ManifestError> {
+    fn read_file(&self, key: &str, path: &str) -> Result<Vec<u8>, ManifestError> {
         self.check_path(key, path)?;
-        (self.read)(path).map_err(|error| self.wrong(key, format!("cannot read `{path}`: {error}")))
+        (self.read)(path)
+            .map_err(|error| self.value_error(key, format!("cannot read `{path}`: {error}")))
     }
 
-    fn preset(&self, name: &str, raw: RawPreset, outer: Limits) -> Result<Preset, ManifestError> {
+    fn parse_preset(
+        &self,
+        name: &str,
+        raw: RawPreset,
+        outer: Limits,
+    ) -> Result<Preset, ManifestError> {
         let key = |field: &str| format!("preset.{name}.{field}");
-        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_displayable) {
             let message = format!("a preset's name is 1 to {MAX_NAME} bytes on one line");
-            return Err(self.wrong(&format!("preset.{}", printable(name)), message));
+            return Err(self.value_error(&format!("preset.{}", to_printable_line(name)), message));
         }
         self.check_args(&key("args"), &raw.args)?;
         Ok(Preset {
             name: name.to_owned(),
             args: raw.args,
-            stdin: raw.stdin.map_or(Ok(Input::default()), |it| self.input(&key("stdin"), &it))?,
-            expected: raw.expected.map(|it| self.expected(&key("expected"), &it)).transpose()?,
-            limits: self.limits(&key("limits"), &raw.limits, outer)?,
+            stdin: raw
+                .stdin
+                .map_or(Ok(FunctionInput::default()), |it| self.parse_input(&key("stdin"), &it))?,
+            expected: raw
+                .expected
+                .map(|it| self.parse_expected(&key("expected"), &it))
+                .transpose()?,
+            limits: self.parse_limits(&key("limits"), &raw.limits, outer)?,
         })
     }
 
     /// Reads content that is given in the manifest or in a file beside it; `None` if it has
     /// another form.
-    fn literal(&self, key: &str, raw: &RawContent) -> Result<Option<Vec<u8>>, ManifestError> {
+    fn read_literal(&self, key: &str, raw: &RawContent) -> Result<Option<Vec<u8>>, ManifestError> {
         match raw {
             RawContent {
                 text: Some(text),
@@ -256,35 +267,39 @@ impl Context<'_> {
                 pattern: None,
                 sha256: None,
                 bytes: None,
-            } => self.file(key, file).map(Some),
+            } => self.read_file(key, file).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn input(&self, key: &str, raw: &RawContent) -> Result<Input, ManifestError> {
-        if let Some(content) = self.literal(key, raw)? {
-            return Ok(Input::given(content));
+    fn parse_input(&self, key: &str, raw: &RawContent) -> Result<FunctionInput, ManifestError> {
+        if let Some(content) = self.read_literal(key, raw)? {
+            return Ok(FunctionInput::from_bytes(content));
         }
         let RawContent { text: None, file: None, pattern: Some(pattern), sha256: None, bytes } =
             raw
         else {
-            return Err(self.wrong(key, "give one of { text }, { file } or { pattern, bytes }"));
+            return Err(
+                self.value_error(key, "give one of { text }, { file } or { pattern, bytes }")
+            );
         };
         match bytes {
             _ if pattern != "counter" => {
-                Err(self.wrong(key, format!("unknown pattern `{pattern}`; there is `counter`")))
+                Err(self
+                    .value_error(key, format!("unknown pattern `{pattern}`; there is `counter`")))
             }
             Some(bytes) if *bytes > MAX_INPUT => {
-                Err(self.wrong(key, format!("{bytes} bytes are more than {}", Bytes(MAX_INPUT))))
+                Err(self
+                    .value_error(key, format!("{bytes} bytes are more than {}", Bytes(MAX_INPUT))))
             }
-            Some(bytes) => Ok(Input::counter(*bytes)),
-            None => Err(self.wrong(key, "a pattern needs `bytes`, its length")),
+            Some(bytes) => Ok(FunctionInput::from_counter(*bytes)),
+            None => Err(self.value_error(key, "a pattern needs `bytes`, its length")),
         }
     }
 
-    fn expected(&self, key: &str, raw: &RawContent) -> Result<OutputDigest, ManifestError> {
-        if let Some(content) = self.literal(key, raw)? {
-            return Ok(OutputDigest::of(&content));
+    fn parse_expected(&self, key: &str, raw: &RawContent) -> Result<OutputDigest, ManifestError> {
+        if let Some(content) = self.read_literal(key, raw)? {
+            return Ok(OutputDigest::from_content(&content));
         }
         match raw {
             RawContent {
@@ -294,24 +309,24 @@ impl Context<'_> {
                 sha256: Some(digest),
                 bytes: Some(bytes),
             } => {
-                let sha256 = unhex(digest)
-                    .ok_or_else(|| self.wrong(key, "sha256 must be 64 hexadecimal digits"))?;
+                let sha256 = parse_sha256(digest)
+                    .ok_or_else(|| self.value_error(key, "sha256 must be 64 hexadecimal digits"))?;
                 Ok(OutputDigest::new(*bytes, sha256))
             }
-            _ => Err(self.wrong(key, "give one of { text }, { file } or { sha256, bytes }")),
+            _ => Err(self.value_error(key, "give one of { text }, { file } or { sha256, bytes }")),
         }
     }
 
     /// Parses the limits of a table, with `otherwise` for those that are not given; `key`
     /// is the name of the table in the file.
-    fn limits(
+    fn parse_limits(
         &self,
         key: &str,
         given: &RawLimits,
         otherwise: Limits,
     ) -> Result<Limits, ManifestError> {
         let mut limits = otherwise;
-        let wrong = |field: &str, error: String| self.wrong(&format!("{key}.{field}"), error);
+        let wrong = |field: &str, error: String| self.value_error(&format!("{key}.{field}"), error);
         if let Some(text) = &given.memory {
             limits.memory = parse_memory_limit(text).map_err(|error| wrong("memory", error))?;
         }
@@ -326,7 +341,7 @@ impl Context<'_> {
 }
 
 /// Formats a byte offset as `file:line:column`.
-fn place(origin: &str, text: &str, offset: Option<usize>) -> String {
+fn format_position(origin: &str, text: &str, offset: Option<usize>) -> String {
     let Some(before) = offset.and_then(|offset| text.get(..offset)) else {
         return origin.to_owned();
     };
@@ -335,7 +350,7 @@ fn place(origin: &str, text: &str, offset: Option<usize>) -> String {
     format!("{origin}:{line}:{column}")
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+fn parse_sha256(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
         return None;

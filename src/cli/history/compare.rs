@@ -4,16 +4,16 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::super::{Common, Failure, Outcome, say};
-use super::resolve;
+use super::super::{CommandFailure, CommandOutcome, CommonOptions, say};
+use super::resolve_item;
 use crate::output::text_output;
-use crate::quantity::percentage;
+use crate::quantity::parse_percentage;
 use crate::report::Format;
-use crate::report::compared::{self, Compared};
-use crate::report::difference::{Difference, NAMES};
+use crate::report::difference::{Difference, NAME_COLUMNS};
 use crate::report::gate::{Gate, GateMeter, Threshold};
+use crate::report::stored_comparison::{self, StoredComparison};
 use crate::stats::Confidence;
-use crate::store::{Item, Store};
+use crate::store::{HistoryItem, Store};
 use crate::visible_text::escape_markdown;
 
 /// Exit status of a gate that is not met.
@@ -42,7 +42,7 @@ threshold is undecided, which is said and does not fail; a meter that one side
 has not is said too.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 4 the gate is not met.")]
-pub(super) struct Options {
+pub(super) struct HistoryCompareOptions {
     /// The recording (12, latest, a label) or simulation (s12) to compare with
     #[arg(value_name = "FIRST")]
     first: String,
@@ -69,16 +69,17 @@ pub(in crate::cli) struct GateOptions {
 }
 
 fn confidence(text: &str) -> Result<Confidence, String> {
-    let share = percentage(text).map_err(|error| error.to_string())?;
+    let share = parse_percentage(text).map_err(|error| error.to_string())?;
     Confidence::new(share).ok_or_else(|| format!("`{text}`: write a per cent from 50 to 99.9"))
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
-    let store = common.reading()?;
-    let (first, second) = (resolve(&store, &options.first)?, resolve(&store, &options.second)?);
+pub(super) fn run(common: &CommonOptions, options: &HistoryCompareOptions) -> CommandOutcome {
+    let store = common.open_for_reading()?;
+    let (first, second) =
+        (resolve_item(&store, &options.first)?, resolve_item(&store, &options.second)?);
     let compared = match (first, second) {
-        (Item::Recording(first), Item::Recording(second)) => {
+        (HistoryItem::Recording(first), HistoryItem::Recording(second)) => {
             return compare_recordings(
                 common,
                 (&store, first),
@@ -88,30 +89,30 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
                 true,
             );
         }
-        (Item::Simulation(_), Item::Simulation(_)) => {
-            compared::compare(&store, first, second, options.confidence)
-                .map_err(Failure::failed)?
-                .ok_or_else(|| Failure::usage("two of one kind can be compared"))?
+        (HistoryItem::Simulation(_), HistoryItem::Simulation(_)) => {
+            stored_comparison::compare_items(&store, first, second, options.confidence)
+                .map_err(CommandFailure::failed)?
+                .ok_or_else(|| CommandFailure::usage("two of one kind can be compared"))?
         }
         _ => {
-            return Err(Failure::usage(
+            return Err(CommandFailure::usage(
                 "a recording and a simulation cannot be compared: name two recordings (3 4) or \
                  two simulations (s3 s4)",
             ));
         }
     };
-    let meters = options.gate.meters();
+    let meters = options.gate.selected_meters();
     if options.gate.fail_above.is_some() && meters.iter().all(|it| it.name != "bill") {
-        return Err(Failure::usage("simulations have bills only: --meter bill"));
+        return Err(CommandFailure::usage("simulations have bills only: --meter bill"));
     }
     let bills: Vec<GateMeter> = meters.into_iter().filter(|it| it.name == "bill").collect();
     let gate =
-        options.gate.fail_above.map(|most| Gate::rule(&[&compared.difference], &bills, most));
+        options.gate.fail_above.map(|most| Gate::evaluate(&[&compared.difference], &bills, most));
     if first == second {
         say(&format!("note: both are {first}"));
     }
-    print(common, &compared, gate.as_ref())?;
-    Ok(status(gate.as_ref()))
+    print_comparison(common, &compared, gate.as_ref())?;
+    Ok(gate_status(gate.as_ref()))
 }
 
 impl GateOptions {
@@ -120,12 +121,12 @@ impl GateOptions {
         self.fail_above.is_some()
     }
 
-    fn meters(&self) -> Vec<GateMeter> {
-        if self.meter.is_empty() { GateMeter::usual() } else { self.meter.clone() }
+    fn selected_meters(&self) -> Vec<GateMeter> {
+        if self.meter.is_empty() { GateMeter::default_meters() } else { self.meter.clone() }
     }
 }
 
-fn status(gate: Option<&Gate>) -> ExitCode {
+fn gate_status(gate: Option<&Gate>) -> ExitCode {
     match gate {
         Some(gate) if !gate.met => ExitCode::from(NOT_MET),
         _ => ExitCode::SUCCESS,
@@ -135,39 +136,40 @@ fn status(gate: Option<&Gate>) -> ExitCode {
 /// Compares two recordings, each in its database, prints the comparison and applies the
 /// gate. Without `with_table`, programs get no rows, since other rows stand before them.
 pub(in crate::cli) fn compare_recordings(
-    common: &Common,
+    common: &CommonOptions,
     first: (&Store, i64),
     second: (&Store, i64),
     options: &GateOptions,
     sure: Confidence,
     with_table: bool,
-) -> Outcome {
-    let compared = compared::compare_recordings(first, second, sure).map_err(Failure::failed)?;
-    let meters = options.meters();
+) -> CommandOutcome {
+    let compared = stored_comparison::compare_recordings(first, second, sure)
+        .map_err(CommandFailure::failed)?;
+    let meters = options.selected_meters();
     let bills: Option<Difference> = if options.is_set() && meters.iter().any(|it| it.name == "bill")
     {
-        let contracts = super::super::replay::headline(&common.price_catalog()?);
-        let contracts = contracts.map_err(Failure::failed)?;
-        let bills = compared::compare_bills(first, second, &contracts, sure);
-        Some(bills.map_err(Failure::failed)?)
+        let contracts = super::super::replay::headline_contracts(&common.price_catalog()?);
+        let contracts = contracts.map_err(CommandFailure::failed)?;
+        let bills = stored_comparison::compare_bills(first, second, &contracts, sure);
+        Some(bills.map_err(CommandFailure::failed)?)
     } else {
         None
     };
     let gate = options.fail_above.map(|most| {
         let mut all = vec![&compared.difference];
         all.extend(&bills);
-        Gate::rule(&all, &meters, most)
+        Gate::evaluate(&all, &meters, most)
     });
     if first.1 == second.1 && first.0.path() == second.0.path() {
         say(&format!("note: both are recording {}", first.1));
     }
     if with_table || common.format.is_for_people() {
-        print(common, &compared, gate.as_ref())?;
+        print_comparison(common, &compared, gate.as_ref())?;
     } else {
         let gate = gate.iter().flat_map(|gate| &gate.lines);
         compared.subjects.iter().chain(&compared.largest).chain(gate).for_each(|it| say(it));
     }
-    Ok(status(gate.as_ref()))
+    Ok(gate_status(gate.as_ref()))
 }
 
 fn say_all(lines: &[String]) {
@@ -178,8 +180,12 @@ fn say_all(lines: &[String]) {
 
 /// Prints a comparison: first the differences in what was run, then the largest
 /// differences, the gate, and the whole table.
-fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<(), Failure> {
-    let Compared { names: [one, two], subjects, warnings, largest, difference, conclusion } =
+fn print_comparison(
+    common: &CommonOptions,
+    compared: &StoredComparison,
+    gate: Option<&Gate>,
+) -> Result<(), CommandFailure> {
+    let StoredComparison { names: [one, two], subjects, warnings, largest, difference, conclusion } =
         compared;
     let remarks: Vec<String> = subjects
         .iter()
@@ -198,11 +204,11 @@ fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<()
             }
             if !empty {
                 let mut out = text_output();
-                writeln!(out, "{}", difference.table.render_grouped(NAMES))?;
+                writeln!(out, "{}", difference.table.render_grouped(NAME_COLUMNS))?;
             }
             if let Some(gate) = gate {
                 common.print_lines(&[String::new()])?;
-                common.print(&gate.table)?;
+                common.print_table(&gate.table)?;
                 common.print_lines(&gate.lines)?;
             }
             say_all(&notes);
@@ -218,19 +224,19 @@ fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<()
             common.print_lines(largest)?;
             if let Some(gate) = gate {
                 writeln!(text_output())?;
-                common.print(&gate.table)?;
+                common.print_table(&gate.table)?;
                 common.print_lines(&gate.lines)?;
             }
             if !empty {
                 writeln!(text_output(), "\n<details><summary>all figures</summary>\n")?;
-                common.print(&difference.table)?;
+                common.print_table(&difference.table)?;
                 common.print_lines(&notes)?;
                 writeln!(text_output(), "\n</details>")?;
             }
         }
         _ => {
             say_all(&remarks);
-            common.print(&difference.table)?;
+            common.print_table(&difference.table)?;
             say_all(largest);
             say_all(&notes);
             if let Some(gate) = gate {

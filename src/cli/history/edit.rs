@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
-use super::super::{Common, Failure, Outcome, say};
-use super::{reference, resolve};
-use crate::report::what_goes;
-use crate::store::Item;
+use super::super::{CommandFailure, CommandOutcome, CommonOptions, say};
+use super::{parse_reference, resolve_item};
+use crate::report::describe_extent;
+use crate::store::HistoryItem;
 use crate::units::Bytes;
 
 /// Free space in the file from which on it is reported, in bytes.
@@ -46,12 +46,12 @@ pub(super) struct DeleteOptions {
 }
 
 /// Labels an item.
-pub(super) fn label(common: &Common, options: &LabelOptions) -> Outcome {
-    reference(&options.item)?;
-    let store = common.existing()?;
-    let item = resolve(&store, &options.item)?;
+pub(super) fn run_label(common: &CommonOptions, options: &LabelOptions) -> CommandOutcome {
+    parse_reference(&options.item)?;
+    let store = common.open_existing()?;
+    let item = resolve_item(&store, &options.item)?;
     let text = options.text.trim();
-    store.set_label(item, text).map_err(Failure::failed)?;
+    store.set_label(item, text).map_err(CommandFailure::failed)?;
     if text.is_empty() {
         say(&format!("{item} has no label now"));
     } else {
@@ -61,44 +61,44 @@ pub(super) fn label(common: &Common, options: &LabelOptions) -> Outcome {
 }
 
 /// Deletes items.
-pub(super) fn delete(common: &Common, options: &DeleteOptions) -> Outcome {
+pub(super) fn run_delete(common: &CommonOptions, options: &DeleteOptions) -> CommandOutcome {
     for item in &options.items {
-        reference(item)?;
+        parse_reference(item)?;
     }
     let asks = std::io::stdin().is_terminal();
     if !options.yes && !asks {
-        return Err(Failure::Usage(
+        return Err(CommandFailure::Usage(
             "there is no terminal to ask on: --yes deletes without asking".to_owned(),
         ));
     }
-    let store = common.existing()?;
+    let store = common.open_existing()?;
     let mut items = BTreeSet::new();
     for item in &options.items {
-        items.insert(resolve(&store, item)?);
+        items.insert(resolve_item(&store, item)?);
     }
-    let items: Vec<Item> = items.into_iter().collect();
-    let extent = store.extent(&items).map_err(Failure::failed)?;
+    let items: Vec<HistoryItem> = items.into_iter().collect();
+    let extent = store.deletion_extent(&items).map_err(CommandFailure::failed)?;
     if options.compact {
         store
-            .nothing_runs("it would fail while the file is written anew")
-            .map_err(Failure::failed)?;
+            .ensure_nothing_runs("it would fail while the file is written anew")
+            .map_err(CommandFailure::failed)?;
     }
     let names: Vec<_> = items.iter().map(ToString::to_string).collect();
-    let (names, what) = (names.join(", "), what_goes(&extent));
-    if !options.yes && !agreed(&format!("delete {names}: {what}?"))? {
-        return Err(Failure::Failed("nothing was deleted".to_owned()));
+    let (names, what) = (names.join(", "), describe_extent(&extent));
+    if !options.yes && !ask_to_confirm(&format!("delete {names}: {what}?"))? {
+        return Err(CommandFailure::Failed("nothing was deleted".to_owned()));
     }
-    let deleted = store.delete(&items).map_err(Failure::failed)?;
-    say(&format!("deleted {names}: {}", what_goes(&deleted)));
+    let deleted = store.delete_items(&items).map_err(CommandFailure::failed)?;
+    say(&format!("deleted {names}: {}", describe_extent(&deleted)));
     if options.compact {
-        let before = size(common);
+        let before = database_size(common);
         if let Err(error) = store.compact() {
             say(&format!("error: what was to be deleted is deleted, but {error}"));
             return Ok(ExitCode::from(3));
         }
-        say(&format!("the file had {before}, and has {} now", size(common)));
+        say(&format!("the file had {before}, and has {} now", database_size(common)));
     } else {
-        let free = store.free_bytes().map_err(Failure::failed)?;
+        let free = store.free_bytes().map_err(CommandFailure::failed)?;
         if free >= WORTH_A_WORD {
             let free = Bytes(free);
             say(&format!(
@@ -109,17 +109,17 @@ pub(super) fn delete(common: &Common, options: &DeleteOptions) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn size(common: &Common) -> Bytes {
+fn database_size(common: &CommonOptions) -> Bytes {
     let file = common.db_path().ok().and_then(|path| std::fs::metadata(path).ok());
     Bytes(file.map_or(0, |file| file.len()))
 }
 
-fn agreed(question: &str) -> Result<bool, Failure> {
+fn ask_to_confirm(question: &str) -> Result<bool, CommandFailure> {
     say(&format!("{question} [y/N]"));
     let mut answer = String::new();
     std::io::stdin()
         .lock()
         .read_line(&mut answer)
-        .map_err(|error| Failure::Failed(format!("cannot read the answer: {error}")))?;
+        .map_err(|error| CommandFailure::Failed(format!("cannot read the answer: {error}")))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

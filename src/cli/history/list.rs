@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::super::{Common, Failure, Outcome, say};
+use super::super::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::output::{json_text, text_output};
 use crate::record::limits::at_least_one;
-use crate::report::{Cell, Column, Format, Table, few, moment};
-use crate::store::{Filter, RecordingInfo, SimulationInfo, Store};
+use crate::report::{Cell, Column, Format, Table, format_timestamp, shorten_list};
+use crate::store::{HistoryFilter, RecordingInfo, SimulationInfo, Store};
 
 const STATUS: [&str; 4] = ["running", "done", "failed", "interrupted"];
 
@@ -26,8 +26,8 @@ WHEN is a day (2026-11-21), a moment (2026-11-21T10:00), both in UTC, or a span
 before now (7d, 2h). `--until` a day includes that day.")]
 pub(super) struct ListOptions {
     /// What to list
-    #[arg(long, value_enum, default_value_t = Kind::All)]
-    kind: Kind,
+    #[arg(long, value_enum, default_value_t = ListedKind::All)]
+    kind: ListedKind,
     /// Those with this lane
     #[arg(long, value_name = "LANE")]
     lane: Option<String>,
@@ -52,7 +52,7 @@ pub(super) struct ListOptions {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Kind {
+enum ListedKind {
     /// Recordings, with their simulations beside them (CSV: recordings only)
     #[default]
     All,
@@ -65,19 +65,19 @@ enum Kind {
 const DAY: Duration = Duration::from_hours(24);
 
 pub(in crate::cli) fn since(text: &str) -> Result<String, String> {
-    when(text, SystemTime::now()).map(|(begin, _)| stamp(begin))
+    parse_time_range(text, SystemTime::now()).map(|(begin, _)| format_stamp(begin))
 }
 
 fn until(text: &str) -> Result<String, String> {
-    when(text, SystemTime::now()).map(|(_, end)| stamp(end))
+    parse_time_range(text, SystemTime::now()).map(|(_, end)| format_stamp(end))
 }
 
-fn stamp(time: SystemTime) -> String {
+fn format_stamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// Returns the begin and the end of the time that the text names: a day is not a moment.
-fn when(text: &str, now: SystemTime) -> Result<(SystemTime, SystemTime), String> {
+fn parse_time_range(text: &str, now: SystemTime) -> Result<(SystemTime, SystemTime), String> {
     let wrong = || {
         format!(
             "`{text}` is neither a time such as 2026-11-21 or 2026-11-21T10:00, nor a span before now such as 7d"
@@ -100,8 +100,8 @@ fn when(text: &str, now: SystemTime) -> Result<(SystemTime, SystemTime), String>
 }
 
 impl ListOptions {
-    fn filter(&self) -> Filter {
-        Filter {
+    fn to_filter(&self) -> HistoryFilter {
+        HistoryFilter {
             lane: self.lane.clone(),
             workload: self.workload.clone(),
             status: self.status.clone(),
@@ -114,55 +114,60 @@ impl ListOptions {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &ListOptions) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &ListOptions) -> CommandOutcome {
     let without_status = options.status.is_some();
-    if without_status && options.kind == Kind::Simulations {
-        return Err(Failure::Usage(
+    if without_status && options.kind == ListedKind::Simulations {
+        return Err(CommandFailure::Usage(
             "simulations have no status: leave --status or --kind out".to_owned(),
         ));
     }
-    let kind = if without_status { Kind::Recordings } else { options.kind };
-    let filter = options.filter();
+    let kind = if without_status { ListedKind::Recordings } else { options.kind };
+    let filter = options.to_filter();
     let path = common.db_path()?;
     let missing = !path.exists();
-    let store =
-        if missing { Store::empty(&path).map_err(Failure::failed)? } else { common.reading()? };
-    let folds = kind == Kind::All && common.format == Format::Table;
-    let made = store.simulations(&filter).map_err(Failure::failed)?;
+    let store = if missing {
+        Store::open_empty(&path).map_err(CommandFailure::failed)?
+    } else {
+        common.open_for_reading()?
+    };
+    let folds = kind == ListedKind::All && common.format == Format::Table;
+    let made = store.list_simulations(&filter).map_err(CommandFailure::failed)?;
     let (recordings, simulations) = if folds {
         // Each simulation stands with its recording; the others belong to other
         // recordings.
-        let (recordings, left) = folded(&store, &filter, made)?;
-        (recordings, simulations(left))
+        let (recordings, left) = fold_simulations(&store, &filter, made)?;
+        (recordings, simulation_table(left))
     } else {
-        (recordings(&store, &filter)?, simulations(made))
+        (recording_table(&store, &filter)?, simulation_table(made))
     };
     if missing {
         say(&format!(
             "no recordings yet, and no database {}: `cyclometer record` makes both",
             path.display()
         ));
-    } else if recordings.is_empty() && filter == Filter::default() {
+    } else if recordings.is_empty() && filter == HistoryFilter::default() {
         say("nothing has been recorded yet: `cyclometer record` makes a first comparison");
-    } else if (kind == Kind::Simulations || recordings.is_empty())
-        && (kind == Kind::Recordings || simulations.is_empty())
+    } else if (kind == ListedKind::Simulations || recordings.is_empty())
+        && (kind == ListedKind::Recordings || simulations.is_empty())
     {
         say("nothing matches; `cyclometer history` without filters lists all there is");
     }
-    print(common, kind, &recordings, &simulations)?;
+    print_tables(common, kind, &recordings, &simulations)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(
-    common: &Common,
-    kind: Kind,
+fn print_tables(
+    common: &CommonOptions,
+    kind: ListedKind,
     recordings: &Table,
     simulations: &Table,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     match (kind, common.format) {
-        (Kind::Recordings, _) | (Kind::All, Format::Csv) => common.print(recordings)?,
-        (Kind::Simulations, _) => common.print(simulations)?,
-        (Kind::All, Format::Json) => {
+        (ListedKind::Recordings, _) | (ListedKind::All, Format::Csv) => {
+            common.print_table(recordings)?
+        }
+        (ListedKind::Simulations, _) => common.print_table(simulations)?,
+        (ListedKind::All, Format::Json) => {
             let both = json!({
                 "recordings": recordings.to_json(),
                 "simulations": simulations.to_json(),
@@ -170,19 +175,19 @@ fn print(
             let mut out = text_output();
             writeln!(out, "{}", json_text(&both, true))?;
         }
-        (Kind::All, Format::Jsonl) => {
-            common.print(recordings)?;
-            common.print(simulations)?;
+        (ListedKind::All, Format::Jsonl) => {
+            common.print_table(recordings)?;
+            common.print_table(simulations)?;
         }
-        (Kind::All, Format::Table | Format::Markdown) => {
+        (ListedKind::All, Format::Table | Format::Markdown) => {
             if !recordings.is_empty() {
-                common.print(recordings)?;
+                common.print_table(recordings)?;
             }
             if !simulations.is_empty() {
                 if !recordings.is_empty() {
                     writeln!(text_output())?;
                 }
-                common.print(simulations)?;
+                common.print_table(simulations)?;
             }
         }
     }
@@ -191,12 +196,12 @@ fn print(
 
 /// Builds the table of recordings with their simulations in a column; returns also the
 /// simulations of recordings that are not listed, or of several recordings.
-fn folded(
+fn fold_simulations(
     store: &Store,
-    filter: &Filter,
+    filter: &HistoryFilter,
     made: Vec<SimulationInfo>,
-) -> Result<(Table, Vec<SimulationInfo>), Failure> {
-    let all = store.recordings(filter).map_err(Failure::failed)?;
+) -> Result<(Table, Vec<SimulationInfo>), CommandFailure> {
+    let all = store.list_recordings(filter).map_err(CommandFailure::failed)?;
     let own = |it: &SimulationInfo| it.recordings == it.recording.to_string();
     let listed = |id: i64| all.iter().any(|info| info.id == id);
     let (inside, left): (Vec<_>, Vec<_>) =
@@ -211,15 +216,15 @@ fn folded(
         };
         mine.iter().map(name).collect::<Vec<_>>().join(" ")
     };
-    let mut table = Table::new(&columns(&all, true));
+    let mut table = Table::new(&recording_columns(&all, true));
     for info in all {
         let simulations = names(info.id);
-        table.push(row(info, simulations));
+        table.push(recording_row(info, simulations));
     }
     Ok((table, left))
 }
 
-fn columns(all: &[RecordingInfo], folds: bool) -> Vec<Column> {
+fn recording_columns(all: &[RecordingInfo], folds: bool) -> Vec<Column> {
     // A column without labels tells a reader nothing.
     let labelled = all.iter().any(|info| info.label.is_some());
     let mut columns = vec![
@@ -238,10 +243,10 @@ fn columns(all: &[RecordingInfo], folds: bool) -> Vec<Column> {
     columns
 }
 
-fn row(info: RecordingInfo, simulations: String) -> Vec<Cell> {
+fn recording_row(info: RecordingInfo, simulations: String) -> Vec<Cell> {
     vec![
         Cell::new(info.id, info.id),
-        Cell::new(moment(&info.started_at), info.started_at),
+        Cell::new(format_timestamp(&info.started_at), info.started_at),
         Cell::text(info.status),
         Cell::new(info.invocations, info.invocations),
         Cell::new(info.bad, info.bad),
@@ -252,12 +257,12 @@ fn row(info: RecordingInfo, simulations: String) -> Vec<Cell> {
     ]
 }
 
-fn recordings(store: &Store, filter: &Filter) -> Result<Table, Failure> {
-    let all = store.recordings(filter).map_err(Failure::failed)?;
-    let columns = columns(&all, false);
+fn recording_table(store: &Store, filter: &HistoryFilter) -> Result<Table, CommandFailure> {
+    let all = store.list_recordings(filter).map_err(CommandFailure::failed)?;
+    let columns = recording_columns(&all, false);
     let mut table = Table::new(&columns);
     for info in all {
-        let mut cells = row(info, String::new());
+        let mut cells = recording_row(info, String::new());
         cells.truncate(columns.len());
         table.push(cells);
     }
@@ -268,7 +273,7 @@ const fn label_column(shown: bool) -> Column {
     if shown { Column::text("label", "label") } else { Column::hidden("label") }
 }
 
-fn simulations(all: Vec<SimulationInfo>) -> Table {
+fn simulation_table(all: Vec<SimulationInfo>) -> Table {
     let labelled = all.iter().any(|info| info.label.is_some());
     let mut table = Table::new(&[
         Column::number("simulation", "simulation"),
@@ -285,9 +290,9 @@ fn simulations(all: Vec<SimulationInfo>) -> Table {
             Cell::new(format!("s{}", info.id), info.id),
             Cell::new(info.recording, info.recording),
             Cell::text(info.recordings),
-            Cell::new(moment(&info.created_at), info.created_at),
+            Cell::new(format_timestamp(&info.created_at), info.created_at),
             Cell::new(info.invocations, info.invocations),
-            Cell::new(few(&info.models), info.models.clone()),
+            Cell::new(shorten_list(&info.models), info.models.clone()),
             Cell::text(info.label.unwrap_or_default()),
         ]);
     }
@@ -302,7 +307,8 @@ mod tests {
     fn moments_are_days_minutes_or_spans() {
         let now = humantime::parse_rfc3339("2026-11-21T12:00:00Z").expect("valid");
         let told = |text: &str| {
-            when(text, now).map(|(begin, end)| format!("{} {}", stamp(begin), stamp(end)))
+            parse_time_range(text, now)
+                .map(|(begin, end)| format!("{} {}", format_stamp(begin), format_stamp(end)))
         };
         for (text, begin, end) in [
             ("2026-11-20", "2026-11-20T00:00:00.000Z", "2026-11-21T00:00:00.000Z"),

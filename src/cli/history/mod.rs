@@ -9,8 +9,8 @@ pub(super) use list::since;
 
 use clap::Subcommand;
 
-use super::{Common, Failure, Outcome};
-use crate::store::{Item, RecordingRef, Reference, Store, StoreError};
+use super::{CommandFailure, CommandOutcome, CommonOptions};
+use crate::store::{HistoryItem, HistoryReference, RecordingRef, Store, StoreError};
 
 /// Options of `history`.
 #[derive(Debug, clap::Args)]
@@ -25,9 +25,9 @@ use crate::store::{Item, RecordingRef, Reference, Store, StoreError};
 A recording is named by its number, its label or `latest`, a simulation by `s`
 and its number, its label or `slatest`. Of several with one label, the newest is
 meant.")]
-pub(super) struct Options {
+pub(super) struct HistoryOptions {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<HistoryCommand>,
     /// Show this recording or simulation instead, as `show` does
     #[arg(value_name = "RECORDING")]
     item: Option<String>,
@@ -36,13 +36,13 @@ pub(super) struct Options {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum HistoryCommand {
     /// List recordings and simulations
     List(list::ListOptions),
     /// Show one recording or one simulation
-    Show(show::Options),
+    Show(show::HistoryShowOptions),
     /// Compare two recordings, or two simulations: what differs, how sure is it
-    Compare(compare::Options),
+    Compare(compare::HistoryCompareOptions),
     /// Name a recording or a simulation, or take its name away
     Label(edit::LabelOptions),
     /// Delete recordings and simulations, with all that hangs on them
@@ -50,20 +50,20 @@ enum Command {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &HistoryOptions) -> CommandOutcome {
     let default = list::ListOptions::default();
     match &options.command {
-        Some(_) if options.list != default || options.item.is_some() => Err(Failure::Usage(
+        Some(_) if options.list != default || options.item.is_some() => Err(CommandFailure::Usage(
             "options stand after the subcommand: `cyclometer history list --kind simulations`"
                 .to_owned(),
         )),
-        Some(Command::List(list)) => list::run(common, list),
-        Some(Command::Show(show)) => show::run(common, &show.item),
-        Some(Command::Compare(compare)) => compare::run(common, compare),
-        Some(Command::Label(label)) => edit::label(common, label),
-        Some(Command::Delete(delete)) => edit::delete(common, delete),
+        Some(HistoryCommand::List(list)) => list::run(common, list),
+        Some(HistoryCommand::Show(show)) => show::run(common, &show.item),
+        Some(HistoryCommand::Compare(compare)) => compare::run(common, compare),
+        Some(HistoryCommand::Label(label)) => edit::run_label(common, label),
+        Some(HistoryCommand::Delete(delete)) => edit::run_delete(common, delete),
         None => match &options.item {
-            Some(_) if options.list != default => Err(Failure::Usage(
+            Some(_) if options.list != default => Err(CommandFailure::Usage(
                 "options of the list say nothing of one recording: leave one of the two out"
                     .to_owned(),
             )),
@@ -74,22 +74,22 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 }
 
 /// Parses a reference to a recording or a simulation.
-fn reference(text: &str) -> Result<Reference, Failure> {
-    text.parse().map_err(Failure::Usage)
+fn parse_reference(text: &str) -> Result<HistoryReference, CommandFailure> {
+    text.parse().map_err(CommandFailure::Usage)
 }
 
 /// Finds the item with a reference; a word that is not a label is wrong usage.
-pub(super) fn resolve(store: &Store, text: &str) -> Result<Item, Failure> {
+pub(super) fn resolve_item(store: &Store, text: &str) -> Result<HistoryItem, CommandFailure> {
     let commands = ["list", "show", "compare", "label", "delete"];
-    let reference = reference(text)?;
-    let label = matches!(&reference, Reference::Recording(RecordingRef::Label(_)));
-    store.resolve(reference).map_err(|error| match error {
+    let reference = parse_reference(text)?;
+    let label = matches!(&reference, HistoryReference::Recording(RecordingRef::Label(_)));
+    store.resolve_reference(reference).map_err(|error| match error {
         StoreError::NotFound(error) if label => {
-            let meant = crate::suggest::nearest(text, commands)
+            let meant = crate::suggest::find_nearest_name(text, commands)
                 .filter(|_| text.chars().all(char::is_alphabetic))
                 .map_or_else(String::new, |name| format!("; did you mean `history {name}`?"));
-            Failure::Usage(format!("{error}{meant}"))
+            CommandFailure::Usage(format!("{error}{meant}"))
         }
-        error => Failure::failed(error),
+        error => CommandFailure::failed(error),
     })
 }

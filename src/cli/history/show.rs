@@ -5,41 +5,47 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::super::progress::Told;
-use super::super::{Common, Failure, Outcome, record, say};
-use super::resolve;
+use super::super::progress::ShownMessages;
+use super::super::{CommandFailure, CommandOutcome, CommonOptions, record, say};
+use super::resolve_item;
 use crate::output::{json_text, text_output};
-use crate::report::simulated::Simulated;
+use crate::report::simulation_report::SimulationReport;
 use crate::report::subjects::subject_table;
 use crate::report::{Cell, Column, Format, Table};
-use crate::store::{Item, Store};
+use crate::store::{HistoryItem, Store};
 use crate::visible_text::{escape_line, escape_markdown};
 
 /// Options of `history show`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {
+pub(super) struct HistoryShowOptions {
     /// A recording (12, latest, a label) or a simulation (s12, slatest)
     #[arg(value_name = "RECORDING|sN", default_value = "latest")]
     pub(super) item: String,
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, item: &str) -> Outcome {
+pub(super) fn run(common: &CommonOptions, item: &str) -> CommandOutcome {
     // Parsed before the database is opened: an invalid reference is wrong usage.
-    super::reference(item)?;
-    let mut store = common.reading()?;
-    match resolve(&store, item)? {
-        Item::Recording(recording) => show_recording(common, &mut store, recording),
-        Item::Simulation(simulation) => show_simulation(common, &store, simulation),
+    super::parse_reference(item)?;
+    let mut store = common.open_for_reading()?;
+    match resolve_item(&store, item)? {
+        HistoryItem::Recording(recording) => show_recording(common, &mut store, recording),
+        HistoryItem::Simulation(simulation) => show_simulation(common, &store, simulation),
     }
 }
 
 /// Shows the comparison of one recording, and the source of each meter.
-fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome {
-    for (lane, reason) in store.unavailable_lanes(recording).map_err(Failure::failed)? {
+fn show_recording(common: &CommonOptions, store: &mut Store, recording: i64) -> CommandOutcome {
+    for (lane, reason) in store.unavailable_lanes(recording).map_err(CommandFailure::failed)? {
         say(&format!("lane {lane} could not run: {reason}"));
     }
-    record::conclude(common, &common.price_catalog()?, store, recording, &Told::default())?;
+    record::print_conclusion(
+        common,
+        &common.price_catalog()?,
+        store,
+        recording,
+        &ShownMessages::default(),
+    )?;
     if common.format.is_for_people() {
         let mut table = Table::new(&[
             Column::text("lane", "lane"),
@@ -48,17 +54,17 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
             Column::text("source", "source"),
             Column::text("note", "note"),
         ]);
-        for source in store.merged_meter_sources(recording).map_err(Failure::failed)? {
+        for source in store.merged_meter_sources(recording).map_err(CommandFailure::failed)? {
             table.push(vec![
                 Cell::text(source.lane),
                 Cell::text(source.start),
                 Cell::text(source.meter),
-                Cell::maybe(source.source.map(|it| (it.clone(), it))),
+                Cell::optional(source.source.map(|it| (it.clone(), it))),
                 Cell::text(source.note),
             ]);
         }
         writeln!(text_output())?;
-        common.print(&table)?;
+        common.print_table(&table)?;
         show_subjects(common, store, recording)?;
         show_footprints(common, store, recording)?;
     }
@@ -66,19 +72,27 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
 }
 
 /// Shows arguments, input, digests and limits of the functions that were run.
-fn show_subjects(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
-    let subjects = store.subjects(recording).map_err(Failure::failed)?;
+fn show_subjects(
+    common: &CommonOptions,
+    store: &Store,
+    recording: i64,
+) -> Result<(), CommandFailure> {
+    let subjects = store.cell_subjects(recording).map_err(CommandFailure::failed)?;
     if subjects.is_empty() {
         say("arguments, input and program were not kept by the version that recorded this");
         return Ok(());
     }
     writeln!(text_output())?;
-    common.print(&subject_table(&subjects))
+    common.print_table(&subject_table(&subjects))
 }
 
 /// Shows the parts of the footprints, and the workloads that they belong to.
-fn show_footprints(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
-    let parts = store.footprints(recording).map_err(Failure::failed)?;
+fn show_footprints(
+    common: &CommonOptions,
+    store: &Store,
+    recording: i64,
+) -> Result<(), CommandFailure> {
+    let parts = store.footprint_parts(recording).map_err(CommandFailure::failed)?;
     if parts.is_empty() {
         return Ok(());
     }
@@ -92,18 +106,18 @@ fn show_footprints(common: &Common, store: &Store, recording: i64) -> Result<(),
         table.push(vec![
             Cell::text(part.lane),
             Cell::text(part.name),
-            Cell::maybe(Some((part.bytes.to_string(), part.bytes.0))),
+            Cell::optional(Some((part.bytes.to_string(), part.bytes.0))),
             Cell::text(part.workloads),
         ]);
     }
     writeln!(text_output())?;
-    common.print(&table)?;
+    common.print_table(&table)?;
     Ok(())
 }
 
 /// Shows the options and the results of a simulation.
-fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
-    let it = Simulated::read(store, simulation).map_err(Failure::failed)?;
+fn show_simulation(common: &CommonOptions, store: &Store, simulation: i64) -> CommandOutcome {
+    let it = SimulationReport::load(store, simulation).map_err(CommandFailure::failed)?;
     let mut out = text_output();
     match common.format {
         Format::Csv | Format::Jsonl => it.tables[0].2.print(common.format, &mut out)?,
@@ -112,7 +126,7 @@ fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
                 "simulation": it.info.id,
                 "label": it.info.label,
                 "created_at": it.info.created_at,
-                "recordings": numbers(&it.info.recordings),
+                "recordings": parse_ids(&it.info.recordings),
                 "invocations": it.info.invocations,
                 "options": serde_json::from_str::<Value>(&it.options).unwrap_or(Value::Null),
                 "models": it.models.to_json(),
@@ -124,7 +138,7 @@ fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
         }
         Format::Table | Format::Markdown => {
             let markdown = common.format == Format::Markdown;
-            for line in it.heading() {
+            for line in it.heading_lines() {
                 let line =
                     if markdown { escape_markdown(&line).into() } else { escape_line(&line) };
                 writeln!(out, "{line}")?;
@@ -142,19 +156,21 @@ fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
     }
     out.flush()?;
     drop(out);
-    tell(common, &it);
+    say_notes(common, &it);
     Ok(ExitCode::SUCCESS)
 }
 
-fn numbers(recordings: &str) -> Vec<i64> {
+fn parse_ids(recordings: &str) -> Vec<i64> {
     recordings.split_whitespace().filter_map(|it| it.parse().ok()).collect()
 }
 
-fn tell(common: &Common, it: &Simulated) {
+fn say_notes(common: &CommonOptions, it: &SimulationReport) {
     let digits = common.format.is_for_people().then_some(
         "mean / M: mean bill of a million; amounts to 6 digits, --format json has all of them",
     );
-    for note in [it.cut(), digits, it.plain(), it.by_earlier_rule()].into_iter().flatten() {
+    for note in
+        [it.cut_note(), digits, it.list_price_note(), it.earlier_rule_note()].into_iter().flatten()
+    {
         say(note);
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::{Common, Failure, Outcome, say};
-use crate::files::shown_path;
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
+use crate::files::display_path;
 use crate::pricing::{self, Example, PriceModel};
 use crate::report::{Cell, Column, Table};
 
@@ -18,7 +18,7 @@ Nothing is run and nothing is stored. An example passes if the model's figure,
 rounded as the model's policy says, is the printed one to its last digit. One
 that is rounded as its own source does says nothing of the policy: those are
 counted apart.")]
-pub(super) struct Options {
+pub(super) struct PricingCheckOptions {
     /// Price files, `-` for standard input [default: all models there are]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -28,15 +28,15 @@ pub(super) struct Options {
 }
 
 /// Result of a worked example.
-enum Verdict {
+enum ExampleVerdict {
     Passes,
     Disputed(String),
     Fails(String),
 }
 
-impl Verdict {
-    fn of(example: &Example, model: &PriceModel) -> Self {
-        match (example.check(model), example.disputed()) {
+impl ExampleVerdict {
+    fn for_example(example: &Example, model: &PriceModel) -> Self {
+        match (example.check_against(model), example.dispute_reason()) {
             (Err(failure), _) => Self::Fails(failure.to_string()),
             (Ok(()), Some(reason)) => Self::Disputed(reason.to_owned()),
             (Ok(()), None) => Self::Passes,
@@ -45,26 +45,26 @@ impl Verdict {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &PricingCheckOptions) -> CommandOutcome {
     let mut failed = false;
     let mut models: Vec<PriceModel> = Vec::new();
     if options.files.is_empty() {
         let catalog = common.price_catalog()?;
-        for (origin, text) in pricing::shipped() {
+        for (origin, text) in pricing::builtin_files() {
             if let Err(error) = PriceModel::parse_all(text, origin) {
                 say(&format!("error: {error}"));
                 failed = true;
             }
         }
-        for overlap in catalog.overlaps() {
+        for overlap in catalog.describe_overlaps() {
             say(&format!("error: {overlap}"));
             failed = true;
         }
         models.extend_from_slice(catalog.models());
     }
     for file in &options.files {
-        let text = pricing::read(file).map_err(Failure::failed)?;
-        match PriceModel::parse_all(&text, &shown_path(file)) {
+        let text = pricing::read_price_file(file).map_err(CommandFailure::failed)?;
+        match PriceModel::parse_all(&text, &display_path(file)) {
             Ok(found) => models.extend(found),
             Err(error) => {
                 say(&format!("error: {error}"));
@@ -72,12 +72,16 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
             }
         }
     }
-    failed |= report(common, options, &models)?;
+    failed |= print_results(common, options, &models)?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Prints the tables; returns whether an example fails.
-fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<bool, Failure> {
+fn print_results(
+    common: &CommonOptions,
+    options: &PricingCheckOptions,
+    models: &[PriceModel],
+) -> Result<bool, CommandFailure> {
     let (mut counts, mut own_rounding) = ([0_usize; 3], 0);
     let mut by_model = Table::new(&[
         Column::text("model", "model"),
@@ -100,10 +104,10 @@ fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<b
     for model in models {
         let (mut own, mut apart) = ([0_usize; 3], 0);
         for example in model.examples() {
-            let (slot, word, reason) = match Verdict::of(example, model) {
-                Verdict::Passes => (0, "passes", String::new()),
-                Verdict::Disputed(reason) => (1, "disputed", reason),
-                Verdict::Fails(reason) => (2, "FAILS", reason),
+            let (slot, word, reason) = match ExampleVerdict::for_example(example, model) {
+                ExampleVerdict::Passes => (0, "passes", String::new()),
+                ExampleVerdict::Disputed(reason) => (1, "disputed", reason),
+                ExampleVerdict::Fails(reason) => (2, "FAILS", reason),
             };
             own[slot] += 1;
             let brings = example.has_own_rounding(model);
@@ -137,7 +141,7 @@ fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<b
         }
     }
     if !models.is_empty() {
-        common.print(if options.examples { &by_example } else { &by_model })?;
+        common.print_table(if options.examples { &by_example } else { &by_model })?;
     }
     let [pass, disputed, fail] = counts;
     let apart = match own_rounding {

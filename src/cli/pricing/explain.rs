@@ -5,15 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::{Common, Failure, Outcome, say};
-use crate::files::{self, Bound, shown_path};
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
+use crate::files::{self, Bound, display_path};
 use crate::meter::Meter;
 use crate::output::{json_text, text_output};
 use crate::pricing::{
-    self, Dimension, Exact, Example, Given, Input, MAX_FILE_BYTES, Missing, Policy, PriceModel,
-    Refusal, Rounding, Terms, UsageGroup, gigabyte_note,
+    self, Dimension, Exact, Example, MAX_FILE_BYTES, Missing, ModelInput, PriceModel, Refusal,
+    Rounding, RoundingPolicy, Terms, UsageBuilder, UsageGroup, gigabyte_note,
 };
-use crate::report::explain::{Explanation, explain};
+use crate::report::explain::{Explanation, explain_period};
 use crate::report::{Format, markdown_code};
 
 /// Size limit of a file of usage groups.
@@ -36,7 +36,7 @@ NAME is a meter (cpu_time=7ms, cycles=70400000, vcpu_allocated=2vCPU), a phase
 (create, start, run, teardown), `cold`, or an input of the model: `pricing show
 MODEL` lists those. MB and GB are what the provider means by them; MiB and GiB
 are always binary. --format json has every step with exact numbers.")]
-pub(super) struct Options {
+pub(super) struct PricingExplainOptions {
     /// The model's id
     model: String,
     /// What each request used, or an input of the model; may be repeated
@@ -72,7 +72,7 @@ pub(super) struct Options {
     no_free: bool,
     /// Length of the billing period: days, or a time such as 730h [default: the
     /// model's]
-    #[arg(long, value_name = "DAYS|TIME", value_parser = pricing::period)]
+    #[arg(long, value_name = "DAYS|TIME", value_parser = pricing::parse_period)]
     days: Option<Exact>,
     /// How the bill is rounded [default: the model's policy]
     #[arg(long, value_name = "POLICY", value_parser = policies())]
@@ -83,11 +83,11 @@ pub(super) struct Options {
 }
 
 fn policies() -> clap::builder::PossibleValuesParser {
-    Policy::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().into()
+    RoundingPolicy::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().into()
 }
 
 /// Usage to bill, with its terms.
-struct Bill {
+struct BillRequest {
     groups: Vec<UsageGroup>,
     terms: Terms,
     rounding: Rounding,
@@ -95,40 +95,40 @@ struct Bill {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &PricingExplainOptions) -> CommandOutcome {
     let catalog = common.price_catalog()?;
-    let model = catalog.find(&options.model).map_err(Failure::usage)?;
+    let model = catalog.find_model(&options.model).map_err(CommandFailure::usage)?;
     let mut bill = match &options.example {
-        Some(wanted) => of_example(example(model, wanted)?),
-        None => described(model, options)?,
+        Some(wanted) => bill_from_example(find_example(model, wanted)?),
+        None => bill_from_options(model, options)?,
     };
     if let Some(name) = &options.rounding {
-        let found = Policy::ALL.iter().find(|(_, known)| known == name);
+        let found = RoundingPolicy::ALL.iter().find(|(_, known)| known == name);
         bill.rounding.policy = found.map_or(bill.rounding.policy, |(policy, _)| *policy);
     }
     if let Some(digits) = options.digits {
         bill.rounding.digits = digits;
     }
-    let explanation = explain(model, &bill.groups, &bill.terms, bill.rounding)
-        .map_err(|refusals| refused(model, &refusals))?
+    let explanation = explain_period(model, &bill.groups, &bill.terms, bill.rounding)
+        .map_err(|refusals| refusal_failure(model, &refusals))?
         .with_notes(bill.notes);
-    print(common, &explanation)
+    print_explanation(common, &explanation)
 }
 
-fn print(common: &Common, explanation: &Explanation<'_>) -> Outcome {
+fn print_explanation(common: &CommonOptions, explanation: &Explanation<'_>) -> CommandOutcome {
     let mut out = text_output();
     match common.format {
-        Format::Table => out.write_all(explanation.text().as_bytes())?,
-        Format::Markdown => write!(out, "{}", markdown_code(&explanation.text()))?,
+        Format::Table => out.write_all(explanation.to_text().as_bytes())?,
+        Format::Markdown => write!(out, "{}", markdown_code(&explanation.to_text()))?,
         Format::Json => {
-            writeln!(out, "{}", json_text(&explanation.json(), true))?;
+            writeln!(out, "{}", json_text(&explanation.to_json(), true))?;
         }
         Format::Csv | Format::Jsonl => {
             for note in explanation.notes() {
                 say(&format!("note: {note}"));
             }
             drop(out);
-            common.print(&explanation.positions())?;
+            common.print_table(&explanation.position_table())?;
             return Ok(ExitCode::SUCCESS);
         }
     }
@@ -136,11 +136,11 @@ fn print(common: &Common, explanation: &Explanation<'_>) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn of_example(example: &Example) -> Bill {
+fn bill_from_example(example: &Example) -> BillRequest {
     let mut notes = vec![format!("example \"{}\"; source: {}", example.name(), example.source())];
-    notes.extend(example.disputed().map(|reason| format!("disputed: {reason}")));
-    Bill {
-        groups: example.usage().to_vec(),
+    notes.extend(example.dispute_reason().map(|reason| format!("disputed: {reason}")));
+    BillRequest {
+        groups: example.usage_groups().to_vec(),
         terms: example.terms().clone(),
         rounding: example.rounding(),
         notes,
@@ -148,7 +148,7 @@ fn of_example(example: &Example) -> Bill {
 }
 
 /// Finds an example by its number, from 1, or by a part of its name that no other has.
-fn example<'a>(model: &'a PriceModel, wanted: &str) -> Result<&'a Example, Failure> {
+fn find_example<'a>(model: &'a PriceModel, wanted: &str) -> Result<&'a Example, CommandFailure> {
     let examples = model.examples();
     let number = wanted.parse::<usize>().ok();
     let numbered = number.and_then(|it| it.checked_sub(1)).and_then(|index| examples.get(index));
@@ -168,112 +168,118 @@ fn example<'a>(model: &'a PriceModel, wanted: &str) -> Result<&'a Example, Failu
                 names.map(|(index, it)| format!("\n  {}  {}", index + 1, it.name())).collect();
             let id = model.id();
             let list = if names.is_empty() { " none".to_owned() } else { names.concat() };
-            Err(Failure::usage(format!("{id} has {what} `{wanted}`; it has{list}")))
+            Err(CommandFailure::usage(format!("{id} has {what} `{wanted}`; it has{list}")))
         }
     }
 }
 
 /// Builds the usage from the options.
-fn described(model: &PriceModel, options: &Options) -> Result<Bill, Failure> {
-    let mut terms = Terms::of(model);
+fn bill_from_options(
+    model: &PriceModel,
+    options: &PricingExplainOptions,
+) -> Result<BillRequest, CommandFailure> {
+    let mut terms = Terms::for_model(model);
     if let Some(days) = &options.days {
         terms.set_period(days.clone());
     }
     if options.no_free {
-        terms.without_free();
+        terms.exclude_allowances();
     }
-    let mut given = Given::new(model, terms.clone());
+    let mut given = UsageBuilder::new(model, terms.clone());
     for text in &options.set {
-        given.read(text).map_err(Failure::usage)?;
+        given.apply_assignment(text).map_err(CommandFailure::usage)?;
     }
     if let Some(requests) = &options.requests {
-        given.set("requests", Some(requests)).map_err(Failure::usage)?;
+        given.set_value("requests", Some(requests)).map_err(CommandFailure::usage)?;
     }
     let stretches = [("instances", &options.instances), ("instance_time", &options.instance_time)];
     for (name, value) in stretches {
         if let Some(value) = value {
-            given.set_instances(name, value).map_err(Failure::usage)?;
+            given.set_instance_value(name, value).map_err(CommandFailure::usage)?;
         }
     }
     let rounding = model.rounding();
     if let Some(path) = &options.usage {
-        return of_file(model, options, path, &terms, &given);
+        return bill_from_file(model, options, path, &terms, &given);
     }
     let terms = given.terms().clone();
     let mut notes: Vec<String> = given.notes().to_vec();
     let mut groups = Vec::new();
     if options.group.is_empty() {
-        if given.says_usage() {
-            let (group, said) = given.finish().map_err(Failure::usage)?;
+        if given.has_usage() {
+            let (group, said) = given.build_group().map_err(CommandFailure::usage)?;
             groups.push(group);
             notes = said;
         } else if options.set.is_empty() && !model.bills_inputs_alone(&terms) {
-            return Err(Failure::usage(nothing(model)));
+            return Err(CommandFailure::usage(nothing_to_bill_message(model)));
         }
     }
     for text in &options.group {
-        let (group, said) = one_group(&given, text)?;
+        let (group, said) = parse_group(&given, text)?;
         groups.push(group);
         let new: Vec<String> = said.into_iter().filter(|note| !notes.contains(note)).collect();
         notes.extend(new);
     }
-    notes.extend(unread(model, &groups));
-    Ok(Bill { groups, terms, rounding, notes })
+    notes.extend(unread_meters_note(model, &groups));
+    Ok(BillRequest { groups, terms, rounding, notes })
 }
 
-fn one_group(all: &Given<'_>, text: &str) -> Result<(UsageGroup, Vec<String>), Failure> {
-    let mut given = all.group();
+fn parse_group(
+    all: &UsageBuilder<'_>,
+    text: &str,
+) -> Result<(UsageGroup, Vec<String>), CommandFailure> {
+    let mut given = all.new_group();
     for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
         if item.bytes().all(|byte| byte.is_ascii_digit()) {
             let text = "in --group a comma is between names: write 3_000_000 or 3M";
-            return Err(Failure::usage(text));
+            return Err(CommandFailure::usage(text));
         }
-        given.read(item).map_err(Failure::usage)?;
+        given.apply_assignment(item).map_err(CommandFailure::usage)?;
     }
-    given.finish().map_err(Failure::usage)
+    given.build_group().map_err(CommandFailure::usage)
 }
 
 /// Reads groups from a file; inputs given by --set override the file's.
-fn of_file(
+fn bill_from_file(
     model: &PriceModel,
-    options: &Options,
+    options: &PricingExplainOptions,
     path: &Path,
     terms: &Terms,
-    given: &Given<'_>,
-) -> Result<Bill, Failure> {
-    if given.says_usage() {
+    given: &UsageBuilder<'_>,
+) -> Result<BillRequest, CommandFailure> {
+    if given.has_usage() {
         let text =
             "--usage says what the requests used: --set is for inputs of the model beside it";
-        return Err(Failure::usage(text));
+        return Err(CommandFailure::usage(text));
     }
-    let origin = shown_path(path);
-    let text = files::read_given(path, USAGE).and_then(files::into_text).map_err(|error| {
+    let origin = display_path(path);
+    let text = files::read_user_file(path, USAGE).and_then(files::into_text).map_err(|error| {
         let what = "--usage takes a TOML file with [[usage]] groups";
-        Failure::usage(format!("cannot read {origin}: {error}; {what}"))
+        CommandFailure::usage(format!("cannot read {origin}: {error}; {what}"))
     })?;
     let inputs = |terms: &mut Terms| {
-        let mut own = Given::new(model, terms.clone());
+        let mut own = UsageBuilder::new(model, terms.clone());
         // These inputs were accepted before.
-        let all = options.set.iter().try_for_each(|text| own.read(text));
+        let all = options.set.iter().try_for_each(|text| own.apply_assignment(text));
         if all.is_ok() {
             *terms = own.terms().clone();
         }
     };
     let (groups, terms) =
-        model.read_usage(&text, &origin, terms, inputs).map_err(Failure::usage)?;
+        model.read_usage(&text, &origin, terms, inputs).map_err(CommandFailure::usage)?;
     let mut notes = given.notes().to_vec();
     notes.extend(gigabyte_note(model).filter(|_| text.contains("MB") || text.contains("GB")));
-    notes.extend(unread(model, &groups));
-    Ok(Bill { groups, terms, rounding: model.rounding(), notes })
+    notes.extend(unread_meters_note(model, &groups));
+    Ok(BillRequest { groups, terms, rounding: model.rounding(), notes })
 }
 
 /// Returns a note on given meters that the model does not read.
-fn unread(model: &PriceModel, groups: &[UsageGroup]) -> Option<String> {
-    let read = model.meters();
+fn unread_meters_note(model: &PriceModel, groups: &[UsageGroup]) -> Option<String> {
+    let read = model.used_meters();
     let given = |meter: &&Meter| groups.iter().any(|group| group.usage.get(**meter).is_some());
     let unread = Meter::ALL.iter().filter(given).filter(|meter| !read.contains(meter));
     // The wall time is made of the phases, or they of it.
-    let unread = unread.filter(|meter| **meter != Meter::Wall || model.phases().is_empty());
+    let unread = unread.filter(|meter| **meter != Meter::Wall || model.used_phases().is_empty());
     let run = |group: &UsageGroup| group.usage.phases.run.is_some();
     let unread = unread.filter(|meter| **meter != Meter::Wall || !groups.iter().any(run));
     let names: Vec<&str> = unread.map(|meter| meter.name()).collect();
@@ -281,11 +287,11 @@ fn unread(model: &PriceModel, groups: &[UsageGroup]) -> Option<String> {
 }
 
 /// Explains that there is nothing to bill, and which usage the model reads.
-fn nothing(model: &PriceModel) -> String {
-    let meters = model.meters().into_iter().map(Meter::name);
-    let phases = model.phases().into_iter().map(pricing::Phase::name);
+fn nothing_to_bill_message(model: &PriceModel) -> String {
+    let meters = model.used_meters().into_iter().map(Meter::name);
+    let phases = model.used_phases().into_iter().map(pricing::Phase::name);
     let reads: Vec<&str> = phases.chain(meters).collect();
-    let inputs: Vec<&str> = model.inputs().iter().map(Input::name).collect();
+    let inputs: Vec<&str> = model.inputs().iter().map(ModelInput::name).collect();
     let mut text = format!(
         "nothing to bill: say how many --requests and what each used with --set NAME=VALUE, or \
          give --example or --usage.\n  {} reads: {}",
@@ -299,13 +305,13 @@ fn nothing(model: &PriceModel) -> String {
 }
 
 /// Reports everything that is missing, and how to give it.
-fn refused(model: &PriceModel, refusals: &[Refusal]) -> Failure {
+fn refusal_failure(model: &PriceModel, refusals: &[Refusal]) -> CommandFailure {
     let mut text = format!("cannot bill this by {}:", model.id());
     for refusal in refusals {
         let _ = write!(text, "\n  {refusal}");
         let hint = match &refusal.missing {
             Missing::Meter { meter, .. } => {
-                let value = match Dimension::of(*meter) {
+                let value = match Dimension::for_meter(*meter) {
                     Dimension::Time => "10ms",
                     Dimension::Size => "128MB",
                     Dimension::SizeTime => "1GB-s",
@@ -322,5 +328,5 @@ fn refused(model: &PriceModel, refusals: &[Refusal]) -> Failure {
         };
         let _ = write!(text, "; give it with --set {hint}");
     }
-    Failure::failed(text)
+    CommandFailure::failed(text)
 }

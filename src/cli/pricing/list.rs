@@ -3,15 +3,17 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::cli::{Common, Failure, Outcome, say};
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::meter::Meter;
 use crate::output::text_output;
-use crate::pricing::{Basis, Dimension, Exact, Granularity, Input, Phase, PriceModel, Tier};
+use crate::pricing::{
+    ChargeBasis, Dimension, Exact, Granularity, ModelInput, Phase, PriceModel, Tier,
+};
 use crate::report::{Cell, Column, Format, Table};
 
 /// Options of `pricing list`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {
+pub(super) struct PricingListOptions {
     /// Only models that hold today
     #[arg(long)]
     current: bool,
@@ -34,7 +36,7 @@ pub(super) struct ShowOptions {
 }
 
 /// Runs `pricing list`.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &PricingListOptions) -> CommandOutcome {
     let wanted = match options.granularity.as_deref() {
         None => None,
         Some("coarse") => Some(Granularity::Coarse),
@@ -42,7 +44,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         Some("hybrid") => Some(Granularity::Hybrid),
         Some(other) => {
             let text = format!("`{other}` is not a granularity: use coarse, fine or hybrid");
-            return Err(Failure::usage(text));
+            return Err(CommandFailure::usage(text));
         }
     };
     let catalog = common.price_catalog()?;
@@ -69,79 +71,79 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         if other || (options.current && model.effective_until().is_some()) {
             continue;
         }
-        table.push(row(model));
+        table.push(model_row(model));
     }
-    common.print(&table)?;
+    common.print_table(&table)?;
     if common.format.is_for_people() {
         say("needs: phases and meters that are read; `pricing show MODEL` has charges and inputs");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(model: &PriceModel) -> Vec<Cell> {
-    let maybe = |text: Option<&str>| Cell::maybe(text.map(|it| (it.to_owned(), it.to_owned())));
-    let inputs: Vec<&str> = model.inputs().iter().map(Input::name).collect();
+fn model_row(model: &PriceModel) -> Vec<Cell> {
+    let maybe = |text: Option<&str>| Cell::optional(text.map(|it| (it.to_owned(), it.to_owned())));
+    let inputs: Vec<&str> = model.inputs().iter().map(ModelInput::name).collect();
     vec![
         Cell::text(model.id()),
         Cell::text(model.effective_from()),
         maybe(model.effective_until()),
         Cell::text(model.granularity().name()),
         Cell::text(model.currency()),
-        Cell::text(needs(model)),
+        Cell::text(needed_meters(model)),
         Cell::text(model.name()),
         maybe(model.provider()),
         Cell::text(model.tariff()),
         Cell::text(model.rounding().policy.name()),
         Cell::text(inputs.join(" ")),
-        maybe(model.uncertain()),
-        Cell::text(model.retrieved()),
+        maybe(model.uncertainty_note()),
+        Cell::text(model.retrieved_on()),
         Cell::text(model.source()),
         Cell::text(model.origin()),
-        Cell::text(model.digest()),
+        Cell::text(model.source_digest()),
     ]
 }
 
 /// Returns the phases and meters that a model reads.
-fn needs(model: &PriceModel) -> String {
-    let phases: Vec<&str> = model.phases().into_iter().map(Phase::name).collect();
-    let meters: Vec<&str> = model.meters().into_iter().map(Meter::name).collect();
+fn needed_meters(model: &PriceModel) -> String {
+    let phases: Vec<&str> = model.used_phases().into_iter().map(Phase::name).collect();
+    let meters: Vec<&str> = model.used_meters().into_iter().map(Meter::name).collect();
     let time = (!phases.is_empty()).then(|| phases.join("+"));
     time.into_iter().chain(meters.into_iter().map(str::to_owned)).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs `pricing show`.
-pub(super) fn show(common: &Common, options: &ShowOptions) -> Outcome {
+pub(super) fn run_show(common: &CommonOptions, options: &ShowOptions) -> CommandOutcome {
     let catalog = common.price_catalog()?;
-    let model = catalog.find(&options.model).map_err(Failure::usage)?;
+    let model = catalog.find_model(&options.model).map_err(CommandFailure::usage)?;
     if options.text {
         let resolved = options.resolved.then(|| model.to_toml());
-        let text = resolved.as_deref().unwrap_or(model.text());
+        let text = resolved.as_deref().unwrap_or(model.source_text());
         text_output().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     if common.format == Format::Table {
-        head(model)?;
+        print_head(model)?;
     }
-    common.print(&charges(model))?;
+    common.print_table(&charge_table(model))?;
     if common.format.is_for_people() && !model.inputs().is_empty() {
         writeln!(text_output())?;
-        common.print(&inputs(model))?;
+        common.print_table(&input_table(model))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Formats a period as `30 days` or, if it is not a whole number of days, as a time: `730
 /// h`.
-fn period_in_words(period: &Exact) -> String {
+fn format_period(period: &Exact) -> String {
     let day = Exact::from(86_400_000_000_000);
-    match period.over(&day).and_then(|days| days.to_u64()) {
+    match period.checked_div(&day).and_then(|days| days.to_u64()) {
         Some(1) => "1 day".to_owned(),
         Some(days) => format!("{days} days"),
-        None => Dimension::Time.shown(period),
+        None => Dimension::Time.format_value(period),
     }
 }
 
-fn head(model: &PriceModel) -> Result<(), Failure> {
+fn print_head(model: &PriceModel) -> Result<(), CommandFailure> {
     let mut out = text_output();
     writeln!(out, "{} ({})", model.name(), model.id())?;
     let until = model.effective_until().map(|day| format!(" until {day}")).unwrap_or_default();
@@ -151,19 +153,19 @@ fn head(model: &PriceModel) -> Result<(), Failure> {
         model.currency(),
         model.granularity(),
         model.effective_from(),
-        period_in_words(model.month())
+        format_period(model.default_period())
     )?;
     let rounding = model.rounding();
     writeln!(out, "rounding {} to {} decimals", rounding.policy.name(), rounding.digits)?;
-    writeln!(out, "source, read {}: {}", model.retrieved(), model.source())?;
-    if let Some(what) = model.uncertain() {
+    writeln!(out, "source, read {}: {}", model.retrieved_on(), model.source())?;
+    if let Some(what) = model.uncertainty_note() {
         writeln!(out, "uncertain: {what}")?;
     }
     writeln!(out)?;
     Ok(())
 }
 
-fn charges(model: &PriceModel) -> Table {
+fn charge_table(model: &PriceModel) -> Table {
     let mut table = Table::new(&[
         Column::text("charge", "charge"),
         Column::text("counted by", "basis"),
@@ -175,48 +177,48 @@ fn charges(model: &PriceModel) -> Table {
         Column::number("package", "package"),
     ]);
     for charge in model.charges() {
-        let pool = &model.pools()[charge.pool()];
+        let pool = &model.pools()[charge.pool_index()];
         let prices: Vec<String> =
-            pool.tiers().iter().map(|tier| price(tier, charge.weight())).collect();
+            pool.tiers().iter().map(|tier| unit_price(tier, charge.pool_weight())).collect();
         let shown = |value: Option<&Exact>| {
-            Cell::maybe(value.map(|value| (value.to_plain_string(), value.to_plain_string())))
+            Cell::optional(value.map(|value| (value.to_plain_string(), value.to_plain_string())))
         };
         table.push(vec![
             Cell::text(charge.name()),
             Cell::text(match charge.basis() {
-                Basis::Request => "request",
-                Basis::Instance => "instance",
-                Basis::Period => "month",
+                ChargeBasis::Request => "request",
+                ChargeBasis::Instance => "instance",
+                ChargeBasis::Period => "month",
             }),
             Cell::text(charge.unit()),
             Cell::text(pool.name()),
             Cell::text(prices.join(", ")),
-            shown(Some(pool.per())),
-            shown(pool.free().map(|free| &free.quantity)),
-            shown(pool.package()),
+            shown(Some(pool.units_per_price())),
+            shown(pool.allowance().map(|free| &free.quantity)),
+            shown(pool.package_size()),
         ]);
     }
     table
 }
 
 /// Returns the price of a charge's own unit, at its weight in the pool.
-fn price(tier: &Tier, weight: &Exact) -> String {
+fn unit_price(tier: &Tier, weight: &Exact) -> String {
     let price = tier.price.as_exact() * weight;
-    price.fraction().unwrap_or_else(|| price.to_plain_string())
+    price.to_fraction_string().unwrap_or_else(|| price.to_plain_string())
 }
 
-fn inputs(model: &PriceModel) -> Table {
+fn input_table(model: &PriceModel) -> Table {
     let mut table = Table::new(&[
         Column::text("input", "input"),
         Column::text("unless given", "default"),
         Column::text("about", "about"),
     ]);
     for input in model.inputs() {
-        let default = input.default().map(|value| input.shown(value));
+        let default = input.default_value().map(|value| input.format_value(value));
         table.push(vec![
             Cell::text(input.name()),
-            Cell::maybe(default.map(|it| (it.clone(), it))),
-            Cell::text(input.about()),
+            Cell::optional(default.map(|it| (it.clone(), it))),
+            Cell::text(input.description()),
         ]);
     }
     table

@@ -7,39 +7,39 @@ mod new;
 
 use clap::Subcommand;
 
-use super::{Common, Outcome};
+use super::{CommandOutcome, CommonOptions};
 
 /// Options of `pricing`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {
+pub(super) struct PricingOptions {
     #[command(subcommand)]
-    command: Command,
+    command: PricingCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum PricingCommand {
     /// List the price models with their dates and what they need
-    List(list::Options),
+    List(list::PricingListOptions),
     /// Show one price model: charges, inputs, examples, source
     Show(list::ShowOptions),
     /// Check price files and bill their worked examples
-    Check(check::Options),
+    Check(check::PricingCheckOptions),
     /// Print the arithmetic of a bill, step by step
-    Explain(Box<explain::Options>),
+    Explain(Box<explain::PricingExplainOptions>),
     /// Write a price file to start from
-    New(new::Options),
+    New(new::PricingNewOptions),
     /// Print the JSON Schema of price files, or the meters
     Schema(new::SchemaOptions),
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &PricingOptions) -> CommandOutcome {
     match &options.command {
-        Command::List(options) => list::run(common, options),
-        Command::Show(options) => list::show(common, options),
-        Command::Check(options) => check::run(common, options),
-        Command::Explain(options) => explain::run(common, options),
-        Command::New(options) => new::run(common, options),
-        Command::Schema(options) => new::schema(common, options),
+        PricingCommand::List(options) => list::run(common, options),
+        PricingCommand::Show(options) => list::run_show(common, options),
+        PricingCommand::Check(options) => check::run(common, options),
+        PricingCommand::Explain(options) => explain::run(common, options),
+        PricingCommand::New(options) => new::run(common, options),
+        PricingCommand::Schema(options) => new::run_schema(common, options),
     }
 }

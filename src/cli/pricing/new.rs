@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use crate::cli::{Common, Failure, Outcome, say};
-use crate::files::{create_new, shown_path};
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
+use crate::files::{create_new, display_path};
 use crate::meter::Meter;
 use crate::output::{json_text, text_output};
 use crate::pricing::{Dimension, PriceModel, PricingError, json_schema};
@@ -19,7 +19,7 @@ use crate::report::{Cell, Column, Table};
   cyclometer pricing new my-cloud --file my-cloud.toml
   cyclometer pricing check my-cloud.toml
   cyclometer --pricing my-cloud.toml replay latest")]
-pub(super) struct Options {
+pub(super) struct PricingNewOptions {
     /// The id of the new model: a-z, 0-9 and -
     id: String,
     /// The file to write, which must not exist [default: standard output]
@@ -41,56 +41,56 @@ pub(super) struct SchemaOptions {
 }
 
 /// Returns a price file that passes `pricing check` as it is.
-fn template(id: &str) -> Result<String, Failure> {
+fn fill_template(id: &str) -> Result<String, CommandFailure> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let day = now.split('T').next().unwrap_or("2026-01-01");
     let text = include_str!("template.toml")
         .replace("id = ID", &format!("id = {}", toml::Value::from(id)))
         .replace("= DAY", &format!("= {day}"));
-    match PriceModel::parse(&text, "the new file") {
+    match PriceModel::parse_first(&text, "the new file") {
         Ok(_) => Ok(text),
         // Only the id can be invalid.
-        Err(PricingError::Invalid { message, .. }) => Err(Failure::usage(message)),
-        Err(error) => Err(Failure::usage(error)),
+        Err(PricingError::Invalid { message, .. }) => Err(CommandFailure::usage(message)),
+        Err(error) => Err(CommandFailure::usage(error)),
     }
 }
 
 /// Runs `pricing new`.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
-    let text = template(&options.id)?;
-    if let Ok(other) = common.price_catalog()?.find(&options.id) {
+pub(super) fn run(common: &CommonOptions, options: &PricingNewOptions) -> CommandOutcome {
+    let text = fill_template(&options.id)?;
+    if let Ok(other) = common.price_catalog()?.find_model(&options.id) {
         say(&format!("note: there is a `{}` already, from {}", other.id(), other.origin()));
     }
     let Some(path) = &options.file else {
         text_output().write_all(text.as_bytes())?;
-        hint("FILE");
+        say_hints("FILE");
         return Ok(ExitCode::SUCCESS);
     };
-    let shown = shown_path(path);
+    let shown = display_path(path);
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::AlreadyExists => {
-            Failure::failed(format!("{shown} exists and is left alone: choose another name"))
+            CommandFailure::failed(format!("{shown} exists and is left alone: choose another name"))
         }
-        _ => Failure::failed(format!("cannot write {shown}: {error}")),
+        _ => CommandFailure::failed(format!("cannot write {shown}: {error}")),
     };
     create_new(path, text.as_bytes(), 0o666).map_err(failed)?;
-    hint(&shown);
+    say_hints(&shown);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Explains how to use the file.
-fn hint(file: &str) {
+fn say_hints(file: &str) {
     say(&format!("check it:  cyclometer pricing check {file}"));
     say(&format!("use it:    cyclometer --pricing {file} ..."));
-    if let Some(folder) = crate::paths::config() {
+    if let Some(folder) = crate::paths::config_folder() {
         say(&format!("keep it:   in {}, which is always read", folder.join("pricing").display()));
     }
 }
 
 /// Runs `pricing schema`.
-pub(super) fn schema(common: &Common, options: &SchemaOptions) -> Outcome {
+pub(super) fn run_schema(common: &CommonOptions, options: &SchemaOptions) -> CommandOutcome {
     if options.meters {
-        common.print(&meters())?;
+        common.print_table(&meter_table())?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut out = text_output();
@@ -98,7 +98,7 @@ pub(super) fn schema(common: &Common, options: &SchemaOptions) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn meters() -> Table {
+fn meter_table() -> Table {
     let mut table = Table::new(&[
         Column::text("meter", "meter"),
         Column::text("dimension", "dimension"),
@@ -115,7 +115,7 @@ fn meters() -> Table {
         ]);
     };
     for meter in Meter::ALL {
-        row(meter.name(), Dimension::of(*meter), meter.meaning());
+        row(meter.name(), Dimension::for_meter(*meter), meter.meaning());
     }
     row("requests", Dimension::Requests, "1 for each invocation.");
     table
@@ -127,21 +127,21 @@ mod tests {
 
     #[test]
     fn a_new_file_passes_its_own_example() {
-        let Ok(text) = template("my-cloud") else { panic!("the template is no model") };
-        let model = PriceModel::parse(&text, "my-cloud.toml").unwrap();
+        let Ok(text) = fill_template("my-cloud") else { panic!("the template is no model") };
+        let model = PriceModel::parse_first(&text, "my-cloud.toml").unwrap();
         assert_eq!(model.id(), "my-cloud");
         assert_eq!(model.examples().len(), 1);
-        model.examples()[0].check(&model).unwrap();
+        model.examples()[0].check_against(&model).unwrap();
         // Every charge takes part: an example with none of them would prove nothing.
         let wrong = text.replace("\"4.65\"", "\"4.66\"");
-        let model = PriceModel::parse(&wrong, "my-cloud.toml").unwrap();
-        assert!(model.examples()[0].check(&model).is_err());
+        let model = PriceModel::parse_first(&wrong, "my-cloud.toml").unwrap();
+        assert!(model.examples()[0].check_against(&model).is_err());
     }
 
     #[test]
     fn an_id_cannot_smuggle_keys_into_the_file() {
         for id in ["", "Big", "a b", "x\"\nname = \"y", "-x", &"x".repeat(65)] {
-            let refused = matches!(template(id), Err(Failure::Usage(text)) if text.contains("an id has 1 to 64"));
+            let refused = matches!(fill_template(id), Err(CommandFailure::Usage(text)) if text.contains("an id has 1 to 64"));
             assert!(refused, "{id:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! `query`: runs read-only SQL over the database.
 
-mod output;
+mod row_printer;
 mod saved;
 mod schema;
 mod watchdog;
@@ -9,13 +9,13 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Common, Failure, Outcome, say};
+use super::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::files::{self, Bound};
 use crate::output::text_output;
-use crate::quantity::whole_number;
-use crate::store::{Datum, QueryError, Reader, Stop};
+use crate::quantity::parse_whole_number;
+use crate::store::{Datum, QueryError, QueryStop, SqlReader};
 use crate::units::Nanos;
-use output::{Output, Told};
+use row_printer::{RowPrinter, TableOmissions};
 use saved::Saved;
 use watchdog::Watchdog;
 
@@ -38,7 +38,7 @@ One statement that only reads; values of at most 64 MiB, in 512 MiB of memory.
 Cells of a table are cut after 1000 characters. `:recording` and `:simulation` are the newest, if
 --param does not say otherwise. `decimal_sum(amount)` adds money exactly."
 )]
-pub(super) struct Options {
+pub(super) struct QueryOptions {
     /// A SELECT; `-` reads it from standard input
     #[arg(value_name = "SQL", group = "what")]
     sql: Option<String>,
@@ -75,7 +75,7 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 }
 
 fn limit(text: &str) -> Result<u64, String> {
-    match whole_number(text) {
+    match parse_whole_number(text) {
         Ok(0) => Err(format!("`{text}`: write 1 or more")),
         Ok(rows) => Ok(rows),
         Err(error) => Err(error.to_string()),
@@ -88,12 +88,13 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &CommonOptions, options: &QueryOptions) -> CommandOutcome {
     if options.list {
-        common.print(&saved::table())?;
+        common.print_table(&saved::saved_query_table())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let saved = options.saved.as_deref().map(Saved::find).transpose().map_err(Failure::Usage)?;
+    let saved =
+        options.saved.as_deref().map(Saved::by_name).transpose().map_err(CommandFailure::Usage)?;
     if let Some(saved) = saved.filter(|_| options.show) {
         let mut out = text_output();
         out.write_all(saved.text.as_bytes())?;
@@ -108,114 +109,114 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     };
     let cancel = super::signals::cancel_on_signals()?;
     let watchdog = Watchdog::start(cancel.clone(), options.timeout)?;
-    let reader = Reader::open(&common.db_path()?).map_err(Failure::failed)?;
-    watchdog.removes(reader.copy_folder());
+    let reader = SqlReader::open(&common.db_path()?).map_err(CommandFailure::failed)?;
+    watchdog.set_leftover(reader.copy_folder());
     // From here on: even the first query may run a view of somebody else's.
-    reader.watch(cancel, options.timeout).map_err(Failure::failed)?;
+    reader.watch_queries(cancel, options.timeout).map_err(CommandFailure::failed)?;
     let result = if options.schema {
-        schema::print(common, &reader)
+        schema::print_views(common, &reader)
     } else {
-        ask(common, options, &reader, &sql, saved)
+        run_statement(common, options, &reader, &sql, saved)
     };
-    match (result, reader.stop()) {
-        (Err(_), Some(Stop::Cancelled)) => Ok(super::signals::interrupted_status()),
-        (Err(_), Some(stop)) => Err(Failure::failed(stop)),
+    match (result, reader.stop_reason()) {
+        (Err(_), Some(QueryStop::Cancelled)) => Ok(super::signals::interrupted_status()),
+        (Err(_), Some(stop)) => Err(CommandFailure::failed(stop)),
         (result, _) => result,
     }
 }
 
 /// Runs the statement and prints its rows.
-fn ask(
-    common: &Common,
-    options: &Options,
-    reader: &Reader,
+fn run_statement(
+    common: &CommonOptions,
+    options: &QueryOptions,
+    reader: &SqlReader,
     sql: &str,
     saved: Option<&Saved>,
-) -> Outcome {
-    let parameters = parameters(reader, sql, saved, &options.param)?;
+) -> CommandOutcome {
+    let parameters = bind_parameters(reader, sql, saved, &options.param)?;
     // Written in large pieces: a system call a row would take most of the time.
     let out = Box::new(std::io::BufWriter::with_capacity(1 << 16, text_output()));
-    let mut output = Output::new(common.format, options.limit, out);
-    let result = reader.query(sql, &parameters, &mut output);
+    let mut output = RowPrinter::new(common.format, options.limit, out);
+    let result = reader.run_query(sql, &parameters, &mut output);
     // The rows that were read before a stop are complete, and are shown.
-    let ended = output.end(result.is_ok());
+    let ended = output.finish(result.is_ok());
     if let Ok(told) = &ended {
-        tell_what_is_left_out(told);
+        say_omissions(told);
     }
-    result.map_err(failure)?;
+    result.map_err(query_failure)?;
     ended?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs a text through everything that `query` does, as a table and as JSON: for fuzzing.
-pub fn query_survives(reader: &Reader, sql: &str) {
+pub fn query_survives(reader: &SqlReader, sql: &str) {
     let time = Some(Duration::from_millis(20));
     for format in [crate::report::Format::Table, crate::report::Format::Json] {
-        if reader.watch(crate::lane::Cancel::default(), time).is_err() {
+        if reader.watch_queries(crate::lane::Cancel::default(), time).is_err() {
             return;
         }
-        let Ok(parameters) = parameters(reader, sql, None, &[]) else { return };
-        let mut output = Output::new(format, Some(20), Box::new(std::io::sink()));
-        let result = reader.query(sql, &parameters, &mut output);
-        let _ = output.end(result.is_ok());
+        let Ok(parameters) = bind_parameters(reader, sql, None, &[]) else { return };
+        let mut output = RowPrinter::new(format, Some(20), Box::new(std::io::sink()));
+        let result = reader.run_query(sql, &parameters, &mut output);
+        let _ = output.finish(result.is_ok());
     }
 }
 
-fn failure(error: QueryError) -> Failure {
+fn query_failure(error: QueryError) -> CommandFailure {
     match error {
-        QueryError::Wrong(message) => Failure::Usage(message),
+        QueryError::Wrong(message) => CommandFailure::Usage(message),
         QueryError::Output(error) => error.into(),
-        error @ (QueryError::Stopped(_) | QueryError::Store(_)) => Failure::failed(error),
+        error @ (QueryError::Stopped(_) | QueryError::Store(_)) => CommandFailure::failed(error),
     }
 }
 
 /// Size limit of a query.
 const SQL: Bound = Bound::new("a query", MOST_SQL);
 
-fn standard_input() -> Result<String, Failure> {
+fn standard_input() -> Result<String, CommandFailure> {
     files::read_standard_input(SQL)
         .and_then(files::into_text)
-        .map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))
+        .map_err(|error| CommandFailure::Failed(format!("cannot read standard input: {error}")))
 }
 
 /// Returns a value for each parameter of the statement: the given one, or the saved
 /// query's default, or the newest item.
-fn parameters(
-    reader: &Reader,
+fn bind_parameters(
+    reader: &SqlReader,
     sql: &str,
     saved: Option<&Saved>,
     given: &[(String, String)],
-) -> Result<Vec<(String, Datum)>, Failure> {
-    let names = reader.parameters(sql).map_err(failure)?;
+) -> Result<Vec<(String, Datum)>, CommandFailure> {
+    let names = reader.parameter_names(sql).map_err(query_failure)?;
     if let Some((unknown, _)) = given.iter().find(|(name, _)| !names.contains(name)) {
         let hint = if names.is_empty() {
             "; it has none".to_owned()
         } else {
-            crate::suggest::suggestion(unknown, names.iter().map(String::as_str))
+            crate::suggest::format_suggestion(unknown, names.iter().map(String::as_str))
         };
-        return Err(Failure::Usage(format!("the query has no parameter `{unknown}`{hint}")));
+        return Err(CommandFailure::Usage(format!("the query has no parameter `{unknown}`{hint}")));
     }
     let mut values: Vec<(String, Datum)> = Vec::new();
     for name in names {
         let text =
             given.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
-        let text = text.or_else(|| saved?.default(&name));
+        let text = text.or_else(|| saved?.default_value(&name));
         let value = match (name.as_str(), text) {
-            ("recording" | "simulation", None | Some("latest")) => newest(reader, &name)?,
+            ("recording" | "simulation", None | Some("latest")) => find_newest(reader, &name)?,
             ("recording", Some(text)) if text.parse::<i64>().is_err() => {
-                let found = reader.labelled(text).map_err(Failure::failed)?;
+                let found = reader.find_label(text).map_err(CommandFailure::failed)?;
                 Datum::Integer(found.ok_or_else(|| {
-                    Failure::Usage(format!(
+                    CommandFailure::Usage(format!(
                         "no recording has the number or label `{text}`: `cyclometer history` \
                          lists them"
                     ))
                 })?)
             }
             // Named as in `history`.
-            ("simulation", Some(text)) => datum(text.strip_prefix('s').unwrap_or(text)),
-            (_, Some(text)) => datum(text),
+            ("simulation", Some(text)) => parse_datum(text.strip_prefix('s').unwrap_or(text)),
+            (_, Some(text)) => parse_datum(text),
             (_, None) => {
-                return Err(Failure::Usage(format!(
+                return Err(CommandFailure::Usage(format!(
                     "the parameter `{name}` has no value: give one with --param {name}=..."
                 )));
             }
@@ -225,16 +226,18 @@ fn parameters(
     Ok(values)
 }
 
-fn newest(reader: &Reader, what: &str) -> Result<Datum, Failure> {
-    let newest = reader.latest(what).map_err(Failure::failed)?;
+fn find_newest(reader: &SqlReader, what: &str) -> Result<Datum, CommandFailure> {
+    let newest = reader.latest_number(what).map_err(CommandFailure::failed)?;
     newest.map(Datum::Integer).ok_or_else(|| {
         let command = if what == "recording" { "record" } else { "replay" };
-        Failure::Failed(format!("there is no {what} yet: make one with `cyclometer {command}`"))
+        CommandFailure::Failed(format!(
+            "there is no {what} yet: make one with `cyclometer {command}`"
+        ))
     })
 }
 
 /// Parses a number if the text is one, since `sequence > :n` compares by type.
-fn datum(text: &str) -> Datum {
+fn parse_datum(text: &str) -> Datum {
     if let Ok(value) = text.parse() {
         return Datum::Integer(value);
     }
@@ -245,7 +248,7 @@ fn datum(text: &str) -> Datum {
 }
 
 /// Reports what a table leaves out.
-fn tell_what_is_left_out(told: &Told) {
+fn say_omissions(told: &TableOmissions) {
     if told.no_rows {
         say("no rows");
     }
@@ -269,11 +272,11 @@ mod tests {
 
     #[test]
     fn parameters_are_numbers_where_they_read_as_numbers() {
-        assert_eq!(datum("12"), Datum::Integer(12));
-        assert_eq!(datum("1.5"), Datum::Real(1.5));
-        assert_eq!(datum("nbody"), Datum::Text("nbody".to_owned()));
-        assert_eq!(datum("inf"), Datum::Text("inf".to_owned()));
-        assert_eq!(datum(""), Datum::Text(String::new()));
+        assert_eq!(parse_datum("12"), Datum::Integer(12));
+        assert_eq!(parse_datum("1.5"), Datum::Real(1.5));
+        assert_eq!(parse_datum("nbody"), Datum::Text("nbody".to_owned()));
+        assert_eq!(parse_datum("inf"), Datum::Text("inf".to_owned()));
+        assert_eq!(parse_datum(""), Datum::Text(String::new()));
         assert_eq!(parameter(":a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(parameter("a").is_err());
     }

@@ -1,7 +1,7 @@
 //! Saved queries: `db/queries/NAME.sql`, compiled into the program.
 
 use crate::report::{Cell, Column, Table};
-use crate::suggest::suggestion;
+use crate::suggest::format_suggestion;
 
 /// A saved query. The first comment line says which question it answers; lines such as
 /// `-- :factor = 3` name its parameters, with their defaults.
@@ -41,9 +41,9 @@ const ALL: &[Saved] = saved![
 
 impl Saved {
     /// Returns the query with the name `name`.
-    pub(super) fn find(name: &str) -> Result<&'static Self, String> {
+    pub(super) fn by_name(name: &str) -> Result<&'static Self, String> {
         ALL.iter().find(|saved| saved.name == name).ok_or_else(|| {
-            let hint = suggestion(name, ALL.iter().map(|saved| saved.name));
+            let hint = format_suggestion(name, ALL.iter().map(|saved| saved.name));
             format!("there is no saved query `{name}`{hint}")
         })
     }
@@ -63,13 +63,13 @@ impl Saved {
     }
 
     /// Returns the default of a parameter.
-    pub(super) fn default(&self, name: &str) -> Option<&str> {
+    pub(super) fn default_value(&self, name: &str) -> Option<&str> {
         self.parameters().find(|(known, _)| *known == name)?.1
     }
 }
 
 /// Builds the table of all saved queries.
-pub(super) fn table() -> Table {
+pub(super) fn saved_query_table() -> Table {
     let mut table = Table::new(&[
         Column::text("query", "query"),
         Column::text("parameters", "parameters"),
@@ -92,7 +92,7 @@ pub(super) fn table() -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Reader, Store};
+    use crate::store::{SqlReader, Store};
 
     #[test]
     fn every_file_is_carried_and_says_what_it_answers() {
@@ -109,7 +109,7 @@ mod tests {
             assert!(documentation.contains(&format!("\n| `{}` |", saved.name)), "{saved:?}");
             assert!(saved.text.starts_with("-- ") && saved.purpose().ends_with('?'), "{saved:?}");
         }
-        assert!(Saved::find("cold-start").expect_err("unknown").contains("`cold-starts`"));
+        assert!(Saved::by_name("cold-start").expect_err("unknown").contains("`cold-starts`"));
     }
 
     #[test]
@@ -117,19 +117,19 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("c.db");
         drop(Store::open(&path).expect("made"));
-        let reader = Reader::open(&path).expect("opened");
+        let reader = SqlReader::open(&path).expect("opened");
         for saved in ALL {
-            let mut used = reader.parameters(saved.text).expect(saved.name);
+            let mut used = reader.parameter_names(saved.text).expect(saved.name);
             let mut named: Vec<&str> = saved.parameters().map(|(name, _)| name).collect();
             used.sort_unstable();
             named.sort_unstable();
             assert_eq!(used, named, "{}", saved.name);
             for name in named.into_iter().filter(|name| !["recording", "simulation"].contains(name))
             {
-                assert!(saved.default(name).is_some(), "{}: {name}", saved.name);
+                assert!(saved.default_value(name).is_some(), "{}: {name}", saved.name);
             }
         }
-        assert_eq!(Saved::find("outliers").expect("known").default("factor"), Some("3"));
+        assert_eq!(Saved::by_name("outliers").expect("known").default_value("factor"), Some("3"));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::super::{Common, Failure, Outcome};
+use super::super::{CommandFailure, CommandOutcome, CommonOptions};
 use crate::report::{Cell, Column, Table};
-use crate::store::Reader;
+use crate::store::SqlReader;
 
 /// Documentation of the columns, the only place where they are described.
 const DOCUMENTATION: &str = include_str!("../../../docs/queries.md");
@@ -14,7 +14,7 @@ const DOCUMENTATION: &str = include_str!("../../../docs/queries.md");
 type Meaning = (&'static str, &'static str);
 
 /// Returns the documented columns by view: rows of three cells under `### view`.
-fn documented() -> BTreeMap<(&'static str, &'static str), Meaning> {
+fn documented_columns() -> BTreeMap<(&'static str, &'static str), Meaning> {
     let mut result = BTreeMap::new();
     let mut view = "";
     for line in DOCUMENTATION.lines() {
@@ -34,15 +34,15 @@ fn documented() -> BTreeMap<(&'static str, &'static str), Meaning> {
 }
 
 /// Prints the views of the database.
-pub(super) fn print(common: &Common, reader: &Reader) -> Outcome {
-    let documented = documented();
+pub(super) fn print_views(common: &CommonOptions, reader: &SqlReader) -> CommandOutcome {
+    let documented = documented_columns();
     let mut table = Table::new(&[
         Column::text("view", "view"),
         Column::text("column", "column"),
         Column::text("unit", "unit"),
         Column::text("meaning", "meaning"),
     ]);
-    for it in reader.views().map_err(Failure::failed)? {
+    for it in reader.view_columns().map_err(CommandFailure::failed)? {
         let (unit, meaning) =
             documented.get(&(it.view.as_str(), it.column.as_str())).copied().unwrap_or_default();
         table.push(vec![
@@ -52,7 +52,7 @@ pub(super) fn print(common: &Common, reader: &Reader) -> Outcome {
             Cell::text(meaning),
         ]);
     }
-    common.print(&table)?;
+    common.print_table(&table)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -66,12 +66,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("c.db");
         drop(Store::open(&path).expect("made"));
-        let views = Reader::open(&path).expect("opened").views().expect("read");
+        let views = SqlReader::open(&path).expect("opened").view_columns().expect("read");
         let mut real: Vec<(String, String)> =
             views.into_iter().map(|it| (it.view, it.column)).collect();
         assert!(real.len() > 80, "{}", real.len());
         real.sort_unstable();
-        let told: Vec<(String, String)> = documented()
+        let told: Vec<(String, String)> = documented_columns()
             .into_keys()
             .map(|(view, column)| (view.to_owned(), column.to_owned()))
             .collect();
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn every_column_has_a_meaning_and_its_unit() {
-        for ((view, column), (unit, meaning)) in documented() {
+        for ((view, column), (unit, meaning)) in documented_columns() {
             assert!(!meaning.is_empty(), "{view}.{column}");
             for (ending, expected) in [("_ns", "ns"), ("_bytes", "bytes"), ("_ppm", "ppm")] {
                 if column.ends_with(ending) {

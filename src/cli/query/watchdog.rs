@@ -6,9 +6,9 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::{Failure, say, signals};
+use super::super::{CommandFailure, say, signals};
 use crate::lane::Cancel;
-use crate::store::Stop;
+use crate::store::QueryStop;
 use crate::threads::start_thread;
 
 /// Time that a query has to end by itself after it was cancelled.
@@ -30,7 +30,7 @@ pub(super) struct Watchdog {
 impl Watchdog {
     /// Starts a watchdog that ends the program shortly after `cancel` is cancelled or
     /// `timeout` has passed.
-    pub(super) fn start(cancel: Cancel, timeout: Option<Duration>) -> Result<Self, Failure> {
+    pub(super) fn start(cancel: Cancel, timeout: Option<Duration>) -> Result<Self, CommandFailure> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let leftover: Arc<Mutex<Option<PathBuf>>> = Arc::default();
         let removed = Arc::clone(&leftover);
@@ -44,7 +44,7 @@ impl Watchdog {
                 }
                 let ends = hard_end(deadline, cancelled);
                 match ends {
-                    Some((time, stop)) if now >= time => end(stop, &removed),
+                    Some((time, stop)) if now >= time => end_program(stop, &removed),
                     _ => {}
                 }
                 let left = ends.map_or(LOOK, |(time, _)| time.saturating_duration_since(now));
@@ -53,31 +53,31 @@ impl Watchdog {
                 }
             }
         };
-        start_thread("watchdog", watch).map_err(Failure::failed)?;
+        start_thread("watchdog", watch).map_err(CommandFailure::failed)?;
         Ok(Self { leftover, _ended: ended })
     }
 
     /// Sets the folder that is removed before the program ends.
-    pub(super) fn removes(&self, folder: Option<&Path>) {
+    pub(super) fn set_leftover(&self, folder: Option<&Path>) {
         *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = folder.map(Path::to_owned);
     }
 }
 
 /// Returns when and why the program is ended, if the query does not end before.
-fn hard_end(deadline: Option<Instant>, cancelled: Option<Instant>) -> Option<(Instant, Stop)> {
-    let late = deadline.and_then(|it| Some((it.checked_add(MOMENT)?, Stop::Timeout)));
-    let stopped = cancelled.and_then(|it| Some((it.checked_add(GRACE)?, Stop::Cancelled)));
+fn hard_end(deadline: Option<Instant>, cancelled: Option<Instant>) -> Option<(Instant, QueryStop)> {
+    let late = deadline.and_then(|it| Some((it.checked_add(MOMENT)?, QueryStop::Timeout)));
+    let stopped = cancelled.and_then(|it| Some((it.checked_add(GRACE)?, QueryStop::Cancelled)));
     [late, stopped].into_iter().flatten().min_by_key(|(time, _)| *time)
 }
 
 /// Ends the program. The query only reads, so nothing is lost.
-fn end(stop: Stop, leftover: &Mutex<Option<PathBuf>>) {
+fn end_program(stop: QueryStop, leftover: &Mutex<Option<PathBuf>>) {
     if let Some(folder) = leftover.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let _ = crate::files::remove_tree(&folder);
     }
     let code = match stop {
-        Stop::Cancelled => signals::interrupted_number(),
-        Stop::Timeout => {
+        QueryStop::Cancelled => signals::interrupted_number(),
+        QueryStop::Timeout => {
             say(&format!("error: {stop}"));
             1
         }
@@ -95,9 +95,9 @@ mod tests {
         let after = |ms| begun + Duration::from_millis(ms);
         assert_eq!(hard_end(None, None), None);
         let (late, why) = hard_end(Some(after(3000)), None).expect("ends");
-        assert_eq!(why, Stop::Timeout);
+        assert_eq!(why, QueryStop::Timeout);
         assert!(late <= after(3250), "a quarter of a second at most");
-        assert_eq!(hard_end(None, Some(after(500))), Some((after(1500), Stop::Cancelled)));
+        assert_eq!(hard_end(None, Some(after(500))), Some((after(1500), QueryStop::Cancelled)));
         // The earlier end counts.
         assert_eq!(hard_end(Some(after(3000)), Some(after(500))), hard_end(None, Some(after(500))));
         assert_eq!(

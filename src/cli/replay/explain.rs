@@ -3,31 +3,41 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::cli::{Common, Failure, Outcome, say};
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::output::{json_text, text_output};
-use crate::replay::{Key, Row};
+use crate::replay::{GroupKey, UsageRow};
 use crate::report::explain::{CellExplanation, explain_bill};
 use crate::report::{Format, markdown_code};
 use crate::store::{ReplayPlan, Store, StoreError};
-use crate::suggest::nearest;
+use crate::suggest::find_nearest_name;
 use crate::visible_text::escape_line;
 
 /// Explains an invocation, given by its number, or the cells selected by names of a
 /// workload, lane and start, with `/` between them.
-pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcome {
+pub(super) fn run(
+    common: &CommonOptions,
+    store: &Store,
+    plan: &ReplayPlan,
+    what: &str,
+) -> CommandOutcome {
     if matches!(common.format, Format::Csv | Format::Jsonl) {
-        return Err(Failure::usage("--explain is text or --format json"));
+        return Err(CommandFailure::usage("--explain is text or --format json"));
     }
     match what.parse::<i64>() {
-        Ok(number) => invocation(common, store, plan, number),
-        Err(_) => cell(common, store, plan, what),
+        Ok(number) => explain_invocation(common, store, plan, number),
+        Err(_) => explain_cell(common, store, plan, what),
     }
 }
 
-fn invocation(common: &Common, store: &Store, plan: &ReplayPlan, number: i64) -> Outcome {
-    let (recording, row) = store.invocation(number).map_err(Failure::failed)?;
-    let Row { key, usage, .. } = row;
-    let usage = plan.what_if.apply(usage);
+fn explain_invocation(
+    common: &CommonOptions,
+    store: &Store,
+    plan: &ReplayPlan,
+    number: i64,
+) -> CommandOutcome {
+    let (recording, row) = store.find_invocation(number).map_err(CommandFailure::failed)?;
+    let UsageRow { key, usage, .. } = row;
+    let usage = plan.what_if.apply_to(usage);
     let mut out = text_output();
     let mut objects = Vec::new();
     let mut refused = false;
@@ -43,12 +53,12 @@ fn invocation(common: &Common, store: &Store, plan: &ReplayPlan, number: i64) ->
                     writeln!(out, "{blank}{}: refused: {reason}", model.id())?;
                 }
             }
-            Ok(bill) if common.format == Format::Json => objects.push(bill.json()),
+            Ok(bill) if common.format == Format::Json => objects.push(bill.to_json()),
             Ok(bill) => {
                 if index > 0 {
                     writeln!(out)?;
                 }
-                write!(out, "{}", shown(common.format, bill.text()))?;
+                write!(out, "{}", format_text(common.format, bill.to_text()))?;
             }
         }
     }
@@ -64,19 +74,24 @@ fn invocation(common: &Common, store: &Store, plan: &ReplayPlan, number: i64) ->
 }
 
 /// Formats the text as it is, or as a code block in Markdown.
-fn shown(format: Format, text: String) -> String {
+fn format_text(format: Format, text: String) -> String {
     if format == Format::Markdown { markdown_code(&text) } else { text }
 }
 
 /// Returns whether every part of `what` names the workload, the lane or the start.
-fn chosen(key: &Key, what: &str) -> bool {
+fn is_selected(key: &GroupKey, what: &str) -> bool {
     what.split('/')
         .all(|name| [&key.workload, &key.lane, &key.start].iter().any(|it| ***it == *name))
 }
 
-fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcome {
+fn explain_cell(
+    common: &CommonOptions,
+    store: &Store,
+    plan: &ReplayPlan,
+    what: &str,
+) -> CommandOutcome {
     if common.format == Format::Json {
-        return Err(Failure::usage(
+        return Err(CommandFailure::usage(
             "a cell is explained as text; --explain INVOCATION has --format json",
         ));
     }
@@ -85,32 +100,32 @@ fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcom
     let mut names: Vec<String> = Vec::new();
     let mut known: Vec<String> = Vec::new();
     let mut failures = (0_u64, 0_u64);
-    let read = store.each_invocation(&plan.selection, |row| {
-        let Row { key, usage, failed, .. } = row;
+    let read = store.for_each_invocation(&plan.selection, |row| {
+        let UsageRow { key, usage, failed, .. } = row;
         let name = format!("{} in {}, {}", key.workload, key.lane, key.start);
         for part in [&key.workload, &key.lane, &key.start] {
             if !known.iter().any(|it| **it == **part) {
                 known.push(part.to_string());
             }
         }
-        if chosen(&key, what) {
+        if is_selected(&key, what) {
             if !names.contains(&name) {
                 names.push(name);
             }
             failures = (failures.0 + u64::from(failed), failures.1 + 1);
-            let usage = plan.what_if.apply(usage);
+            let usage = plan.what_if.apply_to(usage);
             for cell in &mut cells {
-                cell.add(&usage);
+                cell.add_invocation(&usage);
             }
         }
         Ok::<(), StoreError>(())
     });
-    read.map_err(Failure::failed)?;
+    read.map_err(CommandFailure::failed)?;
     if names.is_empty() {
         let bad = what.split('/').find(|part| !known.iter().any(|it| it == part));
-        let near = bad.and_then(|part| nearest(part, known.iter().map(String::as_str)));
+        let near = bad.and_then(|part| find_nearest_name(part, known.iter().map(String::as_str)));
         let hint = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
-        return Err(Failure::usage(format!(
+        return Err(CommandFailure::usage(format!(
             "`{what}` selects nothing{hint} (an invocation's number, or names of workload, lane \
              and start such as nbody/docker/cold)"
         )));
@@ -120,11 +135,15 @@ fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcom
         if index > 0 {
             writeln!(out)?;
         }
-        write!(out, "{}", shown(common.format, cell.text(&escape_line(&names.join("; ")))))?;
+        write!(
+            out,
+            "{}",
+            format_text(common.format, cell.to_text(&escape_line(&names.join("; "))))
+        )?;
     }
     if failures.0 > 0 {
         say(&format!("{} of these {} invocations failed", failures.0, failures.1));
     }
-    let refused = cells.iter().any(|cell| cell.billed() == 0);
+    let refused = cells.iter().any(|cell| cell.billed_invocations() == 0);
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }

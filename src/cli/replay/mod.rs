@@ -1,20 +1,20 @@
 //! `replay`: bills recordings under price models.
 
 mod break_even;
-mod choice;
 mod explain;
+mod selection;
 mod sweep;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{Common, Failure, Outcome, say};
+use super::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::output::text_output;
-use crate::replay::{Contract, Summary};
-use crate::report::{self, Format, footnotes, terminal_width};
-use crate::store::{Bills, ReplayPlan, SavedSimulation, Selection, Store};
+use crate::replay::{Contract, ReplaySummary};
+use crate::report::{self, Format, list_stand_ins, terminal_width};
+use crate::store::{BillRetention, ReplayPlan, SavedSimulation, Selection, Store};
 
-pub(super) use choice::{HEADLINE, headline};
+pub(super) use selection::{HEADLINE_MODELS, headline_contracts};
 
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
@@ -35,14 +35,14 @@ row a model and cell, with the same columns whatever the number of models, and
 `outcome`: billed, partly refused, refused or failed. Without --per-month bills are at list
 prices: no allowances, no tiers, no monthly fees. The same replay twice is
 stored once.")]
-pub(super) struct Options {
+pub(super) struct ReplayOptions {
     /// Recordings by number or label, or `latest` [default: latest]
     #[arg(value_name = "RECORDING")]
     recordings: Vec<String>,
     #[command(flatten)]
-    choice: choice::Choice,
+    choice: selection::SelectionOptions,
     #[command(flatten)]
-    terms: choice::TermOptions,
+    terms: selection::TermOptions,
     /// Requests of a month: allowances, tiers and fees apply to that volume
     #[arg(long, value_name = "REQUESTS")]
     per_month: Option<String>,
@@ -62,11 +62,11 @@ pub(super) struct Options {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
-    let contracts = choice::contracts(common, &options.choice, &options.terms)?;
-    let mut store = common.reading_to_keep()?;
-    let plan = plan(&store, options, contracts)?;
-    if options.terms.sweeps() {
+pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOutcome {
+    let contracts = selection::select_contracts(common, &options.choice, &options.terms)?;
+    let mut store = common.open_for_results()?;
+    let plan = build_plan(&store, options, contracts)?;
+    if options.terms.is_sweep() {
         return sweep::run(common, &store, &plan);
     }
     if let Some(what) = &options.explain {
@@ -76,33 +76,38 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         let named = !options.choice.model.is_empty();
         return break_even::run(common, &store, &plan, named);
     }
-    let simulation = store.replay(&plan).map_err(Failure::failed)?;
+    let simulation = store.replay_and_save(&plan).map_err(CommandFailure::failed)?;
     let summary = &simulation.summary;
-    print(common, options, &plan, summary)?;
-    remarks(common, &store, &plan, summary)?;
+    print_bills(common, options, &plan, summary)?;
+    say_remarks(common, &store, &plan, summary)?;
     let recordings: Vec<String> =
         plan.selection.recordings.iter().map(ToString::to_string).collect();
     say(&format!("recording {}: {}", recordings.join(", "), describe_keeping(&simulation)));
     // With all models requested, some will not apply; models that were named all should.
     let named = options.choice.names_models();
-    let refused = named && summary.overall().models.iter().any(|total| total.refusals() > 0);
+    let refused =
+        named && summary.overall_group().models.iter().any(|total| total.refusal_count() > 0);
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
 /// Describes under which number a simulation is stored, or why it is not.
 fn describe_keeping(simulation: &SavedSimulation) -> String {
     let Some(id) = simulation.id else {
-        let reason = simulation.unkept.as_deref().unwrap_or("nobody said why");
+        let reason = simulation.not_saved.as_deref().unwrap_or("nobody said why");
         return format!("the simulation is not kept: {reason}");
     };
-    let stored = if simulation.known { "was stored before" } else { "is stored" };
+    let stored = if simulation.already_saved { "was stored before" } else { "is stored" };
     let bills = if simulation.with_bills { "" } else { ", without the bill of each invocation" };
     format!("simulation {id} {stored}{bills}")
 }
 
-fn plan(store: &Store, options: &Options, contracts: Vec<Contract>) -> Result<ReplayPlan, Failure> {
-    let recordings = choice::recordings(store, &options.recordings, &options.choice)?;
-    let per_month = options.per_month.as_deref().map(choice::count).transpose()?;
+fn build_plan(
+    store: &Store,
+    options: &ReplayOptions,
+    contracts: Vec<Contract>,
+) -> Result<ReplayPlan, CommandFailure> {
+    let recordings = selection::select_recordings(store, &options.recordings, &options.choice)?;
+    let per_month = options.per_month.as_deref().map(selection::parse_request_count).transpose()?;
     Ok(ReplayPlan {
         selection: Selection {
             recordings,
@@ -114,41 +119,41 @@ fn plan(store: &Store, options: &Options, contracts: Vec<Contract>) -> Result<Re
         contracts: contracts.into(),
         per_month,
         bills: match options.bills.as_str() {
-            "all" => Bills::All,
-            "none" => Bills::None,
-            _ => Bills::Auto,
+            "all" => BillRetention::All,
+            "none" => BillRetention::None,
+            _ => BillRetention::Automatic,
         },
     })
 }
 
-fn print(
-    common: &Common,
-    options: &Options,
+fn print_bills(
+    common: &CommonOptions,
+    options: &ReplayOptions,
     plan: &ReplayPlan,
-    summary: &Summary,
-) -> Result<(), Failure> {
+    summary: &ReplaySummary,
+) -> Result<(), CommandFailure> {
     let month = plan.per_month.as_ref();
-    let refusals = report::refusals(summary);
+    let refusals = report::list_refusals(summary);
     if options.waste {
-        common.print(&report::waste(summary))?;
-        report::unmeasured(summary).into_iter().for_each(say);
+        common.print_table(&report::waste_table(summary))?;
+        report::unmeasured_note(summary).into_iter().for_each(say);
         return if common.format.is_for_people() { common.print_lines(&refusals) } else { Ok(()) };
     }
     if !common.format.is_for_people() {
-        return common.print(&report::prices(summary, month));
+        return common.print_table(&report::price_table(summary, month));
     }
     if report::has_few_models(summary) && month.is_none() {
-        common.print(&report::totals(summary))?;
+        common.print_table(&report::totals_table(summary))?;
         return common.print_lines(&refusals);
     }
     let matrix = report::price_matrix(summary, month);
     if common.format == Format::Markdown {
-        common.print(&matrix)?;
+        common.print_table(&matrix)?;
     } else {
         let width = terminal_width().min(100);
         writeln!(text_output(), "{}", matrix.render_within(width, 1))?;
     }
-    let mut lines = report::extremes(summary, month);
+    let mut lines = report::describe_extremes(summary, month);
     // A month has charges that no single invocation has.
     let monthly = |line: &String| month.is_some() && line.starts_with("monthly charges only");
     lines.extend(refusals.into_iter().filter(|line| !monthly(line)));
@@ -157,31 +162,31 @@ fn print(
 
 /// Reports the notes needed to read the bills: estimates, stand-ins, refusals, memory
 /// beyond the allocation.
-fn remarks(
-    common: &Common,
+fn say_remarks(
+    common: &CommonOptions,
     store: &Store,
     plan: &ReplayPlan,
-    summary: &Summary,
-) -> Result<(), Failure> {
+    summary: &ReplaySummary,
+) -> Result<(), CommandFailure> {
     for recording in &plan.selection.recordings {
-        let sources = store.meter_sources(*recording).map_err(Failure::failed)?;
+        let sources = store.meter_sources(*recording).map_err(CommandFailure::failed)?;
         let estimates = sources
             .iter()
             .filter(|it| it.meter == "ref_cycles" && it.source.as_deref() == Some("estimate"));
         for it in estimates {
             say(&format!("ref_cycles in {}, {}: an estimate, {}", it.lane, it.start, it.note));
         }
-        let held = store.throttling(*recording).map_err(Failure::failed)?;
-        if let Some(line) = report::steadiness::throttling(&held) {
+        let held = store.throttling_counts(*recording).map_err(CommandFailure::failed)?;
+        if let Some(line) = report::precision::describe_throttling(&held) {
             say(&format!("recording {recording}: {line}"));
         }
     }
-    for note in footnotes(summary) {
+    for note in list_stand_ins(summary) {
         say(&note);
     }
     if !common.format.is_for_people() {
         // Readers of tables have them below the table.
-        for note in report::refusals(summary) {
+        for note in report::list_refusals(summary) {
             say(&note);
         }
     }
@@ -189,18 +194,18 @@ fn remarks(
         .first_failures(&plan.selection, |wanted| {
             summary.groups().any(|(key, group)| key == wanted && group.failed > 0)
         })
-        .map_err(Failure::failed)?;
+        .map_err(CommandFailure::failed)?;
     for note in report::failure_notes(summary, |key| failures.get(key).cloned()) {
         say(&note);
     }
-    for (key, why) in store.cells_without_runs(&plan.selection).map_err(Failure::failed)? {
+    for (key, why) in store.cells_without_runs(&plan.selection).map_err(CommandFailure::failed)? {
         say(&format!("{} in {}, {}: no price: {why}", key.workload, key.lane, key.start));
     }
-    for (key, group) in summary.groups().filter(|(_, group)| group.beyond > 0) {
+    for (key, group) in summary.groups().filter(|(_, group)| group.over_allocation > 0) {
         let peak = group.peak.map(|peak| format!(" (largest peak {peak})")).unwrap_or_default();
         say(&format!(
             "{} in {}, {}: {} of {} touched more memory than they are billed for{peak}",
-            key.workload, key.lane, key.start, group.beyond, group.invocations
+            key.workload, key.lane, key.start, group.over_allocation, group.invocations
         ));
     }
     if common.format.is_for_people() {

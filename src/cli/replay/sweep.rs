@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use crate::cli::{Common, Failure, Outcome, say};
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::meter::Meter;
 use crate::pricing::{Exact, Money};
-use crate::replay::{Group, Key, Summary, WhatIf};
+use crate::replay::{GroupKey, GroupTotal, ReplaySummary, WhatIf};
 use crate::report::{Cell, Column, Table};
 use crate::store::{ReplayPlan, Store};
 use crate::units::Bytes;
@@ -24,11 +24,13 @@ const SIZES: [u64; 20] = [
 ];
 
 /// Runs the command.
-pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome {
-    let now = store.simulate(plan).map_err(Failure::failed)?;
+pub(super) fn run(common: &CommonOptions, store: &Store, plan: &ReplayPlan) -> CommandOutcome {
+    let now = store.replay_without_saving(plan).map_err(CommandFailure::failed)?;
     let peaks: Vec<u64> = now.groups().filter_map(|(_, group)| Some(group.peak?.0)).collect();
     let (Some(least), Some(most)) = (peaks.iter().min(), peaks.iter().max()) else {
-        return Err(Failure::failed("no memory peak was measured, so no size can be ruled out"));
+        return Err(CommandFailure::failed(
+            "no memory peak was measured, so no size can be ruled out",
+        ));
     };
     // Where memory comes in steps of 1 MiB, the peak itself is a size.
     let mut sizes: Vec<u64> = peaks.iter().map(|peak| peak.div_ceil(MIB) * MIB).collect();
@@ -41,12 +43,12 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome 
         let mut what_if = plan.what_if.clone();
         what_if.0.push((Meter::MemoryAllocated, size));
         let plan = ReplayPlan { what_if: WhatIf(what_if.0), ..plan.clone() };
-        tried.push((size, store.simulate(&plan).map_err(Failure::failed)?));
+        tried.push((size, store.replay_without_saving(&plan).map_err(CommandFailure::failed)?));
     }
     let people = common.format.is_for_people();
-    let (table, others) = table(&now, &tried, plan.per_month.as_ref(), people);
+    let (table, others) = build_table(&now, &tried, plan.per_month.as_ref(), people);
     if !(people && table.is_empty()) {
-        common.print(&table)?;
+        common.print_table(&table)?;
     }
     if people {
         common.print_lines(&others)?;
@@ -67,9 +69,9 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome 
 
 /// Builds one row a model and cell. Cells that no size makes cheaper are left out for
 /// people, and listed below the table with the reason.
-fn table(
-    now: &Summary,
-    tried: &[(u64, Summary)],
+fn build_table(
+    now: &ReplaySummary,
+    tried: &[(u64, ReplaySummary)],
     month: Option<&Exact>,
     people: bool,
 ) -> (Table, Vec<String>) {
@@ -87,11 +89,11 @@ fn table(
         Column::number("saves", "saving"),
         Column::hidden("note"),
     ]);
-    let mut left_out = LeftOut::new();
+    let mut left_out = CellsWithoutSaving::new();
     for (index, info) in now.models().iter().enumerate() {
         for (key, group) in now.groups() {
-            let before = cost(now, group, index, month);
-            let best = group.peak.and_then(|peak| best(tried, key, index, peak, month));
+            let before = group_cost(now, group, index, month);
+            let best = group.peak.and_then(|peak| cheapest_size(tried, key, index, peak, month));
             let best = best.zip(before.as_ref()).filter(|((_, after), before)| after < *before);
             let note = match (&best, &before) {
                 (Some(_), _) => String::new(),
@@ -99,14 +101,16 @@ fn table(
                     "nothing is cheaper at any size that the peak allows".to_owned()
                 }
                 (None, Some(_)) => "no memory peak was measured".to_owned(),
-                (None, None) => format!("no price: {}", reason(now, group, index, month)),
+                (None, None) => {
+                    format!("no price: {}", missing_price_reason(now, group, index, month))
+                }
             };
             if people && best.is_none() {
                 left_out.entry(note).or_default().entry(index).or_default().push(cell_name(key));
                 continue;
             }
             let best = best.map(|((size, after), _)| (Bytes(size), after));
-            table.push(row(
+            table.push(sweep_row(
                 info.id.as_str(),
                 key,
                 group.peak,
@@ -116,15 +120,15 @@ fn table(
             ));
         }
     }
-    (table, told(now, &left_out))
+    (table, describe_left_out(now, &left_out))
 }
 
 /// Cells without a row, by reason and by model.
-type LeftOut = BTreeMap<String, BTreeMap<usize, Vec<String>>>;
+type CellsWithoutSaving = BTreeMap<String, BTreeMap<usize, Vec<String>>>;
 
 /// Lists the cells without a row, with the reason. A model stands for its cells only if
 /// the reason is the same for all of them.
-fn told(now: &Summary, left_out: &LeftOut) -> Vec<String> {
+fn describe_left_out(now: &ReplaySummary, left_out: &CellsWithoutSaving) -> Vec<String> {
     let all_cells = now.groups().count();
     let name = |(index, cells): (&usize, &Vec<String>)| {
         let id = &now.models()[*index].id;
@@ -140,27 +144,32 @@ fn told(now: &Summary, left_out: &LeftOut) -> Vec<String> {
     left_out.iter().map(line).collect()
 }
 
-fn cell_name(key: &Key) -> String {
+fn cell_name(key: &GroupKey) -> String {
     format!("{} in {}, {}", key.workload, key.lane, key.start)
 }
 
 /// Returns why a group has no price under a model.
-fn reason(summary: &Summary, group: &Group, index: usize, month: Option<&Exact>) -> String {
-    if let Some(failures) = group.failures().filter(|_| group.only_failed()) {
+fn missing_price_reason(
+    summary: &ReplaySummary,
+    group: &GroupTotal,
+    index: usize,
+    month: Option<&Exact>,
+) -> String {
+    if let Some(failures) = group.describe_failures().filter(|_| group.only_failed()) {
         return failures;
     }
     let refused = group.models.get(index).and_then(|total| total.refused.keys().next());
     if let Some(refusal) = refused {
         return refusal.to_string();
     }
-    let month = month.and_then(|requests| summary.month(group, index, requests).err());
+    let month = month.and_then(|requests| summary.monthly_bill(group, index, requests).err());
     month.map_or_else(|| "nothing was billed".to_owned(), |why| why.to_string())
 }
 
 /// Returns the least cost of the sizes that fit; of several, that of the smallest size.
-fn best(
-    tried: &[(u64, Summary)],
-    key: &Key,
+fn cheapest_size(
+    tried: &[(u64, ReplaySummary)],
+    key: &GroupKey,
     index: usize,
     peak: Bytes,
     month: Option<&Exact>,
@@ -168,23 +177,28 @@ fn best(
     let fits = tried.iter().filter(|(size, _)| *size >= peak.0);
     let costs = fits.filter_map(|(size, summary)| {
         let group = summary.groups().find(|(other, _)| *other == key)?.1;
-        Some((*size, cost(summary, group, index, month)?))
+        Some((*size, group_cost(summary, group, index, month)?))
     });
     costs.min_by(|(one, first), (other, second)| first.cmp(second).then(one.cmp(other)))
 }
 
-fn cost(summary: &Summary, group: &Group, index: usize, month: Option<&Exact>) -> Option<Money> {
+fn group_cost(
+    summary: &ReplaySummary,
+    group: &GroupTotal,
+    index: usize,
+    month: Option<&Exact>,
+) -> Option<Money> {
     if let Some(requests) = month {
-        return Some(summary.month(group, index, requests).ok()?.total);
+        return Some(summary.monthly_bill(group, index, requests).ok()?.total);
     }
-    let total = group.models.get(index).filter(|total| total.refusals() == 0)?;
-    let million = total.total.times(1_000_000);
-    million.as_exact().over(&Exact::from(total.billed)).map(Money::from)
+    let total = group.models.get(index).filter(|total| total.refusal_count() == 0)?;
+    let million = total.total.multiplied_by(1_000_000);
+    million.as_exact().checked_div(&Exact::from(total.billed)).map(Money::from)
 }
 
-fn row(
+fn sweep_row(
     id: &str,
-    key: &Key,
+    key: &GroupKey,
     peak: Option<Bytes>,
     before: Option<&Money>,
     best: Option<&(Bytes, Money)>,
@@ -192,13 +206,13 @@ fn row(
 ) -> Vec<Cell> {
     let digits = std::num::NonZeroU64::MIN.saturating_add(3);
     let money = |amount: Option<&Money>| {
-        Cell::maybe(amount.map(|it| (it.significant(digits), it.to_plain_string())))
+        Cell::optional(amount.map(|it| (it.to_significant_string(digits), it.to_plain_string())))
     };
-    let size = |size: Option<Bytes>| Cell::maybe(size.map(|it| (it.to_string(), it.0)));
+    let size = |size: Option<Bytes>| Cell::optional(size.map(|it| (it.to_string(), it.0)));
     let share = before.zip(best).and_then(|(before, (_, after))| {
-        (before.as_exact() - after.as_exact()).over(before.as_exact())
+        (before.as_exact() - after.as_exact()).checked_div(before.as_exact())
     });
-    let percent = |share: &Exact| format!("{} %", (share * &Exact::from(100)).rounded(0));
+    let percent = |share: &Exact| format!("{} %", (share * &Exact::from(100)).to_rounded_string(0));
     vec![
         Cell::text(id),
         Cell::text(&*key.workload),
@@ -209,7 +223,7 @@ fn row(
         size(best.map(|it| it.0)),
         money(before),
         money(best.map(|it| &it.1)),
-        Cell::maybe(share.map(|it| (percent(&it), it.to_plain_string()))),
+        Cell::optional(share.map(|it| (percent(&it), it.to_plain_string()))),
         Cell::text(note),
     ]
 }

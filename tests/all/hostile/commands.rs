@@ -184,7 +184,7 @@ fn installed(lane: &str) -> bool {
     use cyclometer::lane::LaneSpec;
     let spec: LaneSpec = lane.parse().expect("a lane");
     let owner = cyclometer::procfs::ProcessIdentity::current().expect("/proc");
-    let is_here = cyclometer::lane::open(&spec, &owner).is_ok();
+    let is_here = cyclometer::lane::open_lane(&spec, &owner).is_ok();
     if !is_here {
         skip(&format!("{lane} is not here"));
     }

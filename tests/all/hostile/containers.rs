@@ -51,7 +51,7 @@ fn ends(place: &Place) -> Vec<String> {
 
 /// The lanes of containers that there are: the engine's default, and gVisor.
 fn lanes() -> Vec<&'static str> {
-    match cyclometer::lane::docker::inspect() {
+    match cyclometer::lane::docker::inspect_engine() {
         Ok(info) if info.runtimes.iter().any(|name| name == "runsc") => {
             vec!["docker", "docker:runsc"]
         }

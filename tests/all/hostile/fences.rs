@@ -34,7 +34,7 @@ struct Pen {
 impl Pen {
     /// Makes one; `None`, said aloud, where that cannot be.
     fn create() -> Option<Self> {
-        let groups = OwnGroups::find().ok()?;
+        let groups = OwnGroups::for_this_process().ok()?;
         let made = groups.pids.as_ref().or(groups.unified.as_ref()).and_then(|own| {
             static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
             let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -408,15 +408,15 @@ impl Scene {
 /// Lanes that this machine has, and whether each has warm starts.
 fn lanes() -> Vec<(String, bool)> {
     let owner = ProcessIdentity::current().expect("/proc is mounted");
-    let runtimes = docker::inspect().map_or_else(|_| Vec::new(), |info| info.runtimes);
+    let runtimes = docker::inspect_engine().map_or_else(|_| Vec::new(), |info| info.runtimes);
     let variants = runtimes.iter().filter(|name| !name.contains("containerd"));
     let variants = variants.map(|name| format!("docker:{name}"));
-    let mut names: Vec<String> = LaneSpec::all().iter().map(ToString::to_string).collect();
+    let mut names: Vec<String> = LaneSpec::all_known().iter().map(ToString::to_string).collect();
     names.extend(variants);
     let is_here = |name: &String| {
         let spec: LaneSpec = name.parse().ok()?;
-        let mut lane = lane::open(&spec, &owner).ok()?;
-        let starts = lane.starts().len() > 1;
+        let mut lane = lane::open_lane(&spec, &owner).ok()?;
+        let starts = lane.start_kinds().len() > 1;
         lane.close();
         // Its start alone takes longer than what is waited for here.
         (!name.starts_with("qemu")).then(|| (name.clone(), starts))

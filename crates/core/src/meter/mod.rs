@@ -1,9 +1,9 @@
 //! Meters, where their values come from, and the usage of one invocation.
 
-mod scrub;
+mod id_masking;
 mod usage;
 
-pub use scrub::without_ids;
+pub use id_masking::mask_ids;
 pub use usage::{Phases, Usage};
 
 use std::collections::BTreeMap;
@@ -211,21 +211,21 @@ pub struct Provenances(BTreeMap<Meter, Provenance>);
 
 impl Provenances {
     /// Sets the source of `meter`.
-    pub fn set(&mut self, meter: Meter, source: Source, note: impl Into<String>) {
-        let note = without_ids(&note.into());
+    pub fn set_source(&mut self, meter: Meter, source: Source, note: impl Into<String>) {
+        let note = mask_ids(&note.into());
         self.0.insert(meter, Provenance { source: Some(source), note });
     }
 
     /// Marks `meter` as missing, with the reason.
-    pub fn missing(&mut self, meter: Meter, reason: impl Into<String>) {
-        let note = without_ids(&reason.into());
+    pub fn set_missing(&mut self, meter: Meter, reason: impl Into<String>) {
+        let note = mask_ids(&reason.into());
         self.0.insert(meter, Provenance { source: None, note });
     }
 
     /// Sets the source of [`Meter::MemoryTime`], which is computed from the sampler's
     /// readings.
-    pub fn set_sampled(&mut self) {
-        self.set(
+    pub fn set_sampled_memory_time(&mut self) {
+        self.set_source(
             Meter::MemoryTime,
             Source::Samples,
             "resident memory at each sample, held until the next; missing where none fell inside",
@@ -244,7 +244,7 @@ impl Provenances {
     }
 
     /// Merges the entries of `other`, which replace those of the same meter.
-    pub fn merge(&mut self, other: &Self) {
+    pub fn override_with(&mut self, other: &Self) {
         self.0.extend(other.0.iter().map(|(meter, provenance)| (*meter, provenance.clone())));
     }
 }

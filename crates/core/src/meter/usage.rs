@@ -28,7 +28,7 @@ pub struct Phases {
 impl Phases {
     /// Returns the time from the request to the function's first instruction.
     #[must_use]
-    pub fn startup(&self) -> Option<Nanos> {
+    pub fn startup_time(&self) -> Option<Nanos> {
         match (self.create, self.start) {
             (None, None) => None,
             (create, start) => {
@@ -82,12 +82,12 @@ impl Usage {
     /// Returns the CPU time from the function's first instruction on; `None` where it could
     /// not be told apart from the CPU time of the start-up.
     #[must_use]
-    pub fn cpu_of_run(&self) -> Option<Nanos> {
+    pub fn run_cpu_time(&self) -> Option<Nanos> {
         let cpu = self.get(Meter::CpuTime)?;
         match self.get(Meter::CpuStartup) {
             Some(startup) => Some(Nanos(cpu.saturating_sub(startup))),
             // Nothing came before the run.
-            None if self.phases.startup().is_none_or(|span| span.0 == 0) => Some(Nanos(cpu)),
+            None if self.phases.startup_time().is_none_or(|span| span.0 == 0) => Some(Nanos(cpu)),
             None => None,
         }
     }
@@ -108,25 +108,25 @@ mod tests {
         assert!(Meter::ALL.iter().all(|meter| usage.get(*meter).is_none()));
         usage.set(Meter::Cycles, 0);
         assert_eq!(usage.get(Meter::Cycles), Some(0));
-        assert_eq!(usage.phases.startup(), None);
+        assert_eq!(usage.phases.startup_time(), None);
         usage.phases.create = Some(Nanos(3));
-        assert_eq!(usage.phases.startup(), Some(Nanos(3)));
+        assert_eq!(usage.phases.startup_time(), Some(Nanos(3)));
     }
 
     #[test]
     fn cpu_time_of_the_run_is_not_guessed() {
         let mut usage = Usage::new(true);
         usage.set(Meter::CpuTime, 100);
-        assert_eq!(usage.cpu_of_run(), Some(Nanos(100)), "there was no start-up");
+        assert_eq!(usage.run_cpu_time(), Some(Nanos(100)), "there was no start-up");
         usage.phases.start = Some(Nanos(0));
-        assert_eq!(usage.cpu_of_run(), Some(Nanos(100)));
+        assert_eq!(usage.run_cpu_time(), Some(Nanos(100)));
         usage.phases.create = Some(Nanos(1));
-        assert_eq!(usage.cpu_of_run(), None, "1 ns of start-up, and nobody knows whose");
+        assert_eq!(usage.run_cpu_time(), None, "1 ns of start-up, and nobody knows whose");
         usage.set(Meter::CpuStartup, 30);
-        assert_eq!(usage.cpu_of_run(), Some(Nanos(70)));
+        assert_eq!(usage.run_cpu_time(), Some(Nanos(70)));
         usage.set(Meter::CpuStartup, 101);
-        assert_eq!(usage.cpu_of_run(), Some(Nanos(0)));
+        assert_eq!(usage.run_cpu_time(), Some(Nanos(0)));
         usage.set(Meter::CpuTime, None);
-        assert_eq!(usage.cpu_of_run(), None);
+        assert_eq!(usage.run_cpu_time(), None);
     }
 }

@@ -3,21 +3,21 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::{Breaks, Marks, escape_line, escape_lines, is_plain};
+use super::{LineBreaks, MarkCounter, escape_line, escape_lines, is_plain};
 
 /// Writes hidden characters of a JSON text as `\u202e`: the value stays the same, and no
 /// terminal acts on it. Line breaks, which stand between values, are kept. Idempotent.
 #[must_use]
 pub fn escape_json(json: &str) -> Cow<'_, str> {
-    let mut marks = Marks::default();
-    let plain = is_plain(json.as_bytes(), Breaks::Kept);
-    if plain || !json.chars().any(|it| marks.escapes(it, Breaks::Kept)) {
+    let mut marks = MarkCounter::default();
+    let plain = is_plain(json.as_bytes(), LineBreaks::Kept);
+    if plain || !json.chars().any(|it| marks.must_escape(it, LineBreaks::Kept)) {
         return json.into();
     }
     let mut escaped = String::with_capacity(json.len() + 16);
-    let mut marks = Marks::default();
+    let mut marks = MarkCounter::default();
     for character in json.chars() {
-        if marks.escapes(character, Breaks::Kept) {
+        if marks.must_escape(character, LineBreaks::Kept) {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 // Writing to a string cannot fail.
                 let _ = write!(escaped, "\\u{unit:04x}");
@@ -71,7 +71,7 @@ pub fn escape_markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut before = ' ';
     let mut characters = text.chars().peekable();
-    let lead = lead_of_block(&text);
+    let lead = find_block_marker(&text);
     let mut at = 0;
     while let Some(c) = characters.next() {
         let after = characters.peek().copied().unwrap_or(' ');
@@ -95,7 +95,7 @@ pub fn escape_markdown(text: &str) -> String {
 
 /// Returns the byte offset of the character that would make the text a heading, a rule or a
 /// list.
-fn lead_of_block(text: &str) -> Option<usize> {
+fn find_block_marker(text: &str) -> Option<usize> {
     let body = text.trim_start();
     let from = text.len() - body.len();
     let digits = body.bytes().take_while(u8::is_ascii_digit).count();

@@ -37,7 +37,7 @@ pub use writer::VisibleWriter;
 
 /// Most combining marks on one character that are shown; UTS #39 (5.4) treats more than
 /// four in a row as an attempt to deceive.
-pub const MOST_MARKS: usize = 4;
+pub const MAX_MARKS: usize = 4;
 
 /// Returns whether a character is a control, is invisible, or has no meaning of its own: C0
 /// and C1 controls, DEL, line and paragraph separators, everything that Unicode calls
@@ -72,13 +72,13 @@ pub const fn is_hidden(character: char) -> bool {
 /// borrowed. Idempotent.
 #[must_use]
 pub fn escape_line(text: &str) -> Cow<'_, str> {
-    escape(text, Breaks::Escaped)
+    escape_text(text, LineBreaks::Escaped)
 }
 
 /// Like [`escape_line`], but keeps line breaks and tabs.
 #[must_use]
 pub fn escape_lines(text: &str) -> Cow<'_, str> {
-    escape(text, Breaks::Kept)
+    escape_text(text, LineBreaks::Kept)
 }
 
 /// Returns whether [`escape_line`] returns the text unchanged.
@@ -91,12 +91,12 @@ pub fn is_visible(text: &str) -> bool {
 #[must_use]
 pub fn escape_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
-    let mut marks = Marks::default();
+    let mut marks = MarkCounter::default();
     for chunk in bytes.utf8_chunks() {
-        push_escaped(&mut text, chunk.valid(), Breaks::Kept, &mut marks);
+        push_escaped(&mut text, chunk.valid(), LineBreaks::Kept, &mut marks);
         for byte in chunk.invalid() {
             push_byte(&mut text, *byte);
-            marks = Marks::default();
+            marks = MarkCounter::default();
         }
     }
     text
@@ -106,10 +106,10 @@ pub fn escape_bytes(bytes: &[u8]) -> String {
 /// blank, hidden characters become escapes, and text that is too long ends in `...`.
 /// Idempotent.
 #[must_use]
-pub fn summarize(text: &str, most: usize) -> String {
+pub fn summarize_text(text: &str, most: usize) -> String {
     const CUT: &str = "...";
     let mut line = String::new();
-    let mut marks = Marks::default();
+    let mut marks = MarkCounter::default();
     let mut length = 0;
     // Length up to which the line is kept if the rest does not fit.
     let mut cut = 0;
@@ -118,7 +118,7 @@ pub fn summarize(text: &str, most: usize) -> String {
         words.flat_map(|(at, word)| (at > 0).then_some(' ').into_iter().chain(word.chars()));
     for character in characters {
         let before = line.len();
-        if marks.escapes(character, Breaks::Escaped) {
+        if marks.must_escape(character, LineBreaks::Escaped) {
             push_escape(&mut line, character);
         } else {
             line.push(character);
@@ -148,24 +148,24 @@ pub fn summarize_end(bytes: &[u8], is_cut: bool, most: usize) -> String {
         text.push_str(chunk.valid());
         chunk.invalid().iter().for_each(|byte| push_byte(&mut text, *byte));
     }
-    summarize(&text, most)
+    summarize_text(&text, most)
 }
 
 /// Treatment of line breaks and tabs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Breaks {
+enum LineBreaks {
     Kept,
     Escaped,
 }
 
 /// Counter of the combining marks on the last character.
 #[derive(Debug, Clone, Copy, Default)]
-struct Marks(usize);
+struct MarkCounter(usize);
 
-impl Marks {
+impl MarkCounter {
     /// Counts the next character and returns whether it must be escaped.
-    fn escapes(&mut self, character: char, breaks: Breaks) -> bool {
-        let kept = breaks == Breaks::Kept && matches!(character, '\n' | '\t');
+    fn must_escape(&mut self, character: char, breaks: LineBreaks) -> bool {
+        let kept = breaks == LineBreaks::Kept && matches!(character, '\n' | '\t');
         if is_hidden(character) {
             self.0 = 0;
             return !kept;
@@ -175,29 +175,29 @@ impl Marks {
             return false;
         }
         self.0 += 1;
-        self.0 > MOST_MARKS
+        self.0 > MAX_MARKS
     }
 }
 
 /// Returns whether all bytes are printable ASCII, the fast path for nearly all text.
-fn is_plain(bytes: &[u8], breaks: Breaks) -> bool {
-    let kept = |byte: u8| breaks == Breaks::Kept && matches!(byte, b'\n' | b'\t');
+fn is_plain(bytes: &[u8], breaks: LineBreaks) -> bool {
+    let kept = |byte: u8| breaks == LineBreaks::Kept && matches!(byte, b'\n' | b'\t');
     bytes.iter().all(|byte| matches!(byte, b' '..=b'~') || kept(*byte))
 }
 
-fn escape(text: &str, breaks: Breaks) -> Cow<'_, str> {
-    let mut marks = Marks::default();
-    if is_plain(text.as_bytes(), breaks) || !text.chars().any(|it| marks.escapes(it, breaks)) {
+fn escape_text(text: &str, breaks: LineBreaks) -> Cow<'_, str> {
+    let mut marks = MarkCounter::default();
+    if is_plain(text.as_bytes(), breaks) || !text.chars().any(|it| marks.must_escape(it, breaks)) {
         return text.into();
     }
     let mut escaped = String::with_capacity(text.len() + 16);
-    push_escaped(&mut escaped, text, breaks, &mut Marks::default());
+    push_escaped(&mut escaped, text, breaks, &mut MarkCounter::default());
     escaped.into()
 }
 
-fn push_escaped(out: &mut String, text: &str, breaks: Breaks, marks: &mut Marks) {
+fn push_escaped(out: &mut String, text: &str, breaks: LineBreaks, marks: &mut MarkCounter) {
     for character in text.chars() {
-        if marks.escapes(character, breaks) {
+        if marks.must_escape(character, breaks) {
             push_escape(out, character);
         } else {
             out.push(character);

@@ -66,14 +66,14 @@ fn marks_pile_up_to_four_only() {
 
 #[test]
 fn summaries_are_one_line_of_bounded_length() {
-    assert_eq!(summarize("  a\r\n\n\tb\u{2028}c  ", 20), "a b c");
-    assert_eq!(summarize("a\x1b[2Jb", 20), "a\\x1b[2Jb");
-    assert_eq!(summarize("abcdef", 6), "abcdef");
-    assert_eq!(summarize("abcdefg", 6), "abc...");
+    assert_eq!(summarize_text("  a\r\n\n\tb\u{2028}c  ", 20), "a b c");
+    assert_eq!(summarize_text("a\x1b[2Jb", 20), "a\\x1b[2Jb");
+    assert_eq!(summarize_text("abcdef", 6), "abcdef");
+    assert_eq!(summarize_text("abcdefg", 6), "abc...");
     // An escape is never cut.
-    assert_eq!(summarize("ab\x1bcd", 8), "ab\\x1bcd");
-    assert_eq!(summarize("ab\x1bcde", 8), "ab...");
-    assert_eq!(summarize("abc", 2), "..");
+    assert_eq!(summarize_text("ab\x1bcd", 8), "ab\\x1bcd");
+    assert_eq!(summarize_text("ab\x1bcde", 8), "ab...");
+    assert_eq!(summarize_text("abc", 2), "..");
     assert_eq!(summarize_end(b"\xa9a\x9b\r\nb", true, 20), "a\\x9b b");
     assert_eq!(summarize_end(b"\xa9a", false, 20), "\\xa9a");
 }
@@ -154,7 +154,7 @@ fn is_harmless(text: &str, breaks: &[char]) -> bool {
     text.chars().all(|it| {
         let mark = !it.is_ascii() && unicode_width::UnicodeWidthChar::width(it) == Some(0);
         pile = if mark { pile + 1 } else { 0 };
-        (!is_hidden(it) || breaks.contains(&it)) && pile <= MOST_MARKS
+        (!is_hidden(it) || breaks.contains(&it)) && pile <= MAX_MARKS
     })
 }
 
@@ -167,20 +167,20 @@ proptest! {
         prop_assert!(is_harmless(&escape_csv_cell(&text), &['\n', '\t']));
         prop_assert!(is_harmless(&escape_markdown(&text), &[]));
         prop_assert!(is_harmless(&escape_xml(&text), &[]));
-        prop_assert!(is_harmless(&summarize(&text, 30), &[]));
-        prop_assert!(summarize(&text, 30).chars().count() <= 30);
+        prop_assert!(is_harmless(&summarize_text(&text, 30), &[]));
+        prop_assert!(summarize_text(&text, 30).chars().count() <= 30);
         prop_assert_eq!(is_visible(&text), escape_line(&text) == text);
     }
 
     #[test]
     fn what_was_escaped_is_not_escaped_again(text in texts()) {
-        for escaped in [escape_line(&text), escape_lines(&text), summarize(&text, 30).into()] {
+        for escaped in [escape_line(&text), escape_lines(&text), summarize_text(&text, 30).into()] {
             prop_assert_eq!(&escape_lines(&escaped), &escaped);
         }
         let line = escape_line(&text);
         prop_assert_eq!(&escape_line(&line), &line);
-        let summary = summarize(&text, 30);
-        prop_assert_eq!(summarize(&summary, 30), summary);
+        let summary = summarize_text(&text, 30);
+        prop_assert_eq!(summarize_text(&summary, 30), summary);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Breaks, Marks, is_plain, push_byte, push_escaped};
+use super::{LineBreaks, MarkCounter, is_plain, push_byte, push_escaped};
 
 /// Writer that forwards bytes to another writer, escaped like
 /// [`escape_lines`](super::escape_lines), in whatever pieces they come; invalid UTF-8
@@ -10,7 +10,7 @@ use super::{Breaks, Marks, is_plain, push_byte, push_escaped};
 /// until the writer is dropped.
 pub struct VisibleWriter<W: Write> {
     out: W,
-    marks: Marks,
+    marks: MarkCounter,
     /// First bytes of an incomplete character.
     begun: Vec<u8>,
 }
@@ -18,25 +18,25 @@ pub struct VisibleWriter<W: Write> {
 impl<W: Write> VisibleWriter<W> {
     /// Creates a writer that forwards visible text to `out`.
     pub const fn new(out: W) -> Self {
-        Self { out, marks: Marks(0), begun: Vec::new() }
+        Self { out, marks: MarkCounter(0), begun: Vec::new() }
     }
 
     /// Appends the escaped bytes to `text`, and holds an incomplete character back.
-    fn push(&mut self, mut bytes: &[u8], text: &mut String) {
+    fn push_bytes(&mut self, mut bytes: &[u8], text: &mut String) {
         loop {
             let error = match std::str::from_utf8(bytes) {
-                Ok(valid) => return push_escaped(text, valid, Breaks::Kept, &mut self.marks),
+                Ok(valid) => return push_escaped(text, valid, LineBreaks::Kept, &mut self.marks),
                 Err(error) => error,
             };
             let (valid, rest) = bytes.split_at(error.valid_up_to());
             let valid = std::str::from_utf8(valid).unwrap_or_default();
-            push_escaped(text, valid, Breaks::Kept, &mut self.marks);
+            push_escaped(text, valid, LineBreaks::Kept, &mut self.marks);
             let Some(wrong) = error.error_len() else {
                 self.begun = rest.to_vec();
                 return;
             };
             rest[..wrong].iter().for_each(|byte| push_byte(text, *byte));
-            self.marks = Marks(0);
+            self.marks = MarkCounter(0);
             bytes = &rest[wrong..];
         }
     }
@@ -44,19 +44,19 @@ impl<W: Write> VisibleWriter<W> {
 
 impl<W: Write> Write for VisibleWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.begun.is_empty() && is_plain(bytes, Breaks::Kept) {
+        if self.begun.is_empty() && is_plain(bytes, LineBreaks::Kept) {
             if !bytes.is_empty() {
-                self.marks = Marks(0);
+                self.marks = MarkCounter(0);
             }
             self.out.write_all(bytes)?;
             return Ok(bytes.len());
         }
         let mut text = String::with_capacity(bytes.len() + 16);
         if self.begun.is_empty() {
-            self.push(bytes, &mut text);
+            self.push_bytes(bytes, &mut text);
         } else {
             let whole = [std::mem::take(&mut self.begun).as_slice(), bytes].concat();
-            self.push(&whole, &mut text);
+            self.push_bytes(&whole, &mut text);
         }
         self.out.write_all(text.as_bytes())?;
         Ok(bytes.len())

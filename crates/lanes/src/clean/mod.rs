@@ -4,12 +4,12 @@
 //! Nothing that a running process uses is touched, nothing of other users or other machines, and
 //! never a database.
 
-mod files;
+mod folders;
+mod running_processes;
 mod sweep;
-mod users;
 
-pub(crate) use files::remove as remove_path;
-pub use sweep::sweep;
+pub(crate) use folders::remove_path_and_mounts as remove_path;
+pub use sweep::sweep_leftovers;
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use cyclometer_meter::cgroup::{GroupLeftover, Hierarchy};
 
 /// Kind of thing that was left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum Kind {
+pub enum LeftoverKind {
     /// Images of workloads in a container engine.
     Images,
     /// Containers whose recorder is gone.
@@ -36,7 +36,7 @@ pub enum Kind {
     Caches,
 }
 
-impl Kind {
+impl LeftoverKind {
     /// All kinds, in the order of their listing.
     pub const ALL: [Self; 7] = [
         Self::Images,
@@ -63,7 +63,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for LeftoverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.label())
     }
@@ -71,9 +71,9 @@ impl fmt::Display for Kind {
 
 /// One thing that was left behind.
 #[derive(Debug, Clone)]
-pub struct Leftover {
+pub struct LeftoverItem {
     /// Kind of the thing.
-    pub kind: Kind,
+    pub kind: LeftoverKind,
     /// Name of the thing.
     pub name: String,
     /// Address of the engine, or the folder.
@@ -82,75 +82,77 @@ pub struct Leftover {
     pub size: Option<Bytes>,
     /// Reason why it must stay; `None`: it can be removed.
     pub in_use: Option<String>,
-    handle: Handle,
+    handle: RemovalHandle,
 }
 
 /// Handle by which a leftover is removed.
 #[derive(Debug, Clone)]
-enum Handle {
-    Engine(engine::Handle),
+enum RemovalHandle {
+    Engine(engine::LeftoverHandle),
     Group(GroupLeftover),
     Path(std::path::PathBuf),
 }
 
 /// Result of a search for leftovers.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
+pub struct FoundLeftovers {
     /// Leftovers, grouped by kind.
-    pub leftovers: Vec<Leftover>,
+    pub leftovers: Vec<LeftoverItem>,
     /// Reasons why places could not be searched.
     pub problems: Vec<String>,
 }
 
 /// Returns why another process may need images of this engine, if so.
-pub(crate) fn engine_user(endpoint: &crate::docker::Endpoint) -> Option<String> {
-    users::of_engine(endpoint)
+pub(crate) fn find_engine_user(endpoint: &crate::docker::Endpoint) -> Option<String> {
+    running_processes::find_engine_user(endpoint)
 }
 
 /// Finds leftovers of these kinds, without changing anything.
 #[must_use]
-pub fn find_leftovers(kinds: &[Kind]) -> Found {
-    let mut found = Found::default();
-    let wants = |kind: Kind| kinds.contains(&kind);
-    if wants(Kind::Images) || wants(Kind::Containers) {
-        found.look_in_engines(kinds);
+pub fn find_leftovers(kinds: &[LeftoverKind]) -> FoundLeftovers {
+    let mut found = FoundLeftovers::default();
+    let wants = |kind: LeftoverKind| kinds.contains(&kind);
+    if wants(LeftoverKind::Images) || wants(LeftoverKind::Containers) {
+        found.search_engines(kinds);
     }
-    if wants(Kind::Groups) {
-        found.look_for_groups();
+    if wants(LeftoverKind::Groups) {
+        found.search_control_groups();
     }
-    if wants(Kind::Memory) {
-        found.leftovers.extend(files::in_memory());
+    if wants(LeftoverKind::Memory) {
+        found.leftovers.extend(folders::find_memory_folders());
     }
-    if wants(Kind::Folders) {
-        found.leftovers.extend(files::temporary());
+    if wants(LeftoverKind::Folders) {
+        found.leftovers.extend(folders::find_temporary_folders());
     }
-    if wants(Kind::Unfinished) {
-        found.leftovers.extend(files::unfinished());
+    if wants(LeftoverKind::Unfinished) {
+        found.leftovers.extend(folders::find_unfinished_files());
     }
-    if wants(Kind::Caches) {
-        found.leftovers.extend(files::caches(users::of_cache().as_deref()));
+    if wants(LeftoverKind::Caches) {
+        found
+            .leftovers
+            .extend(folders::find_cache_folders(running_processes::find_cache_user().as_deref()));
     }
     for leftover in &mut found.leftovers {
-        if let Handle::Path(path) = &leftover.handle {
-            leftover.size = Some(files::size_of(path));
+        if let RemovalHandle::Path(path) = &leftover.handle {
+            leftover.size = Some(folders::disk_size(path));
         }
     }
     found.leftovers.sort_by(|a, b| (a.kind, &a.place, &a.name).cmp(&(b.kind, &b.place, &b.name)));
     found
 }
 
-impl Found {
-    fn look_in_engines(&mut self, kinds: &[Kind]) {
-        let (endpoints, problems) = engine::endpoints();
+impl FoundLeftovers {
+    fn search_engines(&mut self, kinds: &[LeftoverKind]) {
+        let (endpoints, problems) = engine::searched_endpoints();
         self.problems.extend(problems);
         for endpoint in endpoints {
-            let users = users::of_engine(&endpoint);
-            match engine::list(&endpoint, kinds.contains(&Kind::Images)) {
+            let users = running_processes::find_engine_user(&endpoint);
+            match engine::list_leftovers(&endpoint, kinds.contains(&LeftoverKind::Images)) {
                 Ok(items) => {
                     let items = items.into_iter().map(|mut it| {
                         // Between two containers only the processes show that images are in use.
                         it.in_use = it.in_use.or(users.clone().filter(|_| it.is_image));
-                        Leftover::of_engine(it)
+                        LeftoverItem::from_engine(it)
                     });
                     self.leftovers.extend(items.filter(|it| kinds.contains(&it.kind)));
                 }
@@ -159,33 +161,33 @@ impl Found {
         }
     }
 
-    fn look_for_groups(&mut self) {
-        self.leftovers.extend(groups());
+    fn search_control_groups(&mut self) {
+        self.leftovers.extend(find_control_groups());
     }
 }
 
-fn groups() -> Vec<Leftover> {
+fn find_control_groups() -> Vec<LeftoverItem> {
     let Ok(hierarchy) = Hierarchy::detect() else { return Vec::new() };
-    let groups = hierarchy.leftovers().into_iter().map(|group| Leftover {
-        kind: Kind::Groups,
+    let groups = hierarchy.find_leftovers().into_iter().map(|group| LeftoverItem {
+        kind: LeftoverKind::Groups,
         name: group.name(),
-        place: group.places(),
+        place: group.mount_points(),
         size: None,
-        in_use: group.in_use(),
-        handle: Handle::Group(group),
+        in_use: group.in_use_reason(),
+        handle: RemovalHandle::Group(group),
     });
     groups.collect()
 }
 
-impl Leftover {
-    fn of_engine(it: engine::EngineLeftover) -> Self {
+impl LeftoverItem {
+    fn from_engine(it: engine::EngineLeftover) -> Self {
         Self {
-            kind: if it.is_image { Kind::Images } else { Kind::Containers },
+            kind: if it.is_image { LeftoverKind::Images } else { LeftoverKind::Containers },
             name: it.name,
             place: it.handle.host().to_owned(),
             size: it.size,
             in_use: it.in_use,
-            handle: Handle::Engine(it.handle),
+            handle: RemovalHandle::Engine(it.handle),
         }
     }
 
@@ -195,9 +197,9 @@ impl Leftover {
     /// The reason why it could not be removed, in words.
     pub fn remove(&self) -> Result<(), String> {
         match &self.handle {
-            Handle::Engine(handle) => engine::remove(handle),
-            Handle::Group(group) => group.remove(),
-            Handle::Path(path) => files::remove(path),
+            RemovalHandle::Engine(handle) => engine::remove_leftover(handle),
+            RemovalHandle::Group(group) => group.remove_everywhere(),
+            RemovalHandle::Path(path) => folders::remove_path_and_mounts(path),
         }
     }
 }

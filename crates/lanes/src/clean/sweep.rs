@@ -5,24 +5,30 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use super::{Handle, Kind, Leftover, files, groups};
+use super::{LeftoverItem, LeftoverKind, RemovalHandle, find_control_groups, folders};
 use crate::docker::leftover as engine;
 
 /// Longest wait for the engine in use to list its containers. Where it does not answer, lanes
 /// without containers need not wait for it.
-const PATIENCE: Duration = Duration::from_secs(3);
+const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Removes leftovers of owners that no longer run, and reports each removal in one line. Images and
 /// compiled code stay: the next recording needs them.
-pub fn sweep(tell: &mut dyn FnMut(String)) {
-    let mut removed: BTreeMap<Kind, usize> = BTreeMap::new();
+pub fn sweep_leftovers(tell: &mut dyn FnMut(String)) {
+    let mut removed: BTreeMap<LeftoverKind, usize> = BTreeMap::new();
     // Containers first: groups cannot go before them.
-    for look in [containers, groups, files::in_memory, files::temporary, files::unfinished] {
+    for look in [
+        find_containers,
+        find_control_groups,
+        folders::find_memory_folders,
+        folders::find_temporary_folders,
+        folders::find_unfinished_files,
+    ] {
         for leftover in look().iter().filter(|leftover| leftover.in_use.is_none()) {
             match leftover.remove() {
                 Ok(()) => *removed.entry(leftover.kind).or_default() += 1,
                 // Another process may have been faster.
-                Err(reason) if leftover.is_there() => tell(format!(
+                Err(reason) if leftover.still_exists() => tell(format!(
                     "{} {} was left behind and stays: {reason}",
                     leftover.kind, leftover.name
                 )),
@@ -31,11 +37,14 @@ pub fn sweep(tell: &mut dyn FnMut(String)) {
         }
     }
     if !removed.is_empty() {
-        tell(format!("removed what killed processes had left behind: {}", listed(&removed)));
+        tell(format!(
+            "removed what killed processes had left behind: {}",
+            format_removed(&removed)
+        ));
     }
 }
 
-fn listed(removed: &BTreeMap<Kind, usize>) -> String {
+fn format_removed(removed: &BTreeMap<LeftoverKind, usize>) -> String {
     let items = removed.iter().map(|(kind, count)| match count {
         1 => format!("1 {kind}"),
         many => format!("{many} x {kind}"),
@@ -44,27 +53,27 @@ fn listed(removed: &BTreeMap<Kind, usize>) -> String {
 }
 
 /// Lists the containers of the engine in use; none where it does not answer.
-fn containers() -> Vec<Leftover> {
+fn find_containers() -> Vec<LeftoverItem> {
     let (answer, listed) = sync_channel(1);
     let asked = std::thread::Builder::new().name("sweep".to_owned()).spawn(move || {
-        let found =
-            engine::endpoint_in_use().and_then(|endpoint| engine::list(&endpoint, false).ok());
+        let found = engine::endpoint_in_use()
+            .and_then(|endpoint| engine::list_leftovers(&endpoint, false).ok());
         // The receiver may have stopped waiting.
         let _ = answer.send(found.unwrap_or_default());
     });
     if asked.is_err() {
         return Vec::new();
     }
-    let found = listed.recv_timeout(PATIENCE).unwrap_or_default();
-    found.into_iter().map(Leftover::of_engine).collect()
+    let found = listed.recv_timeout(LIST_TIMEOUT).unwrap_or_default();
+    found.into_iter().map(LeftoverItem::from_engine).collect()
 }
 
-impl Leftover {
-    fn is_there(&self) -> bool {
+impl LeftoverItem {
+    fn still_exists(&self) -> bool {
         match &self.handle {
-            Handle::Path(path) => path.symlink_metadata().is_ok(),
-            Handle::Group(group) => group.is_there(),
-            Handle::Engine(_) => true,
+            RemovalHandle::Path(path) => path.symlink_metadata().is_ok(),
+            RemovalHandle::Group(group) => group.still_exists(),
+            RemovalHandle::Engine(_) => true,
         }
     }
 }
@@ -75,8 +84,8 @@ mod tests {
 
     #[test]
     fn what_was_removed_is_listed_by_kind() {
-        let removed = BTreeMap::from([(Kind::Groups, 2), (Kind::Containers, 1)]);
-        assert_eq!(listed(&removed), "1 container, 2 x control group");
+        let removed = BTreeMap::from([(LeftoverKind::Groups, 2), (LeftoverKind::Containers, 1)]);
+        assert_eq!(format_removed(&removed), "1 container, 2 x control group");
     }
 
     #[test]
@@ -90,7 +99,7 @@ mod tests {
         let dead = make(&format!("cyclometer-{}-2-nosuchboot-sweep0", std::process::id()));
         let alive = make(&cyclometer_system::owner::new_name("sweep").expect("/proc"));
         // Another process may be faster, so what is reported is tested elsewhere.
-        sweep(&mut |_| {});
+        sweep_leftovers(&mut |_| {});
         assert!(!dead.exists() && alive.exists());
         std::fs::remove_dir_all(alive).expect("removed");
     }

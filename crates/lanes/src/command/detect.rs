@@ -4,12 +4,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::super::launcher::Stdio3;
-use super::super::process::{Runner, one_line, tail};
-use super::super::{Cancel, Unwatched};
-use super::call::Call;
+use super::super::program_run::{Runner, one_line, read_tail};
+use super::super::{Cancel, NoSampling};
+use super::runtime_call::RuntimeCall;
 use crate::profile::Profile;
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_workload::Input;
+use cyclometer_workload::FunctionInput;
 
 /// Longest time that reporting a version may take.
 const VERSION_TIMEOUT: Nanos = Nanos(20_000_000_000);
@@ -22,7 +22,7 @@ const VERSION_OUTPUT: Bytes = Bytes(1 << 20);
 
 /// A runtime that was found.
 #[derive(Debug, Clone)]
-pub(super) struct Runtime {
+pub(super) struct DetectedRuntime {
     pub program: PathBuf,
     /// The compiler, where it is another program.
     pub compiler: PathBuf,
@@ -35,15 +35,15 @@ pub(super) struct Runtime {
 ///
 /// # Errors
 /// A description of what is missing or wrong, and what to do.
-pub(super) fn detect(
+pub(super) fn detect_runtime(
     profile: &Profile,
     script: Option<&Path>,
     runner: &Runner,
-) -> Result<Runtime, String> {
+) -> Result<DetectedRuntime, String> {
     let program = find_program(profile)?;
     let compiler = match profile.compile.as_ref().and_then(|compile| compile.names.as_ref()) {
         None => program.clone(),
-        Some(names) => on_path(names).ok_or_else(|| {
+        Some(names) => find_on_path(names).ok_or_else(|| {
             format!(
                 "its compiler is not installed: no {} on PATH; {}",
                 names.join(" or "),
@@ -68,11 +68,11 @@ pub(super) fn detect(
     });
     let needs = needs.collect::<Result<_, String>>()?;
     let version = ask_version(profile, &program, script, runner)?;
-    Ok(Runtime { program, compiler, version, needs })
+    Ok(DetectedRuntime { program, compiler, version, needs })
 }
 
 fn find_program(profile: &Profile) -> Result<PathBuf, String> {
-    let variable = profile.variable();
+    let variable = profile.program_variable();
     if let Some(given) = std::env::var_os(&variable).filter(|it| !it.is_empty()) {
         let path = PathBuf::from(given);
         if path.is_absolute() && is_executable(&path) {
@@ -83,7 +83,7 @@ fn find_program(profile: &Profile) -> Result<PathBuf, String> {
             path.display()
         ));
     }
-    on_path(&profile.program.names).ok_or_else(|| {
+    find_on_path(&profile.program.names).ok_or_else(|| {
         format!(
             "not installed: no {} on PATH; {}, or set {variable} to its path",
             profile.program.names.join(" or "),
@@ -93,7 +93,7 @@ fn find_program(profile: &Profile) -> Result<PathBuf, String> {
 }
 
 /// Returns the first of `names` that exists: an absolute path, or a program in a folder of `PATH`.
-fn on_path(names: &[String]) -> Option<PathBuf> {
+fn find_on_path(names: &[String]) -> Option<PathBuf> {
     let folders: Vec<PathBuf> = std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).filter(|it| it.is_absolute()).collect())
         .unwrap_or_default();
@@ -122,15 +122,15 @@ fn ask_version(
     let asked = format!("`{} {}`", program.display(), args.join(" "));
     let said = run_captured(profile, program, &args, runner)
         .map_err(|error| format!("{asked} failed: {error}"))?;
-    let version = version_in(&said, &profile.program.version_after).ok_or_else(|| {
+    let version = extract_version(&said, &profile.program.version_after).ok_or_else(|| {
         format!(
             "{asked} does not tell its version as the profile says, by a number after {:?}; it said: {}",
             profile.program.version_after,
-            excerpt(&said)
+            excerpt_text(&said)
         )
     })?;
     match &profile.program.least {
-        Some(least) if older(&version, least) => Err(format!(
+        Some(least) if is_older_version(&version, least) => Err(format!(
             "{} is version {version}, and the profile is for {least} and later; {}",
             program.display(),
             profile.install
@@ -147,17 +147,19 @@ fn run_captured(
     runner: &Runner,
 ) -> Result<String, String> {
     use std::io::{Read, Seek};
-    let mut files = Stdio3::open(&Input::default()).map_err(|error| error.to_string())?;
-    let call = Call {
+    let mut files =
+        Stdio3::with_input(&FunctionInput::default()).map_err(|error| error.to_string())?;
+    let call = RuntimeCall {
         file_limit: Some(VERSION_OUTPUT),
         memory_limit: Some(VERSION_MEMORY),
-        ..Call::new(profile, program, args, &files, VERSION_TIMEOUT)
+        ..RuntimeCall::new(profile, program, args, &files, VERSION_TIMEOUT)
     };
-    let run = call.with(|spawn| runner.run(spawn, &mut Unwatched, &Cancel::of_process()));
+    let run =
+        call.with_spawn_request(|spawn| runner.run(spawn, &mut NoSampling, &Cancel::for_process()));
     let run = run.map_err(|error| error.to_string())?;
     if run.ended.status != 0 {
-        let said = tail(&mut files.stderr);
-        return Err(format!("{}; {said}", super::ending::how(&run.ended)));
+        let said = read_tail(&mut files.stderr);
+        return Err(format!("{}; {said}", super::invocation_verdict::describe_end(&run.ended)));
     }
     let mut said = Vec::new();
     for file in [&mut files.stdout, &mut files.stderr] {
@@ -169,7 +171,7 @@ fn run_captured(
 }
 
 /// Finds the version behind `after`: it starts with a digit and ends at a space.
-fn version_in(said: &str, after: &str) -> Option<String> {
+fn extract_version(said: &str, after: &str) -> Option<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '~');
     said.match_indices(after).find_map(|(at, _)| {
         let rest = &said[at + after.len()..];
@@ -179,7 +181,7 @@ fn version_in(said: &str, after: &str) -> Option<String> {
 }
 
 /// Returns whether `version` is older than `least`, compared number by number.
-fn older(version: &str, least: &str) -> bool {
+fn is_older_version(version: &str, least: &str) -> bool {
     let numbers = |text: &str| -> Vec<u64> {
         text.split(|c: char| !c.is_ascii_digit())
             .take_while(|part| !part.is_empty())
@@ -190,7 +192,7 @@ fn older(version: &str, least: &str) -> bool {
 }
 
 /// Returns the beginning of a text, on one line.
-pub(super) fn excerpt(text: &str) -> String {
+pub(super) fn excerpt_text(text: &str) -> String {
     let line = one_line(text);
     let short: String = line.chars().take(120).collect();
     if line.is_empty() {
@@ -208,16 +210,19 @@ mod tests {
 
     #[test]
     fn versions_are_found_behind_their_text() {
-        assert_eq!(version_in("wasmtime 48.0.8 (abc)\n", "wasmtime "), Some("48.0.8".to_owned()));
-        assert_eq!(version_in("v20.20.2\n", "v"), Some("20.20.2".to_owned()));
-        assert_eq!(version_in("version vx v1", "v"), Some("1".to_owned()));
-        assert_eq!(version_in("1.4.5\n", ""), Some("1.4.5".to_owned()));
         assert_eq!(
-            version_in("runsc version 0.0~20221219.0", "version "),
+            extract_version("wasmtime 48.0.8 (abc)\n", "wasmtime "),
+            Some("48.0.8".to_owned())
+        );
+        assert_eq!(extract_version("v20.20.2\n", "v"), Some("20.20.2".to_owned()));
+        assert_eq!(extract_version("version vx v1", "v"), Some("1".to_owned()));
+        assert_eq!(extract_version("1.4.5\n", ""), Some("1.4.5".to_owned()));
+        assert_eq!(
+            extract_version("runsc version 0.0~20221219.0", "version "),
             Some("0.0~20221219.0".to_owned())
         );
-        assert_eq!(version_in("wasmtime", "wasmtime "), None);
-        assert_eq!(version_in("", "v"), None);
+        assert_eq!(extract_version("wasmtime", "wasmtime "), None);
+        assert_eq!(extract_version("", "v"), None);
     }
 
     #[test]
@@ -230,7 +235,7 @@ mod tests {
             ("1.8.1", "1.8", false),
             ("0.0~2022", "0.0", false),
         ] {
-            assert_eq!(older(version, least), expected, "{version} {least}");
+            assert_eq!(is_older_version(version, least), expected, "{version} {least}");
         }
     }
 }

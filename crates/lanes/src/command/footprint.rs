@@ -37,18 +37,22 @@ pub(super) struct Footprint {
 }
 
 /// Computes the footprint of a runtime, without the function itself.
-pub(super) fn of(profile: &Profile, program: &Path, script: Option<&Path>) -> Footprint {
+pub(super) fn measure_runtime(
+    profile: &Profile,
+    program: &Path,
+    script: Option<&Path>,
+) -> Footprint {
     let mut footprint = Footprint::default();
     let mut seen = BTreeSet::new();
     add_program(program, &mut footprint, &mut seen);
     for file in profile.footprint.iter().map(PathBuf::as_path).chain(script) {
-        add(file, &mut footprint, &mut seen);
+        add_file(file, &mut footprint, &mut seen);
     }
     footprint
 }
 
 /// Counts a file once, whatever its name; returns whether it is new.
-fn add(path: &Path, footprint: &mut Footprint, seen: &mut BTreeSet<PathBuf>) -> bool {
+fn add_file(path: &Path, footprint: &mut Footprint, seen: &mut BTreeSet<PathBuf>) -> bool {
     let size = path.canonicalize().and_then(|path| Ok((std::fs::metadata(&path)?.len(), path)));
     match size {
         Ok((size, path)) => {
@@ -68,13 +72,13 @@ fn add(path: &Path, footprint: &mut Footprint, seen: &mut BTreeSet<PathBuf>) -> 
 fn add_program(program: &Path, footprint: &mut Footprint, seen: &mut BTreeSet<PathBuf>) {
     let mut left = vec![program.to_owned()];
     while let Some(file) = left.pop() {
-        if seen.len() > MAX_LIBRARIES || !add(&file, footprint, seen) {
+        if seen.len() > MAX_LIBRARIES || !add_file(&file, footprint, seen) {
             continue;
         }
-        match links(&file) {
+        match read_library_links(&file) {
             Ok(Some(links)) => {
                 for name in &links.needed {
-                    match links.find(name) {
+                    match links.find_library(name) {
                         Some(path) => left.push(path),
                         None => footprint.remarks.push(format!(
                             "not in the footprint: library {name} of {} was not found",
@@ -96,13 +100,13 @@ fn add_program(program: &Path, footprint: &mut Footprint, seen: &mut BTreeSet<Pa
 
 /// Libraries and search path that an ELF file names for the loader.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Links {
+struct LibraryLinks {
     needed: Vec<String>,
     folders: Vec<PathBuf>,
 }
 
-impl Links {
-    fn find(&self, name: &str) -> Option<PathBuf> {
+impl LibraryLinks {
+    fn find_library(&self, name: &str) -> Option<PathBuf> {
         let all = self.folders.iter().map(PathBuf::as_path).chain(LIBRARY_FOLDERS.map(Path::new));
         all.map(|folder| folder.join(name)).find(|path| path.is_file())
     }
@@ -120,7 +124,7 @@ const DT_RUNPATH: u64 = 29;
 const MAX_DYNAMIC: u64 = 64 << 10;
 
 /// A segment: its addresses in memory and in the file, and its size in the file.
-struct Segment {
+struct ProgramSegment {
     kind: u32,
     offset: u64,
     address: u64,
@@ -128,58 +132,58 @@ struct Segment {
 }
 
 /// Reads the libraries of a 64-bit little-endian ELF file; `None` for other files.
-fn links(path: &Path) -> io::Result<Option<Links>> {
-    let file = RegularFile::find(path)?.open()?;
+fn read_library_links(path: &Path) -> io::Result<Option<LibraryLinks>> {
+    let file = RegularFile::from_path(path)?.open_for_reading()?;
     let mut header = [0; 64];
     if file.read_exact_at(&mut header, 0).is_err() || !header.starts_with(b"\x7fELF\x02\x01") {
         return Ok(None);
     }
-    let segments = segments(&file, &header)?;
+    let segments = read_segments(&file, &header)?;
     let Some(dynamic) = segments.iter().find(|it| it.kind == PT_DYNAMIC) else {
-        return Ok(Some(Links::default()));
+        return Ok(Some(LibraryLinks::default()));
     };
     let mut table = vec![0; usize::try_from(dynamic.size.min(MAX_DYNAMIC)).unwrap_or(0)];
     file.read_exact_at(&mut table, dynamic.offset)?;
     let entries: Vec<(u64, u64)> = table
         .chunks_exact(16)
-        .map(|entry| (word(entry, 0), word(entry, 8)))
+        .map(|entry| (read_u64(entry, 0), read_u64(entry, 8)))
         .take_while(|(tag, _)| *tag != 0)
         .collect();
     let strings = entries.iter().find(|(tag, _)| *tag == DT_STRTAB).map(|(_, address)| *address);
-    let strings = strings.and_then(|address| offset_of(&segments, address));
-    let Some(strings) = strings else { return Ok(Some(Links::default())) };
-    let mut links = Links::default();
+    let strings = strings.and_then(|address| file_offset_of(&segments, address));
+    let Some(strings) = strings else { return Ok(Some(LibraryLinks::default())) };
+    let mut links = LibraryLinks::default();
     for (tag, value) in entries {
-        let text = || text_at(&file, strings.saturating_add(value));
+        let text = || read_text_at(&file, strings.saturating_add(value));
         match tag {
             DT_NEEDED => links.needed.push(text()?),
-            DT_RPATH | DT_RUNPATH => links.folders.extend(search_path(&text()?, path)),
+            DT_RPATH | DT_RUNPATH => links.folders.extend(split_search_path(&text()?, path)),
             _ => {}
         }
     }
     Ok(Some(links))
 }
 
-fn segments(file: &File, header: &[u8; 64]) -> io::Result<Vec<Segment>> {
-    let (start, size) = (word(header, 32), u64::from(half(header, 54)));
+fn read_segments(file: &File, header: &[u8; 64]) -> io::Result<Vec<ProgramSegment>> {
+    let (start, size) = (read_u64(header, 32), u64::from(read_u16(header, 54)));
     if size < 56 {
         return Err(io::Error::other("its ELF header is damaged"));
     }
-    let all = (0..u64::from(half(header, 56))).map(|index| {
+    let all = (0..u64::from(read_u16(header, 56))).map(|index| {
         let mut entry = [0; 56];
         file.read_exact_at(&mut entry, start.saturating_add(index * size))?;
-        Ok(Segment {
+        Ok(ProgramSegment {
             kind: u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]),
-            offset: word(&entry, 8),
-            address: word(&entry, 16),
-            size: word(&entry, 32),
+            offset: read_u64(&entry, 8),
+            address: read_u64(&entry, 16),
+            size: read_u64(&entry, 32),
         })
     });
     all.collect()
 }
 
 /// Returns the offset in the file of that address.
-fn offset_of(segments: &[Segment], address: u64) -> Option<u64> {
+fn file_offset_of(segments: &[ProgramSegment], address: u64) -> Option<u64> {
     segments.iter().filter(|it| it.kind == PT_LOAD).find_map(|it| {
         let inside = address.checked_sub(it.address).filter(|inside| *inside < it.size)?;
         it.offset.checked_add(inside)
@@ -187,7 +191,7 @@ fn offset_of(segments: &[Segment], address: u64) -> Option<u64> {
 }
 
 /// Splits a search path into its folders; `$ORIGIN` stands for the file's own folder.
-fn search_path(text: &str, of: &Path) -> Vec<PathBuf> {
+fn split_search_path(text: &str, of: &Path) -> Vec<PathBuf> {
     let origin = of.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
     let origin = origin.unwrap_or_default().display().to_string();
     let folders = text.split(':').filter(|folder| !folder.is_empty());
@@ -196,7 +200,7 @@ fn search_path(text: &str, of: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn text_at(file: &File, offset: u64) -> io::Result<String> {
+fn read_text_at(file: &File, offset: u64) -> io::Result<String> {
     let mut buffer = [0; 512];
     let size = file.read_at(&mut buffer, offset)?;
     let end = buffer[..size].iter().position(|byte| *byte == 0);
@@ -206,11 +210,11 @@ fn text_at(file: &File, offset: u64) -> io::Result<String> {
 
 /// Reads 64 bits. Both this and the next function are called with offsets inside fixed-size
 /// buffers.
-fn word(bytes: &[u8], at: usize) -> u64 {
+fn read_u64(bytes: &[u8], at: usize) -> u64 {
     bytes[at..at + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-fn half(bytes: &[u8], at: usize) -> u16 {
+fn read_u16(bytes: &[u8], at: usize) -> u16 {
     u16::from(bytes[at]) | u16::from(bytes[at + 1]) << 8
 }
 
@@ -249,7 +253,7 @@ mod tests {
         let mut footprint = Footprint::default();
         let mut seen = BTreeSet::new();
         add_program(&script, &mut footprint, &mut seen);
-        add(&folder.path().join("none"), &mut footprint, &mut seen);
+        add_file(&folder.path().join("none"), &mut footprint, &mut seen);
         assert_eq!(footprint.size, Bytes(10));
         assert!(footprint.remarks[0].contains("is no ELF program"), "{:?}", footprint.remarks);
         assert!(footprint.remarks[1].contains("none: No such file"), "{:?}", footprint.remarks);
@@ -262,13 +266,13 @@ mod tests {
         let whole = std::fs::read("/bin/ls").expect("a program");
         for length in [0, 6, 63, 64, 100, 300] {
             std::fs::write(&path, &whole[..length]).expect("written");
-            let _ = links(&path);
+            let _ = read_library_links(&path);
         }
         let mut wild = whole[..4096].to_vec();
         for byte in &mut wild[6..] {
             *byte = 0xff;
         }
         std::fs::write(&path, wild).expect("written");
-        assert!(links(&path).is_err());
+        assert!(read_library_links(&path).is_err());
     }
 }

@@ -6,49 +6,49 @@
 //! `run`: they cannot be distinguished from outside. A warm invocation has the phases that its
 //! worker reports.
 
-pub(crate) mod answer;
-mod bundle;
-mod call;
 pub mod contract;
 mod detect;
-mod ending;
-mod flood;
 mod footprint;
-mod machine;
-mod sandbox;
-mod scratch;
-mod subject;
-mod warm;
+mod invocation_verdict;
+mod oci_bundle;
+mod output_watch;
+mod runtime_call;
+mod runtime_input;
+mod sandbox_group;
+mod scratch_folder;
+mod virtual_machine;
+mod warm_worker;
+pub(crate) mod worker_protocol;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::call::Call;
-use self::detect::{Runtime, detect};
-use self::flood::OutputWatch;
+use self::detect::{DetectedRuntime, detect_runtime};
 use self::footprint::Footprint;
-use self::sandbox::Sandbox;
-use self::scratch::Scratch;
-use self::subject::{Places, Subject};
-use self::warm::Worker;
+use self::output_watch::OutputWatch;
+use self::runtime_call::RuntimeCall;
+use self::runtime_input::{InputFolders, RuntimeInput};
+use self::sandbox_group::SandboxGroup;
+use self::scratch_folder::ScratchFolder;
+use self::warm_worker::RuntimeWorker;
 use super::cache::Cache;
-use super::group::Inside;
-use super::launcher::{Ended, LauncherError, Privileges, Stdio3, Why};
-use super::process::{
-    Run, Runner, Verdict, digest, fill_startup, over_output_limit, set_startup_sources, tail,
-    with_remarks, written,
+use super::control_group::InnerProcessLimit;
+use super::launcher::{EndCause, LauncherError, Privileges, ProgramEnd, Stdio3};
+use super::program_run::{
+    EndVerdict, ProgramRun, Runner, digest_output, fill_startup, longest_output,
+    output_limit_reason, read_tail, set_startup_sources, with_remarks,
 };
 use super::{
-    Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
-    StartKind, Status, Unwatched, Watch, now, wall,
+    Cancel, FootprintPart, Job, Lane, LaneDescription, LaneError, NoSampling, Outcome, PartKind,
+    Prepared, ProbeSampler, StartKind, Status, monotonic_now, outer_memory_limit,
 };
-use crate::profile::{Profile, Takes};
+use crate::profile::{AcceptedForm, Profile};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::function_group::GroupUsage;
 use cyclometer_meter::{Meter, Provenance, Provenances, Source, Usage};
-use cyclometer_system::paths::{Distrust, OwnFolder};
-use cyclometer_workload::{Input, Workload};
+use cyclometer_system::paths::{OwnFolder, TrustError};
+use cyclometer_workload::{FunctionInput, Workload};
 
 /// Longest time that cleaning up after an invocation may take.
 const CLEANUP_TIMEOUT: Nanos = Nanos(20_000_000_000);
@@ -62,23 +62,23 @@ const WASM_PAGE: u64 = 64 << 10;
 /// Runs functions in the runtime that a profile describes.
 pub struct CommandLane {
     profile: Arc<Profile>,
-    runtime: Runtime,
+    runtime: DetectedRuntime,
     /// Folder for later lanes or, where nothing may be kept, one that is removed with this lane.
     cache: Arc<OwnFolder>,
     kept: Cache,
     script: Option<PathBuf>,
-    scratch: Scratch,
+    scratch: ScratchFolder,
     runner: Option<Runner>,
     provenances: Arc<Provenances>,
     /// Subjects by the number of the plan's cell.
-    subjects: HashMap<usize, Subject>,
-    workers: HashMap<usize, Worker>,
+    subjects: HashMap<usize, RuntimeInput>,
+    workers: HashMap<usize, RuntimeWorker>,
     footprint: Option<Footprint>,
 }
 
 /// An invocation of a runtime that has ended.
-struct Ran {
-    run: Run,
+struct RuntimeRun {
+    run: ProgramRun,
     files: Stdio3,
     /// Kills for want of memory in a container without an engine.
     killed: Option<GroupUsage>,
@@ -94,8 +94,8 @@ impl CommandLane {
     }
 
     fn try_open(profile: &Arc<Profile>) -> Result<Self, String> {
-        let scratch =
-            Scratch::new().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+        let scratch = ScratchFolder::new()
+            .map_err(|error| format!("cannot make a temporary folder: {error}"))?;
         let kept = Cache::open("runtimes", &|_| true);
         let folder = kept.folder().map_or(scratch.path().join("cache"), |it| it.path().to_owned());
         let cache =
@@ -104,11 +104,11 @@ impl CommandLane {
         let script = match &profile.script {
             None => None,
             Some(script) => Some(
-                subject::keep(&cache, &script.name, &script.content, 0o600)
+                runtime_input::store_file(&cache, &script.name, &script.content, 0o600)
                     .map_err(|error| format!("cannot write {}: {error}", script.name))?,
             ),
         };
-        let runtime = detect(profile, script.as_deref(), &runner)?;
+        let runtime = detect_runtime(profile, script.as_deref(), &runner)?;
         let provenances = Arc::new(cold_sources(profile, runner.provenances()));
         Ok(Self {
             profile: Arc::clone(profile),
@@ -126,7 +126,7 @@ impl CommandLane {
     }
 
     /// Returns the launcher: the current one, or a new one in place of a lost one.
-    fn runner(&mut self) -> Result<&Runner, LauncherError> {
+    fn ensure_runner(&mut self) -> Result<&Runner, LauncherError> {
         self.runner.take_if(|runner| runner.is_spent());
         if self.runner.is_none() {
             self.runner = Some(start_runner(&self.profile)?);
@@ -134,29 +134,29 @@ impl CommandLane {
         self.runner.as_ref().ok_or_else(|| LauncherError::Arguments("no launcher".to_owned()))
     }
 
-    fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
-        let requested = now();
-        match self.execute(job, watch, cancel) {
+    fn run_cold(&mut self, job: &Job, watch: &mut dyn ProbeSampler, cancel: &Cancel) -> Outcome {
+        let requested = monotonic_now();
+        match self.execute_runtime(job, watch, cancel) {
             Ok(mut ran) => {
-                let outcome = self.outcome(job, &mut ran);
+                let outcome = self.build_outcome(job, &mut ran);
                 self.runner.take_if(|runner| runner.is_spent());
                 outcome
             }
-            Err(reason) => Outcome::unstarted(job, requested, reason),
+            Err(reason) => Outcome::failed_to_start(job, requested, reason),
         }
     }
 
     /// Runs the runtime on `job` to its end.
-    fn execute(
+    fn execute_runtime(
         &mut self,
         job: &Job,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
-    ) -> Result<Ran, String> {
-        let files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
-        let id = new_id()?;
-        let values = self.values(job, &id)?;
-        let sandbox = sandbox(job, &id, &values)?;
+    ) -> Result<RuntimeRun, String> {
+        let files = Stdio3::with_input(&job.preset.stdin).map_err(|error| error.to_string())?;
+        let id = new_invocation_id()?;
+        let values = self.placeholder_values(job, &id)?;
+        let sandbox = create_sandbox_group(job, &id, &values)?;
         let value = |name: &str| values.get(name).cloned();
         let args = self
             .profile
@@ -165,53 +165,54 @@ impl CommandLane {
             .map_err(|name| format!("no value for {{{name}}}"))?;
         let program = self.runtime.program.clone();
         // A sandbox keeps its function's memory in files that may be large.
-        let sandboxed = matches!(self.profile.takes, Takes::Bundle | Takes::Machine);
+        let sandboxed = matches!(self.profile.takes, AcceptedForm::Bundle | AcceptedForm::Machine);
         let profile = Arc::clone(&self.profile);
-        let call = Call {
+        let call = RuntimeCall {
             file_limit: (!sandboxed).then_some(job.limits.output),
             cpu: job.cpu,
-            ..Call::new(&profile, &program, &args, &files, job.limits.timeout)
+            ..RuntimeCall::new(&profile, &program, &args, &files, job.limits.timeout)
         };
         if sandboxed {
             // The log of an earlier invocation, if there is one.
-            let _ = std::fs::remove_file(self.crash_log());
+            let _ = std::fs::remove_file(self.crash_log_path());
         }
         let flood = sandboxed.then(|| OutputWatch::start(&files, job.limits.output, cancel));
         let flood = flood.transpose().map_err(|error| error.to_string())?;
         let cancel = flood.as_ref().map_or(cancel, OutputWatch::cancel);
-        let run = self.runner().and_then(|runner| {
-            call.bounded(job, runner).with(|spawn| runner.run(spawn, watch, cancel))
+        let run = self.ensure_runner().and_then(|runner| {
+            call.with_memory_bounds(job, runner)
+                .with_spawn_request(|spawn| runner.run(spawn, watch, cancel))
         });
         let run = run.map_err(|error| {
             self.runner.take_if(|runner| runner.is_lost(&error));
             error.to_string()
         })?;
-        let killed = sandbox.as_ref().and_then(Sandbox::killed);
-        if run.ended.why != Why::Itself {
+        let killed = sandbox.as_ref().and_then(SandboxGroup::usage_if_killed);
+        if run.ended.why != EndCause::ByItself {
             self.clean_up(&values);
         }
-        Ok(Ran { run, files, killed })
+        Ok(RuntimeRun { run, files, killed })
     }
 
     /// Runs one invocation in the cell's worker, which is started if need be.
-    fn warm(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
-        let requested = now();
+    fn run_warm(&mut self, job: &Job, watch: &mut dyn ProbeSampler, cancel: &Cancel) -> Outcome {
+        let requested = monotonic_now();
         let mut remark = None;
         let kept = self.workers.remove(&job.cell).and_then(|mut worker| {
             // A response from before the request is not an answer to it.
-            match worker.no_surplus() {
+            match worker.check_no_surplus() {
                 Ok(()) => Some(worker),
                 Err(lost) => {
-                    let why = worker.autopsy(&lost);
+                    let why = worker.end_and_explain(&lost);
                     remark = Some(format!("the worker before it was replaced: {why}"));
                     None
                 }
             }
         });
-        let mut worker = match kept.map_or_else(|| self.worker(job, cancel), Ok) {
+        let mut worker = match kept.map_or_else(|| self.start_worker(job, cancel), Ok) {
             Ok(worker) => worker,
             Err(reason) => {
-                let mut outcome = Outcome::unstarted(job, requested, reason);
+                let mut outcome = Outcome::failed_to_start(job, requested, reason);
                 if cancel.is_cancelled() {
                     outcome.status = Status::Interrupted;
                 }
@@ -223,22 +224,22 @@ impl CommandLane {
             self.workers.insert(job.cell, worker);
         }
         match remark {
-            Some(remark) => outcome.remark(&remark),
+            Some(remark) => outcome.with_remark(&remark),
             None => outcome,
         }
     }
 
-    fn worker(&self, job: &Job, cancel: &Cancel) -> Result<Worker, String> {
+    fn start_worker(&self, job: &Job, cancel: &Cancel) -> Result<RuntimeWorker, String> {
         let line = self.profile.warm.as_ref().ok_or("this runtime has no warm start")?;
-        let values = self.values(job, &new_id()?)?;
+        let values = self.placeholder_values(job, &new_invocation_id()?)?;
         let args = line
             .expand(&|name| values.get(name).cloned(), &job.preset.args)
             .map_err(|name| format!("no value for {{{name}}}"))?;
-        Worker::start(&self.profile, &self.runtime, job, &args, cancel)
+        RuntimeWorker::start(&self.profile, &self.runtime, job, &args, cancel)
     }
 
     /// Returns the values of the placeholders in one invocation.
-    fn values(&self, job: &Job, id: &str) -> Result<HashMap<String, String>, String> {
+    fn placeholder_values(&self, job: &Job, id: &str) -> Result<HashMap<String, String>, String> {
         let subject = self.subjects.get(&job.cell).ok_or("the cell was not prepared")?;
         let memory = job.limits.memory.0;
         let text = |path: &Path| path.display().to_string();
@@ -250,7 +251,7 @@ impl CommandLane {
             ("memory_pages", (memory / WASM_PAGE).to_string()),
             ("id", id.to_owned()),
             ("state", text(&self.scratch.path().join("state"))),
-            ("crash_log", text(&self.crash_log())),
+            ("crash_log", text(&self.crash_log_path())),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
@@ -271,7 +272,7 @@ impl CommandLane {
     }
 
     /// Returns the path of the file to which a runtime may write why its sandbox crashed.
-    fn crash_log(&self) -> PathBuf {
+    fn crash_log_path(&self) -> PathBuf {
         self.scratch.path().join("crash-log")
     }
 
@@ -280,35 +281,36 @@ impl CommandLane {
         let Some(line) = &self.profile.cleanup else { return };
         let Ok(args) = line.expand(&|name| values.get(name).cloned(), &[]) else { return };
         let program = self.runtime.program.clone();
-        let Ok(files) = Stdio3::open(&Input::default()) else { return };
+        let Ok(files) = Stdio3::with_input(&FunctionInput::default()) else { return };
         let profile = Arc::clone(&self.profile);
-        let call = Call {
+        let call = RuntimeCall {
             file_limit: Some(Bytes(1 << 20)),
-            ..Call::new(&profile, &program, &args, &files, CLEANUP_TIMEOUT)
+            ..RuntimeCall::new(&profile, &program, &args, &files, CLEANUP_TIMEOUT)
         };
         // The state lies in the lane's folder, which is removed with the lane.
-        if let Ok(runner) = self.runner() {
-            let _ = call.with(|spawn| runner.run(spawn, &mut Unwatched, &Cancel::default()));
+        if let Ok(runner) = self.ensure_runner() {
+            let _ = call
+                .with_spawn_request(|spawn| runner.run(spawn, &mut NoSampling, &Cancel::default()));
         }
     }
 
-    fn outcome(&self, job: &Job, ran: &mut Ran) -> Outcome {
-        let (status, reason, exit_code) = self.verdict(job, ran);
-        let Ran { run, files, .. } = ran;
+    fn build_outcome(&self, job: &Job, ran: &mut RuntimeRun) -> Outcome {
+        let (status, reason, exit_code) = self.judge_end_of_run(job, ran);
+        let RuntimeRun { run, files, .. } = ran;
         let mut usage = Usage::new(true);
         let mut provenances = Arc::clone(&self.provenances);
         if let Some(runner) = &self.runner {
-            runner.fill(run, &mut usage);
-            provenances = runner.sources(run, &self.provenances);
+            runner.fill_usage(run, &mut usage);
+            provenances = runner.sources_for(run, &self.provenances);
             if !Arc::ptr_eq(&provenances, &self.provenances) {
                 provenances = Arc::new(cold_sources(&self.profile, &provenances));
             }
             fill_startup(run, &provenances, &mut usage);
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
-        usage.phases.create = Some(run.started.executed.since(run.started.requested));
-        usage.phases.run = Some(run.ended.at.since(run.started.executed));
-        usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
+        usage.phases.create = Some(run.started.executed.saturating_since(run.started.requested));
+        usage.phases.run = Some(run.ended.at.saturating_since(run.started.executed));
+        usage.set(Meter::Wall, run.ended.at.saturating_since(run.started.requested).0);
         for meter in Meter::ALL {
             // Meters that the sources call missing stay missing, whatever was read.
             if provenances.get(*meter).is_some_and(|it| it.source.is_none()) {
@@ -323,52 +325,77 @@ impl CommandLane {
             ended: run.ended.at,
             usage,
             provenances,
-            output: digest(&mut files.stdout).ok(),
+            output: digest_output(&mut files.stdout).ok(),
         }
-        .checked(&job.preset);
+        .with_output_checked(&job.preset);
         if status == Status::Ok && outcome.status == Status::Failed {
-            let known = |reason| ending::with_known(&self.profile, &job.workload.name, reason);
+            let known = |reason| {
+                invocation_verdict::with_known_failure(&self.profile, &job.workload.name, reason)
+            };
             outcome.reason = outcome.reason.map(known);
         }
         outcome
     }
 
     /// Explains that the runtime hit the memory limit around it, if it did.
-    fn explain_wall(&self, job: &Job, run: &Run, stderr: &str) -> Option<String> {
-        let wall = call::wall_of(&self.profile, job.limits.memory, self.runner.as_ref()?)?;
-        wall.explain(run.grouped.as_ref(), &run.ended, stderr)
+    fn explain_outer_limit(&self, job: &Job, run: &ProgramRun, stderr: &str) -> Option<String> {
+        let wall =
+            runtime_call::outer_limit_for(&self.profile, job.limits.memory, self.runner.as_ref()?)?;
+        wall.explain_hit(run.group_usage.as_ref(), &run.ended, stderr)
     }
 
     /// Judges how the invocation ended; splits a machine's output into streams for that.
-    fn verdict(&self, job: &Job, ran: &mut Ran) -> Verdict {
-        let Ran { run, files, killed } = ran;
-        let grouped = run.grouped.as_ref().or(killed.as_ref());
-        let (written, limit) = (written(files), job.limits.output);
+    fn judge_end_of_run(&self, job: &Job, ran: &mut RuntimeRun) -> EndVerdict {
+        let RuntimeRun { run, files, killed } = ran;
+        let grouped = run.group_usage.as_ref().or(killed.as_ref());
+        let (written, limit) = (longest_output(files), job.limits.output);
         // Helpers of a sandbox may end slightly later than the process that started them.
         let helpers = self.profile.outside.is_some();
-        let outside = Ended { stray: if helpers { 0 } else { run.ended.stray }, ..run.ended };
+        let outside = ProgramEnd {
+            stray_processes: if helpers { 0 } else { run.ended.stray_processes },
+            ..run.ended
+        };
         let failed = |reason| with_remarks((Status::Failed, Some(reason), None), &outside, grouped);
-        if run.ended.why != Why::Timeout && written > limit.0 {
-            return failed(over_output_limit(limit));
+        if run.ended.why != EndCause::Timeout && written > limit.0 {
+            return failed(output_limit_reason(limit));
         }
-        let told = (self.profile.takes == Takes::Machine).then(|| machine::unpack(files));
-        let stderr = tail(&mut files.stderr);
-        if let Some(reason) = self.explain_wall(job, run, &stderr) {
+        let told = (self.profile.takes == AcceptedForm::Machine)
+            .then(|| virtual_machine::unpack_output(files));
+        let stderr = read_tail(&mut files.stderr);
+        if let Some(reason) = self.explain_outer_limit(job, run, &stderr) {
             return failed(reason);
         }
         let out_of_memory = grouped.is_some_and(|group| group.killed > 0);
-        let crash = sandbox::explain_crash(&self.crash_log(), &outside);
+        let crash = sandbox_group::explain_crash(&self.crash_log_path(), &outside);
         if let Some(reason) = crash.filter(|_| !out_of_memory) {
             return failed(reason);
         }
-        let outer = ending::judge(&self.profile, job, &outside, grouped, &stderr, written);
+        let outer = invocation_verdict::judge_invocation(
+            &self.profile,
+            job,
+            &outside,
+            grouped,
+            &stderr,
+            written,
+        );
         match told {
             Some(Ok(status)) if outer.0 == Status::Ok => {
-                let inner = Ended { status, ..outside };
-                ending::judge(&self.profile, job, &inner, grouped, &stderr, written)
+                let inner = ProgramEnd { status, ..outside };
+                invocation_verdict::judge_invocation(
+                    &self.profile,
+                    job,
+                    &inner,
+                    grouped,
+                    &stderr,
+                    written,
+                )
             }
             Some(Err(reason)) if outer.0 == Status::Ok => {
-                let reason = ending::with_known(&self.profile, &job.workload.name, reason);
+                let reason = invocation_verdict::with_known_failure(
+                    &self.profile,
+                    &job.workload.name,
+                    reason,
+                );
                 (Status::Failed, Some(reason), None)
             }
             _ => outer,
@@ -384,30 +411,30 @@ fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
         return Runner::start_grouped(privileges, true);
     }
     let inside = match profile.takes {
-        Takes::Bundle => Inside::Container(bundle::PIDS),
-        Takes::Machine => Inside::Machine,
-        Takes::Module | Takes::Program => Inside::Runtime,
+        AcceptedForm::Bundle => InnerProcessLimit::Container(oci_bundle::MAX_PROCESSES),
+        AcceptedForm::Machine => InnerProcessLimit::Machine,
+        AcceptedForm::Module | AcceptedForm::Program => InnerProcessLimit::Runtime,
     };
-    Runner::start(privileges, inside)
+    Runner::start_inside(privileges, inside)
 }
 
 /// Creates the control group around the container of an invocation, where that is possible.
-fn sandbox(
+fn create_sandbox_group(
     job: &Job,
     id: &str,
     values: &HashMap<String, String>,
-) -> Result<Option<Sandbox>, String> {
+) -> Result<Option<SandboxGroup>, String> {
     let Some(folder) = values.get("bundle") else { return Ok(None) };
-    let sandbox = Sandbox::around(id, job.limits.memory);
+    let sandbox = SandboxGroup::create_around(id, job.limits.memory);
     let group = sandbox.as_ref().map(|it| it.path.as_str());
-    bundle::configure(Path::new(folder), job, group)
+    oci_bundle::write_config(Path::new(folder), job, group)
         .map_err(|error| format!("cannot write the bundle in {folder}: {error}"))?;
     Ok(sandbox)
 }
 
 /// Returns a name that no two invocations share; a runtime's own control groups and state are found
 /// by it.
-fn new_id() -> Result<String, String> {
+fn new_invocation_id() -> Result<String, String> {
     cyclometer_system::owner::new_name("c").map_err(|error| error.to_string())
 }
 
@@ -416,25 +443,25 @@ fn cold_sources(profile: &Profile, usual: &Provenances) -> Provenances {
     let mut all = usual.clone();
     set_startup_sources(&mut all);
     if let Some(Provenance { source: Some(source), note }) = all.get(Meter::CpuStartup).cloned() {
-        all.set(Meter::CpuStartup, source, format!("{note}; {RUNTIME_START}"));
+        all.set_source(Meter::CpuStartup, source, format!("{note}; {RUNTIME_START}"));
     }
-    sources(profile, &all)
+    adjust_sources(profile, &all)
 }
 
 /// Returns the sources of the meters, adjusted to what the profile says about the runtime.
-fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
+fn adjust_sources(profile: &Profile, usual: &Provenances) -> Provenances {
     let mut all = usual.clone();
     let (ops, memory) = match profile.takes {
-        Takes::Module => (
+        AcceptedForm::Module => (
             "this runtime does not tell how many operators it ran",
             "the linear memories are inside of the runtime, out of sight",
         ),
         _ => ("a native program executes no WebAssembly", "a native program has no linear memory"),
     };
-    all.missing(Meter::WasmOps, ops);
-    all.missing(Meter::LinearMemory, memory);
-    let limit = format!("the memory limit; {}", profile.memory.about());
-    all.set(Meter::MemoryAllocated, Source::Plan, limit);
+    all.set_missing(Meter::WasmOps, ops);
+    all.set_missing(Meter::LinearMemory, memory);
+    let limit = format!("the memory limit; {}", profile.memory.describe_limit());
+    all.set_source(Meter::MemoryAllocated, Source::Plan, limit);
     if let Some(why) = &profile.outside {
         for meter in [
             Meter::CpuUser,
@@ -446,13 +473,13 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
             Meter::MemoryRss,
             Meter::MemoryTime,
         ] {
-            all.missing(meter, why);
+            all.set_missing(meter, why);
         }
         // Counters follow every child; the kernel's account of one process does not.
         for meter in [Meter::CpuTime, Meter::RefCycles, Meter::PageFaults, Meter::ContextSwitches] {
             let source = all.get(meter).and_then(|it| it.source);
             if matches!(source, Some(Source::Rusage | Source::Estimate)) {
-                all.missing(meter, why);
+                all.set_missing(meter, why);
             }
         }
     }
@@ -460,45 +487,45 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
 }
 
 /// Opens an empty folder, as a cache that holds nothing yet.
-fn fresh_folder(scratch: &Path) -> Result<OwnFolder, Distrust> {
+fn fresh_folder(scratch: &Path) -> Result<OwnFolder, TrustError> {
     let folder = scratch.join("fresh-cache");
     let _ = cyclometer_system::files::remove_tree(&folder);
     OwnFolder::open(&folder)
 }
 
 impl Lane for CommandLane {
-    fn describe(&self) -> Description {
+    fn describe(&self) -> LaneDescription {
         let profile = &self.profile;
         let mut parts: Vec<&str> = profile.note.iter().map(String::as_str).collect();
-        parts.push(profile.memory.about());
+        parts.push(profile.memory.describe_limit());
         let wall = self.runner.as_ref().and_then(|runner| {
-            let allowance = call::allowance(profile, runner)?;
-            Some(wall::describe(runner, &allowance.to_string()))
+            let allowance = runtime_call::runtime_allowance(profile, runner)?;
+            Some(outer_memory_limit::describe_limit(runner, &allowance.to_string()))
         });
         parts.extend(wall.as_deref());
         parts.push("the runtime's own start is in `run`: it cannot be told apart from outside");
-        if profile.takes == Takes::Module && profile.sees.files {
+        if profile.takes == AcceptedForm::Module && profile.sees.files {
             parts.push("functions see files of the host");
         }
-        let refusal = self.kept.refusal();
+        let refusal = self.kept.refusal_reason();
         parts.extend(refusal.as_deref());
         parts.extend(self.runner.as_ref().map(Runner::fence));
-        Description {
+        LaneDescription {
             version: format!("{} {}", profile.title, self.runtime.version),
             note: parts.join("; "),
         }
     }
 
-    fn starts(&self) -> &'static [StartKind] {
+    fn start_kinds(&self) -> &'static [StartKind] {
         match self.profile.warm {
             Some(_) => &[StartKind::Cold, StartKind::Warm],
             None => &[StartKind::Cold],
         }
     }
 
-    fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
+    fn check_support(&self, workload: &Workload) -> Result<(), LaneError> {
         let (there, what) = match self.profile.takes {
-            Takes::Module => (workload.wasm.is_some(), "no WebAssembly module (`wasm`"),
+            AcceptedForm::Module => (workload.wasm.is_some(), "no WebAssembly module (`wasm`"),
             _ => (workload.native.is_some(), "no native program (`native`"),
         };
         if there {
@@ -515,12 +542,14 @@ impl Lane for CommandLane {
         };
         let (profile, runtime) = (Arc::clone(&self.profile), self.runtime.clone());
         let (cache, scratch) = (Arc::clone(&self.cache), self.scratch.path().to_owned());
-        let places = Places { cache: &cache, scratch: &scratch };
-        let runner = self.runner().map_err(failed)?;
-        let subject = subject::make(&profile, &runtime, job, &places, runner, cancel)?;
+        let places = InputFolders { cache: &cache, scratch: &scratch };
+        let runner = self.ensure_runner().map_err(failed)?;
+        let subject =
+            runtime_input::create_input(&profile, &runtime, job, &places, runner, cancel)?;
         let script = self.script.as_deref();
-        let footprint =
-            self.footprint.get_or_insert_with(|| footprint::of(&profile, &runtime.program, script));
+        let footprint = self
+            .footprint
+            .get_or_insert_with(|| footprint::measure_runtime(&profile, &runtime.program, script));
         let prepared = Prepared {
             took: subject.took,
             footprint: Some(Bytes(footprint.size.0 + subject.size.0)),
@@ -537,7 +566,12 @@ impl Lane for CommandLane {
                     bytes: footprint.size,
                 },
             ],
-            notes: footprint.remarks.iter().cloned().chain(self.kept.refusal_once()).collect(),
+            notes: footprint
+                .remarks
+                .iter()
+                .cloned()
+                .chain(self.kept.refusal_reason_once())
+                .collect(),
             ..Prepared::default()
         };
         self.subjects.insert(job.cell, subject);
@@ -554,9 +588,11 @@ impl Lane for CommandLane {
             Ok(fresh) => fresh,
             Err(error) => return Some(Err(failed(error.to_string()))),
         };
-        let places = Places { cache: &fresh, scratch: &scratch };
-        let result = match self.runner() {
-            Ok(runner) => subject::make(&profile, &runtime, job, &places, runner, cancel),
+        let places = InputFolders { cache: &fresh, scratch: &scratch };
+        let result = match self.ensure_runner() {
+            Ok(runner) => {
+                runtime_input::create_input(&profile, &runtime, job, &places, runner, cancel)
+            }
             Err(error) => Err(failed(error.to_string())),
         };
         let _ = std::fs::remove_dir_all(fresh.path());
@@ -570,7 +606,7 @@ impl Lane for CommandLane {
         &mut self,
         job: &Job,
         count: u32,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
     ) {
@@ -580,11 +616,11 @@ impl Lane for CommandLane {
             }
             // Where the function runs outside of the process, the memory of the process is not the
             // function's.
-            let mut nobody = Unwatched;
+            let mut nobody = NoSampling;
             let watch = if self.profile.outside.is_some() { &mut nobody } else { &mut *watch };
             emit(match job.start {
-                StartKind::Cold => self.cold(job, watch, cancel),
-                StartKind::Warm => self.warm(job, watch, cancel),
+                StartKind::Cold => self.run_cold(job, watch, cancel),
+                StartKind::Warm => self.run_warm(job, watch, cancel),
             });
         }
     }
@@ -604,7 +640,7 @@ mod tests {
     fn what_a_runtime_used_before_its_function_is_told_or_missing_with_the_reason() {
         let profile = |name| ProfileCatalog::builtin().get(name).expect("shipped").clone();
         let mut usual = Provenances::default();
-        usual.set(Meter::CpuTime, Source::Rusage, "the kernel's account");
+        usual.set_source(Meter::CpuTime, Source::Rusage, "the kernel's account");
         let of = |all: &Provenances, meter| all.get(meter).expect("an entry").clone();
         let startup = of(&cold_sources(&profile("wasmi"), &usual), Meter::CpuStartup);
         assert_eq!(startup.source, Some(Source::Clock));

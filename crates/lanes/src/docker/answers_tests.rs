@@ -22,22 +22,22 @@ fn parse_as_everything(bytes: &[u8]) {
     let _ = parse_info(bytes);
     let _ = parse_containers(bytes);
     let _ = parse_images(bytes);
-    let _ = parse_image(bytes);
-    let _ = parse_layers(bytes);
-    let _ = parse_state(bytes, "c1");
-    let _ = parse_command(bytes);
+    let _ = parse_inspected_image(bytes);
+    let _ = parse_layer_sizes(bytes);
+    let _ = parse_container_state(bytes, "c1");
+    let _ = parse_command_state(bytes);
     let _ = parse_event(bytes);
-    let _ = parse_report(bytes, [7; 16]);
-    assert!(parse_refusal(bytes).chars().count() <= MOST_TEXT + 1);
+    let _ = parse_starter_report(bytes, [7; 16]);
+    assert!(parse_error_message(bytes).chars().count() <= MOST_TEXT + 1);
     let text = String::from_utf8_lossy(bytes);
-    let _ = (parse_moment(&text), is_id(&text), shown(&text));
+    let _ = (parse_timestamp(&text), is_path_safe_id(&text), sanitize_engine_text(&text));
 }
 
 #[test]
 fn real_answers_are_read() {
     let [version, info, containers, images, image, layers, state, command, event] =
         REAL.map(str::as_bytes);
-    assert_eq!(parse_version(version), Ok(Version { interface: (1, 41) }));
+    assert_eq!(parse_version(version), Ok(EngineVersion { interface: (1, 41) }));
     let facts = parse_info(info).expect("facts");
     assert_eq!(facts.runtimes["runsc"], "/usr/bin/runsc");
     assert_eq!((facts.limits_swap, facts.cgroup_version.as_deref()), (Some(true), Some("1")));
@@ -47,28 +47,31 @@ fn real_answers_are_read() {
     let listed = parse_images(images).expect("a list");
     assert_eq!((listed[0].size, listed[0].created), (Some(Bytes(690_000)), 1_700_000_000));
     assert_eq!(listed[0].labels.base.as_deref(), Some(""));
-    let found = parse_image(image).expect("an image");
+    let found = parse_inspected_image(image).expect("an image");
     assert_eq!((found.id.as_str(), found.volumes), ("sha256:0a1b", vec!["/data".to_owned()]));
     // From the lowest up, which is the last that the engine names.
-    assert_eq!(parse_layers(layers), Ok(vec![Bytes(7), Bytes(5)]));
-    let stated = parse_state(state, "c1").expect("a state");
+    assert_eq!(parse_layer_sizes(layers), Ok(vec![Bytes(7), Bytes(5)]));
+    let stated = parse_container_state(state, "c1").expect("a state");
     // date -u -d '2026-11-21 15:24:13' +%s gives 1795274653.
     assert_eq!(stated.started, Some(Nanos(1_795_274_653_455_688_535)));
     assert_eq!((stated.out_of_memory, stated.finished), (Some(true), None));
     let ended = CommandState { running: Some(false), exit_code: Some(137) };
-    assert_eq!(parse_command(command), Ok(ended));
+    assert_eq!(parse_command_state(command), Ok(ended));
     let event = parse_event(event).expect("an event");
     assert_eq!((event.container.as_str(), event.at), ("c1", Nanos(5)));
-    assert_eq!(parse_refusal(br#"{"message":"no\u001b[2J such\nthing"}"#), "no\\x1b[2J such thing");
-    assert_eq!(parse_refusal(b"plain"), "plain");
+    assert_eq!(
+        parse_error_message(br#"{"message":"no\u001b[2J such\nthing"}"#),
+        "no\\x1b[2J such thing"
+    );
+    assert_eq!(parse_error_message(b"plain"), "plain");
 }
 
 #[test]
 fn what_cannot_be_is_not_believed() {
     let layers = br#"[{"Size":9223372036854775807},{"Size":-1},{"Size":null},{"Size":3}]"#;
-    assert_eq!(parse_layers(layers), Ok(vec![Bytes(3)]));
-    assert!(parse_layers(br#"[{"Size":1e99}]"#).is_err());
-    let other = parse_state(REAL[6].as_bytes(), "c2").expect_err("of another container");
+    assert_eq!(parse_layer_sizes(layers), Ok(vec![Bytes(3)]));
+    assert!(parse_layer_sizes(br#"[{"Size":1e99}]"#).is_err());
+    let other = parse_container_state(REAL[6].as_bytes(), "c2").expect_err("of another container");
     assert!(other.to_string().contains("`/c1` instead of c2"), "{other}");
     for version in ["", ".", "1", "1.", "-1.2", "1.2.3", "99999.1", "1e3.1", "a.b"] {
         let answer = format!("{{\"ApiVersion\":\"{version}\"}}");
@@ -77,7 +80,7 @@ fn what_cannot_be_is_not_believed() {
     let ids = r#"[{"Id":"../x"},{"Id":""},{"Id":null},{},{"Id":"a/b"},{"Id":"a?b"},{"Id":"ok"}]"#;
     let listed = parse_containers(ids.as_bytes()).expect("a list");
     assert_eq!(listed.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["ok"]);
-    assert!(parse_image(br#"{"Id":"../../x"}"#).is_err());
+    assert!(parse_inspected_image(br#"{"Id":"../../x"}"#).is_err());
     assert_eq!(parse_containers(b"null").map(|it| it.len()), Ok(0));
 }
 
@@ -91,8 +94,8 @@ fn lists_and_texts_end() {
     assert!(parse_info(info.as_bytes()).is_err());
     assert!(parse_info(&vec![b' '; MOST_ANSWER + 1]).is_err());
     assert!(parse_info("[".repeat(100_000).as_bytes()).is_err());
-    assert_eq!(shown(&"ä".repeat(5000)).chars().count(), MOST_TEXT + 1);
-    assert_eq!(shown("a\n\u{1b}[31m b"), "a \\x1b[31m b");
+    assert_eq!(sanitize_engine_text(&"ä".repeat(5000)).chars().count(), MOST_TEXT + 1);
+    assert_eq!(sanitize_engine_text("a\n\u{1b}[31m b"), "a \\x1b[31m b");
 }
 
 proptest! {

@@ -4,48 +4,48 @@ use std::sync::Arc;
 
 use bollard::models::ContainerCreateBody;
 
-use super::answers::Stated;
-use super::container::{Container, Run, remove, state};
-use super::ending::{Exit, cut_short};
-use super::engine::{BRIEF, EngineError, REQUEST};
+use super::container::{Container, ContainerRun, inspect_state, remove_container};
+use super::container_spec::{ContainerRole, ContainerSpec};
+use super::engine::{CLEANUP_TIMEOUT, EngineError, REQUEST_TIMEOUT};
+use super::engine_events::{ClockOffset, EventKind, EventTimes};
 use super::image::Image;
-use super::metering::{Metered, account};
-use super::phases::{Said, Timed, timed};
-use super::report::{Before, Report, Token};
-use super::spec::{Role, Spec};
-use super::stdio::Files;
-use super::timeline::{Happened, Offset, What};
-use super::{DockerLane, Leftover, next_tag};
-use crate::{Cancel, Job, Outcome, StartKind, Status, Watch, now};
+use super::metering::{ContainerMeter, assemble_usage};
+use super::phases::{PhaseTimes, ReportedTimes, derive_phases};
+use super::responses::ContainerState;
+use super::starter_report::{StarterReport, StarterToken, StartupUsage};
+use super::stdio::StandardFiles;
+use super::termination::{FunctionExit, exit_code_unless_stopped};
+use super::{DockerLane, PendingRemoval, next_tag};
+use crate::{Cancel, Job, Outcome, ProbeSampler, StartKind, Status, monotonic_now};
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 use cyclometer_workload::OutputDigest;
 
 /// Everything that is observed of an invocation after its end.
-pub(super) struct Heard {
-    pub happened: Happened,
-    pub stated: Stated,
+pub(super) struct Observations {
+    pub events: EventTimes,
+    pub state: ContainerState,
     /// Offset between the clocks; `None`: the wall clock was set meanwhile.
-    pub offset: Option<Offset>,
+    pub offset: Option<ClockOffset>,
     /// Report of the starter, if there was one.
-    pub report: Result<Option<Report>, &'static str>,
+    pub report: Result<Option<StarterReport>, &'static str>,
 }
 
-impl Heard {
-    pub fn timed(&self, run: &Run) -> Timed {
-        let said = Said {
+impl Observations {
+    pub fn phase_times(&self, run: &ContainerRun) -> PhaseTimes {
+        let said = ReportedTimes {
             report: self.report.as_ref().ok().and_then(Option::as_ref),
-            happened: self.happened.clone(),
-            started: self.stated.started,
-            finished: self.stated.finished,
+            events: self.events.clone(),
+            started: self.state.started,
+            finished: self.state.finished,
             offset: self.offset,
         };
-        timed(&run.asked, &said)
+        derive_phases(&run.times, &said)
     }
 
     /// Returns what the control group had used when the function began, or why that
     /// is not known.
-    pub fn before(&self, times: &Timed) -> Result<Before, &'static str> {
+    pub fn startup_usage(&self, times: &PhaseTimes) -> Result<StartupUsage, &'static str> {
         let report = match &self.report {
             Ok(Some(report)) => report,
             Ok(None) => return Err("nothing in the container was there to tell when it began"),
@@ -60,28 +60,28 @@ impl Heard {
                 "the sandbox has a kernel of its own, which cannot tell what it costs here",
             );
         }
-        Ok(report.before)
+        Ok(report.startup)
     }
 
     /// Returns whether the captured output can be all of the function's output.
-    pub fn is_whole(&self, result: &Result<i64, EngineError>, run: &Run) -> bool {
+    pub fn has_whole_output(&self, result: &Result<i64, EngineError>, run: &ContainerRun) -> bool {
         let is_cut = matches!(&self.report, Ok(Some(report)) if report.signal() == libc::SIGXFSZ);
-        result.is_ok() && run.is_whole() && self.report.is_ok() && !is_cut
+        result.is_ok() && run.is_complete() && self.report.is_ok() && !is_cut
     }
 
     /// Returns status, reason and exit code. `peak` is the most memory that was held,
     /// in bytes; the last argument is the end of standard error and the size in bytes
     /// of the longer output, where they are known.
-    pub fn verdict(
+    pub fn status_and_reason(
         &self,
         job: &Job,
         result: &Result<i64, EngineError>,
-        run: &Run,
+        run: &ContainerRun,
         peak: Option<u64>,
         (stderr, written): (Option<String>, Option<u64>),
     ) -> (Status, Option<String>, Option<i32>) {
         let limits = &job.limits;
-        let code = match cut_short(result, run.stop, limits) {
+        let code = match exit_code_unless_stopped(result, run.stop, limits) {
             Ok(code) => code,
             Err((status, reason)) => return (status, Some(reason), None),
         };
@@ -89,9 +89,9 @@ impl Heard {
             Ok(report) => report.clone(),
             Err(reason) => return (Status::Failed, Some((*reason).to_owned()), None),
         };
-        let out_of_memory = self.stated.out_of_memory;
-        let exit = Exit { code, report, out_of_memory, peak, stderr, written };
-        match (exit.verdict(limits), &run.output_lost) {
+        let out_of_memory = self.state.out_of_memory;
+        let exit = FunctionExit { code, report, out_of_memory, peak, stderr, written };
+        match (exit.status_and_reason(limits), &run.output_lost) {
             ((Status::Ok, _, code), Some(why)) => {
                 (Status::Failed, Some(format!("its output is not complete: {why}")), code)
             }
@@ -105,135 +105,155 @@ impl DockerLane {
     pub(super) fn invoke_cold(
         &mut self,
         job: &Job,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
     ) -> Outcome {
         self.clear_leftovers();
         let Some(image) = self.images.get(&job.cell).cloned() else {
-            return Outcome::unstarted(
+            return Outcome::failed_to_start(
                 job,
-                now(),
+                monotonic_now(),
                 "the docker lane has not prepared this workload",
             );
         };
         let tag = next_tag();
-        let mut files = match self.files(job, &tag) {
+        let mut files = match self.create_files(job, &tag) {
             Ok(files) => files,
-            Err(reason) => return Outcome::unstarted(job, now(), reason),
+            Err(reason) => return Outcome::failed_to_start(job, monotonic_now(), reason),
         };
-        let token = match Token::random() {
+        let token = match StarterToken::random() {
             Ok(token) => token,
-            Err(reason) => return Outcome::unstarted(job, now(), reason),
+            Err(reason) => return Outcome::failed_to_start(job, monotonic_now(), reason),
         };
-        let role = files.as_ref().map_or(Role::Streams, |files| Role::Files(files, &token));
+        let role = files
+            .as_ref()
+            .map_or(ContainerRole::Streams, |files| ContainerRole::Files(files, &token));
         let name = self.container_name(&tag);
-        let metered = self.meter(&tag);
+        let metered = self.create_meter(&tag);
         let group = metered.as_ref().ok();
-        let body = self.body(job, &image, role, group.map(|metered| metered.parent()));
+        let body =
+            self.container_body(job, &image, role, group.map(|metered| metered.cgroup_parent()));
         // Generated on first use, which must not fall into the time of a phase.
         drop(job.preset.stdin.content());
-        self.leftovers.push(Leftover::new(name.clone(), group.cloned()));
-        self.follow();
+        self.leftovers.push(PendingRemoval::new(name.clone(), group.cloned()));
+        self.renew_subscription();
 
-        let before = Offset::now();
-        let mut run = Run::default();
-        run.asked.requested = now();
+        let before = ClockOffset::measure();
+        let mut run = ContainerRun::default();
+        run.times.requested = monotonic_now();
         let streams = files.is_none();
         let container = Container { engine: &self.engine, name: &name, job, cancel, streams };
-        let executed = execute(&container, body, image.platform, group, watch, &mut run);
+        let executed = run_container(&container, body, image.platform, group, watch, &mut run);
         let result = self.engine.block_on(executed);
-        watch.end();
+        watch.stop_sampling();
         let token = (!streams).then_some(&token);
-        let heard = self.hear(&name, &result, &run, (token, before, cancel));
-        let times = heard.timed(&run);
+        let heard = self.collect_observations(&name, &result, &run, (token, before, cancel));
+        let times = heard.phase_times(&run);
         let metered = metered.as_deref().map_err(String::as_str);
         let (mut usage, sources) =
-            account(metered, heard.before(&times), job, StartKind::Cold, &times);
-        let stderr = files.as_mut().map_or_else(|| run.output.tail(), Files::tail);
+            assemble_usage(metered, heard.startup_usage(&times), job, StartKind::Cold, &times);
+        let stderr =
+            files.as_mut().map_or_else(|| run.output.stderr_tail(), StandardFiles::stderr_tail);
         let peak = usage.get(Meter::MemoryPeak);
-        let wrote = (stderr, files.as_ref().map(Files::written));
-        let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, wrote);
-        let (teardown, remark) = self.tear_down(&name, result.as_ref().err(), cancel);
+        let wrote = (stderr, files.as_ref().map(StandardFiles::longest_output));
+        let (status, reason, exit_code) = heard.status_and_reason(job, &result, &run, peak, wrote);
+        let (teardown, remark) =
+            self.remove_invocation_container(&name, result.as_ref().err(), cancel);
         usage.phases.teardown = teardown;
-        let whole = heard.is_whole(&result, &run);
-        let (output, lost) = output(files.as_mut(), &mut run, whole);
+        let whole = heard.has_whole_output(&result, &run);
+        let (output, lost) = digest_output(files.as_mut(), &mut run, whole);
         Outcome {
             status: if lost.is_some() { Status::Failed } else { status },
-            reason: joined(joined(reason, lost), remark),
+            reason: join_reasons(join_reasons(reason, lost), remark),
             exit_code,
-            requested: run.asked.requested,
-            ended: times.ended.or(run.asked.ended).unwrap_or_else(now),
+            requested: run.times.requested,
+            ended: times.ended.or(run.times.ended).unwrap_or_else(monotonic_now),
             usage,
-            provenances: self.shared(sources),
+            provenances: self.share_provenances(sources),
             output,
         }
-        .checked(&job.preset)
+        .with_output_checked(&job.preset)
     }
 
     /// Creates the files of an invocation; `None` where the function's streams pass
     /// through the engine.
-    pub(super) fn files(&self, job: &Job, tag: &str) -> Result<Option<Files>, String> {
+    pub(super) fn create_files(
+        &self,
+        job: &Job,
+        tag: &str,
+    ) -> Result<Option<StandardFiles>, String> {
         if self.files.is_err() {
             return Ok(None);
         }
-        let files = Files::create(&self.owner, tag, &job.preset.stdin, job.limits.output);
+        let files = StandardFiles::create(&self.owner, tag, &job.preset.stdin, job.limits.output);
         files.map(Some).map_err(|error| {
             format!("no files in memory for the function's input and output: {error}")
         })
     }
 
-    pub(super) fn body(
+    pub(super) fn container_body(
         &self,
         job: &Job,
         image: &Image,
-        role: Role<'_>,
+        role: ContainerRole<'_>,
         parent: Option<&str>,
     ) -> ContainerCreateBody {
-        let labels = self.labels();
+        let labels = self.ownership_labels();
         let runtime = self.runtime.as_deref();
         let runtime_name = self.runtime_name();
-        Spec { job, image, role, labels, runtime, runtime_name, cgroup_parent: parent }.body()
+        ContainerSpec { job, image, role, labels, runtime, runtime_name, cgroup_parent: parent }
+            .to_create_body()
     }
 
     /// Collects what the engine, and the starter that was given this token, report
     /// about an invocation.
-    fn hear(
+    fn collect_observations(
         &mut self,
         name: &str,
         result: &Result<i64, EngineError>,
-        run: &Run,
-        about: (Option<&Token>, Offset, &Cancel),
-    ) -> Heard {
+        run: &ContainerRun,
+        about: (Option<&StarterToken>, ClockOffset, &Cancel),
+    ) -> Observations {
         let (token, before, cancel) = about;
-        let after = Offset::now();
+        let after = ClockOffset::measure();
         let code = result.as_ref().ok().copied();
         let report = token.map_or(Ok(None), |token| {
-            Report::required(Report::parse(&run.output.content(), token), code)
+            StarterReport::require_after_success(
+                StarterReport::parse(&run.output.stdout_content(), token),
+                code,
+            )
         });
-        let mut heard = Heard {
-            happened: Happened::new(),
-            stated: Stated::default(),
+        let mut heard = Observations {
+            events: EventTimes::new(),
+            state: ContainerState::default(),
             offset: after.agrees_with(before).then_some(after),
             report,
         };
         // An engine that did not answer before will hardly answer now.
         let Ok(code) = result else { return heard };
         let unclear = *code != 0 || !matches!(heard.report, Ok(Some(_)));
-        let timeline = self.timeline.as_mut();
+        let timeline = self.subscription.as_mut();
         let engine = &self.engine;
-        (heard.happened, heard.stated) = engine.block_on(async {
+        (heard.events, heard.state) = engine.block_on(async {
             let happened = match timeline {
-                Some(timeline) => timeline.collect(name, What::Die).await,
-                None => Happened::new(),
+                Some(timeline) => timeline.collect_until(name, EventKind::Die).await,
+                None => EventTimes::new(),
             };
-            (happened, if unclear { state(engine, name, cancel).await } else { Stated::default() })
+            (
+                happened,
+                if unclear {
+                    inspect_state(engine, name, cancel).await
+                } else {
+                    ContainerState::default()
+                },
+            )
         });
         heard
     }
 
     /// Removes the container of an invocation. Returns how long that took, or why it
     /// is still there.
-    pub(super) fn tear_down(
+    pub(super) fn remove_invocation_container(
         &mut self,
         name: &str,
         error: Option<&EngineError>,
@@ -241,11 +261,11 @@ impl DockerLane {
     ) -> (Option<Nanos>, Option<String>) {
         // An engine that did not answer before will hardly answer now.
         let unanswered = error.is_some_and(EngineError::is_unanswered);
-        let limit = if unanswered { BRIEF } else { REQUEST };
-        let asked = now();
-        match self.engine.block_on(remove(&self.engine, name, limit, Some(cancel))) {
+        let limit = if unanswered { CLEANUP_TIMEOUT } else { REQUEST_TIMEOUT };
+        let asked = monotonic_now();
+        match self.engine.block_on(remove_container(&self.engine, name, limit, Some(cancel))) {
             Ok(true) => {
-                let took = now().since(asked);
+                let took = monotonic_now().saturating_since(asked);
                 self.leftovers.retain(|leftover| leftover.name != name);
                 (Some(took), None)
             }
@@ -265,40 +285,40 @@ impl DockerLane {
 }
 
 /// Creates, attaches to and starts a container, and waits for its end.
-async fn execute(
+async fn run_container(
     container: &Container<'_>,
     body: ContainerCreateBody,
     platform: Option<&str>,
-    metered: Option<&Arc<Metered>>,
-    watch: &mut dyn Watch,
-    run: &mut Run,
+    metered: Option<&Arc<ContainerMeter>>,
+    watch: &mut dyn ProbeSampler,
+    run: &mut ContainerRun,
 ) -> Result<i64, EngineError> {
     container.create(body, platform, run).await?;
     let streams = container.attach().await?;
     container.start(run).await?;
     if let Some(metered) = metered {
-        watch.begin(metered.probe());
+        watch.start_sampling(metered.live_probe());
     }
     container.supervise(streams, run).await
 }
 
 /// Returns the digest of a function's output if it is complete, or why it cannot be read.
-pub(super) fn output(
-    files: Option<&mut Files>,
-    run: &mut Run,
+pub(super) fn digest_output(
+    files: Option<&mut StandardFiles>,
+    run: &mut ContainerRun,
     whole: bool,
 ) -> (Option<OutputDigest>, Option<String>) {
     match files {
         _ if !whole => (None, None),
-        None => (Some(run.output.digest()), None),
-        Some(files) => match files.digest() {
+        None => (Some(run.output.stdout_digest()), None),
+        Some(files) => match files.stdout_digest() {
             Ok(digest) => (Some(digest), None),
             Err(error) => (None, Some(format!("its output cannot be read: {error}"))),
         },
     }
 }
 
-pub(super) fn joined(reason: Option<String>, remark: Option<String>) -> Option<String> {
+pub(super) fn join_reasons(reason: Option<String>, remark: Option<String>) -> Option<String> {
     match (reason, remark) {
         (Some(reason), Some(remark)) => Some(format!("{reason}; {remark}")),
         (reason, remark) => reason.or(remark),

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// Reason why a program cannot run alone.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum NotAlone {
+pub(super) enum NotStandalone {
     #[error("it is not a 64-bit little-endian ELF program (a script?)")]
     NotElf,
     #[error("its ELF header is damaged")]
@@ -28,32 +28,32 @@ const SMALLEST_ENTRY: usize = 56;
 const PT_INTERP: u32 = 3;
 
 /// Checks that `program` is an ELF file that asks for no interpreter.
-pub(super) fn check_static(program: &[u8]) -> Result<(), NotAlone> {
+pub(super) fn check_static(program: &[u8]) -> Result<(), NotStandalone> {
     // Magic, class 64-bit, little endian.
     if !program.starts_with(b"\x7fELF\x02\x01") {
-        return Err(NotAlone::NotElf);
+        return Err(NotStandalone::NotElf);
     }
-    let table = position(program, offset::PROGRAM_HEADERS).ok_or(NotAlone::Damaged)?;
-    let size = usize::from(short(program, offset::ENTRY_SIZE).ok_or(NotAlone::Damaged)?);
-    let entries = usize::from(short(program, offset::ENTRIES).ok_or(NotAlone::Damaged)?);
+    let table = read_offset(program, offset::PROGRAM_HEADERS).ok_or(NotStandalone::Damaged)?;
+    let size = usize::from(read_u16(program, offset::ENTRY_SIZE).ok_or(NotStandalone::Damaged)?);
+    let entries = usize::from(read_u16(program, offset::ENTRIES).ok_or(NotStandalone::Damaged)?);
     if entries == 0 || size < SMALLEST_ENTRY {
-        return Err(NotAlone::Damaged);
+        return Err(NotStandalone::Damaged);
     }
     for index in 0..entries {
-        let start = table.checked_add(index * size).ok_or(NotAlone::Damaged)?;
-        let entry = slice(program, start, size).ok_or(NotAlone::Damaged)?;
-        if array(entry, 0).map(u32::from_le_bytes) == Some(PT_INTERP) {
-            return Err(NotAlone::Dynamic(interpreter(program, entry)));
+        let start = table.checked_add(index * size).ok_or(NotStandalone::Damaged)?;
+        let entry = slice_at(program, start, size).ok_or(NotStandalone::Damaged)?;
+        if array_at(entry, 0).map(u32::from_le_bytes) == Some(PT_INTERP) {
+            return Err(NotStandalone::Dynamic(interpreter_name(program, entry)));
         }
     }
     Ok(())
 }
 
 /// Returns the name of the loader that a program header requests.
-fn interpreter(program: &[u8], entry: &[u8]) -> String {
-    let text = position(entry, offset::FILE_POSITION)
-        .zip(position(entry, offset::FILE_SIZE))
-        .and_then(|(start, length)| slice(program, start, length))
+fn interpreter_name(program: &[u8], entry: &[u8]) -> String {
+    let text = read_offset(entry, offset::FILE_POSITION)
+        .zip(read_offset(entry, offset::FILE_SIZE))
+        .and_then(|(start, length)| slice_at(program, start, length))
         .filter(|text| text.len() < 4096);
     text.map_or_else(
         || "a loader".to_owned(),
@@ -61,20 +61,20 @@ fn interpreter(program: &[u8], entry: &[u8]) -> String {
     )
 }
 
-fn slice(bytes: &[u8], start: usize, length: usize) -> Option<&[u8]> {
+fn slice_at(bytes: &[u8], start: usize, length: usize) -> Option<&[u8]> {
     bytes.get(start..start.checked_add(length)?)
 }
 
-fn array<const N: usize>(bytes: &[u8], start: usize) -> Option<[u8; N]> {
-    slice(bytes, start, N)?.try_into().ok()
+fn array_at<const N: usize>(bytes: &[u8], start: usize) -> Option<[u8; N]> {
+    slice_at(bytes, start, N)?.try_into().ok()
 }
 
-fn position(bytes: &[u8], start: usize) -> Option<usize> {
-    usize::try_from(u64::from_le_bytes(array(bytes, start)?)).ok()
+fn read_offset(bytes: &[u8], start: usize) -> Option<usize> {
+    usize::try_from(u64::from_le_bytes(array_at(bytes, start)?)).ok()
 }
 
-fn short(bytes: &[u8], start: usize) -> Option<u16> {
-    array(bytes, start).map(u16::from_le_bytes)
+fn read_u16(bytes: &[u8], start: usize) -> Option<u16> {
+    array_at(bytes, start).map(u16::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -98,33 +98,36 @@ mod tests {
     #[test]
     fn an_interpreter_is_found_and_named() {
         assert_eq!(check_static(&elf(1)), Ok(()));
-        assert_eq!(check_static(&elf(PT_INTERP)), Err(NotAlone::Dynamic("/ld.so".to_owned())));
+        assert_eq!(check_static(&elf(PT_INTERP)), Err(NotStandalone::Dynamic("/ld.so".to_owned())));
     }
 
     #[test]
     fn garbage_is_refused_without_harm() {
-        assert_eq!(check_static(b""), Err(NotAlone::NotElf));
-        assert_eq!(check_static(b"#!/bin/sh\n"), Err(NotAlone::NotElf));
+        assert_eq!(check_static(b""), Err(NotStandalone::NotElf));
+        assert_eq!(check_static(b"#!/bin/sh\n"), Err(NotStandalone::NotElf));
         let whole = elf(1);
         for length in 6..64 + 56 {
-            assert_eq!(check_static(&whole[..length]), Err(NotAlone::Damaged), "{length}");
+            assert_eq!(check_static(&whole[..length]), Err(NotStandalone::Damaged), "{length}");
         }
         let mut far = elf(1);
         far[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert_eq!(check_static(&far), Err(NotAlone::Damaged));
+        assert_eq!(check_static(&far), Err(NotStandalone::Damaged));
         let mut nowhere = elf(PT_INTERP);
         nowhere[72..80].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert_eq!(check_static(&nowhere), Err(NotAlone::Dynamic("a loader".to_owned())));
+        assert_eq!(check_static(&nowhere), Err(NotStandalone::Dynamic("a loader".to_owned())));
         let mut wild = elf(1);
         for byte in &mut wild[6..] {
             *byte = 0xff;
         }
-        assert_eq!(check_static(&wild), Err(NotAlone::Damaged));
+        assert_eq!(check_static(&wild), Err(NotStandalone::Damaged));
     }
 
     #[test]
     fn this_test_program_is_dynamic_or_static_but_sound() {
         let program = std::fs::read("/proc/self/exe").expect("a running program");
-        assert!(!matches!(check_static(&program), Err(NotAlone::NotElf | NotAlone::Damaged)));
+        assert!(!matches!(
+            check_static(&program),
+            Err(NotStandalone::NotElf | NotStandalone::Damaged)
+        ));
     }
 }

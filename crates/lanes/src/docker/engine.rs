@@ -13,28 +13,30 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::answers::{Facts, Misunderstood, Version, parse_info, parse_version, shown};
-use super::connect::{self, Endpoint};
+use super::endpoint::{self, Endpoint};
+use super::responses::{
+    EngineFacts, EngineVersion, InvalidResponse, parse_info, parse_version, sanitize_engine_text,
+};
 use super::transport::Transport;
 use crate::{Cancel, LaneError};
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::cgroup::Driver;
 
 /// Longest wait for the first response of an engine.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for what an engine does at once, even under load.
-pub(super) const REQUEST: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the removal of leftovers where nobody should wait.
-pub(super) const BRIEF: Duration = Duration::from_secs(2);
+pub(super) const CLEANUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval at which a wait checks its cancel token.
-pub(super) const POLL: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
 /// Time limit of the client library in seconds. It must never be the first to end a
 /// request: its error does not say what took so long, and waiting for a container has
 /// no limit.
 const CLIENT_LIMIT_SECONDS: u64 = 7 * 24 * 3600;
 
 /// Advice about an engine whose responses make no sense.
-pub(super) const NO_ENGINE: &str =
+pub(super) const NOT_AN_ENGINE_HINT: &str =
     "; is that a Docker engine, of version 1.12 or newer? Look at DOCKER_HOST and at its log";
 
 /// Failure of a request to the engine.
@@ -45,7 +47,7 @@ pub(super) enum EngineError {
         "Docker at {host} did not answer within {limit} when asked to {action}: the engine hangs \
          or is overloaded; look at its log (`journalctl -u docker`) or restart it"
     )]
-    Silent { host: String, action: &'static str, limit: Nanos },
+    TimedOut { host: String, action: &'static str, limit: Nanos },
     /// There was no connection, or it broke.
     #[error("the connection to Docker at {host} failed when it was to {action}: {cause}; {remedy}")]
     Unreachable { host: String, action: &'static str, cause: String, remedy: &'static str },
@@ -72,7 +74,7 @@ impl EngineError {
 
     /// Returns whether it is unknown what the engine made of the request.
     pub const fn is_unanswered(&self) -> bool {
-        matches!(self, Self::Silent { .. } | Self::Cancelled)
+        matches!(self, Self::TimedOut { .. } | Self::Cancelled)
     }
 
     /// Returns whether the engine said that the requested state is reached, or soon will be.
@@ -115,7 +117,7 @@ pub struct EngineInfo {
 }
 
 impl EngineInfo {
-    fn new(endpoint: Endpoint, version: &Version, facts: Facts) -> Self {
+    fn new(endpoint: Endpoint, version: &EngineVersion, facts: EngineFacts) -> Self {
         let mut runtimes: Vec<_> = facts.runtimes.keys().cloned().collect();
         runtimes.sort_unstable();
         let driver = match facts.cgroup_driver.as_deref() {
@@ -143,7 +145,7 @@ impl EngineInfo {
     }
 
     /// Returns why this machine's control groups cannot be the engine's, if so.
-    pub(super) fn elsewhere(&self) -> Option<String> {
+    pub(super) fn reason_if_remote(&self) -> Option<String> {
         let here = |name: &str| {
             let text =
                 cyclometer_system::files::read_kernel_text(format!("/proc/sys/kernel/{name}"))
@@ -164,7 +166,7 @@ impl EngineInfo {
 ///
 /// # Errors
 /// [`LaneError::Unavailable`], with what was tried, the cause and the remedy.
-pub fn inspect() -> Result<EngineInfo, LaneError> {
+pub fn inspect_engine() -> Result<EngineInfo, LaneError> {
     Engine::connect().map(|(_, info)| info)
 }
 
@@ -193,7 +195,8 @@ impl Engine {
     /// [`LaneError::Unavailable`].
     pub fn connect() -> Result<(Self, EngineInfo), LaneError> {
         let unavailable = |reason: String| LaneError::Unavailable { reason };
-        let endpoint = connect::endpoint().map_err(|error| unavailable(error.to_string()))?;
+        let endpoint =
+            endpoint::resolve_endpoint().map_err(|error| unavailable(error.to_string()))?;
         Self::connect_to(&endpoint)
     }
 
@@ -206,13 +209,14 @@ impl Engine {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
             unavailable(format!("cannot wait for the Docker engine's answers: {error}"))
         })?;
-        let transport = Transport::to(endpoint);
-        let answer = runtime.block_on(introduce(&transport, endpoint));
+        let transport = Transport::for_endpoint(endpoint);
+        let answer = runtime.block_on(query_engine_facts(&transport, endpoint));
         let (version, facts) = answer.map_err(unavailable)?;
         let default = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
         let transport = transport.with_version(version.interface.min(default));
-        let docker = client(&transport);
-        let docker = docker.map_err(|error| unavailable(refusal(endpoint, &error)))?;
+        let docker = build_client(&transport);
+        let docker =
+            docker.map_err(|error| unavailable(explain_unusable_engine(endpoint, &error)))?;
         let host = endpoint.host.clone();
         let engine = Self { docker, host, transport, runtime: Some(runtime) };
         Ok((engine, EngineInfo::new(endpoint.clone(), &version, facts)))
@@ -223,20 +227,21 @@ impl Engine {
     }
 
     /// Requests `path` from the engine and parses the response.
-    pub async fn get<T>(
+    pub async fn fetch_parsed<T>(
         &self,
         action: &'static str,
         limit: Duration,
         cancel: Option<&Cancel>,
         path: &str,
-        parse: impl FnOnce(&[u8]) -> Result<T, Misunderstood>,
+        parse: impl FnOnce(&[u8]) -> Result<T, InvalidResponse>,
     ) -> Result<T, EngineError> {
-        let answer = self.ask(action, limit, cancel, self.transport.get(path)).await?;
+        let answer =
+            self.send_request(action, limit, cancel, self.transport.get_body(path)).await?;
         parse(&answer).map_err(|error| EngineError::Refused {
             action,
             status: None,
             message: error.to_string(),
-            remedy: NO_ENGINE,
+            remedy: NOT_AN_ENGINE_HINT,
         })
     }
 
@@ -256,7 +261,7 @@ impl Engine {
     /// Waits for the response to a request, no longer than `limit`. After `cancel`
     /// only [`BRIEF`] is left: what the engine has begun to create should be known,
     /// so that it can be removed.
-    pub async fn ask<T>(
+    pub async fn send_request<T>(
         &self,
         action: &'static str,
         limit: Duration,
@@ -265,23 +270,23 @@ impl Engine {
     ) -> Result<T, EngineError> {
         let mut request = std::pin::pin!(request);
         let mut alarm = std::pin::pin!(sleep(limit));
-        let mut ticks = interval(POLL);
+        let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cancelled = false;
         loop {
             tokio::select! {
                 answer = &mut request => {
-                    return answer.map_err(|error| self.explain(action, &error));
+                    return answer.map_err(|error| self.to_engine_error(action, &error));
                 }
                 () = &mut alarm => return Err(if cancelled {
                     EngineError::Cancelled
                 } else {
-                    EngineError::Silent { host: self.host.clone(), action, limit: limit.into() }
+                    EngineError::TimedOut { host: self.host.clone(), action, limit: limit.into() }
                 }),
                 _ = ticks.tick() => {
                     if !cancelled && cancel.is_some_and(Cancel::is_cancelled) {
                         cancelled = true;
-                        let brief = Instant::now() + BRIEF;
+                        let brief = Instant::now() + CLEANUP_TIMEOUT;
                         let deadline = alarm.deadline().min(brief);
                         alarm.as_mut().reset(deadline);
                     }
@@ -291,48 +296,51 @@ impl Engine {
     }
 
     /// Converts an error of the client library to an `EngineError`.
-    pub fn explain(&self, action: &'static str, error: &ApiError) -> EngineError {
+    pub fn to_engine_error(&self, action: &'static str, error: &ApiError) -> EngineError {
         let (status, message) = match error {
             ApiError::DockerResponseServerError { status_code, message } => {
-                (Some(*status_code), shown(message))
+                (Some(*status_code), sanitize_engine_text(message))
             }
-            ApiError::DockerStreamError { error } => (None, shown(error)),
+            ApiError::DockerStreamError { error } => (None, sanitize_engine_text(error)),
             ApiError::JsonDataError { .. } | ApiError::JsonSerdeError { .. } => {
-                let error = shown(&error.to_string());
-                (None, format!("its answer is not understood ({error}){NO_ENGINE}"))
+                let error = sanitize_engine_text(&error.to_string());
+                (None, format!("its answer is not understood ({error}){NOT_AN_ENGINE_HINT}"))
             }
             _ => {
                 return EngineError::Unreachable {
                     host: self.host.clone(),
                     action,
                     cause: root_cause(error),
-                    remedy: remedy(io_kind(error)),
+                    remedy: remedy_for_io_error(io_kind(error)),
                 };
             }
         };
-        let remedy = refusal_remedy(&message);
+        let remedy = remedy_for_refusal(&message);
         EngineError::Refused { action, status, message, remedy }
     }
 }
 
 /// Waits for a request to stop.
-async fn cancelled(cancel: &Cancel) {
+async fn wait_for_cancellation(cancel: &Cancel) {
     while !cancel.is_cancelled() {
-        sleep(POLL).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Waits for `work`, but no longer than [`BRIEF`] after a request to stop.
-pub(super) async fn unless<T>(cancel: &Cancel, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn run_unless_cancelled<T>(
+    cancel: &Cancel,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let mut work = std::pin::pin!(work);
-    let mut ticks = interval(POLL);
+    let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopped: Option<Instant> = None;
     loop {
         tokio::select! {
             done = &mut work => return Some(done),
             _ = ticks.tick() => {
-                if stopped.is_some_and(|since| since.elapsed() >= BRIEF) {
+                if stopped.is_some_and(|since| since.elapsed() >= CLEANUP_TIMEOUT) {
                     return None;
                 }
                 if stopped.is_none() && cancel.is_cancelled() {
@@ -344,45 +352,48 @@ pub(super) async fn unless<T>(cancel: &Cancel, work: impl Future<Output = T>) ->
 }
 
 /// Builds a client of the client library on that transport; nothing is sent yet.
-fn client(transport: &Transport) -> Result<Docker, ApiError> {
+fn build_client(transport: &Transport) -> Result<Docker, ApiError> {
     let (major_version, minor_version) = transport.version().unwrap_or_default();
     let version = ClientVersion { major_version, minor_version };
     let transport = transport.clone();
-    let send = move |request: BollardRequest| transport.clone().forward(request);
+    let send = move |request: BollardRequest| transport.clone().forward_request(request);
     let address = Some("http://docker");
     Docker::connect_with_custom_transport(send, address, CLIENT_LIMIT_SECONDS, &version)
 }
 
 /// Queries version and facts of an engine that may not be there.
-async fn introduce(transport: &Transport, endpoint: &Endpoint) -> Result<(Version, Facts), String> {
-    let unlike = |error: Misunderstood| {
+async fn query_engine_facts(
+    transport: &Transport,
+    endpoint: &Endpoint,
+) -> Result<(EngineVersion, EngineFacts), String> {
+    let unlike = |error: InvalidResponse| {
         format!(
-            "what answers at {endpoint} is no Docker engine that can be used: {error}{NO_ENGINE}"
+            "what answers at {endpoint} is no Docker engine that can be used: {error}{NOT_AN_ENGINE_HINT}"
         )
     };
-    let answer = in_time(endpoint, CONNECT, transport.get("/version")).await?;
+    let answer = await_response(endpoint, CONNECT_TIMEOUT, transport.get_body("/version")).await?;
     let version = parse_version(&answer).map_err(unlike)?;
-    let answer = in_time(endpoint, REQUEST, transport.get("/info")).await?;
+    let answer = await_response(endpoint, REQUEST_TIMEOUT, transport.get_body("/info")).await?;
     Ok((version, parse_info(&answer).map_err(unlike)?))
 }
 
 /// Waits for the response of an engine that may not be there.
-async fn in_time<T>(
+async fn await_response<T>(
     endpoint: &Endpoint,
     limit: Duration,
     request: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, String> {
     let work = timeout(limit, request);
-    let cancel = Cancel::of_process();
+    let cancel = Cancel::for_process();
     let answer = tokio::select! {
         answer = work => answer,
         // Nothing was requested yet that would have to be removed.
-        () = cancelled(&cancel) => {
+        () = wait_for_cancellation(&cancel) => {
             return Err(format!("stopped while the Docker engine at {endpoint} was asked"));
         }
     };
     match answer {
-        Ok(answer) => answer.map_err(|error| refusal(endpoint, &error)),
+        Ok(answer) => answer.map_err(|error| explain_unusable_engine(endpoint, &error)),
         Err(_) => Err(format!(
             "the Docker engine at {endpoint} did not answer within {}; look at its log \
              (`journalctl -u docker`) or restart it",
@@ -392,16 +403,16 @@ async fn in_time<T>(
 }
 
 /// Explains in one paragraph why an engine cannot be used at all.
-fn refusal(endpoint: &Endpoint, error: &ApiError) -> String {
+fn explain_unusable_engine(endpoint: &Endpoint, error: &ApiError) -> String {
     if let ApiError::DockerResponseServerError { status_code, message } = error {
-        let message = shown(message);
+        let message = sanitize_engine_text(message);
         return format!(
             "the Docker engine at {endpoint} refuses to tell of itself (status {status_code}): \
              {message}; look at its log (`journalctl -u docker`) or restart it"
         );
     }
     let cause = root_cause(error);
-    format!("no Docker engine at {endpoint}: {cause}; {}", remedy(io_kind(error)))
+    format!("no Docker engine at {endpoint}: {cause}; {}", remedy_for_io_error(io_kind(error)))
 }
 
 /// Returns the kind of the system's own error below the library's layers, if there is one.
@@ -426,10 +437,10 @@ fn root_cause(error: &ApiError) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    shown(&innermost.to_string())
+    sanitize_engine_text(&innermost.to_string())
 }
 
-const fn remedy(kind: Option<io::ErrorKind>) -> &'static str {
+const fn remedy_for_io_error(kind: Option<io::ErrorKind>) -> &'static str {
     match kind {
         Some(io::ErrorKind::NotFound) => {
             "is Docker installed and running? Start it with `systemctl start docker`, or say \
@@ -451,7 +462,7 @@ const fn remedy(kind: Option<io::ErrorKind>) -> &'static str {
 }
 
 /// Returns advice about a refusal, where its text suggests any.
-fn refusal_remedy(message: &str) -> &'static str {
+fn remedy_for_refusal(message: &str) -> &'static str {
     if message.contains("No such image") {
         "; the image was removed after it had been prepared: start again, which imports it anew"
     } else if message.contains("OCI runtime") || message.contains("failed to create shim") {
@@ -471,14 +482,14 @@ mod tests {
     use super::*;
 
     fn endpoint(host: &str) -> Endpoint {
-        Endpoint { host: host.to_owned(), from: connect::Origin::Environment }
+        Endpoint { host: host.to_owned(), from: endpoint::EndpointOrigin::Environment }
     }
 
     fn engine() -> Engine {
         let host = "tcp://127.0.0.1:1";
-        let transport = Transport::to(&endpoint(host)).with_version((1, 41));
+        let transport = Transport::for_endpoint(&endpoint(host)).with_version((1, 41));
         Engine {
-            docker: client(&transport).expect("nothing is sent yet"),
+            docker: build_client(&transport).expect("nothing is sent yet"),
             host: host.to_owned(),
             transport,
             runtime: Some(Builder::new_current_thread().enable_all().build().expect("a runtime")),
@@ -490,21 +501,27 @@ mod tests {
         let engine = engine();
         let forever = std::future::pending::<Result<(), ApiError>>;
         let limit = Duration::from_millis(20);
-        let error = engine.block_on(engine.ask("wait", limit, None, forever()));
-        assert!(matches!(error, Err(EngineError::Silent { .. })), "{error:?}");
+        let error = engine.block_on(engine.send_request("wait", limit, None, forever()));
+        assert!(matches!(error, Err(EngineError::TimedOut { .. })), "{error:?}");
         let cancel = Cancel::default();
         cancel.cancel();
         let begun = std::time::Instant::now();
-        let error = engine.block_on(engine.ask("wait", REQUEST, Some(&cancel), forever()));
+        let error =
+            engine.block_on(engine.send_request("wait", REQUEST_TIMEOUT, Some(&cancel), forever()));
         assert!(matches!(error, Err(EngineError::Cancelled)), "{error:?}");
-        assert!(begun.elapsed() < BRIEF * 2);
+        assert!(begun.elapsed() < CLEANUP_TIMEOUT * 2);
     }
 
     #[test]
     fn a_port_where_nobody_listens_says_what_to_do() {
         let engine = engine();
         let error = engine
-            .block_on(engine.ask("tell its version", REQUEST, None, engine.docker.version()))
+            .block_on(engine.send_request(
+                "tell its version",
+                REQUEST_TIMEOUT,
+                None,
+                engine.docker.version(),
+            ))
             .expect_err("nobody listens on port 1")
             .to_string();
         assert!(error.contains("refused") && error.contains("systemctl start docker"), "{error}");
@@ -523,7 +540,7 @@ mod tests {
     #[test]
     fn denied_and_refused_have_their_own_remedies() {
         let error = |kind: io::ErrorKind| ApiError::IOError { err: kind.into() };
-        let text = |kind| remedy(io_kind(&error(kind)));
+        let text = |kind| remedy_for_io_error(io_kind(&error(kind)));
         assert!(text(io::ErrorKind::PermissionDenied).contains("docker group"));
         assert!(text(io::ErrorKind::ConnectionRefused).contains("start docker"));
         assert!(text(io::ErrorKind::BrokenPipe).contains("still running"));

@@ -3,7 +3,7 @@
 
 /// Streams of a container, as frames name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub enum ContainerStream {
     /// Standard input, which is never sent back.
     Input,
     /// Standard output.
@@ -15,19 +15,19 @@ pub enum Stream {
 /// Error: the bytes are not frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its stream is none of a container: it has no valid frame")]
-pub struct NoFrame;
+pub struct InvalidFrame;
 
-const HEADER: usize = 8;
+const HEADER_SIZE: usize = 8;
 
 /// Decodes frames as their bytes arrive, in chunks of any length. It buffers no more
 /// than a header, whatever length a frame claims to have.
 #[derive(Debug, Clone, Default)]
 pub struct FrameDecoder {
-    header: [u8; HEADER],
+    header: [u8; HEADER_SIZE],
     /// Number of header bytes that have arrived; all of them inside a frame.
-    have: usize,
+    header_bytes: usize,
     /// Number of content bytes that the frame still lacks.
-    left: usize,
+    content_left: usize,
 }
 
 impl FrameDecoder {
@@ -39,51 +39,51 @@ impl FrameDecoder {
     pub fn decode(
         &mut self,
         bytes: &[u8],
-        mut take: impl FnMut(Stream, std::ops::Range<usize>),
-    ) -> Result<(), NoFrame> {
+        mut take: impl FnMut(ContainerStream, std::ops::Range<usize>),
+    ) -> Result<(), InvalidFrame> {
         let mut at = 0;
         while at < bytes.len() {
-            if self.have < HEADER {
-                self.header[self.have] = bytes[at];
-                self.have += 1;
+            if self.header_bytes < HEADER_SIZE {
+                self.header[self.header_bytes] = bytes[at];
+                self.header_bytes += 1;
                 at += 1;
                 // Checked before the header is complete, which may take forever.
-                self.stream()?;
-                if self.have == HEADER {
+                self.current_stream()?;
+                if self.header_bytes == HEADER_SIZE {
                     let [.., a, b, c, d] = self.header;
-                    self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+                    self.content_left = u32::from_be_bytes([a, b, c, d]) as usize;
                     self.end_if_empty();
                 }
                 continue;
             }
-            let length = self.left.min(bytes.len() - at);
-            take(self.stream()?, at..at + length);
+            let length = self.content_left.min(bytes.len() - at);
+            take(self.current_stream()?, at..at + length);
             at += length;
-            self.left -= length;
+            self.content_left -= length;
             self.end_if_empty();
         }
         Ok(())
     }
 
     fn end_if_empty(&mut self) {
-        if self.left == 0 {
-            self.have = 0;
+        if self.content_left == 0 {
+            self.header_bytes = 0;
         }
     }
 
-    const fn stream(&self) -> Result<Stream, NoFrame> {
+    const fn current_stream(&self) -> Result<ContainerStream, InvalidFrame> {
         match self.header[0] {
-            0 => Ok(Stream::Input),
-            1 => Ok(Stream::Output),
-            2 => Ok(Stream::Errors),
-            _ => Err(NoFrame),
+            0 => Ok(ContainerStream::Input),
+            1 => Ok(ContainerStream::Output),
+            2 => Ok(ContainerStream::Errors),
+            _ => Err(InvalidFrame),
         }
     }
 
     /// Returns whether the bytes until now end inside a frame.
     #[must_use]
-    pub const fn is_inside(&self) -> bool {
-        self.have > 0
+    pub const fn is_inside_frame(&self) -> bool {
+        self.header_bytes > 0
     }
 }
 
@@ -98,19 +98,19 @@ mod tests {
     }
 
     /// Decodes `bytes` in chunks of `piece` bytes.
-    fn decoded(bytes: &[u8], piece: usize) -> (Result<(), NoFrame>, Vec<u8>, bool) {
+    fn decoded(bytes: &[u8], piece: usize) -> (Result<(), InvalidFrame>, Vec<u8>, bool) {
         let (mut decoder, mut output) = (FrameDecoder::default(), Vec::new());
         for piece in bytes.chunks(piece) {
             let taken = decoder.decode(piece, |stream, range| {
-                if stream == Stream::Output {
+                if stream == ContainerStream::Output {
                     output.extend_from_slice(&piece[range]);
                 }
             });
             if taken.is_err() {
-                return (taken, output, decoder.is_inside());
+                return (taken, output, decoder.is_inside_frame());
             }
         }
-        (Ok(()), output, decoder.is_inside())
+        (Ok(()), output, decoder.is_inside_frame())
     }
 
     #[test]
@@ -135,13 +135,13 @@ mod tests {
         for _ in 0..1000 {
             decoder.decode(&[7; 4096], |_, range| seen += range.len()).expect("content");
         }
-        assert_eq!((seen, decoder.is_inside()), (4_096_000, true));
+        assert_eq!((seen, decoder.is_inside_frame()), (4_096_000, true));
     }
 
     #[test]
     fn a_stream_that_is_none_is_noticed_at_once() {
-        assert_eq!(FrameDecoder::default().decode(b"HTTP", |_, _| {}), Err(NoFrame));
-        assert_eq!(decoded(&[frame(1, b"ab"), b"x".to_vec()].concat(), 4).0, Err(NoFrame));
+        assert_eq!(FrameDecoder::default().decode(b"HTTP", |_, _| {}), Err(InvalidFrame));
+        assert_eq!(decoded(&[frame(1, b"ab"), b"x".to_vec()].concat(), 4).0, Err(InvalidFrame));
     }
 
     proptest! {

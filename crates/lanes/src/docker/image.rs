@@ -15,37 +15,37 @@ use bytes::Bytes as Buffer;
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 
-use super::answers::parse_image;
-use super::container::remove;
+use super::container::remove_container;
+use super::container_spec::{BASE_LABEL, HOST_LABEL};
 use super::elf::check_static;
-use super::engine::{Engine, EngineError, REQUEST};
-use super::report::STARTER;
-use super::spec::{BASE_LABEL, HOST_LABEL};
-use super::transport::encoded;
-use crate::{Cancel, LaneError, now};
+use super::engine::{Engine, EngineError, REQUEST_TIMEOUT};
+use super::responses::parse_inspected_image;
+use super::starter_report::STARTER;
+use super::transport::percent_encode;
+use crate::{Cancel, LaneError, monotonic_now};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_workload::{Workload, hex};
 
 /// Folder of all files of this program inside an image.
-pub(super) const FOLDER: &str = ".cyclometer";
+pub(super) const IMAGE_FOLDER: &str = ".cyclometer";
 const MODULE_PLATFORM: &str = "wasi/wasm";
 
 /// Longest time for an import, which writes the program to the engine's disk.
-const IMPORT: Duration = Duration::from_mins(1);
+const IMPORT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Program that an image is made to run.
 #[derive(Debug, Clone)]
-pub(super) enum Payload {
+pub(super) enum ImagePayload {
     /// A native program.
     Program(Buffer),
     /// A WebAssembly module, for an OCI runtime that runs modules.
     Module(Buffer),
 }
 
-impl Payload {
+impl ImagePayload {
     /// Reads the native program of `workload`, if it can run alone in an image, or in
     /// one with a base.
-    pub fn program(workload: &Workload, has_base: bool) -> Result<Self, LaneError> {
+    pub fn from_native_program(workload: &Workload, has_base: bool) -> Result<Self, LaneError> {
         let unsupported = |reason| LaneError::Unsupported { reason };
         let name = &workload.name;
         let native = workload.native.as_ref().ok_or_else(|| {
@@ -54,7 +54,7 @@ impl Payload {
                  with `native` in its workload.toml"
             ))
         })?;
-        let bytes = native.bytes().map_err(|error| {
+        let bytes = native.read_bytes().map_err(|error| {
             unsupported(format!("the native program of workload `{name}` cannot be read: {error}"))
         })?;
         // A base image may have the loader that the program asks for.
@@ -70,7 +70,7 @@ impl Payload {
     }
 
     /// Takes the WebAssembly module of `workload`.
-    pub fn module(workload: &Workload) -> Result<Self, LaneError> {
+    pub fn from_wasm_module(workload: &Workload) -> Result<Self, LaneError> {
         let module = workload.wasm.as_ref().ok_or_else(|| LaneError::Unsupported {
             reason: format!(
                 "workload `{}` has no WebAssembly module, which this OCI runtime runs; name one \
@@ -88,7 +88,7 @@ impl Payload {
     }
 
     /// Returns its path in the image, relative to the root.
-    const fn name(&self) -> &'static str {
+    const fn path_in_image(&self) -> &'static str {
         match self {
             Self::Program(_) => ".cyclometer/function",
             Self::Module(_) => "function.wasm",
@@ -122,9 +122,9 @@ pub(super) struct Image {
 }
 
 /// Contents and names from which an image is made.
-pub(super) struct Recipe<'a> {
+pub(super) struct ImageRecipe<'a> {
     pub workload: &'a str,
-    pub payload: &'a Payload,
+    pub payload: &'a ImagePayload,
     pub base: Option<&'a Image>,
     /// Labels of the container that exists only to make the image.
     pub labels: HashMap<String, String>,
@@ -132,37 +132,37 @@ pub(super) struct Recipe<'a> {
     pub scratch: &'a str,
 }
 
-impl Recipe<'_> {
+impl ImageRecipe<'_> {
     /// Returns the repository `cyclometer/<workload>` and the tag that identifies the content.
-    fn reference(&self) -> (String, String) {
+    fn repository_and_tag(&self) -> (String, String) {
         let mut digest = Sha256::new();
         for part in [self.payload.bytes(), STARTER] {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
         digest.update(self.base.map_or("", |base| &base.id));
-        let repository = format!("cyclometer/{}", sanitise(self.workload));
+        let repository = format!("cyclometer/{}", sanitise_name(self.workload));
         (repository, hex(&digest.finalize())[..12].to_owned())
     }
 
     /// Returns the image, and how long it took to make it if it was not there.
-    pub async fn ensure(
+    pub async fn find_or_build(
         &self,
         engine: &Engine,
         cancel: &Cancel,
     ) -> Result<(Image, Option<Nanos>), EngineError> {
-        let name = self.reference();
+        let name = self.repository_and_tag();
         let reference = format!("{}:{}", name.0, name.1);
-        if let Some(image) = self.find(engine, &reference, cancel).await? {
+        if let Some(image) = self.find_built_image(engine, &reference, cancel).await? {
             return Ok((image, None));
         }
-        let begun = now();
+        let begun = monotonic_now();
         match self.base {
-            None => self.import(engine, &name, cancel).await?,
-            Some(base) => self.extend(engine, base, &name, cancel).await?,
+            None => self.import_archive(engine, &name, cancel).await?,
+            Some(base) => self.extend_base(engine, base, &name, cancel).await?,
         }
-        let took = Some(now().since(begun));
-        let found = self.find(engine, &reference, cancel).await?;
+        let took = Some(monotonic_now().saturating_since(begun));
+        let found = self.find_built_image(engine, &reference, cancel).await?;
         let image = found.ok_or_else(|| EngineError::Refused {
             action: "keep the image that it has made",
             status: None,
@@ -172,15 +172,15 @@ impl Recipe<'_> {
         Ok((image, took))
     }
 
-    async fn find(
+    async fn find_built_image(
         &self,
         engine: &Engine,
         reference: &str,
         cancel: &Cancel,
     ) -> Result<Option<Image>, EngineError> {
-        let found = find(engine, reference, cancel).await?;
+        let found = find_image(engine, reference, cancel).await?;
         Ok(found.map(|image| Image {
-            program: format!("/{}", self.payload.name()),
+            program: format!("/{}", self.payload.path_in_image()),
             platform: self.payload.platform(),
             ..image
         }))
@@ -198,18 +198,18 @@ impl Recipe<'_> {
 
     /// Builds an archive of the files that the image needs. The same program gives
     /// the same archive.
-    fn archive(&self) -> io::Result<Vec<u8>> {
+    fn build_archive(&self) -> io::Result<Vec<u8>> {
         let payload = self.payload.bytes();
         let mut builder = tar::Builder::new(Vec::with_capacity(payload.len() + (8 << 10)));
-        if matches!(self.payload, Payload::Program(_)) {
-            append(&mut builder, ".cyclometer/starter", STARTER)?;
+        if matches!(self.payload, ImagePayload::Program(_)) {
+            append_file(&mut builder, ".cyclometer/starter", STARTER)?;
         }
-        append(&mut builder, self.payload.name(), payload)?;
+        append_file(&mut builder, self.payload.path_in_image(), payload)?;
         builder.into_inner()
     }
 
     /// Makes the image from the archive alone.
-    async fn import(
+    async fn import_archive(
         &self,
         engine: &Engine,
         (repository, tag): &(String, String),
@@ -224,16 +224,16 @@ impl Recipe<'_> {
             options = options.platform(platform);
         }
         let content = async {
-            let body = Some(body_full(self.archive()?.into()));
+            let body = Some(body_full(self.build_archive()?.into()));
             let answers = engine.docker.create_image(Some(options.build()), body, None);
             answers.try_for_each(async |_| Ok(())).await
         };
-        engine.ask("import the image", IMPORT, Some(cancel), content).await
+        engine.send_request("import the image", IMPORT_TIMEOUT, Some(cancel), content).await
     }
 
     /// Makes the image from `base`, with one layer on top of it. Neither request
     /// makes an engine look for anything in a registry.
-    async fn extend(
+    async fn extend_base(
         &self,
         engine: &Engine,
         base: &Image,
@@ -243,20 +243,27 @@ impl Recipe<'_> {
         let options = CreateContainerOptionsBuilder::new().name(self.scratch).build();
         let body = ContainerCreateBody {
             image: Some(base.id.clone()),
-            entrypoint: Some(vec![format!("/{FOLDER}/starter")]),
+            entrypoint: Some(vec![format!("/{IMAGE_FOLDER}/starter")]),
             labels: Some(self.labels.clone()),
             network_disabled: Some(true),
             ..ContainerCreateBody::default()
         };
         let request = engine.docker.create_container(Some(options), body);
-        engine.ask("create a container of the base image", IMPORT, Some(cancel), request).await?;
-        let result = self.fill(engine, repository, tag, cancel).await;
-        let removed = remove(engine, self.scratch, REQUEST, Some(cancel)).await;
+        engine
+            .send_request(
+                "create a container of the base image",
+                IMPORT_TIMEOUT,
+                Some(cancel),
+                request,
+            )
+            .await?;
+        let result = self.commit_program(engine, repository, tag, cancel).await;
+        let removed = remove_container(engine, self.scratch, REQUEST_TIMEOUT, Some(cancel)).await;
         result.and(removed.map(drop))
     }
 
     /// Copies the program into the scratch container and commits it as an image.
-    async fn fill(
+    async fn commit_program(
         &self,
         engine: &Engine,
         repository: &str,
@@ -265,10 +272,12 @@ impl Recipe<'_> {
     ) -> Result<(), EngineError> {
         let upload = async {
             let options = UploadToContainerOptionsBuilder::new().path("/").build();
-            let body = body_full(self.archive()?.into());
+            let body = body_full(self.build_archive()?.into());
             engine.docker.upload_to_container(self.scratch, Some(options), body).await
         };
-        engine.ask("copy the program into its image", IMPORT, Some(cancel), upload).await?;
+        engine
+            .send_request("copy the program into its image", IMPORT_TIMEOUT, Some(cancel), upload)
+            .await?;
         let options = CommitContainerOptionsBuilder::new()
             .container(self.scratch)
             .repo(repository)
@@ -276,11 +285,11 @@ impl Recipe<'_> {
             .changes(&self.label_lines().join("\n"))
             .build();
         let commit = engine.docker.commit_container(options, ContainerConfig::default());
-        engine.ask("keep the image", IMPORT, Some(cancel), commit).await.map(drop)
+        engine.send_request("keep the image", IMPORT_TIMEOUT, Some(cancel), commit).await.map(drop)
     }
 }
 
-fn append(builder: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) -> io::Result<()> {
+fn append_file(builder: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
     header.set_mode(0o755);
@@ -293,7 +302,7 @@ fn append(builder: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) -> io
 
 /// Returns a name that Docker accepts: lower-case letters and digits, with single
 /// dashes between them.
-fn sanitise(name: &str) -> String {
+fn sanitise_name(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for character in name.chars() {
         if character.is_ascii_alphanumeric() {
@@ -307,14 +316,17 @@ fn sanitise(name: &str) -> String {
 }
 
 /// Finds any image, if the engine has it.
-pub(super) async fn find(
+pub(super) async fn find_image(
     engine: &Engine,
     reference: &str,
     cancel: &Cancel,
 ) -> Result<Option<Image>, EngineError> {
     const ACTION: &str = "look for the image";
-    let path = format!("/images/{}/json", encoded(reference));
-    match engine.get(ACTION, REQUEST, Some(cancel), &path, parse_image).await {
+    let path = format!("/images/{}/json", percent_encode(reference));
+    match engine
+        .fetch_parsed(ACTION, REQUEST_TIMEOUT, Some(cancel), &path, parse_inspected_image)
+        .await
+    {
         Ok(found) => Ok(Some(Image {
             reference: reference.to_owned(),
             id: found.id,
@@ -331,18 +343,22 @@ pub(super) async fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cyclometer_workload::Native;
+    use cyclometer_workload::NativeProgram;
     use std::collections::BTreeMap;
     use std::io::Read;
 
-    fn recipe<'a>(workload: &'a str, payload: &'a Payload, base: Option<&'a Image>) -> Recipe<'a> {
-        Recipe { workload, payload, base, labels: HashMap::new(), scratch: "x" }
+    fn recipe<'a>(
+        workload: &'a str,
+        payload: &'a ImagePayload,
+        base: Option<&'a Image>,
+    ) -> ImageRecipe<'a> {
+        ImageRecipe { workload, payload, base, labels: HashMap::new(), scratch: "x" }
     }
 
     #[test]
     fn names_are_made_fit_for_docker_and_stand_for_the_content() {
-        let payload = Payload::Program(Buffer::from_static(b"program"));
-        let name = |name| recipe(name, &payload, None).reference().0;
+        let payload = ImagePayload::Program(Buffer::from_static(b"program"));
+        let name = |name| recipe(name, &payload, None).repository_and_tag().0;
         assert_eq!(name("cat-sync"), "cyclometer/cat-sync");
         assert_eq!(name("My Work__Load!"), "cyclometer/my-work-load");
         assert_eq!(name("--"), "cyclometer/workload");
@@ -355,15 +371,15 @@ mod tests {
             program: String::new(),
             platform: None,
         };
-        let tag = |base: Option<&Image>| recipe("a", &payload, base).reference().1;
+        let tag = |base: Option<&Image>| recipe("a", &payload, base).repository_and_tag().1;
         assert_eq!(tag(None), tag(None));
         assert_ne!(tag(None), tag(Some(&base("sha256:1"))));
         assert_ne!(tag(Some(&base("sha256:2"))), tag(Some(&base("sha256:1"))));
     }
 
-    fn files(recipe: &Recipe<'_>) -> Vec<(String, u32, Vec<u8>)> {
-        let bytes = recipe.archive().expect("memory");
-        assert_eq!(bytes, recipe.archive().expect("memory"), "reproducible");
+    fn files(recipe: &ImageRecipe<'_>) -> Vec<(String, u32, Vec<u8>)> {
+        let bytes = recipe.build_archive().expect("memory");
+        assert_eq!(bytes, recipe.build_archive().expect("memory"), "reproducible");
         let mut archive = tar::Archive::new(bytes.as_slice());
         let entries = archive.entries().expect("readable");
         let read = entries.map(|entry| {
@@ -378,8 +394,8 @@ mod tests {
 
     #[test]
     fn an_archive_holds_what_the_runtime_needs() {
-        let program = Payload::Program(Buffer::from_static(b"program"));
-        let module = Payload::Module(Buffer::from_static(b"module"));
+        let program = ImagePayload::Program(Buffer::from_static(b"program"));
+        let module = ImagePayload::Module(Buffer::from_static(b"module"));
         let starter = (".cyclometer/starter".to_owned(), 0o755, STARTER.to_vec());
         let function = (".cyclometer/function".to_owned(), 0o755, b"program".to_vec());
         assert_eq!(files(&recipe("a", &program, None)), [starter, function]);
@@ -400,17 +416,25 @@ mod tests {
             folder: None,
         };
         let reason = |workload: &Workload| {
-            Payload::program(workload, false).expect_err("refused").to_string()
+            ImagePayload::from_native_program(workload, false).expect_err("refused").to_string()
         };
         assert!(reason(&workload).contains("no native program"));
-        assert!(Payload::module(&workload).expect_err("none").to_string().contains("`wasm`"));
-        workload.native = Some(Native::Embedded(b"#!/bin/sh"));
+        assert!(
+            ImagePayload::from_wasm_module(&workload)
+                .expect_err("none")
+                .to_string()
+                .contains("`wasm`")
+        );
+        workload.native = Some(NativeProgram::Embedded(b"#!/bin/sh"));
         assert!(reason(&workload).contains("-static"));
-        assert!(Payload::program(&workload, true).is_ok(), "a base image may have a shell");
+        assert!(
+            ImagePayload::from_native_program(&workload, true).is_ok(),
+            "a base image may have a shell"
+        );
         // A sparse file, larger than any program that is read.
         let large = tempfile::NamedTempFile::new().expect("a file");
         large.as_file().set_len(257 << 20).expect("grown");
-        workload.native = Some(Native::find(large.path()).expect("there"));
+        workload.native = Some(NativeProgram::from_path(large.path()).expect("there"));
         assert!(reason(&workload).contains("larger than 256 MiB"), "{}", reason(&workload));
     }
 }

@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 
-use super::answers::{ListedContainer, ListedImage, parse_containers, parse_images, shown};
-use super::connect::{self, Endpoint};
-use super::container::remove as remove_container;
-use super::engine::{Engine, EngineError, REQUEST};
-use super::transport::encoded;
+use super::container::remove_container;
+use super::endpoint::{self, Endpoint};
+use super::engine::{Engine, EngineError, REQUEST_TIMEOUT};
+use super::responses::{
+    ListedContainer, ListedImage, parse_containers, parse_images, sanitize_engine_text,
+};
+use super::transport::percent_encode;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::owner::Owner;
 
 /// Longest time for the removal of an image, whose layers are deleted from the disk.
-const REMOVAL: Duration = Duration::from_mins(1);
+const REMOVAL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Number of digits in an image's tag, which identify its content.
 const TAG_DIGITS: usize = 12;
 
@@ -37,19 +39,19 @@ pub struct EngineLeftover {
     /// Reason why it must stay; `None`: it can be removed.
     pub in_use: Option<String>,
     /// Handle to remove it by.
-    pub handle: Handle,
+    pub handle: LeftoverHandle,
 }
 
 /// Reference to an image or a container of an engine.
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub struct LeftoverHandle {
     endpoint: Endpoint,
     is_image: bool,
     /// The image's repository and tag, or the container's id.
     reference: String,
 }
 
-impl Handle {
+impl LeftoverHandle {
     /// Returns the engine's address.
     pub(crate) fn host(&self) -> &str {
         &self.endpoint.host
@@ -60,9 +62,9 @@ impl Handle {
 /// `DOCKER_HOST` names the only one; otherwise there are the one in use, those of all
 /// other contexts, and that of the default socket.
 #[must_use]
-pub fn endpoints() -> (Vec<Endpoint>, Vec<String>) {
-    let (found, problems) = connect::all_endpoints();
-    let here = |endpoint: &Endpoint| endpoint.socket().is_none_or(Path::exists);
+pub fn searched_endpoints() -> (Vec<Endpoint>, Vec<String>) {
+    let (found, problems) = endpoint::resolve_all_endpoints();
+    let here = |endpoint: &Endpoint| endpoint.socket_path().is_none_or(Path::exists);
     let mut seen = HashSet::new();
     let found = found.into_iter().filter(here).filter(|it| seen.insert(it.host.clone()));
     (found.collect(), problems)
@@ -71,9 +73,9 @@ pub fn endpoints() -> (Vec<Endpoint>, Vec<String>) {
 /// Returns the engine in use, unless there is none.
 #[must_use]
 pub fn endpoint_in_use() -> Option<Endpoint> {
-    let endpoint = connect::endpoint().ok()?;
+    let endpoint = endpoint::resolve_endpoint().ok()?;
     // Without a socket there is no engine, and no connection is needed to see that.
-    endpoint.socket().is_none_or(Path::exists).then_some(endpoint)
+    endpoint.socket_path().is_none_or(Path::exists).then_some(endpoint)
 }
 
 /// Lists the containers of this program in an engine, and its images on request.
@@ -81,14 +83,23 @@ pub fn endpoint_in_use() -> Option<Endpoint> {
 ///
 /// # Errors
 /// A text, when the engine does not answer.
-pub fn list(endpoint: &Endpoint, with_images: bool) -> Result<Vec<EngineLeftover>, String> {
+pub fn list_leftovers(
+    endpoint: &Endpoint,
+    with_images: bool,
+) -> Result<Vec<EngineLeftover>, String> {
     let (engine, _) = Engine::connect_to(endpoint).map_err(|error| error.to_string())?;
     let (images, containers) = engine
         .block_on(async {
             let path = "/containers/json?all=true";
-            let asked = engine.get("list containers", REQUEST, None, path, parse_containers);
+            let asked = engine.fetch_parsed(
+                "list containers",
+                REQUEST_TIMEOUT,
+                None,
+                path,
+                parse_containers,
+            );
             let containers = asked.await?;
-            let images = if with_images { images(&engine).await? } else { Vec::new() };
+            let images = if with_images { list_images(&engine).await? } else { Vec::new() };
             Ok::<_, EngineError>((images, containers))
         })
         .map_err(|error| error.to_string())?;
@@ -114,10 +125,10 @@ pub fn list(endpoint: &Endpoint, with_images: bool) -> Result<Vec<EngineLeftover
 }
 
 /// Lists images in this program's repositories.
-pub(super) async fn images(engine: &Engine) -> Result<Vec<ListedImage>, EngineError> {
-    let filter = encoded("{\"reference\":[\"cyclometer/*\"]}");
+pub(super) async fn list_images(engine: &Engine) -> Result<Vec<ListedImage>, EngineError> {
+    let filter = percent_encode("{\"reference\":[\"cyclometer/*\"]}");
     let path = format!("/images/json?filters={filter}");
-    engine.get("list images", REQUEST, None, &path, parse_images).await
+    engine.fetch_parsed("list images", REQUEST_TIMEOUT, None, &path, parse_images).await
 }
 
 fn describe_container(
@@ -125,10 +136,10 @@ fn describe_container(
     endpoint: &Endpoint,
     host: Option<&str>,
 ) -> Option<EngineLeftover> {
-    let owner = Owner::Process(container.labels.owner()?);
+    let owner = Owner::Process(container.labels.owner_process()?);
     let in_use = match container.labels.host.as_deref() {
-        theirs if theirs.is_none() || theirs != host => Some(foreign(theirs)),
-        _ => owner.in_use(None),
+        theirs if theirs.is_none() || theirs != host => Some(foreign_host_reason(theirs)),
+        _ => owner.in_use_reason(None),
     };
     let reference = container.id.clone();
     Some(EngineLeftover {
@@ -136,12 +147,12 @@ fn describe_container(
         name: container.name.clone().unwrap_or_else(|| reference.clone()),
         size: None,
         in_use,
-        handle: Handle { endpoint: endpoint.clone(), is_image: false, reference },
+        handle: LeftoverHandle { endpoint: endpoint.clone(), is_image: false, reference },
     })
 }
 
-fn foreign(host: Option<&str>) -> String {
-    let host = host.map_or_else(|| "of unknown name".to_owned(), shown);
+fn foreign_host_reason(host: Option<&str>) -> String {
+    let host = host.map_or_else(|| "of unknown name".to_owned(), sanitize_engine_text);
     format!("made by another machine ({host}), which alone can tell whether it is in use")
 }
 
@@ -155,9 +166,11 @@ fn describe_image(
     let in_use = if staying.contains(image.id.as_str()) {
         Some("a container uses it".to_owned())
     } else {
-        theirs.filter(|theirs| host != Some(*theirs)).map(|theirs| foreign(Some(theirs)))
+        theirs
+            .filter(|theirs| host != Some(*theirs))
+            .map(|theirs| foreign_host_reason(Some(theirs)))
     };
-    let tags = image.tags.iter().filter(|tag| is_ours(tag));
+    let tags = image.tags.iter().filter(|tag| is_cyclometer_reference(tag));
     tags.enumerate()
         .map(|(at, tag)| EngineLeftover {
             is_image: true,
@@ -165,14 +178,18 @@ fn describe_image(
             // A second name takes no further space.
             size: image.size.filter(|_| at == 0),
             in_use: in_use.clone(),
-            handle: Handle { endpoint: endpoint.clone(), is_image: true, reference: tag.clone() },
+            handle: LeftoverHandle {
+                endpoint: endpoint.clone(),
+                is_image: true,
+                reference: tag.clone(),
+            },
         })
         .collect()
 }
 
 /// Returns whether a repository and tag have the form that this program gives them:
 /// the name of the workload, and the digits that identify the content.
-pub(super) fn is_ours(reference: &str) -> bool {
+pub(super) fn is_cyclometer_reference(reference: &str) -> bool {
     let Some((repository, tag)) = reference.rsplit_once(':') else { return false };
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let name = repository.strip_prefix("cyclometer/").unwrap_or_default();
@@ -185,38 +202,40 @@ pub(super) fn is_ours(reference: &str) -> bool {
 ///
 /// # Errors
 /// A text that says why it could not be removed.
-pub fn remove(handle: &Handle) -> Result<(), String> {
+pub fn remove_leftover(handle: &LeftoverHandle) -> Result<(), String> {
     let (engine, _) = Engine::connect_to(&handle.endpoint).map_err(|error| error.to_string())?;
     let removed = if handle.is_image {
         // Not by force: an image that is in use by now stays.
         let options = RemoveImageOptionsBuilder::new().force(false).build();
         let request = engine.docker.remove_image(&handle.reference, Some(options), None);
         engine.block_on(async {
-            match engine.ask("remove the image", REMOVAL, None, request).await {
+            match engine.send_request("remove the image", REMOVAL_TIMEOUT, None, request).await {
                 Err(error) if error.is_missing() => Ok(()),
                 other => other.map(drop),
             }
         })
     } else {
-        engine.block_on(remove_container(&engine, &handle.reference, REQUEST, None)).map(drop)
+        engine
+            .block_on(remove_container(&engine, &handle.reference, REQUEST_TIMEOUT, None))
+            .map(drop)
     };
     removed.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::answers::Labels;
+    use super::super::responses::OwnershipLabels;
     use super::*;
-    use crate::docker::Origin;
+    use crate::docker::EndpointOrigin;
     use cyclometer_system::procfs::ProcessIdentity;
 
     fn endpoint() -> Endpoint {
-        Endpoint { host: "unix:///x".to_owned(), from: Origin::Default }
+        Endpoint { host: "unix:///x".to_owned(), from: EndpointOrigin::Default }
     }
 
     #[test]
     fn only_names_that_this_program_gives_are_ours() {
-        assert!(is_ours("cyclometer/nbody:0123456789ab"));
+        assert!(is_cyclometer_reference("cyclometer/nbody:0123456789ab"));
         for other in [
             "cyclometer/nbody:latest",
             "cyclometer/nbody:0123456789abc",
@@ -226,7 +245,7 @@ mod tests {
             "cyclometer:0123456789ab",
             "mycyclometer/nbody:0123456789ab",
         ] {
-            assert!(!is_ours(other), "{other}");
+            assert!(!is_cyclometer_reference(other), "{other}");
         }
     }
 
@@ -235,7 +254,7 @@ mod tests {
         let me = ProcessIdentity::current().expect("/proc").to_string();
         let stays = |owner: &str, machine: &str| {
             let (owner, host) = (Some(owner.to_owned()), Some(machine.to_owned()));
-            let labels = Labels { owner, host, base: None };
+            let labels = OwnershipLabels { owner, host, base: None };
             let container =
                 ListedContainer { id: "1".to_owned(), labels, ..ListedContainer::default() };
             let found = describe_container(&container, &endpoint(), Some("here"));

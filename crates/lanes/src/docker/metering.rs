@@ -12,17 +12,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::phases::Timed;
-use super::report::Before;
+use super::phases::PhaseTimes;
+use super::starter_report::StartupUsage;
 use crate::{Job, Probe, StartKind};
 use cyclometer_core::units::Nanos;
-use cyclometer_meter::cgroup::Group;
-use cyclometer_meter::perf::{Counters, Counts, Snapshot, Target};
+use cyclometer_meter::cgroup::InvocationGroup;
+use cyclometer_meter::perf::{CounterSnapshot, CounterTarget, Counters, Counts};
 use cyclometer_meter::quota::ThrottleMeter;
 use cyclometer_meter::{Meter, Phases, Provenances, Source, Usage};
 
 /// Meters that only perf counts.
-const COUNTED: [Meter; 8] = [
+const PERF_METERS: [Meter; 8] = [
     Meter::PageFaults,
     Meter::ContextSwitches,
     Meter::Migrations,
@@ -33,7 +33,7 @@ const COUNTED: [Meter; 8] = [
     Meter::CacheMisses,
 ];
 /// Meters that a control group accounts for by itself.
-const ACCOUNTED: [Meter; 7] = [
+const GROUP_METERS: [Meter; 7] = [
     Meter::CpuTime,
     Meter::CpuUser,
     Meter::CpuSystem,
@@ -45,7 +45,7 @@ const ACCOUNTED: [Meter; 7] = [
 
 const NO_MEMORY: &str =
     "the control group has no memory accounting (kernel too old, or its controller is off)";
-const OUTSIDE: &str = "the runtime runs outside the measured hierarchy";
+const OUTSIDE_GROUP: &str = "the runtime runs outside the measured hierarchy";
 const NOT_MOUNTED: &str =
     "the container does not see its own control group: nothing at /sys/fs/cgroup in it tells";
 const READ_INSIDE: &str = "the container's control group, read inside it just before the \
@@ -59,7 +59,7 @@ const START_UP: &str = "with the OCI runtime's start-up inside the container's c
 
 /// State of the group's own accounting before an invocation.
 #[derive(Debug, Clone)]
-struct Baseline {
+struct UsageBaseline {
     /// CPU time until then; `None`: not available, and so neither is the difference.
     cpu: Option<Nanos>,
     split: Option<(Nanos, Nanos)>,
@@ -70,7 +70,7 @@ struct Baseline {
 }
 
 /// Baseline of a group that was just created and has used nothing.
-impl Default for Baseline {
+impl Default for UsageBaseline {
     fn default() -> Self {
         let nothing = Nanos(0);
         let split = Some((nothing, nothing));
@@ -79,125 +79,126 @@ impl Default for Baseline {
 }
 
 /// Counters on the group, and their values before an invocation.
-struct Counting {
+struct PerfCounting {
     counters: Counters,
-    baseline: Snapshot,
+    baseline: CounterSnapshot,
     cpu_before: Option<u64>,
     ticks_before: Option<u64>,
 }
 
 /// A control group and its counters, for one invocation at a time.
-pub(super) struct Metered {
-    group: Group,
+pub(super) struct ContainerMeter {
+    group: InvocationGroup,
     /// Counters, or the reason why perf cannot watch the group.
-    counting: Result<Mutex<Counting>, String>,
-    baseline: Mutex<Baseline>,
+    counters: Result<Mutex<PerfCounting>, String>,
+    baseline: Mutex<UsageBaseline>,
     /// Meter of the time that a CPU quota held the group back, or why there is none.
     throttle: Result<Mutex<ThrottleMeter>, String>,
     /// Frequency of the time-stamp counter in hertz, if known.
     tsc_hz: Option<u64>,
 }
 
-impl Metered {
+impl ContainerMeter {
     /// Starts to count what will run in `group`.
-    pub fn open(group: Group, tsc_hz: Option<u64>) -> Self {
+    pub fn for_group(group: InvocationGroup, tsc_hz: Option<u64>) -> Self {
         let counting = group.perf_directory().map_err(|error| error.to_string()).map(|directory| {
-            let mut counters = Counters::open(Target::Cgroup(&directory));
-            Mutex::new(Counting {
-                baseline: counters.read(),
+            let mut counters = Counters::open(CounterTarget::Cgroup(&directory));
+            Mutex::new(PerfCounting {
+                baseline: counters.read_all(),
                 cpu_before: counters.read_one(Meter::CpuTime),
                 ticks_before: counters.read_one(Meter::RefCycles),
                 counters,
             })
         });
         let throttle = ThrottleMeter::for_group(&group).map(Mutex::new);
-        Self { group, counting, baseline: Mutex::default(), throttle, tsc_hz }
+        Self { group, counters: counting, baseline: Mutex::default(), throttle, tsc_hz }
     }
 
     /// Starts to count anew, from the current values.
-    pub fn begin_anew(&self) {
-        *lock(&self.baseline) = Baseline {
+    pub fn reset_baseline(&self) {
+        *lock_ignoring_poison(&self.baseline) = UsageBaseline {
             cpu: self.group.cpu_time(),
             split: self.group.cpu_split(),
             stale_peak: self.group.reset_memory_peak().err(),
             is_first: false,
         };
         if let Ok(throttle) = &self.throttle {
-            lock(throttle).take();
+            lock_ignoring_poison(throttle).take_throttled();
         }
-        if let Some(mut counting) = self.counting() {
-            counting.baseline = counting.counters.read();
+        if let Some(mut counting) = self.lock_counters() {
+            counting.baseline = counting.counters.read_all();
             counting.cpu_before = counting.counters.read_one(Meter::CpuTime);
             counting.ticks_before = counting.counters.read_one(Meter::RefCycles);
         }
     }
 
     /// Returns the memory that the group holds now, in bytes.
-    pub fn level(&self) -> Option<u64> {
+    pub fn current_memory(&self) -> Option<u64> {
         self.group.memory_current().map(|level| level.0)
     }
 
     /// Returns the CPU time of the group since the baseline in nanoseconds, by its
     /// own accounting.
-    fn accounted(&self) -> Option<u64> {
-        let before = lock(&self.baseline).cpu?;
-        self.group.cpu_time().map(|time| time.since(before).0)
+    fn cpu_since_baseline(&self) -> Option<u64> {
+        let before = lock_ignoring_poison(&self.baseline).cpu?;
+        self.group.cpu_time().map(|time| time.saturating_since(before).0)
     }
 
     /// Returns the name of the group, as the engine gets it for the parent of the container.
-    pub fn parent(&self) -> &str {
+    pub fn cgroup_parent(&self) -> &str {
         self.group.parent_name()
     }
 
     /// Returns a probe that reads live values as long as the invocation lasts.
-    pub fn probe(self: &Arc<Self>) -> Box<dyn Probe> {
-        Box::new(Live(Arc::downgrade(self)))
+    pub fn live_probe(self: &Arc<Self>) -> Box<dyn Probe> {
+        Box::new(LiveProbe(Arc::downgrade(self)))
     }
 
-    fn counting(&self) -> Option<MutexGuard<'_, Counting>> {
-        Some(lock(self.counting.as_ref().ok()?))
+    fn lock_counters(&self) -> Option<MutexGuard<'_, PerfCounting>> {
+        Some(lock_ignoring_poison(self.counters.as_ref().ok()?))
     }
 
     /// Records the time throttled since the baseline, or why it is not known.
-    fn enter_throttled(&self, usage: &mut Usage, sources: &mut Provenances) {
+    fn record_throttled(&self, usage: &mut Usage, sources: &mut Provenances) {
         let taken = self.throttle.as_ref().map_err(Clone::clone).and_then(|throttle| {
-            let mut throttle = lock(throttle);
-            let time = throttle.take().ok_or("the control group can no longer be read")?;
-            Ok((time, throttle.note()))
+            let mut throttle = lock_ignoring_poison(throttle);
+            let time =
+                throttle.take_throttled().ok_or("the control group can no longer be read")?;
+            Ok((time, throttle.quota_note()))
         });
         match taken {
             Ok((time, note)) => {
                 usage.set(Meter::Throttled, time.0);
-                sources.set(Meter::Throttled, Source::Cgroup, note);
+                sources.set_source(Meter::Throttled, Source::Cgroup, note);
             }
-            Err(reason) => sources.missing(Meter::Throttled, reason),
+            Err(reason) => sources.set_missing(Meter::Throttled, reason),
         }
     }
 
     /// Reads everything counted since the baseline, with its sources.
-    fn read(&self) -> (Values, Provenances) {
-        let accounted = self.accounted();
-        let baseline = lock(&self.baseline).clone();
+    fn read_since_baseline(&self) -> (GroupValues, Provenances) {
+        let accounted = self.cpu_since_baseline();
+        let baseline = lock_ignoring_poison(&self.baseline).clone();
         let mut sources = Provenances::default();
-        let counts = match &self.counting {
-            Ok(_) => self.counting().map(|mut counting| {
-                let after = counting.counters.read();
-                sources.merge(counting.counters.provenances());
-                counting.counters.between(&counting.baseline, &after)
+        let counts = match &self.counters {
+            Ok(_) => self.lock_counters().map(|mut counting| {
+                let after = counting.counters.read_all();
+                sources.override_with(counting.counters.provenances());
+                counting.counters.counts_between(&counting.baseline, &after)
             }),
             Err(reason) => {
-                for meter in COUNTED.into_iter().chain([Meter::CpuTime]) {
-                    sources.missing(meter, reason);
+                for meter in PERF_METERS.into_iter().chain([Meter::CpuTime]) {
+                    sources.set_missing(meter, reason);
                 }
                 None
             }
         };
-        let values = Values {
+        let values = GroupValues {
             counts,
             accounted,
             split: self.group.cpu_split().zip(baseline.split).map(
                 |((user, system), (user_before, system_before))| {
-                    (user.since(user_before), system.since(system_before))
+                    (user.saturating_since(user_before), system.saturating_since(system_before))
                 },
             ),
             peak: match baseline.stale_peak {
@@ -213,27 +214,28 @@ impl Metered {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Live values for the sampler. The reference is weak, so that the group goes away
 /// with its invocation and not whenever the sampler's thread drops this.
-struct Live(Weak<Metered>);
+struct LiveProbe(Weak<ContainerMeter>);
 
-impl Probe for Live {
-    fn read(&mut self) -> Vec<(Meter, u64)> {
+impl Probe for LiveProbe {
+    fn read_values(&mut self) -> Vec<(Meter, u64)> {
         let Some(metered) = self.0.upgrade() else { return Vec::new() };
         let since = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
-        let (cpu, ticks) = metered.counting().map_or((None, None), |mut counting| {
+        let (cpu, ticks) = metered.lock_counters().map_or((None, None), |mut counting| {
             let cpu = counting.counters.read_one(Meter::CpuTime);
             let ticks = counting.counters.read_one(Meter::RefCycles);
             (since(cpu, counting.cpu_before), since(ticks, counting.ticks_before))
         });
-        let accounted = metered.accounted();
-        let outside = is_outside(cpu, accounted);
+        let accounted = metered.cpu_since_baseline();
+        let outside = runs_outside_group(cpu, accounted);
         let cpu = if outside { accounted } else { cpu.or(accounted) };
-        let ticks = ticks.filter(|_| !outside).or_else(|| estimate(cpu?, metered.tsc_hz?));
+        let ticks =
+            ticks.filter(|_| !outside).or_else(|| estimate_ref_cycles(cpu?, metered.tsc_hz?));
         let memory = metered.group.memory_current().map(|memory| memory.0);
         [(Meter::CpuTime, cpu), (Meter::RefCycles, ticks), (Meter::MemoryRss, memory)]
             .into_iter()
@@ -244,7 +246,7 @@ impl Probe for Live {
 
 /// Returns whether perf missed much of what the control group accounts for. The
 /// allowance is for the two clocks being read one after the other.
-fn is_outside(counted: Option<u64>, accounted: Option<u64>) -> bool {
+fn runs_outside_group(counted: Option<u64>, accounted: Option<u64>) -> bool {
     match (counted, accounted) {
         (Some(counted), Some(accounted)) => {
             accounted > counted.saturating_add(counted / 20).saturating_add(5_000_000)
@@ -254,12 +256,12 @@ fn is_outside(counted: Option<u64>, accounted: Option<u64>) -> bool {
 }
 
 /// Estimates the ticks of the time-stamp counter in CPU time given in nanoseconds.
-fn estimate(cpu_nanos: u64, tsc_hz: u64) -> Option<u64> {
+fn estimate_ref_cycles(cpu_nanos: u64, tsc_hz: u64) -> Option<u64> {
     u64::try_from(u128::from(cpu_nanos) * u128::from(tsc_hz) / 1_000_000_000).ok()
 }
 
 /// Values as they were read, before they are interpreted.
-struct Values {
+struct GroupValues {
     counts: Option<Counts>,
     /// CPU time in nanoseconds, by the control group's own accounting.
     accounted: Option<u64>,
@@ -277,79 +279,84 @@ struct Values {
 /// Assembles the usage of an invocation and the source of each of its values.
 /// `metered` is the reason where there is no control group, `before` the reason where
 /// nobody read it when the function began.
-pub(super) fn account(
-    metered: Result<&Metered, &str>,
-    before: Result<Before, &str>,
+pub(super) fn assemble_usage(
+    metered: Result<&ContainerMeter, &str>,
+    before: Result<StartupUsage, &str>,
     job: &Job,
     start: StartKind,
-    times: &Timed,
+    times: &PhaseTimes,
 ) -> (Usage, Provenances) {
     let mut usage = Usage::new(start == StartKind::Cold);
     usage.phases = times.phases;
-    let mut sources = match metered.map(Metered::read) {
+    let mut sources = match metered.map(ContainerMeter::read_since_baseline) {
         Ok((values, sources)) => values.into_usage(&mut usage, sources, before),
-        Err(reason) => missing(reason),
+        Err(reason) => all_missing(reason),
     };
     match metered {
-        Ok(metered) => metered.enter_throttled(&mut usage, &mut sources),
-        Err(reason) => sources.missing(Meter::Throttled, reason),
+        Ok(metered) => metered.record_throttled(&mut usage, &mut sources),
+        Err(reason) => sources.set_missing(Meter::Throttled, reason),
     }
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
-    sources.set(Meter::MemoryAllocated, Source::Plan, "the container's memory limit");
-    sources.missing(Meter::VcpuAllocated, crate::WHOLE_CPU);
-    usage.set(Meter::Wall, wall(&times.phases));
-    sources.set(Meter::Wall, Source::Clock, times.basis.note());
+    sources.set_source(Meter::MemoryAllocated, Source::Plan, "the container's memory limit");
+    sources.set_missing(Meter::VcpuAllocated, crate::NO_CPU_LIMIT);
+    usage.set(Meter::Wall, wall_nanos(&times.phases));
+    sources.set_source(Meter::Wall, Source::Clock, times.basis.note());
     for meter in [Meter::WasmOps, Meter::LinearMemory, Meter::MemoryGrowFailed] {
-        sources.missing(meter, "not WebAssembly");
+        sources.set_missing(meter, "not WebAssembly");
     }
     for meter in [Meter::IoRead, Meter::IoWrite] {
-        sources.missing(meter, "not metered in containers");
+        sources.set_missing(meter, "not metered in containers");
     }
-    sources.set_sampled();
+    sources.set_sampled_memory_time();
     (usage, sources)
 }
 
-fn missing(reason: &str) -> Provenances {
+fn all_missing(reason: &str) -> Provenances {
     let mut sources = Provenances::default();
-    for meter in COUNTED.into_iter().chain(ACCOUNTED) {
-        sources.missing(meter, reason);
+    for meter in PERF_METERS.into_iter().chain(GROUP_METERS) {
+        sources.set_missing(meter, reason);
     }
     sources
 }
 
 /// Returns the wall time in nanoseconds of an invocation that got to its end. A start
 /// that cannot be told from the run is part of the run.
-fn wall(phases: &Phases) -> Option<u64> {
+fn wall_nanos(phases: &Phases) -> Option<u64> {
     Some(phases.create?.0 + phases.start.map_or(0, |span| span.0) + phases.run?.0)
 }
 
-impl Values {
+impl GroupValues {
     fn into_usage(
         self,
         usage: &mut Usage,
         mut sources: Provenances,
-        before: Result<Before, &str>,
+        before: Result<StartupUsage, &str>,
     ) -> Provenances {
         let counted = self.counts.as_ref().and_then(|counts| counts.get(Meter::CpuTime));
         if self.accounted == Some(0) && counted.is_none_or(|counted| counted == 0) {
-            return missing(match usage.phases.start {
+            return all_missing(match usage.phases.start {
                 None => "the container did not start",
                 Some(_) => "nothing ran in the control group that was made for the container",
             });
         }
-        let outside = is_outside(counted, self.accounted);
-        self.cpu_time(counted.filter(|_| !outside), outside, usage, &mut sources);
-        self.counted(outside, usage, &mut sources);
-        self.ref_cycles(outside, usage, &mut sources);
-        self.split_and_memory(usage, &mut sources);
-        self.startup(before, usage, &mut sources);
+        let outside = runs_outside_group(counted, self.accounted);
+        self.record_cpu_time(counted.filter(|_| !outside), outside, usage, &mut sources);
+        self.record_perf_counts(outside, usage, &mut sources);
+        self.record_ref_cycles(outside, usage, &mut sources);
+        self.record_split_and_memory(usage, &mut sources);
+        self.record_startup(before, usage, &mut sources);
         sources
     }
 
     /// Sets CPU time and memory until the function's first instruction.
-    fn startup(&self, before: Result<Before, &str>, usage: &mut Usage, sources: &mut Provenances) {
+    fn record_startup(
+        &self,
+        before: Result<StartupUsage, &str>,
+        usage: &mut Usage,
+        sources: &mut Provenances,
+    ) {
         let counted = sources.get(Meter::CpuTime).and_then(|it| it.source);
-        match before.map_err(str::to_owned).and_then(|before| self.cpu_startup(before)) {
+        match before.map_err(str::to_owned).and_then(|before| self.startup_cpu_nanos(before)) {
             Ok(startup) => {
                 let most = usage.get(Meter::CpuTime).unwrap_or(startup);
                 usage.set(Meter::CpuStartup, startup.min(most));
@@ -357,15 +364,19 @@ impl Values {
                     Some(Source::PerfSoftware) => CLOCKS,
                     _ => "",
                 };
-                sources.set(Meter::CpuStartup, Source::Cgroup, format!("{READ_INSIDE}{clocks}"));
+                sources.set_source(
+                    Meter::CpuStartup,
+                    Source::Cgroup,
+                    format!("{READ_INSIDE}{clocks}"),
+                );
             }
-            Err(reason) => sources.missing(Meter::CpuStartup, reason),
+            Err(reason) => sources.set_missing(Meter::CpuStartup, reason),
         }
         let memory = before.and_then(|before| before.memory.ok_or(NOT_MOUNTED));
         usage.set(Meter::MemoryStartup, memory.ok());
         match memory {
-            Ok(_) => sources.set(Meter::MemoryStartup, Source::Cgroup, MEMORY_INSIDE),
-            Err(reason) => sources.missing(Meter::MemoryStartup, reason),
+            Ok(_) => sources.set_source(Meter::MemoryStartup, Source::Cgroup, MEMORY_INSIDE),
+            Err(reason) => sources.set_missing(Meter::MemoryStartup, reason),
         }
         if let (Ok(peak), Some(Source::Cgroup)) =
             (&self.peak, sources.get(Meter::MemoryPeak).and_then(|it| it.source))
@@ -381,13 +392,13 @@ impl Values {
                 }
             };
             let note = format!("page cache and kernel memory included; {START_UP}; {whose}");
-            sources.set(Meter::MemoryPeak, Source::Cgroup, note);
+            sources.set_source(Meter::MemoryPeak, Source::Cgroup, note);
         }
     }
 
     /// Returns the CPU time in nanoseconds that the invocation had used when the
     /// function began, or why it is not known.
-    fn cpu_startup(&self, before: Before) -> Result<u64, String> {
+    fn startup_cpu_nanos(&self, before: StartupUsage) -> Result<u64, String> {
         const OTHER: &str = "what the container read of its control group does not fit what this \
              machine accounts for";
         let accounted = self.accounted.ok_or("no CPU accounting in the group")?;
@@ -397,7 +408,7 @@ impl Values {
         if startup > accounted { Err(OTHER.to_owned()) } else { Ok(startup) }
     }
 
-    fn cpu_time(
+    fn record_cpu_time(
         &self,
         counted: Option<u64>,
         outside: bool,
@@ -406,77 +417,77 @@ impl Values {
     ) {
         usage.set(Meter::CpuTime, counted.or(self.accounted));
         if counted.is_some() {
-            sources.set(Meter::CpuTime, Source::PerfSoftware, START_UP);
+            sources.set_source(Meter::CpuTime, Source::PerfSoftware, START_UP);
             return;
         }
         let why = if outside {
-            OUTSIDE.to_owned()
+            OUTSIDE_GROUP.to_owned()
         } else {
             sources.get(Meter::CpuTime).map_or_else(String::new, |source| source.note.clone())
         };
         if self.accounted.is_some() {
             let note = format!("not from perf: {why}; {START_UP}");
-            sources.set(Meter::CpuTime, Source::Cgroup, note);
+            sources.set_source(Meter::CpuTime, Source::Cgroup, note);
         } else {
-            sources.missing(Meter::CpuTime, format!("no CPU accounting in the group; {why}"));
+            sources.set_missing(Meter::CpuTime, format!("no CPU accounting in the group; {why}"));
         }
     }
 
-    fn counted(&self, outside: bool, usage: &mut Usage, sources: &mut Provenances) {
+    fn record_perf_counts(&self, outside: bool, usage: &mut Usage, sources: &mut Provenances) {
         usage.counter_coverage_ppm =
             self.counts.as_ref().filter(|_| !outside).and_then(|counts| counts.coverage_ppm);
-        for meter in COUNTED {
+        for meter in PERF_METERS {
             let has_counter = sources.get(meter).is_some_and(|source| source.source.is_some());
             let value = self.counts.as_ref().and_then(|counts| counts.get(meter));
             if has_counter && outside {
-                sources.missing(meter, OUTSIDE);
+                sources.set_missing(meter, OUTSIDE_GROUP);
             } else if has_counter && value.is_none() {
-                sources.missing(meter, "its counter opened but never ran");
+                sources.set_missing(meter, "its counter opened but never ran");
             } else {
                 usage.set(meter, value);
             }
         }
     }
 
-    fn ref_cycles(&self, outside: bool, usage: &mut Usage, sources: &mut Provenances) {
+    fn record_ref_cycles(&self, outside: bool, usage: &mut Usage, sources: &mut Provenances) {
         if usage.get(Meter::RefCycles).is_some() {
             return;
         }
         let Some((cpu, hz)) = usage.get(Meter::CpuTime).zip(self.tsc_hz) else { return };
-        usage.set(Meter::RefCycles, estimate(cpu, hz));
-        let why = if outside { OUTSIDE } else { "no counter for it here" };
+        usage.set(Meter::RefCycles, estimate_ref_cycles(cpu, hz));
+        let why = if outside { OUTSIDE_GROUP } else { "no counter for it here" };
         let mhz = hz / 1_000_000;
-        sources.set(
+        sources.set_source(
             Meter::RefCycles,
             Source::Estimate,
             format!("cpu_time x TSC frequency ({mhz} MHz): {why}"),
         );
     }
 
-    fn split_and_memory(&self, usage: &mut Usage, sources: &mut Provenances) {
+    fn record_split_and_memory(&self, usage: &mut Usage, sources: &mut Provenances) {
         const SPLIT: [Meter; 2] = [Meter::CpuUser, Meter::CpuSystem];
         usage.set(Meter::CpuUser, self.split.map(|(user, _)| user.0));
         usage.set(Meter::CpuSystem, self.split.map(|(_, system)| system.0));
         for meter in SPLIT {
             if self.split.is_some() {
-                sources.set(meter, Source::Cgroup, "the split is the kernel's estimate");
+                sources.set_source(meter, Source::Cgroup, "the split is the kernel's estimate");
             } else {
-                sources.missing(meter, "the control group does not tell user from kernel mode");
+                sources.set_missing(meter, "the control group does not tell user from kernel mode");
             }
         }
         usage.set(Meter::MemoryPeak, self.peak.as_ref().ok().copied());
         match &self.peak {
             Ok(_) => {
                 let note = format!("page cache and kernel memory included; {START_UP}");
-                sources.set(Meter::MemoryPeak, Source::Cgroup, note);
+                sources.set_source(Meter::MemoryPeak, Source::Cgroup, note);
             }
-            Err(reason) => sources.missing(Meter::MemoryPeak, reason),
+            Err(reason) => sources.set_missing(Meter::MemoryPeak, reason),
         }
         if self.has_level {
             let note = "in samples only; page cache and kernel memory included";
-            sources.set(Meter::MemoryRss, Source::Cgroup, note);
+            sources.set_source(Meter::MemoryRss, Source::Cgroup, note);
         } else {
-            sources.missing(Meter::MemoryRss, NO_MEMORY);
+            sources.set_missing(Meter::MemoryRss, NO_MEMORY);
         }
     }
 }
@@ -487,9 +498,9 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn values(accounted: Option<u64>, tsc_hz: Option<u64>) -> Values {
+    fn values(accounted: Option<u64>, tsc_hz: Option<u64>) -> GroupValues {
         let split = Some((Nanos(3 * MS), Nanos(MS)));
-        Values {
+        GroupValues {
             counts: None,
             accounted,
             split,
@@ -501,25 +512,25 @@ mod tests {
         }
     }
 
-    const UNREAD: Result<Before, &str> = Err("a test");
+    const UNREAD: Result<StartupUsage, &str> = Err("a test");
 
     fn uncounted() -> Provenances {
-        missing("perf is forbidden")
+        all_missing("perf is forbidden")
     }
 
     #[test]
     fn a_sandbox_outside_the_hierarchy_is_noticed() {
-        assert!(is_outside(Some(2 * MS), Some(90 * MS)));
-        assert!(!is_outside(Some(20 * MS), Some(25 * MS)), "within the allowance");
-        assert!(!is_outside(Some(1_000 * MS), Some(1_050 * MS)), "within five per cent");
-        assert!(is_outside(Some(1_000 * MS), Some(1_060 * MS)));
-        assert!(!is_outside(None, Some(MS)) && !is_outside(Some(MS), None));
+        assert!(runs_outside_group(Some(2 * MS), Some(90 * MS)));
+        assert!(!runs_outside_group(Some(20 * MS), Some(25 * MS)), "within the allowance");
+        assert!(!runs_outside_group(Some(1_000 * MS), Some(1_050 * MS)), "within five per cent");
+        assert!(runs_outside_group(Some(1_000 * MS), Some(1_060 * MS)));
+        assert!(!runs_outside_group(None, Some(MS)) && !runs_outside_group(Some(MS), None));
     }
 
     #[test]
     fn estimates_do_not_overflow() {
-        assert_eq!(estimate(10 * MS, 2_500_000_000), Some(25_000_000));
-        assert_eq!(estimate(u64::MAX, 4_000_000_000), None);
+        assert_eq!(estimate_ref_cycles(10 * MS, 2_500_000_000), Some(25_000_000));
+        assert_eq!(estimate_ref_cycles(u64::MAX, 4_000_000_000), None);
     }
 
     #[test]
@@ -540,7 +551,8 @@ mod tests {
     /// Interprets a reading of `cpu` in a container whose group had used 10 ms before.
     fn startup_of(cpu: Option<u64>, is_first: bool) -> (Usage, Provenances) {
         let mut usage = Usage::new(true);
-        let before = Before { cpu: cpu.map(Nanos), memory: Some(512), memory_peak: Some(4000) };
+        let before =
+            StartupUsage { cpu: cpu.map(Nanos), memory: Some(512), memory_peak: Some(4000) };
         let mut values = values(Some(40 * MS), None);
         values.cpu_before = Some(Nanos(10 * MS));
         values.is_first = is_first;

@@ -13,54 +13,56 @@
 //! that is impossible (an engine on another machine, an OCI runtime that runs
 //! WebAssembly), its streams pass through the engine instead.
 
-pub(crate) mod answers;
 #[cfg(test)]
-mod base_tests;
+mod base_image_tests;
 mod cold;
-mod connect;
 mod container;
+mod container_spec;
 mod elf;
-mod ending;
+mod endpoint;
 mod engine;
+mod engine_events;
 mod footprint;
 pub(crate) mod frames;
+#[cfg(test)]
+mod ground_truth_tests;
 mod image;
 pub mod leftover;
 mod metering;
 mod output;
 mod phases;
 mod prune;
-mod report;
-mod spec;
+pub(crate) mod responses;
+mod starter_report;
 mod stdio;
+mod termination;
 #[cfg(test)]
 mod tests;
-mod timeline;
 mod transport;
-#[cfg(test)]
-mod truth_tests;
 mod warm;
 #[cfg(test)]
 mod warm_tests;
 
-pub use connect::{Endpoint, EndpointError, Origin, endpoint};
-pub use engine::{EngineInfo, inspect};
+pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
+pub use engine::{EngineInfo, inspect_engine};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Watch};
-use container::remove;
-use cyclometer_meter::cgroup::{Driver, Group, Hierarchy};
-use cyclometer_meter::{Provenances, without_ids};
+use super::{
+    Cancel, Job, Lane, LaneDescription, LaneError, Outcome, Prepared, ProbeSampler, StartKind,
+};
+use container::remove_container;
+use container_spec::{ContainerRole, HOST_LABEL, OWNER_LABEL};
+use cyclometer_meter::cgroup::{Driver, Hierarchy, InvocationGroup};
+use cyclometer_meter::{Provenances, mask_ids};
 use cyclometer_system::procfs::ProcessIdentity;
 use cyclometer_workload::Workload;
-use engine::{BRIEF, Engine, EngineError};
-use image::{Image, Payload, Recipe};
-use metering::Metered;
-use spec::{HOST_LABEL, OWNER_LABEL, Role};
-use timeline::Timeline;
+use engine::{CLEANUP_TIMEOUT, Engine, EngineError};
+use engine_events::EventSubscription;
+use image::{Image, ImagePayload, ImageRecipe};
+use metering::ContainerMeter;
 use warm::WarmContainer;
 
 /// Containerd's shims that are known to run WebAssembly; a name that contains `wasm`
@@ -83,28 +85,28 @@ pub struct DockerLane {
     files: Result<(), String>,
     /// Whether the engine has been shown to reach those files.
     files_seen: bool,
-    timeline: Option<Timeline>,
+    subscription: Option<EventSubscription>,
     /// Images by the number of the plan's cell.
     images: HashMap<usize, Image>,
     /// Warm containers by the number of the plan's cell.
     warm: HashMap<usize, WarmContainer>,
-    leftovers: Vec<Leftover>,
+    leftovers: Vec<PendingRemoval>,
     /// Provenances of the latest invocation, which most invocations share.
     provenances: Arc<Provenances>,
 }
 
 /// A container that may exist and must be removed.
-struct Leftover {
+struct PendingRemoval {
     name: String,
     /// Whether the engine may still create it: it was asked to and did not answer.
     may_appear: bool,
     /// Control group of the container, which cannot be removed before it.
-    _metered: Option<Arc<Metered>>,
+    _meter: Option<Arc<ContainerMeter>>,
 }
 
-impl Leftover {
-    fn new(name: String, metered: Option<Arc<Metered>>) -> Self {
-        Self { name, may_appear: false, _metered: metered }
+impl PendingRemoval {
+    fn new(name: String, metered: Option<Arc<ContainerMeter>>) -> Self {
+        Self { name, may_appear: false, _meter: metered }
     }
 }
 
@@ -127,10 +129,10 @@ impl DockerLane {
             check_runtime(&info, name)?;
         }
         let is_wasm = runtime.is_some_and(runs_wasm);
-        let base = base.map(|name| base_image(&engine, name, is_wasm)).transpose()?;
+        let base = base.map(|name| find_base_image(&engine, name, is_wasm)).transpose()?;
         let mut lane = Self {
-            groups: place(&info),
-            files: match info.elsewhere() {
+            groups: detect_cgroups(&info),
+            files: match info.reason_if_remote() {
                 Some(reason) => Err(reason),
                 None if is_wasm => Err("this OCI runtime runs no starter".to_owned()),
                 None => Ok(()),
@@ -142,23 +144,23 @@ impl DockerLane {
             base,
             owner: owner.clone(),
             tsc_hz,
-            timeline: None,
+            subscription: None,
             images: HashMap::new(),
             warm: HashMap::new(),
             leftovers: Vec::new(),
             provenances: Arc::default(),
         };
-        lane.follow();
+        lane.renew_subscription();
         Ok(lane)
     }
 
     /// Subscribes to the engine's events (again if it was restarted) and discards earlier ones.
-    fn follow(&mut self) {
-        if self.timeline.as_ref().is_none_or(Timeline::is_over) {
-            self.timeline = Some(Timeline::follow(&self.engine, &self.owner));
+    fn renew_subscription(&mut self) {
+        if self.subscription.as_ref().is_none_or(EventSubscription::has_ended) {
+            self.subscription = Some(EventSubscription::subscribe(&self.engine, &self.owner));
         }
-        if let Some(timeline) = &mut self.timeline {
-            timeline.clear();
+        if let Some(timeline) = &mut self.subscription {
+            timeline.discard_pending();
         }
     }
 
@@ -177,11 +179,11 @@ impl DockerLane {
         self.runtime.as_deref().is_some_and(runs_wasm)
     }
 
-    fn payload(&self, workload: &Workload) -> Result<Payload, LaneError> {
+    fn payload_for(&self, workload: &Workload) -> Result<ImagePayload, LaneError> {
         if self.runs_wasm() {
-            return Payload::module(workload);
+            return ImagePayload::from_wasm_module(workload);
         }
-        Payload::program(workload, self.base.is_some())
+        ImagePayload::from_native_program(workload, self.base.is_some())
     }
 
     fn ensure_image(
@@ -189,21 +191,21 @@ impl DockerLane {
         workload: &Workload,
         cancel: &Cancel,
     ) -> Result<(Image, Option<cyclometer_core::units::Nanos>), LaneError> {
-        let payload = self.payload(workload)?;
-        let recipe = Recipe {
+        let payload = self.payload_for(workload)?;
+        let recipe = ImageRecipe {
             workload: &workload.name,
             payload: &payload,
             base: self.base.as_ref(),
-            labels: self.labels(),
+            labels: self.ownership_labels(),
             scratch: &self.container_name(&next_tag()),
         };
-        let made = self.engine.block_on(recipe.ensure(&self.engine, cancel));
-        made.map_err(|error| unprepared(workload, &error))
+        let made = self.engine.block_on(recipe.find_or_build(&self.engine, cancel));
+        made.map_err(|error| to_prepare_error(workload, &error))
     }
 
     /// Checks whether the engine reaches files of this machine: it may run in a
     /// virtual machine, or see other folders.
-    fn look_for_files(
+    fn probe_file_access(
         &mut self,
         job: &Job,
         image: &Image,
@@ -211,45 +213,50 @@ impl DockerLane {
     ) -> Result<(), LaneError> {
         let tag = next_tag();
         let failed = |reason| LaneError::Prepare { workload: job.workload.name.clone(), reason };
-        let Some(files) = self.files(job, &tag).map_err(failed)? else { return Ok(()) };
+        let Some(files) = self.create_files(job, &tag).map_err(failed)? else { return Ok(()) };
         if self.files_seen {
             return Ok(());
         }
         let name = self.container_name(&tag);
-        let body = self.body(job, image, Role::Wait(&files), None);
+        let body = self.container_body(job, image, ContainerRole::Wait(&files), None);
         let options =
             bollard::query_parameters::CreateContainerOptionsBuilder::new().name(&name).build();
         let request = self.engine.docker.create_container(Some(options), body);
-        let asked = self.engine.ask("create a container", engine::REQUEST, Some(cancel), request);
+        let asked = self.engine.send_request(
+            "create a container",
+            engine::REQUEST_TIMEOUT,
+            Some(cancel),
+            request,
+        );
         let made = self.engine.block_on(asked);
-        self.leftovers.push(Leftover::new(name, None));
+        self.leftovers.push(PendingRemoval::new(name, None));
         self.clear_leftovers();
         match made {
             Ok(_) => self.files_seen = true,
             Err(error) if error.is_about_mounts() => {
                 self.files = Err("the engine does not reach files of this machine".to_owned());
             }
-            Err(error) => return Err(unprepared(&job.workload, &error)),
+            Err(error) => return Err(to_prepare_error(&job.workload, &error)),
         }
         Ok(())
     }
 
-    fn labels(&self) -> HashMap<String, String> {
+    fn ownership_labels(&self) -> HashMap<String, String> {
         let owner = (OWNER_LABEL.to_owned(), self.owner.to_string());
         let host = leftover::host_name().map(|name| (HOST_LABEL.to_owned(), name));
         [Some(owner), host].into_iter().flatten().collect()
     }
 
     fn container_name(&self, tag: &str) -> String {
-        cyclometer_system::owner::name_of(&self.owner, tag)
+        cyclometer_system::owner::name_for(&self.owner, tag)
     }
 
     /// Creates a control group with its counters, or returns why there is none.
-    fn meter(&self, tag: &str) -> Result<Arc<Metered>, String> {
+    fn create_meter(&self, tag: &str) -> Result<Arc<ContainerMeter>, String> {
         let (hierarchy, driver) = self.groups.as_ref().map_err(Clone::clone)?;
-        let group = Group::create(hierarchy, &self.owner, tag, *driver);
+        let group = InvocationGroup::create(hierarchy, &self.owner, tag, *driver);
         let group = group.map_err(|error| error.to_string())?;
-        Ok(Arc::new(Metered::open(group, self.tsc_hz)))
+        Ok(Arc::new(ContainerMeter::for_group(group, self.tsc_hz)))
     }
 
     /// Removes containers whose removal failed earlier. Gives up at the first that
@@ -261,32 +268,33 @@ impl DockerLane {
             if !reachable {
                 return true;
             }
-            let removed = engine.block_on(remove(engine, &leftover.name, BRIEF, None));
+            let removed =
+                engine.block_on(remove_container(engine, &leftover.name, CLEANUP_TIMEOUT, None));
             reachable = removed.is_ok();
             removed.map_or(true, |existed| !existed && leftover.may_appear)
         });
     }
 
     /// Returns the allocation of the previous invocation if nothing has changed.
-    fn shared(&mut self, provenances: Provenances) -> Arc<Provenances> {
+    fn share_provenances(&mut self, provenances: Provenances) -> Arc<Provenances> {
         if *self.provenances != provenances {
             self.provenances = Arc::new(provenances);
         }
         Arc::clone(&self.provenances)
     }
 
-    fn notes(&self) -> Vec<String> {
+    fn preparation_notes(&self) -> Vec<String> {
         let swap = (self.info.limits_swap == Some(false)).then(|| {
             "the engine's kernel cannot limit swap: a function over its memory limit may be \
              swapped out instead of killed"
                 .to_owned()
         });
         let group = match &self.groups {
-            Ok(_) => self.meter(&next_tag()).err(),
+            Ok(_) => self.create_meter(&next_tag()).err(),
             Err(reason) => Some(reason.clone()),
         };
         let group = group.map(|reason| {
-            let reason = without_ids(&reason);
+            let reason = mask_ids(&reason);
             format!("CPU and memory of containers are not metered: {reason}")
         });
         let files = self.files.as_ref().err().map(|reason| {
@@ -300,7 +308,7 @@ impl DockerLane {
 }
 
 impl Lane for DockerLane {
-    fn describe(&self) -> Description {
+    fn describe(&self) -> LaneDescription {
         let unknown = "of unknown version";
         let version = self.info.version.as_deref().unwrap_or(unknown);
         let cgroups = match &self.groups {
@@ -309,7 +317,7 @@ impl Lane for DockerLane {
         };
         let base =
             self.base.as_ref().map_or_else(String::new, |base| format!(" on {}", base.reference));
-        Description {
+        LaneDescription {
             version: format!("docker {version}, {}{base}", self.runtime_name()),
             note: format!(
                 "{cgroups}; CPU and memory include what the OCI runtime does inside the \
@@ -318,13 +326,13 @@ impl Lane for DockerLane {
         }
     }
 
-    fn starts(&self) -> &'static [StartKind] {
+    fn start_kinds(&self) -> &'static [StartKind] {
         // Without the starter, nothing would report when a command began and ended.
         if self.files.is_ok() { &[StartKind::Cold, StartKind::Warm] } else { &[StartKind::Cold] }
     }
 
-    fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
-        self.payload(workload).map(drop)
+    fn check_support(&self, workload: &Workload) -> Result<(), LaneError> {
+        self.payload_for(workload).map(drop)
     }
 
     /// Prepares the image, which stays when the lane closes: the next recording finds it.
@@ -333,17 +341,17 @@ impl Lane for DockerLane {
             return Err(LaneError::Cancelled);
         }
         let (image, took) = self.ensure_image(&job.workload, cancel)?;
-        prune::keep(&image);
+        prune::mark_used(&image);
         if took.is_some() {
             let endpoint = &self.info.endpoint;
-            prune::prune(&self.engine, endpoint, &image, self.base.as_ref(), cancel);
+            prune::remove_superseded(&self.engine, endpoint, &image, self.base.as_ref(), cancel);
         }
-        self.look_for_files(job, &image, cancel)?;
+        self.probe_file_access(job, &image, cancel)?;
         if let (StartKind::Warm, Err(reason)) = (job.start, &self.files) {
             let reason = format!("warm functions need files of this machine: {reason}");
             return Err(LaneError::Unsupported { reason });
         }
-        let parts = footprint::parts(
+        let parts = footprint::collect_parts(
             &self.engine,
             &self.info,
             self.runtime_name(),
@@ -358,7 +366,7 @@ impl Lane for DockerLane {
             footprint,
             footprint_of: "image",
             parts,
-            notes: self.notes(),
+            notes: self.preparation_notes(),
             ..Prepared::default()
         })
     }
@@ -367,7 +375,7 @@ impl Lane for DockerLane {
         &mut self,
         job: &Job,
         count: u32,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
     ) {
@@ -383,7 +391,7 @@ impl Lane for DockerLane {
     }
 
     fn close(&mut self) {
-        self.retire_all();
+        self.retire_all_containers();
         self.clear_leftovers();
         self.images.clear();
     }
@@ -391,12 +399,12 @@ impl Lane for DockerLane {
 
 impl Drop for DockerLane {
     fn drop(&mut self) {
-        self.retire_all();
+        self.retire_all_containers();
         self.clear_leftovers();
     }
 }
 
-fn unprepared(workload: &Workload, error: &EngineError) -> LaneError {
+fn to_prepare_error(workload: &Workload, error: &EngineError) -> LaneError {
     match error {
         EngineError::Cancelled => LaneError::Cancelled,
         error => LaneError::Prepare { workload: workload.name.clone(), reason: error.to_string() },
@@ -426,13 +434,13 @@ fn runs_wasm(name: &str) -> bool {
     name.contains("wasm") || WASM_SHIMS.iter().any(is_shim)
 }
 
-fn base_image(engine: &Engine, name: &str, is_wasm: bool) -> Result<Image, LaneError> {
+fn find_base_image(engine: &Engine, name: &str, is_wasm: bool) -> Result<Image, LaneError> {
     let unavailable = |reason: String| LaneError::Unavailable { reason };
     if is_wasm {
         let reason = "an OCI runtime that runs WebAssembly takes no base image";
         return Err(unavailable(reason.to_owned()));
     }
-    let found = engine.block_on(image::find(engine, name, &Cancel::default()));
+    let found = engine.block_on(image::find_image(engine, name, &Cancel::default()));
     found.map_err(|error| unavailable(error.to_string()))?.ok_or_else(|| {
         unavailable(format!(
             "the Docker engine has no image `{name}`, and images are never fetched: `docker pull` \
@@ -442,8 +450,8 @@ fn base_image(engine: &Engine, name: &str, is_wasm: bool) -> Result<Image, LaneE
 }
 
 /// Detects where control groups for this engine's containers can be created.
-fn place(info: &EngineInfo) -> Result<(Hierarchy, Driver), String> {
-    if let Some(reason) = info.elsewhere() {
+fn detect_cgroups(info: &EngineInfo) -> Result<(Hierarchy, Driver), String> {
+    if let Some(reason) = info.reason_if_remote() {
         return Err(reason);
     }
     let driver = info.driver.ok_or("the engine manages no control groups (a rootless engine?)")?;

@@ -12,38 +12,38 @@ use std::time::Duration;
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 use tokio::time::timeout;
 
-use super::answers::ListedImage;
-use super::connect::Endpoint;
-use super::engine::{Engine, REQUEST, unless};
+use super::endpoint::Endpoint;
+use super::engine::{Engine, REQUEST_TIMEOUT, run_unless_cancelled};
 use super::image::Image;
 use super::leftover::host_name;
-use super::leftover::{images, is_ours};
+use super::leftover::{is_cyclometer_reference, list_images};
+use super::responses::ListedImage;
 use crate::Cancel;
 use crate::clean;
 
 /// Most images that are kept; these are the newest.
 pub(super) const MOST_IMAGES: usize = 64;
 /// Longest time for the whole removal, for which the recording waits.
-const LONGEST: Duration = Duration::from_secs(10);
+const PRUNE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Images that this process has used, and that any of its lanes may use again.
-static USED: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+static USED_IMAGES: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
 /// Marks an image as needed until this process ends.
-pub(super) fn keep(image: &Image) {
-    USED.lock().unwrap_or_else(PoisonError::into_inner).insert(image.reference.clone());
+pub(super) fn mark_used(image: &Image) {
+    USED_IMAGES.lock().unwrap_or_else(PoisonError::into_inner).insert(image.reference.clone());
 }
 
 /// Removes images that `new` supersedes, and the oldest beyond [`MOST_IMAGES`].
 /// Images that cannot be removed stay.
-pub(super) fn prune(
+pub(super) fn remove_superseded(
     engine: &Engine,
     endpoint: &Endpoint,
     new: &Image,
     base: Option<&Image>,
     cancel: &Cancel,
 ) {
-    if clean::engine_user(endpoint).is_none() {
+    if clean::find_engine_user(endpoint).is_none() {
         prune_unused(engine, new, base, cancel);
     }
 }
@@ -51,14 +51,15 @@ pub(super) fn prune(
 fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>, cancel: &Cancel) {
     let base = base.map_or("", |base| &base.reference);
     let host = host_name();
-    let used = USED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let used = USED_IMAGES.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let work = async {
-        let Ok(listed) = images(engine).await else { return };
-        for reference in superseded(&listed, &new.reference, base, host.as_deref(), &used) {
+        let Ok(listed) = list_images(engine).await else { return };
+        for reference in superseded_names(&listed, &new.reference, base, host.as_deref(), &used) {
             // Not by force: an image that a container uses stays.
             let options = RemoveImageOptionsBuilder::new().force(false).build();
             let request = engine.docker.remove_image(&reference, Some(options), None);
-            if let Err(error) = engine.ask("remove the image", REQUEST, None, request).await
+            if let Err(error) =
+                engine.send_request("remove the image", REQUEST_TIMEOUT, None, request).await
                 && error.is_unanswered()
             {
                 return;
@@ -66,11 +67,12 @@ fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>, cancel: &Can
         }
     };
     // Images that are left when the time is up are removed next time.
-    let _ = engine.block_on(async { timeout(LONGEST, unless(cancel, work)).await });
+    let _ =
+        engine.block_on(async { timeout(PRUNE_TIMEOUT, run_unless_cancelled(cancel, work)).await });
 }
 
 /// Returns the names of images that can be removed once `new` exists.
-fn superseded(
+fn superseded_names(
     listed: &[ListedImage],
     new: &str,
     base: &str,
@@ -85,7 +87,9 @@ fn superseded(
     let wanted = repository(new);
     let mut names = Vec::new();
     for (at, image) in ours.into_iter().enumerate() {
-        for name in image.tags.iter().filter(|name| is_ours(name) && !used.contains(*name)) {
+        for name in
+            image.tags.iter().filter(|name| is_cyclometer_reference(name) && !used.contains(*name))
+        {
             let is_older = repository(name) == wanted && image.labels.base.as_deref() == Some(base);
             if name != new && (is_older || at >= MOST_IMAGES) {
                 names.push(name.clone());
@@ -101,22 +105,25 @@ mod tests {
 
     use bytes::Bytes as Buffer;
 
-    use super::super::answers::Labels;
-    use super::super::image::{Payload, Recipe, find};
-    use super::super::spec::HOST_LABEL;
+    use super::super::container_spec::HOST_LABEL;
+    use super::super::image::{ImagePayload, ImageRecipe, find_image};
+    use super::super::responses::OwnershipLabels;
     use super::super::tests::bench;
     use super::*;
 
     fn image(tag: &str, base: Option<&str>, host: &str, created: i64) -> ListedImage {
-        let labels =
-            Labels { owner: None, host: Some(host.to_owned()), base: base.map(str::to_owned) };
+        let labels = OwnershipLabels {
+            owner: None,
+            host: Some(host.to_owned()),
+            base: base.map(str::to_owned),
+        };
         let tags = vec![tag.to_owned()];
         ListedImage { id: "sha256:1".to_owned(), tags, created, labels, size: None }
     }
 
     fn gone(listed: &[ListedImage], used: &[&str]) -> Vec<String> {
         let used = used.iter().map(|&name| name.to_owned()).collect();
-        superseded(listed, "cyclometer/a:000000000001", "", Some("here"), &used)
+        superseded_names(listed, "cyclometer/a:000000000001", "", Some("here"), &used)
     }
 
     #[test]
@@ -156,24 +163,24 @@ mod tests {
         let cancel = Cancel::default();
         let labels = HashMap::from([(HOST_LABEL.to_owned(), host_name().expect("a name"))]);
         let made = ["one", "two", "three"].map(|content| {
-            let payload = Payload::Program(Buffer::from_static(content.as_bytes()));
+            let payload = ImagePayload::Program(Buffer::from_static(content.as_bytes()));
             let labels = labels.clone();
-            let recipe = Recipe {
+            let recipe = ImageRecipe {
                 workload: "prune-test",
                 payload: &payload,
                 base: None,
                 labels,
                 scratch: "cyclometer-prune-test",
             };
-            let image = engine.block_on(recipe.ensure(engine, &cancel)).expect("made").0;
+            let image = engine.block_on(recipe.find_or_build(engine, &cancel)).expect("made").0;
             if content == "two" {
-                keep(&image);
+                mark_used(&image);
             }
             image
         });
         prune_unused(engine, &made[2], None, &cancel);
         let is_there = |image: &Image| {
-            engine.block_on(find(engine, &image.reference, &cancel)).expect("asked").is_some()
+            engine.block_on(find_image(engine, &image.reference, &cancel)).expect("asked").is_some()
         };
         let there = made.each_ref().map(is_there);
         for image in &made {

@@ -17,58 +17,58 @@ use std::path::{Path, PathBuf};
 use bollard::models::{Mount, MountType};
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use super::super::process;
-use super::image::FOLDER;
+use super::super::program_run;
+use super::image::IMAGE_FOLDER;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::procfs::ProcessIdentity;
-use cyclometer_workload::{Input, OutputDigest};
+use cyclometer_workload::{FunctionInput, OutputDigest};
 
 /// Folder whose files live in memory.
-const MEMORY: &str = "/dev/shm";
+const MEMORY_FOLDER: &str = "/dev/shm";
 /// Most bytes of output that are allocated beforehand; output beyond them counts as
 /// the function's memory.
-pub(super) const ALLOCATED: u64 = 256 << 20;
+pub(super) const ALLOCATED_OUTPUT: u64 = 256 << 20;
 const ALLOCATED_ERRORS: u64 = 64 << 10;
 
 /// The three files, in a folder that is removed with this value.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct StandardFiles {
     folder: PathBuf,
     output: File,
-    errors: File,
+    error_output: File,
     /// Most bytes that each file may hold.
     pub limit: Bytes,
 }
 
-impl Files {
+impl StandardFiles {
     /// Creates the files: standard input with its content, and empty outputs.
     pub fn create(
         owner: &ProcessIdentity,
         tag: &str,
-        input: &Input,
+        input: &FunctionInput,
         limit: Bytes,
     ) -> io::Result<Self> {
-        Self::create_in(Path::new(MEMORY), owner, tag, input, limit)
+        Self::create_in(Path::new(MEMORY_FOLDER), owner, tag, input, limit)
     }
 
     fn create_in(
         root: &Path,
         owner: &ProcessIdentity,
         tag: &str,
-        input: &Input,
+        input: &FunctionInput,
         limit: Bytes,
     ) -> io::Result<Self> {
-        let folder = root.join(cyclometer_system::owner::name_of(owner, tag));
+        let folder = root.join(cyclometer_system::owner::name_for(owner, tag));
         // Nobody else may look in; a container gets the files, not the folder.
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        let made = Self::fill(&folder, input);
-        let (output, errors) = made.inspect_err(|_| remove(&folder))?;
-        let files = Self { folder, output, errors, limit };
-        files.allocate()?;
+        let made = Self::create_standard_files(&folder, input);
+        let (output, errors) = made.inspect_err(|_| remove_folder(&folder))?;
+        let files = Self { folder, output, error_output: errors, limit };
+        files.allocate_outputs()?;
         Ok(files)
     }
 
-    fn fill(folder: &Path, input: &Input) -> io::Result<(File, File)> {
+    fn create_standard_files(folder: &Path, input: &FunctionInput) -> io::Result<(File, File)> {
         let open = |name: &str, mode: u32| {
             let path = folder.join(name);
             let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
@@ -85,15 +85,17 @@ impl Files {
     }
 
     /// Empties the outputs for the next function.
-    pub fn reset(&self) -> io::Result<()> {
+    pub fn reset_outputs(&self) -> io::Result<()> {
         self.output.set_len(0)?;
-        self.errors.set_len(0)?;
-        self.allocate()
+        self.error_output.set_len(0)?;
+        self.allocate_outputs()
     }
 
-    fn allocate(&self) -> io::Result<()> {
+    fn allocate_outputs(&self) -> io::Result<()> {
         let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        for (file, most) in [(&self.output, ALLOCATED), (&self.errors, ALLOCATED_ERRORS)] {
+        for (file, most) in
+            [(&self.output, ALLOCATED_OUTPUT), (&self.error_output, ALLOCATED_ERRORS)]
+        {
             let size = i64::try_from(self.limit.0.min(most)).unwrap_or(i64::MAX);
             if size > 0 {
                 fallocate(file, keep, 0, size)?;
@@ -103,11 +105,11 @@ impl Files {
     }
 
     /// Returns the mounts of the files, for the engine.
-    pub fn mounts(&self) -> Vec<Mount> {
+    pub fn bind_mounts(&self) -> Vec<Mount> {
         let mount = |name: &str| Mount {
             typ: Some(MountType::BIND),
             source: Some(self.folder.join(name).display().to_string()),
-            target: Some(format!("/{FOLDER}/{name}")),
+            target: Some(format!("/{IMAGE_FOLDER}/{name}")),
             read_only: Some(name == "in"),
             ..Mount::default()
         };
@@ -115,28 +117,28 @@ impl Files {
     }
 
     /// Returns the size in bytes of the longer of both outputs.
-    pub fn written(&self) -> u64 {
-        process::size(&self.output).max(process::size(&self.errors))
+    pub fn longest_output(&self) -> u64 {
+        program_run::file_size(&self.output).max(program_run::file_size(&self.error_output))
     }
 
     /// Returns length and digest of standard output.
-    pub fn digest(&mut self) -> io::Result<OutputDigest> {
-        process::digest(&mut self.output)
+    pub fn stdout_digest(&mut self) -> io::Result<OutputDigest> {
+        program_run::digest_output(&mut self.output)
     }
 
     /// Returns the end of standard error on one line; `None` if nothing was written.
-    pub fn tail(&mut self) -> Option<String> {
-        Some(process::tail(&mut self.errors)).filter(|text| !text.is_empty())
+    pub fn stderr_tail(&mut self) -> Option<String> {
+        Some(program_run::read_tail(&mut self.error_output)).filter(|text| !text.is_empty())
     }
 }
 
-impl Drop for Files {
+impl Drop for StandardFiles {
     fn drop(&mut self) {
-        remove(&self.folder);
+        remove_folder(&self.folder);
     }
 }
 
-fn remove(folder: &Path) {
+fn remove_folder(folder: &Path) {
     // What cannot be removed now is swept at the next start.
     let _ = cyclometer_system::files::remove_tree(folder);
 }
@@ -153,7 +155,9 @@ mod tests {
     #[test]
     fn output_is_allocated_beforehand_and_starts_empty() {
         let limit = Bytes(1 << 20);
-        let Ok(mut files) = Files::create(&me(), "stdio", &Input::given(*b"abc"), limit) else {
+        let Ok(mut files) =
+            StandardFiles::create(&me(), "stdio", &FunctionInput::from_bytes(*b"abc"), limit)
+        else {
             return cyclometer_testkit::skip("no files in memory here");
         };
         let folder = files.folder.clone();
@@ -167,11 +171,11 @@ mod tests {
         fs::write(folder.join("err"), "bad\u{1b}[2J\nend\n").expect("written");
         let mut out = OpenOptions::new().write(true).open(folder.join("out")).expect("opened");
         out.write_all(b"result").expect("written");
-        assert_eq!(files.digest().expect("read"), OutputDigest::of(b"result"));
-        assert_eq!(files.tail().as_deref(), Some("bad\\x1b[2J end"));
-        files.reset().expect("emptied");
-        assert_eq!(files.digest().expect("read"), OutputDigest::of(b""));
-        assert_eq!((files.tail(), about("out").blocks()), (None, 2048));
+        assert_eq!(files.stdout_digest().expect("read"), OutputDigest::from_content(b"result"));
+        assert_eq!(files.stderr_tail().as_deref(), Some("bad\\x1b[2J end"));
+        files.reset_outputs().expect("emptied");
+        assert_eq!(files.stdout_digest().expect("read"), OutputDigest::from_content(b""));
+        assert_eq!((files.stderr_tail(), about("out").blocks()), (None, 2048));
         drop(files);
         assert!(!folder.exists());
     }

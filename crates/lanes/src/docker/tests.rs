@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptionsBuilder};
 
 use super::*;
-use crate::{Probe, Status, Unwatched};
+use crate::{NoSampling, Probe, Status};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::{Meter, Source, Usage};
-use cyclometer_workload::{Input, Limits, Native, OutputDigest, Preset};
+use cyclometer_workload::{FunctionInput, Limits, NativeProgram, OutputDigest, Preset};
 
 /// Source of a program that does what its first argument says.
 const PROGRAM: &str = r#"
@@ -89,7 +89,7 @@ pub(super) struct Bench {
     _one_at_a_time: MutexGuard<'static, ()>,
 }
 
-pub(super) fn workload(name: &str, native: Native) -> Workload {
+pub(super) fn workload(name: &str, native: NativeProgram) -> Workload {
     Workload {
         name: name.to_owned(),
         title: String::new(),
@@ -125,7 +125,7 @@ pub(super) fn bench(runtime: Option<&str>) -> Option<Bench> {
     };
     match DockerLane::open(runtime, None, &owner, Some(2_000_000_000)) {
         Ok(lane) => {
-            let workload = Arc::new(workload("docker-lane-test", Native::Embedded(program)));
+            let workload = Arc::new(workload("docker-lane-test", NativeProgram::Embedded(program)));
             Some(Bench { lane, workload, _one_at_a_time: guard })
         }
         Err(error) => {
@@ -136,7 +136,7 @@ pub(super) fn bench(runtime: Option<&str>) -> Option<Bench> {
 }
 
 impl Bench {
-    pub fn job(&self, args: &[&str], stdin: Input) -> Job {
+    pub fn job(&self, args: &[&str], stdin: FunctionInput) -> Job {
         let limits = Limits {
             memory: Bytes(64 << 20),
             timeout: Nanos(20_000_000_000),
@@ -159,10 +159,15 @@ impl Bench {
     }
 
     pub fn run(&mut self, job: &Job) -> Outcome {
-        self.run_watched(job, &mut Unwatched, &Cancel::default())
+        self.run_watched(job, &mut NoSampling, &Cancel::default())
     }
 
-    pub fn run_watched(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
+    pub fn run_watched(
+        &mut self,
+        job: &Job,
+        watch: &mut dyn ProbeSampler,
+        cancel: &Cancel,
+    ) -> Outcome {
         self.lane.prepare(job, &Cancel::default()).expect("the image can be made");
         let mut outcomes = Vec::new();
         self.lane.invoke(job, 1, watch, cancel, &mut |outcome| outcomes.push(outcome));
@@ -220,12 +225,12 @@ pub(super) fn shown(outcome: &Outcome) -> String {
 #[test]
 fn a_function_that_does_nothing_is_metered_and_gone() {
     let Some(mut bench) = bench(None) else { return };
-    let job = bench.job(&["nop"], Input::default());
+    let job = bench.job(&["nop"], FunctionInput::default());
     let first = bench.run(&job);
     let second = bench.run(&job);
     assert_eq!(second.status, Status::Ok, "{:?}", second.reason);
     assert_eq!((second.exit_code, second.reason), (Some(0), None));
-    assert_eq!(second.output, Some(OutputDigest::of(b"")));
+    assert_eq!(second.output, Some(OutputDigest::from_content(b"")));
     let phases = second.usage.phases;
     let sum = [phases.create, phases.start, phases.run].map(|span| span.expect("timed").0);
     assert_eq!(second.usage.get(Meter::Wall), Some(sum.iter().sum()));
@@ -253,7 +258,7 @@ fn a_function_that_does_nothing_is_metered_and_gone() {
 #[test]
 fn the_image_is_made_once() {
     let Some(mut bench) = bench(None) else { return };
-    let job = bench.job(&["nop"], Input::default());
+    let job = bench.job(&["nop"], FunctionInput::default());
     bench.run(&job);
     let image = bench.image();
     let engine = &bench.lane.engine;
@@ -264,7 +269,7 @@ fn the_image_is_made_once() {
 
     let mut outcomes = Vec::new();
     let cancel = Cancel::default();
-    bench.lane.invoke(&job, 2, &mut Unwatched, &cancel, &mut |outcome| outcomes.push(outcome));
+    bench.lane.invoke(&job, 2, &mut NoSampling, &cancel, &mut |outcome| outcomes.push(outcome));
     assert_eq!(outcomes.len(), 2);
     for outcome in outcomes {
         let reason = outcome.reason.expect("a reason");
@@ -275,21 +280,21 @@ fn the_image_is_made_once() {
     }
     let made = bench.lane.prepare(&job, &cancel).expect("imported anew");
     assert!(made.took.is_some(), "it was imported anew");
-    let length = bench.workload.native.as_ref().expect("native").bytes().expect("read").len();
-    assert_eq!(made.footprint, Some(Bytes((length + report::STARTER.len()) as u64)));
+    let length = bench.workload.native.as_ref().expect("native").read_bytes().expect("read").len();
+    assert_eq!(made.footprint, Some(Bytes((length + starter_report::STARTER.len()) as u64)));
     assert_eq!(bench.lane.prepare(&job, &cancel).expect("there").took, None);
 }
 
 #[test]
 fn input_and_output_arrive_whole() {
     let Some(mut bench) = bench(None) else { return };
-    let input = Input::counter(16_000_000);
+    let input = FunctionInput::from_counter(16_000_000);
     let mut job = bench.job(&["cat"], input.clone());
     job.limits.output = Bytes(32 << 20);
     for _ in 0..3 {
         let outcome = bench.run(&job);
         assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.reason);
-        assert_eq!(outcome.output, Some(OutputDigest::of(&input.content())));
+        assert_eq!(outcome.output, Some(OutputDigest::from_content(&input.content())));
     }
     // A function that does not read its input ends all the same.
     let mut deaf = bench.job(&["nop"], input);
@@ -300,9 +305,9 @@ fn input_and_output_arrive_whole() {
 #[test]
 fn the_expected_output_is_compared() {
     let Some(mut bench) = bench(None) else { return };
-    let mut job = bench.job(&["cat"], Input::given(*b"abc"));
+    let mut job = bench.job(&["cat"], FunctionInput::from_bytes(*b"abc"));
     let mut preset = (*job.preset).clone();
-    preset.expected = Some(OutputDigest::of(b"abd"));
+    preset.expected = Some(OutputDigest::from_content(b"abd"));
     job.preset = Arc::new(preset);
     let outcome = bench.run(&job);
     assert_eq!(outcome.status, Status::Failed);
@@ -314,16 +319,16 @@ fn limits_hold() {
     let Some(mut bench) = bench(None) else { return };
     let reason = |outcome: &Outcome| outcome.reason.clone().unwrap_or_default();
 
-    let flood = bench.run(&bench.job(&["print", "1000000000"], Input::default()));
+    let flood = bench.run(&bench.job(&["print", "1000000000"], FunctionInput::default()));
     assert_eq!(flood.status, Status::Failed);
     assert!(reason(&flood).contains("output limit of 1.00 MiB"), "{flood:?}");
     assert_eq!((flood.output, flood.exit_code), (None, None));
 
-    let hog = bench.run(&bench.job(&["hog", "500000000"], Input::default()));
+    let hog = bench.run(&bench.job(&["hog", "500000000"], FunctionInput::default()));
     assert_eq!(hog.status, Status::Failed);
     assert!(reason(&hog).contains("killed at its limit of 64.0 MiB"), "{hog:?}");
 
-    let mut job = bench.job(&["sleep", "30"], Input::default());
+    let mut job = bench.job(&["sleep", "30"], FunctionInput::default());
     job.limits.timeout = Nanos(300_000_000);
     let sleeper = bench.run(&job);
     assert_eq!(sleeper.status, Status::Timeout);
@@ -335,18 +340,18 @@ fn limits_hold() {
 #[test]
 fn failures_are_explained() {
     let Some(mut bench) = bench(None) else { return };
-    let fail = bench.run(&bench.job(&["fail", "3"], Input::default()));
+    let fail = bench.run(&bench.job(&["fail", "3"], FunctionInput::default()));
     assert_eq!((fail.status, fail.exit_code), (Status::Failed, Some(3)));
     assert_eq!(fail.reason.as_deref(), Some("exit code 3: no luck"));
-    let abort = bench.run(&bench.job(&["abort"], Input::default()));
+    let abort = bench.run(&bench.job(&["abort"], FunctionInput::default()));
     assert_eq!(abort.reason.as_deref(), Some("killed by SIGABRT"));
-    let stray = bench.run(&bench.job(&["stray"], Input::default()));
+    let stray = bench.run(&bench.job(&["stray"], FunctionInput::default()));
     assert_eq!(stray.status, Status::Ok);
     assert_eq!(stray.reason.as_deref(), Some("left 1 process(es) behind, which were killed"));
-    let crash = bench.run(&bench.job(&["crash"], Input::default()));
+    let crash = bench.run(&bench.job(&["crash"], FunctionInput::default()));
     assert_eq!((crash.reason.as_deref(), crash.exit_code), (Some("killed by SIGSEGV"), None));
 
-    let mut small = bench.job(&["nop"], Input::default());
+    let mut small = bench.job(&["nop"], FunctionInput::default());
     small.limits.memory = Bytes(1 << 20);
     let reason = bench.run(&small).reason.unwrap_or_default();
     assert!(reason.contains("raise the workload's memory limit"), "{reason}");
@@ -355,10 +360,14 @@ fn failures_are_explained() {
 #[test]
 fn it_is_nobody_on_a_read_only_root() {
     let Some(mut bench) = bench(None) else { return };
-    let mut job = bench.job(&["who"], Input::default());
+    let mut job = bench.job(&["who"], FunctionInput::default());
     job.cpu = Some(0);
     let outcome = bench.run(&job);
-    assert_eq!(outcome.output, Some(OutputDigest::of(b"65534 65534 -1\n")), "{outcome:?}");
+    assert_eq!(
+        outcome.output,
+        Some(OutputDigest::from_content(b"65534 65534 -1\n")),
+        "{outcome:?}"
+    );
 }
 
 /// Reads a probe's values once, then requests a stop.
@@ -368,15 +377,15 @@ struct Once<'a> {
     probe: Option<Box<dyn Probe>>,
 }
 
-impl Watch for Once<'_> {
-    fn begin(&mut self, mut probe: Box<dyn Probe>) {
+impl ProbeSampler for Once<'_> {
+    fn start_sampling(&mut self, mut probe: Box<dyn Probe>) {
         std::thread::sleep(Duration::from_millis(100));
-        self.values = probe.read();
+        self.values = probe.read_values();
         self.probe = Some(probe);
         self.cancel.cancel();
     }
 
-    fn end(&mut self) {}
+    fn stop_sampling(&mut self) {}
 }
 
 #[test]
@@ -384,7 +393,7 @@ fn running_functions_are_sampled_and_stop_on_request() {
     let Some(mut bench) = bench(None) else { return };
     let cancel = Cancel::default();
     let mut watch = Once { cancel: &cancel, values: Vec::new(), probe: None };
-    let job = bench.job(&["spin", "100000000000"], Input::default());
+    let job = bench.job(&["spin", "100000000000"], FunctionInput::default());
     let begun = Instant::now();
     let outcome = bench.run_watched(&job, &mut watch, &cancel);
     assert!(begun.elapsed() < Duration::from_secs(10));
@@ -398,23 +407,23 @@ fn running_functions_are_sampled_and_stop_on_request() {
         assert!(value(Meter::MemoryRss).is_some());
     }
     let mut probe = watch.probe.expect("it was given");
-    assert_eq!(probe.read(), [], "the group outlived its invocation");
+    assert_eq!(probe.read_values(), [], "the group outlived its invocation");
 }
 
 #[test]
 fn what_a_crash_left_is_swept() {
     let Some(mut bench) = bench(None) else { return };
-    let job = bench.job(&["sleep", "60"], Input::default());
+    let job = bench.job(&["sleep", "60"], FunctionInput::default());
     bench.lane.prepare(&job, &Cancel::default()).expect("prepared");
     let image = bench.image();
-    let mut body = bench.lane.body(&job, &image, Role::Streams, None);
+    let mut body = bench.lane.container_body(&job, &image, ContainerRole::Streams, None);
     let labels = body.labels.get_or_insert_default();
     labels.insert(OWNER_LABEL.to_owned(), "1-2-nosuchboot".to_owned());
     let engine = &bench.lane.engine;
     let id = engine.block_on(engine.docker.create_container(None, body)).expect("created").id;
     engine.block_on(engine.docker.start_container(&id, None)).expect("started");
     // Another process that shares the engine may be faster: only the end counts.
-    crate::clean::sweep(&mut |_| {});
+    crate::clean::sweep_leftovers(&mut |_| {});
     let gone = engine.block_on(engine.docker.inspect_container(&id, None));
     assert!(gone.is_err(), "it is still there");
 }
@@ -422,7 +431,7 @@ fn what_a_crash_left_is_swept() {
 #[test]
 fn gvisor_is_metered_by_the_control_group() {
     let Some(mut bench) = gvisor() else { return };
-    let outcome = bench.run(&bench.job(&["spin", "200000000"], Input::default()));
+    let outcome = bench.run(&bench.job(&["spin", "200000000"], FunctionInput::default()));
     assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.reason);
     if bench.lane.groups.is_err() {
         return;
@@ -454,8 +463,9 @@ fn unknown_runtimes_are_refused_with_those_there_are() {
 #[test]
 fn only_static_programs_are_supported() {
     let Some(bench) = bench(None) else { return };
-    assert!(bench.lane.supports(&bench.workload).is_ok());
-    let script = workload("script", Native::find("/proc/self/status".as_ref()).expect("there"));
-    let error = bench.lane.supports(&script).expect_err("not a program").to_string();
+    assert!(bench.lane.check_support(&bench.workload).is_ok());
+    let script =
+        workload("script", NativeProgram::from_path("/proc/self/status".as_ref()).expect("there"));
+    let error = bench.lane.check_support(&script).expect_err("not a program").to_string();
     assert!(error.contains("-static"), "{error}");
 }

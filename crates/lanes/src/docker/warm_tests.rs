@@ -5,9 +5,9 @@ use super::*;
 use crate::{Probe, Status};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::Meter;
-use cyclometer_workload::{Input, OutputDigest};
+use cyclometer_workload::{FunctionInput, OutputDigest};
 
-fn warm(bench: &Bench, args: &[&str], stdin: Input) -> Job {
+fn warm(bench: &Bench, args: &[&str], stdin: FunctionInput) -> Job {
     Job { start: StartKind::Warm, ..bench.job(args, stdin) }
 }
 
@@ -16,7 +16,7 @@ fn container(bench: &Bench) -> Option<String> {
 }
 
 fn functions_follow_each_other(bench: &mut Bench) {
-    let mut job = warm(bench, &["cat"], Input::counter(3_000_000));
+    let mut job = warm(bench, &["cat"], FunctionInput::from_counter(3_000_000));
     job.limits.output = Bytes(8 << 20);
     let first = bench.run(&job);
     assert_eq!((first.status, first.reason.as_deref()), (Status::Ok, None));
@@ -25,14 +25,14 @@ fn functions_follow_each_other(bench: &mut Bench) {
         let next = bench.run(&job);
         assert_eq!(next.status, Status::Ok, "{:?}", next.reason);
         assert_eq!((next.exit_code, next.usage.cold), (Some(0), false));
-        assert_eq!(next.output, Some(OutputDigest::of(&job.preset.stdin.content())));
+        assert_eq!(next.output, Some(OutputDigest::from_content(&job.preset.stdin.content())));
         assert_eq!(container(bench).as_ref(), Some(&name), "the same container");
         let phases = next.usage.phases;
         let [create, start, run] =
             [phases.create, phases.start, phases.run].map(|span| span.expect("timed").0);
         assert_eq!(next.usage.get(Meter::Wall), Some(create + start + run));
         assert!(create > 0 && start > 0 && run > 0 && phases.teardown.is_some(), "{phases:?}");
-        assert!(next.ended.since(next.requested).0 >= create + start + run);
+        assert!(next.ended.saturating_since(next.requested).0 >= create + start + run);
     }
     bench.lane.close();
     assert_eq!(bench.left(), 0, "closed, and still there");
@@ -56,9 +56,9 @@ fn each_is_charged_with_its_own_use() {
     if bench.lane.groups.is_err() {
         return cyclometer_testkit::skip("no control groups");
     }
-    let nop = warm(&bench, &["nop"], Input::default());
-    let spin = warm(&bench, &["spin", "300000000"], Input::default());
-    let hog = warm(&bench, &["hog", "40000000"], Input::default());
+    let nop = warm(&bench, &["nop"], FunctionInput::default());
+    let spin = warm(&bench, &["spin", "300000000"], FunctionInput::default());
+    let hog = warm(&bench, &["hog", "40000000"], FunctionInput::default());
     let meter = |outcome: &Outcome, meter| outcome.usage.get(meter).expect("metered");
     bench.run(&nop);
     let long = bench.run(&spin);
@@ -84,7 +84,7 @@ fn each_is_charged_with_its_own_use() {
 fn a_container_is_kept_after_an_exit_code_and_replaced_after_anything_worse() {
     let Some(mut bench) = bench(None) else { return };
     let run = |bench: &mut Bench, args: &[&str]| {
-        let mut job = warm(bench, args, Input::default());
+        let mut job = warm(bench, args, FunctionInput::default());
         job.limits.timeout = Nanos(400_000_000);
         let outcome = bench.run(&job);
         let reason = outcome.reason.clone().unwrap_or_default();
@@ -117,7 +117,7 @@ fn a_container_is_kept_after_an_exit_code_and_replaced_after_anything_worse() {
 #[test]
 fn a_container_that_is_gone_is_told_and_replaced() {
     let Some(mut bench) = bench(None) else { return };
-    let job = warm(&bench, &["nop"], Input::default());
+    let job = warm(&bench, &["nop"], FunctionInput::default());
     bench.run(&job);
     let name = container(&bench).expect("it stays");
     let engine = &bench.lane.engine;
@@ -135,7 +135,7 @@ fn what_the_starter_says_cannot_be_forged() {
     for open in [plain as fn() -> Option<Bench>, gvisor] {
         let Some(mut bench) = open() else { continue };
         for start in [StartKind::Cold, StartKind::Warm] {
-            let job = Job { start, ..bench.job(&["forge"], Input::default()) };
+            let job = Job { start, ..bench.job(&["forge"], FunctionInput::default()) };
             let outcome = bench.run(&job);
             let forged = outcome.output.is_some_and(|output| output.bytes > 0);
             // A sandbox may let the function in; then nothing is believed.
@@ -149,19 +149,19 @@ fn what_the_starter_says_cannot_be_forged() {
 /// Requests a stop as soon as the function runs.
 struct AtOnce<'a>(&'a Cancel);
 
-impl Watch for AtOnce<'_> {
-    fn begin(&mut self, _: Box<dyn Probe>) {
+impl ProbeSampler for AtOnce<'_> {
+    fn start_sampling(&mut self, _: Box<dyn Probe>) {
         self.0.cancel();
     }
 
-    fn end(&mut self) {}
+    fn stop_sampling(&mut self) {}
 }
 
 #[test]
 fn a_warm_function_stops_on_request() {
     let Some(mut bench) = bench(None) else { return };
     let cancel = Cancel::default();
-    let job = warm(&bench, &["sleep", "20"], Input::default());
+    let job = warm(&bench, &["sleep", "20"], FunctionInput::default());
     let begun = std::time::Instant::now();
     let outcome = bench.run_watched(&job, &mut AtOnce(&cancel), &cancel);
     if bench.lane.groups.is_ok() {

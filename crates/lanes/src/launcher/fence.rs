@@ -22,7 +22,7 @@ const COUNTERS: u64 = 1 << 38;
 
 impl Privileges {
     /// Returns the capabilities that are kept, in hexadecimal.
-    pub(super) fn mask(self) -> String {
+    pub(super) fn capability_mask(self) -> String {
         let mask = match self {
             Self::Function => FILES,
             Self::Worker => FILES | COUNTERS,
@@ -32,22 +32,22 @@ impl Privileges {
     }
 }
 
-const PIDS: u32 = 1;
-const USER: u32 = 2;
-const PROC: u32 = 4;
-const BOUNDED: u32 = 8;
-const BROKEN: u32 = 16;
+const PID_NAMESPACE: u32 = 1;
+const USER_NAMESPACE: u32 = 2;
+const OWN_PROC: u32 = 4;
+const BOUNDED_CAPABILITIES: u32 = 8;
+const BROKEN_FENCE: u32 = 16;
 
 /// Parts of a launcher's fence that are in place.
 #[derive(Debug, Clone, Default)]
-pub(in super::super) struct Fence {
+pub(in super::super) struct ProcessFence {
     flags: u32,
     /// Reason why there is no PID namespace.
     refusal: Option<String>,
     keeps_privileges: bool,
 }
 
-impl Fence {
+impl ProcessFence {
     pub(super) fn new(flags: u32, error: i32, privileges: Privileges) -> Self {
         let refusal = match error {
             0 => None,
@@ -60,7 +60,7 @@ impl Fence {
         Self { flags, refusal, keeps_privileges: privileges == Privileges::Runtime }
     }
 
-    fn has(&self, flag: u32) -> bool {
+    fn has_flag(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
 
@@ -69,17 +69,17 @@ impl Fence {
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.has(BROKEN)
+        self.has_flag(BROKEN_FENCE)
     }
 
     /// Returns whether everything that is started is in a PID namespace, which ends as a whole.
     pub fn is_namespace(&self) -> bool {
-        self.has(PIDS)
+        self.has_flag(PID_NAMESPACE)
     }
 
     /// Returns whether that is inside a user namespace, where a user's processes are counted apart.
     pub fn is_user_namespace(&self) -> bool {
-        self.has(USER)
+        self.has_flag(USER_NAMESPACE)
     }
 
     /// Prevents functions from reading this process' memory or taking its descriptors. A user
@@ -88,7 +88,8 @@ impl Fence {
     /// either.
     pub(super) fn protect_recorder(&self) {
         let is_root = nix::unistd::geteuid().is_root();
-        let is_apart = self.has(USER) || (is_root && (self.has(BOUNDED) || self.keeps_privileges));
+        let is_apart = self.has_flag(USER_NAMESPACE)
+            || (is_root && (self.has_flag(BOUNDED_CAPABILITIES) || self.keeps_privileges));
         if !is_apart {
             // Never fails on Linux.
             let _ = nix::sys::prctl::set_dumpable(false);
@@ -97,7 +98,11 @@ impl Fence {
 
     /// Describes the fence in one line, with how the number of processes is limited.
     pub fn describe(&self, limit: &str) -> String {
-        let kind = match (&self.refusal, self.has(PIDS), self.has(USER)) {
+        let kind = match (
+            &self.refusal,
+            self.has_flag(PID_NAMESPACE),
+            self.has_flag(USER_NAMESPACE),
+        ) {
             (_, true, true) => "PID namespace in a user namespace".to_owned(),
             (_, true, false) => "PID namespace".to_owned(),
             (Some(reason), ..) => format!(
@@ -107,13 +112,13 @@ impl Fence {
             (None, ..) => "orphans are found and killed one by one".to_owned(),
         };
         let mut text = format!("process fence: {kind}");
-        if self.has(PIDS) && !self.has(PROC) {
+        if self.has_flag(PID_NAMESPACE) && !self.has_flag(OWN_PROC) {
             text.push_str(", with the /proc of the machine");
         }
         text.push_str("; ");
         text.push_str(limit);
         let is_root = nix::unistd::geteuid().is_root();
-        if is_root && !self.keeps_privileges && !self.has(BOUNDED) {
+        if is_root && !self.keeps_privileges && !self.has_flag(BOUNDED_CAPABILITIES) {
             text.push_str("; capabilities of root cannot be dropped (needs CAP_SETPCAP)");
         }
         text
@@ -127,11 +132,15 @@ mod tests {
     #[test]
     fn a_fence_says_what_it_is_and_why_it_is_no_better() {
         let limit = "at most 9 processes";
-        let told = |flags, error| Fence::new(flags, error, Privileges::Runtime).describe(limit);
-        assert_eq!(told(PIDS | PROC, 0), "process fence: PID namespace; at most 9 processes");
-        let users = told(PIDS | USER | PROC, 0);
+        let told =
+            |flags, error| ProcessFence::new(flags, error, Privileges::Runtime).describe(limit);
+        assert_eq!(
+            told(PID_NAMESPACE | OWN_PROC, 0),
+            "process fence: PID namespace; at most 9 processes"
+        );
+        let users = told(PID_NAMESPACE | USER_NAMESPACE | OWN_PROC, 0);
         assert!(users.starts_with("process fence: PID namespace in a user namespace; "), "{users}");
-        assert!(told(PIDS, 0).contains("with the /proc of the machine"));
+        assert!(told(PID_NAMESPACE, 0).contains("with the /proc of the machine"));
         let none = told(0, libc::EPERM);
         assert!(none.contains("no PID namespace: not permitted"), "{none}");
     }
@@ -143,7 +152,8 @@ mod tests {
         const SETPCAP: u32 = 8;
         const SYS_PTRACE: u32 = 19;
         const SYS_ADMIN: u32 = 21;
-        let mask = |it: Privileges| u64::from_str_radix(&it.mask(), 16).expect("a number");
+        let mask =
+            |it: Privileges| u64::from_str_radix(&it.capability_mask(), 16).expect("a number");
         for capability in [KILL, SETPCAP, SYS_PTRACE, SYS_ADMIN] {
             assert_eq!(mask(Privileges::Function) >> capability & 1, 0, "{capability}");
             assert_eq!(mask(Privileges::Worker) >> capability & 1, 0, "{capability}");

@@ -1,11 +1,12 @@
 use super::*;
 use std::io::{Read, Seek};
 
-fn run(path: &str, args: &[&str], timeout: Nanos, cancel: &Cancel) -> (Ended, String) {
+fn run(path: &str, args: &[&str], timeout: Nanos, cancel: &Cancel) -> (ProgramEnd, String) {
     let launcher = Launcher::start(Privileges::Function).expect("the launcher starts");
-    let mut files = Stdio3::open(&Input::given(*b"hello")).expect("memory files");
-    let spawn = Spawn {
-        program: Program::Path(Path::new(path)),
+    let mut files =
+        Stdio3::with_input(&FunctionInput::from_bytes(*b"hello")).expect("memory files");
+    let spawn = SpawnRequest {
+        program: SpawnTarget::Path(Path::new(path)),
         args,
         env: &[],
         stdin: files.stdin.as_fd(),
@@ -18,9 +19,9 @@ fn run(path: &str, args: &[&str], timeout: Nanos, cancel: &Cancel) -> (Ended, St
         file_limit: Some(Bytes(4096)),
         cpu: None,
     };
-    let started = launcher.spawn(&spawn).expect("started");
+    let started = launcher.spawn_program(&spawn).expect("started");
     assert!(started.executed >= started.requested);
-    let ended = launcher.wait(cancel).expect("ended");
+    let ended = launcher.wait_for_end(cancel).expect("ended");
     let mut text = String::new();
     files.stdout.rewind().expect("memory file");
     files.stdout.read_to_string(&mut text).expect("text");
@@ -37,7 +38,7 @@ fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
     use std::time::{Duration, Instant};
     let launcher = Launcher::start(Privileges::Function).expect("the launcher starts");
     let pid = launcher.pid();
-    let files = Stdio3::open(&Input::default()).expect("memory files");
+    let files = Stdio3::with_input(&FunctionInput::default()).expect("memory files");
     let children = format!("/proc/{pid}/task/{pid}/children");
     for round in 0..5 {
         let children = children.clone();
@@ -50,12 +51,12 @@ fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid"));
             kill(pid, Signal::SIGSTOP).expect("stopped");
             std::thread::sleep(Duration::from_millis(60));
-            let until = crate::now();
+            let until = crate::monotonic_now();
             kill(pid, Signal::SIGCONT).expect("goes on");
             until
         });
-        let spawn = Spawn {
-            program: Program::Path(Path::new("/bin/sleep")),
+        let spawn = SpawnRequest {
+            program: SpawnTarget::Path(Path::new("/bin/sleep")),
             args: &["sleep", "0.1"],
             env: &[],
             stdin: files.stdin.as_fd(),
@@ -68,8 +69,8 @@ fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
             file_limit: None,
             cpu: None,
         };
-        let started = launcher.spawn(&spawn).expect("started");
-        let ended = launcher.wait(&Cancel::default()).expect("ended");
+        let started = launcher.spawn_program(&spawn).expect("started");
+        let ended = launcher.wait_for_end(&Cancel::default()).expect("ended");
         let until = holder.join().expect("the thread that held it");
         assert_eq!(ended.status, 0);
         assert!(started.requested <= started.executed, "round {round}");
@@ -82,7 +83,7 @@ fn a_program_runs_and_its_memory_is_its_own() {
     // This test process is large; its children must not appear so.
     let ballast = vec![1_u8; 64 << 20];
     let (ended, text) = run("/bin/cat", &["cat"], LONG, &Cancel::default());
-    assert_eq!((ended.status, ended.why, text.as_str()), (0, Why::Itself, "hello"));
+    assert_eq!((ended.status, ended.why, text.as_str()), (0, EndCause::ByItself, "hello"));
     assert!(ended.peak < Bytes(16 << 20), "peak {} with ballast {}", ended.peak, ballast.len());
     assert!(ended.peak > Bytes(100 << 10));
 }
@@ -95,11 +96,11 @@ fn exit_codes_signals_and_timeouts_are_told_apart() {
     let (ended, _) = run("/bin/sh", &["sh", "-c", "kill -SEGV $$"], LONG, &none);
     assert_eq!(ended.status & 0x7f, libc::SIGSEGV);
     let (ended, _) = run("/bin/sleep", &["sleep", "30"], Nanos(30_000_000), &none);
-    assert_eq!(ended.why, Why::Timeout);
+    assert_eq!(ended.why, EndCause::Timeout);
     let cancel = Cancel::default();
     cancel.cancel();
     let (ended, _) = run("/bin/sleep", &["sleep", "30"], LONG, &cancel);
-    assert_eq!(ended.why, Why::Cancelled);
+    assert_eq!(ended.why, EndCause::Cancelled);
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn output_stops_at_the_limit() {
 fn stray_processes_are_killed_and_counted() {
     let script = "setsid sleep 300 & (sleep 301 &) ; exit 0";
     let (ended, _) = run("/bin/sh", &["sh", "-c", script], LONG, &Cancel::default());
-    assert_eq!((ended.status, ended.stray), (0, 2));
+    assert_eq!((ended.status, ended.stray_processes), (0, 2));
 }
 
 #[test]
@@ -130,11 +131,11 @@ fn families_are_noticed_and_what_ended_by_itself_is_no_stray() {
         ("(setsid /bin/true &) ; sleep 0.3; exit 0", true),
     ] {
         let (ended, _) = run("/bin/sh", &["sh", "-c", script], LONG, &Cancel::default());
-        assert_eq!((ended.status, ended.stray), (0, 0), "{script}");
-        assert_eq!(ended.family, family, "{script}");
+        assert_eq!((ended.status, ended.stray_processes), (0, 0), "{script}");
+        assert_eq!(ended.had_children, family, "{script}");
     }
     let (ended, _) = run("/bin/cat", &["a name (with 0) brackets"], LONG, &Cancel::default());
-    assert!(!ended.family);
+    assert!(!ended.had_children);
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn cpu_time_of_what_was_left_behind_is_in_the_account() {
     assert_eq!((ended.status, text.trim()), (0, "done"));
     // A shell needs more than 100 ns for a round.
     assert!(ended.user.0 + ended.system.0 > 20_000_000, "{:?}", ended.user);
-    assert!(ended.stray >= 1);
+    assert!(ended.stray_processes >= 1);
 }
 
 /// A launcher that the test itself replaces, with the socket for that.
@@ -160,7 +161,7 @@ fn impersonated() -> (Launcher, OwnedFd) {
     setsockopt(&ours, sockopt::PassCred, &true).expect("set");
     (launcher.socket, launcher.grace) = (ours, Nanos(50_000_000));
     launcher.number = AtomicU64::new(77);
-    launcher.deadline = AtomicU64::new(now().0 + 300_000_000);
+    launcher.deadline = AtomicU64::new(monotonic_now().0 + 300_000_000);
     (launcher, theirs)
 }
 
@@ -182,7 +183,7 @@ fn an_end_that_is_not_the_launchers_is_not_believed() {
     let (launcher, socket) = impersonated();
     // The number is right, but another process sent it: this one.
     say(&socket, &ended(77));
-    let error = launcher.wait(&Cancel::default()).expect_err("not believed").to_string();
+    let error = launcher.wait_for_end(&Cancel::default()).expect_err("not believed").to_string();
     assert!(error.contains("gives no answer"), "{error}");
     assert!(launcher.is_spent());
 
@@ -198,10 +199,10 @@ fn an_end_that_is_not_the_launchers_is_not_believed() {
     say(&socket, &right);
     // A surplus message does not stay for the next invocation.
     say(&socket, &ended(0));
-    let ended = launcher.wait(&Cancel::default()).expect("the right one");
-    assert_eq!((ended.status, ended.discarded), (7 << 8, 8));
+    let ended = launcher.wait_for_end(&Cancel::default()).expect("the right one");
+    assert_eq!((ended.status, ended.discarded_messages), (7 << 8, 8));
     assert!(launcher.is_spent(), "it is to be replaced");
-    assert!(launcher.read().is_err(), "nothing is left");
+    assert!(launcher.read_message().is_err(), "nothing is left");
 }
 
 #[test]
@@ -211,22 +212,23 @@ fn a_launcher_that_is_stopped_from_outside_is_waited_for_no_longer_than_its_grac
         let mut launcher =
             Launcher::start_fenced(Privileges::Function, wanted).expect("the launcher starts");
         launcher.grace = Nanos(300_000_000);
-        let files = Stdio3::open(&Input::default()).expect("memory files");
+        let files = Stdio3::with_input(&FunctionInput::default()).expect("memory files");
         let args = ["sleep", "300"];
         let pid = nix::unistd::Pid::from_raw(i32::try_from(launcher.pid()).expect("a pid"));
-        let started = launcher.spawn(&plain_spawn("/bin/sleep", &args, &files)).expect("started");
-        launcher.deadline = AtomicU64::new(now().0);
+        let started =
+            launcher.spawn_program(&plain_spawn("/bin/sleep", &args, &files)).expect("started");
+        launcher.deadline = AtomicU64::new(monotonic_now().0);
         kill(pid, Signal::SIGSTOP).expect("stopped");
-        let error = launcher.wait(&Cancel::default()).expect_err("no answer").to_string();
+        let error = launcher.wait_for_end(&Cancel::default()).expect_err("no answer").to_string();
         assert!(error.contains("gives no answer"), "{error}");
         drop(launcher);
         assert!(ends_soon(started.pid), "{wanted}: what it ran goes with it");
     }
 }
 
-fn plain_spawn<'a>(path: &'a str, args: &'a [&'a str], files: &'a Stdio3) -> Spawn<'a> {
-    Spawn {
-        program: Program::Path(Path::new(path)),
+fn plain_spawn<'a>(path: &'a str, args: &'a [&'a str], files: &'a Stdio3) -> SpawnRequest<'a> {
+    SpawnRequest {
+        program: SpawnTarget::Path(Path::new(path)),
         args,
         env: &[],
         stdin: files.stdin.as_fd(),
@@ -256,12 +258,12 @@ fn without_a_namespace_what_is_left_is_found_and_killed() {
     let launcher =
         Launcher::start_fenced(Privileges::Function, false).expect("the launcher starts");
     assert!(!launcher.fence().is_namespace());
-    let files = Stdio3::open(&Input::default()).expect("memory files");
+    let files = Stdio3::with_input(&FunctionInput::default()).expect("memory files");
     let script = "setsid sleep 300 & (sleep 301 &) ; exit 0";
     let args = ["sh", "-c", script];
-    launcher.spawn(&plain_spawn("/bin/sh", &args, &files)).expect("started");
-    let ended = launcher.wait(&Cancel::default()).expect("ended");
-    assert_eq!((ended.status, ended.stray, ended.unended), (0, 2, false));
+    launcher.spawn_program(&plain_spawn("/bin/sh", &args, &files)).expect("started");
+    let ended = launcher.wait_for_end(&Cancel::default()).expect("ended");
+    assert_eq!((ended.status, ended.stray_processes, ended.has_unended_processes), (0, 2, false));
 }
 
 #[test]
@@ -270,10 +272,11 @@ fn what_a_killed_launcher_had_started_is_killed_without_a_namespace_too() {
     for wanted in [true, false] {
         let launcher =
             Launcher::start_fenced(Privileges::Function, wanted).expect("the launcher starts");
-        let files = Stdio3::open(&Input::default()).expect("memory files");
+        let files = Stdio3::with_input(&FunctionInput::default()).expect("memory files");
         // Two of them, as one could be noticed by its parent's death.
         let args = ["sh", "-c", "sleep 300 & sleep 301"];
-        let started = launcher.spawn(&plain_spawn("/bin/sh", &args, &files)).expect("started");
+        let started =
+            launcher.spawn_program(&plain_spawn("/bin/sh", &args, &files)).expect("started");
         let child = || {
             let path = format!("/proc/{0}/task/{0}/children", started.pid);
             let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -286,7 +289,7 @@ fn what_a_killed_launcher_had_started_is_killed_without_a_namespace_too() {
         let child = child().expect("the shell starts one");
         let pid = nix::unistd::Pid::from_raw(i32::try_from(launcher.pid()).expect("a pid"));
         kill(pid, Signal::SIGKILL).expect("killed");
-        let error = launcher.wait(&Cancel::default()).expect_err("gone").to_string();
+        let error = launcher.wait_for_end(&Cancel::default()).expect_err("gone").to_string();
         assert!(error.contains("is gone"), "{error}");
         assert!(ends_soon(started.pid) && ends_soon(child), "fenced: {wanted}");
     }
@@ -295,9 +298,9 @@ fn what_a_killed_launcher_had_started_is_killed_without_a_namespace_too() {
 #[test]
 fn what_cannot_start_says_so() {
     let launcher = Launcher::start(Privileges::Function).expect("the launcher starts");
-    let files = Stdio3::open(&Input::default()).expect("memory files");
-    let spawn = Spawn {
-        program: Program::Path(Path::new("/no/such/program")),
+    let files = Stdio3::with_input(&FunctionInput::default()).expect("memory files");
+    let spawn = SpawnRequest {
+        program: SpawnTarget::Path(Path::new("/no/such/program")),
         args: &["x"],
         env: &[],
         stdin: files.stdin.as_fd(),
@@ -310,9 +313,13 @@ fn what_cannot_start_says_so() {
         file_limit: None,
         cpu: None,
     };
-    let error = launcher.spawn(&spawn).expect_err("refused").to_string();
+    let error = launcher.spawn_program(&spawn).expect_err("refused").to_string();
     assert!(error.starts_with("cannot start the program: exec: No such file"), "{error}");
-    let pinned = Spawn { cpu: Some(1023), program: Program::Path(Path::new("/bin/true")), ..spawn };
-    let error = launcher.spawn(&pinned).expect_err("refused").to_string();
+    let pinned = SpawnRequest {
+        cpu: Some(1023),
+        program: SpawnTarget::Path(Path::new("/bin/true")),
+        ..spawn
+    };
+    let error = launcher.spawn_program(&pinned).expect_err("refused").to_string();
     assert!(error.contains("limits cannot be set"), "{error}");
 }

@@ -6,15 +6,15 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use super::error::{MAX_PROFILE_BYTES, ProfileError};
 use super::{Profile, resolve};
-use cyclometer_system::files::{self, Bound, FileProblem, Folder, Links, shown_path};
+use cyclometer_system::files::{self, Bound, FileError, Folder, LinkPolicy, display_path};
 
 // `SHIPPED_RUNTIMES`: name and content of every file in `runtimes/`.
 include!(concat!(env!("OUT_DIR"), "/runtimes.rs"));
 
 /// Size limit of a profile.
-const BOUND: Bound = Bound::new("a profile", MAX_PROFILE_BYTES);
+const PROFILE_BOUND: Bound = Bound::new("a profile", MAX_PROFILE_BYTES);
 /// Size limit of a script beside a profile.
-const SCRIPT: Bound = Bound::new("a script", 1 << 20);
+const SCRIPT_BOUND: Bound = Bound::new("a script", 1 << 20);
 /// Most profiles of a folder.
 const MAX_PROFILES: usize = 256;
 
@@ -32,12 +32,12 @@ static CURRENT: LazyLock<RwLock<Arc<ProfileCatalog>>> =
 
 /// Returns the profiles that lane names in this process refer to.
 #[must_use]
-pub fn catalog() -> Arc<ProfileCatalog> {
+pub fn current_catalog() -> Arc<ProfileCatalog> {
     Arc::clone(&CURRENT.read().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Makes `catalog` the one that lane names refer to, from now on.
-pub fn install(catalog: ProfileCatalog) {
+pub fn install_catalog(catalog: ProfileCatalog) {
     *CURRENT.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
 }
 
@@ -49,8 +49,13 @@ impl ProfileCatalog {
         for (file, content) in SHIPPED_RUNTIMES {
             let Some(name) = file.strip_suffix(".toml") else { continue };
             let origin = format!("runtimes/{file}");
-            match resolve::parse(name, &String::from_utf8_lossy(content), &origin, &shipped) {
-                Ok(profiles) => catalog.insert(profiles),
+            match resolve::parse_profiles(
+                name,
+                &String::from_utf8_lossy(content),
+                &origin,
+                &read_shipped,
+            ) {
+                Ok(profiles) => catalog.insert_profiles(profiles),
                 Err(error) => catalog.notices.push(error.to_string()),
             }
         }
@@ -63,14 +68,14 @@ impl ProfileCatalog {
     ///
     /// # Errors
     /// Fails when the folder or file cannot be read.
-    pub fn add(&mut self, path: &Path) -> Result<(), ProfileError> {
+    pub fn add_path(&mut self, path: &Path) -> Result<(), ProfileError> {
         if path.is_dir() {
-            return self.add_folder(path, Links::Beneath);
+            return self.add_folder(path, LinkPolicy::Beneath);
         }
         // The file was named explicitly: that it exists is checked apart from its content.
-        let failed = |cause: std::io::Error| unreadable(path, &cause.into());
+        let failed = |cause: std::io::Error| read_error(path, &cause.into());
         path.metadata().map_err(failed)?;
-        self.take(load(path));
+        self.add_loaded(load_profile(path));
         Ok(())
     }
 
@@ -79,44 +84,44 @@ impl ProfileCatalog {
     ///
     /// # Errors
     /// Those of [`ProfileCatalog::add`].
-    pub fn add_own(&mut self, path: &Path) -> Result<(), ProfileError> {
-        self.add_folder(path, Links::Anywhere)
+    pub fn add_user_folder(&mut self, path: &Path) -> Result<(), ProfileError> {
+        self.add_folder(path, LinkPolicy::Anywhere)
     }
 
-    fn add_folder(&mut self, path: &Path, links: Links) -> Result<(), ProfileError> {
-        let failed = |cause: FileProblem| unreadable(path, &cause);
+    fn add_folder(&mut self, path: &Path, links: LinkPolicy) -> Result<(), ProfileError> {
+        let failed = |cause: FileError| read_error(path, &cause);
         let folder = Folder::open(path, links).map_err(failed)?;
         let names = folder.toml_files().map_err(failed)?;
         if names.len() > MAX_PROFILES {
             let what = format!("it has more than {MAX_PROFILES} .toml files");
-            return Err(failed(FileProblem::Io(std::io::Error::other(what))));
+            return Err(failed(FileError::Io(std::io::Error::other(what))));
         }
         for name in names {
-            self.take(load_from(&folder, &name));
+            self.add_loaded(load_from(&folder, &name));
         }
         Ok(())
     }
 
-    fn take(&mut self, loaded: Result<Vec<Profile>, ProfileError>) {
+    fn add_loaded(&mut self, loaded: Result<Vec<Profile>, ProfileError>) {
         match loaded {
-            Ok(profiles) => self.replace(profiles),
+            Ok(profiles) => self.replace_runtime(profiles),
             Err(error) => self.notices.push(format!("{error} (this runtime is left out)")),
         }
     }
 
-    fn replace(&mut self, profiles: Vec<Profile>) {
+    fn replace_runtime(&mut self, profiles: Vec<Profile>) {
         let Some(base) = profiles.first().map(|it| it.name.clone()) else { return };
         if let Some(older) = self.profiles.get(&base) {
             self.notices.push(format!(
                 "{base} from {} takes the place of the one from {}",
                 profiles[0].origin, older.origin
             ));
-            self.profiles.retain(|_, profile| profile.base() != base);
+            self.profiles.retain(|_, profile| profile.base_name() != base);
         }
-        self.insert(profiles);
+        self.insert_profiles(profiles);
     }
 
-    fn insert(&mut self, profiles: Vec<Profile>) {
+    fn insert_profiles(&mut self, profiles: Vec<Profile>) {
         let entries = profiles.into_iter().map(|it| (it.name.clone(), Arc::new(it)));
         self.profiles.extend(entries);
     }
@@ -144,20 +149,22 @@ impl ProfileCatalog {
 ///
 /// # Errors
 /// Fails when it cannot be read, or is no profile.
-pub fn load(path: &Path) -> Result<Vec<Profile>, ProfileError> {
-    let content = files::read_given(path, BOUND).map_err(|cause| unreadable(path, &cause))?;
+pub fn load_profile(path: &Path) -> Result<Vec<Profile>, ProfileError> {
+    let content =
+        files::read_user_file(path, PROFILE_BOUND).map_err(|cause| read_error(path, &cause))?;
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parse_file(path, content, &|script| {
-        let folder = Folder::open(folder.unwrap_or(Path::new(".")), Links::Beneath)?;
-        folder.read(Path::new(script), SCRIPT)
+        let folder = Folder::open(folder.unwrap_or(Path::new(".")), LinkPolicy::Beneath)?;
+        folder.read_file(Path::new(script), SCRIPT_BOUND)
     })
 }
 
 /// Loads a profile of a folder.
 fn load_from(folder: &Folder, name: &Path) -> Result<Vec<Profile>, ProfileError> {
     let path = folder.path().join(name);
-    let content = folder.read(name, BOUND).map_err(|cause| unreadable(&path, &cause))?;
-    parse_file(&path, content, &|script| folder.read(Path::new(script), SCRIPT))
+    let content =
+        folder.read_file(name, PROFILE_BOUND).map_err(|cause| read_error(&path, &cause))?;
+    parse_file(&path, content, &|script| folder.read_file(Path::new(script), SCRIPT_BOUND))
 }
 
 fn parse_file(
@@ -165,18 +172,18 @@ fn parse_file(
     content: Vec<u8>,
     read: resolve::ReadScript<'_>,
 ) -> Result<Vec<Profile>, ProfileError> {
-    let text = files::into_text(content).map_err(|cause| unreadable(path, &cause))?;
+    let text = files::into_text(content).map_err(|cause| read_error(path, &cause))?;
     let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
-    resolve::parse(&name, &text, &shown_path(path), read)
+    resolve::parse_profiles(&name, &text, &display_path(path), read)
 }
 
-fn unreadable(path: &Path, cause: &FileProblem) -> ProfileError {
+fn read_error(path: &Path, cause: &FileError) -> ProfileError {
     ProfileError::Read { path: path.to_owned(), cause: cause.to_string() }
 }
 
 /// Returns a file that comes with the shipped profiles.
-fn shipped(name: &str) -> Result<Vec<u8>, FileProblem> {
+fn read_shipped(name: &str) -> Result<Vec<u8>, FileError> {
     let found = SHIPPED_RUNTIMES.iter().find(|(file, _)| *file == name);
-    let missing = || FileProblem::Io(std::io::ErrorKind::NotFound.into());
+    let missing = || FileError::Io(std::io::ErrorKind::NotFound.into());
     found.map(|(_, content)| content.to_vec()).ok_or_else(missing)
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use cyclometer_core::toml_text::{place, printable, with_nearest};
-use cyclometer_system::files::shown_path;
+use cyclometer_core::toml_text::{line_and_column, to_printable_line, with_nearest_key};
+use cyclometer_system::files::display_path;
 
 /// Size of the largest profile that is read, in bytes.
 pub const MAX_PROFILE_BYTES: u64 = 64 << 10;
@@ -17,7 +17,7 @@ pub enum ProfileError {
     /// The file or folder cannot be read.
     #[error(
         "cannot read {}: {cause}; --runtimes takes a folder of .toml files, or one such file",
-        shown_path(path)
+        display_path(path)
     )]
     Read {
         /// Path of the file or folder.
@@ -41,27 +41,27 @@ pub enum ProfileError {
 
 /// An error at a position in the text.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct ProfileProblem {
     pub span: Range<usize>,
     pub message: String,
 }
 
-impl Problem {
+impl ProfileProblem {
     pub fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { span, message: message.into() }
     }
 
     /// Converts the position in `text` to line and column.
-    pub fn locate(self, text: &str, origin: &str) -> ProfileError {
-        let (line, column) = place(text, self.span.start);
-        let message = printable(&self.message);
+    pub fn into_profile_error(self, text: &str, origin: &str) -> ProfileError {
+        let (line, column) = line_and_column(text, self.span.start);
+        let message = to_printable_line(&self.message);
         ProfileError::Invalid { origin: origin.to_owned(), line, column, message }
     }
 }
 
-impl From<toml::de::Error> for Problem {
+impl From<toml::de::Error> for ProfileProblem {
     fn from(error: toml::de::Error) -> Self {
-        let message = with_nearest(error.message());
+        let message = with_nearest_key(error.message());
         // Without a span the error concerns the whole file: a missing key, for instance.
         Self::new(error.span().unwrap_or(0..0), message)
     }

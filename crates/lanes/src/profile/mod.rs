@@ -16,9 +16,9 @@ mod schema;
 pub mod template;
 mod trust;
 
-pub use catalog::{ProfileCatalog, catalog, install, load};
+pub use catalog::{ProfileCatalog, current_catalog, install_catalog, load_profile};
 pub use error::{MAX_PROFILE_BYTES, ProfileError};
-pub use resolve::{ReadScript, parse};
+pub use resolve::{ReadScript, parse_profiles};
 pub use trust::check_trust;
 
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ use template::CommandLine;
 /// Form of a function that a runtime takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Takes {
+pub enum AcceptedForm {
     /// A WebAssembly module that speaks WASI preview 1.
     Module,
     /// The workload's native program.
@@ -44,7 +44,7 @@ pub enum Takes {
     Machine,
 }
 
-impl Takes {
+impl AcceptedForm {
     /// Returns the word in the file.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -71,7 +71,7 @@ impl Takes {
 /// Mechanism that holds a function to its memory limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum MemoryLimit {
+pub enum MemoryEnforcement {
     /// An option of the runtime, among the arguments.
     Option,
     /// The kernel, by a limit on the whole process, the runtime included.
@@ -82,10 +82,10 @@ pub enum MemoryLimit {
     None,
 }
 
-impl MemoryLimit {
+impl MemoryEnforcement {
     /// Returns a sentence for the description of the lane.
     #[must_use]
-    pub const fn about(self) -> &'static str {
+    pub const fn describe_limit(self) -> &'static str {
         match self {
             Self::Option => "memory is limited by an option of the runtime",
             Self::Process => "the memory limit holds for the whole process, the runtime included",
@@ -109,32 +109,32 @@ pub struct Profile {
     /// Further facts that a reader of its figures must know.
     pub note: Option<String>,
     /// Form of a function that it takes.
-    pub takes: Takes,
+    pub takes: AcceptedForm,
     /// Advice where it is not installed.
     pub install: String,
     /// Search for its program.
-    pub program: Program,
+    pub program: RuntimeProgram,
     /// Complete environment of the runtime.
     pub environment: Vec<(String, String)>,
     /// A file that comes with the profile, such as a script for an engine.
-    pub script: Option<Script>,
+    pub script: Option<ProfileScript>,
     /// A file that is written for each cell, such as a machine's settings.
     pub config: Option<CommandLine>,
     /// Mechanism that holds functions to their memory limit.
-    pub memory: MemoryLimit,
+    pub memory: MemoryEnforcement,
     /// Memory that the runtime needs beside the function's, where it limits that itself or not at
     /// all.
     pub allowance: Option<Bytes>,
     /// Parts of the host that functions see.
-    pub sees: Sees,
+    pub sees: HostVisibility,
     /// Reason why meters of the started process miss a part: what runs outside of it.
     pub outside: Option<String>,
     /// Files whose size counts beside the program and its libraries.
     pub footprint: Vec<PathBuf>,
     /// Files and devices that must exist.
-    pub needs: Vec<Need>,
+    pub needs: Vec<RequiredFile>,
     /// Ahead-of-time compilation, if this lane uses one.
-    pub compile: Option<Compile>,
+    pub compile: Option<CompileStep>,
     /// Command line of an invocation.
     pub cold: CommandLine,
     /// Command line of a worker that stays, if there is one.
@@ -142,7 +142,7 @@ pub struct Profile {
     /// Command line that removes the remains of an invocation that was cut off.
     pub cleanup: Option<CommandLine>,
     /// Signs of a trap, where it can be distinguished from an exit status.
-    pub trap: Option<Trap>,
+    pub trap: Option<TrapSigns>,
     /// Text on standard error by which it refuses the function's exit code: the status is then the
     /// runtime's own.
     pub refused_exit: Option<String>,
@@ -152,7 +152,7 @@ pub struct Profile {
 
 /// Search for a runtime's program, and the request for its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub struct RuntimeProgram {
     /// Names to look for on `PATH`, or absolute paths; the first that exists is used.
     pub names: Vec<String>,
     /// Arguments that make it print its version.
@@ -165,7 +165,7 @@ pub struct Program {
 
 /// A file that comes with a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
+pub struct ProfileScript {
     /// Name of the file.
     pub name: String,
     /// Content of the file.
@@ -174,7 +174,7 @@ pub struct Script {
 
 /// Parts of the host that functions see, beyond what they are given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sees {
+pub struct HostVisibility {
     /// Whether functions see files of the host.
     pub files: bool,
     /// Variables that the runtime itself puts in a function's environment.
@@ -183,7 +183,7 @@ pub struct Sees {
 
 /// A file or device that must exist for the lane to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Need {
+pub struct RequiredFile {
     /// Placeholder in command lines.
     pub name: String,
     /// Description for users.
@@ -196,7 +196,7 @@ pub struct Need {
 
 /// An ahead-of-time compilation: a phase of its own, done once per module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Compile {
+pub struct CompileStep {
     /// Names of the compiler, if it is another program.
     pub names: Option<Vec<String>>,
     /// Command line of the compiler.
@@ -209,7 +209,7 @@ pub struct Compile {
 
 /// Signs by which a trap is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trap {
+pub struct TrapSigns {
     /// Exit status of the runtime, or 128 plus its signal; `None`: any.
     pub status: Option<i32>,
     /// Text that it then writes to standard error, where the status alone could be the function's
@@ -231,25 +231,25 @@ pub struct KnownFailure {
 impl Profile {
     /// Returns the name of the file: that of the lane without its variant.
     #[must_use]
-    pub fn base(&self) -> &str {
+    pub fn base_name(&self) -> &str {
         self.name.split_once(':').map_or(&*self.name, |(base, _)| base)
     }
 
     /// Returns the environment variable that names the program.
     #[must_use]
-    pub fn variable(&self) -> String {
-        variable("CYCLOMETER_RUNTIME", self.base())
+    pub fn program_variable(&self) -> String {
+        variable_name("CYCLOMETER_RUNTIME", self.base_name())
     }
 
     /// Returns the environment variable that names a needed file.
     #[must_use]
-    pub fn need_variable(&self, need: &Need) -> String {
-        variable(&self.variable(), &need.name)
+    pub fn need_variable(&self, need: &RequiredFile) -> String {
+        variable_name(&self.program_variable(), &need.name)
     }
 
     /// Finds the known failure that matches a failure of `workload` with that reason.
     #[must_use]
-    pub fn known(&self, workload: &str, reason: &str) -> Option<&KnownFailure> {
+    pub fn find_known_failure(&self, workload: &str, reason: &str) -> Option<&KnownFailure> {
         self.known_failures.iter().find(|known| {
             known.workload.as_deref().is_none_or(|name| name == workload)
                 && known.contains.as_deref().is_none_or(|text| reason.contains(text))
@@ -257,7 +257,7 @@ impl Profile {
     }
 }
 
-fn variable(start: &str, name: &str) -> String {
+fn variable_name(start: &str, name: &str) -> String {
     let name = name.chars().map(|c| match c {
         c if c.is_ascii_alphanumeric() => c.to_ascii_uppercase(),
         _ => '_',

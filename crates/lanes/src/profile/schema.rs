@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{MemoryLimit, Takes};
+use super::{AcceptedForm, MemoryEnforcement};
 
 /// A text with its position.
 pub(super) type Text = Spanned<String>;
@@ -21,14 +21,14 @@ pub(super) struct ProfileFile {
     pub title: Text,
     pub homepage: Option<Text>,
     pub note: Option<Text>,
-    pub takes: Takes,
+    pub takes: AcceptedForm,
     pub install: Text,
     pub program: ProgramFile,
     #[serde(default)]
     pub environment: BTreeMap<Text, Text>,
     pub script: Option<Text>,
     pub config: Option<Text>,
-    pub memory: Spanned<MemoryLimit>,
+    pub memory: Spanned<MemoryEnforcement>,
     pub allowance: Option<Text>,
     #[serde(default)]
     pub sees: SeesFile,
@@ -46,7 +46,7 @@ pub(super) struct ProfileFile {
     #[serde(default)]
     pub known_failure: Vec<KnownFailureFile>,
     #[serde(default)]
-    pub variant: BTreeMap<Text, VariantFile>,
+    pub variant: BTreeMap<Text, ProfileVariantFile>,
 }
 
 /// Search for the program, and the request for its version.
@@ -124,10 +124,10 @@ pub(super) struct KnownFailureFile {
 /// A variant of the runtime with other settings: a lane of its own.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct VariantFile {
+pub(super) struct ProfileVariantFile {
     pub note: Option<Text>,
     pub install: Option<Text>,
-    pub memory: Option<Spanned<MemoryLimit>>,
+    pub memory: Option<Spanned<MemoryEnforcement>>,
     pub compile: Option<CompileFile>,
     pub cold: Option<CommandFile>,
     pub warm: Option<CommandFile>,

@@ -2,30 +2,30 @@
 
 use toml::Spanned;
 
-use super::error::Problem;
+use super::error::ProfileProblem;
 
 /// Placeholder that becomes the function's arguments, each one of its own.
-pub const ARGS: &str = "args...";
+pub const ARGS_PLACEHOLDER: &str = "args...";
 
 /// Most arguments of one command line.
 const MAX_ARGS: usize = 256;
 
 /// Arguments of a command, without its program's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CommandLine(Vec<Argument>);
+pub struct CommandLine(Vec<ArgumentTemplate>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Argument {
+enum ArgumentTemplate {
     /// All arguments of the function.
     Args,
     /// Literals and placeholders in order.
-    Text(Vec<Piece>),
+    Text(Vec<TemplatePiece>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum TemplatePiece {
     Literal(String),
-    Place(String),
+    Placeholder(String),
 }
 
 impl CommandLine {
@@ -33,31 +33,31 @@ impl CommandLine {
     pub(super) fn parse(
         given: &Spanned<Vec<Spanned<String>>>,
         allowed: &[&str],
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, ProfileProblem> {
         if given.get_ref().len() > MAX_ARGS {
             let message = format!("more than {MAX_ARGS} arguments");
-            return Err(Problem::new(given.span(), message));
+            return Err(ProfileProblem::new(given.span(), message));
         }
         let arguments = given.get_ref().iter().map(|argument| {
-            parse(argument.get_ref(), allowed)
-                .map_err(|message| Problem::new(argument.span(), message))
+            parse_argument(argument.get_ref(), allowed)
+                .map_err(|message| ProfileProblem::new(argument.span(), message))
         });
         Ok(Self(arguments.collect::<Result<_, _>>()?))
     }
 
     /// Returns whether the placeholder is used.
     #[must_use]
-    pub fn uses(&self, name: &str) -> bool {
-        self.count(name) > 0
+    pub fn uses_placeholder(&self, name: &str) -> bool {
+        self.count_placeholder(name) > 0
     }
 
     /// Counts how often the placeholder is used.
-    pub(super) fn count(&self, name: &str) -> usize {
-        let of = |argument: &Argument| match argument {
-            Argument::Args => usize::from(name == ARGS),
-            Argument::Text(pieces) => pieces
+    pub(super) fn count_placeholder(&self, name: &str) -> usize {
+        let of = |argument: &ArgumentTemplate| match argument {
+            ArgumentTemplate::Args => usize::from(name == ARGS_PLACEHOLDER),
+            ArgumentTemplate::Text(pieces) => pieces
                 .iter()
-                .filter(|piece| matches!(piece, Piece::Place(place) if place == name))
+                .filter(|piece| matches!(piece, TemplatePiece::Placeholder(place) if place == name))
                 .count(),
         };
         self.0.iter().map(of).sum()
@@ -76,13 +76,13 @@ impl CommandLine {
         let mut line = Vec::with_capacity(self.0.len() + args.len());
         for argument in &self.0 {
             match argument {
-                Argument::Args => line.extend_from_slice(args),
-                Argument::Text(pieces) => {
+                ArgumentTemplate::Args => line.extend_from_slice(args),
+                ArgumentTemplate::Text(pieces) => {
                     let mut text = String::new();
                     for piece in pieces {
                         match piece {
-                            Piece::Literal(literal) => text.push_str(literal),
-                            Piece::Place(name) => {
+                            TemplatePiece::Literal(literal) => text.push_str(literal),
+                            TemplatePiece::Placeholder(name) => {
                                 text.push_str(&value(name).ok_or_else(|| name.clone())?);
                             }
                         }
@@ -95,12 +95,12 @@ impl CommandLine {
     }
 }
 
-fn parse(text: &str, allowed: &[&str]) -> Result<Argument, String> {
+fn parse_argument(text: &str, allowed: &[&str]) -> Result<ArgumentTemplate, String> {
     if text.contains('\0') {
         return Err("an argument cannot contain a NUL character".to_owned());
     }
-    if text == "{args...}" && allowed.contains(&ARGS) {
-        return Ok(Argument::Args);
+    if text == "{args...}" && allowed.contains(&ARGS_PLACEHOLDER) {
+        return Ok(ArgumentTemplate::Args);
     }
     let mut pieces = Vec::new();
     let mut literal = String::new();
@@ -119,22 +119,22 @@ fn parse(text: &str, allowed: &[&str]) -> Result<Argument, String> {
         }
         let end = rest.find('}').ok_or("a `{` without `}`; a literal brace is written twice")?;
         let name = &rest[..end];
-        check(name, allowed)?;
+        check_placeholder(name, allowed)?;
         if !literal.is_empty() {
-            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+            pieces.push(TemplatePiece::Literal(std::mem::take(&mut literal)));
         }
-        pieces.push(Piece::Place(name.to_owned()));
+        pieces.push(TemplatePiece::Placeholder(name.to_owned()));
         rest = &rest[end + 1..];
     }
     literal.push_str(rest);
     if !literal.is_empty() || pieces.is_empty() {
-        pieces.push(Piece::Literal(literal));
+        pieces.push(TemplatePiece::Literal(literal));
     }
-    Ok(Argument::Text(pieces))
+    Ok(ArgumentTemplate::Text(pieces))
 }
 
-fn check(name: &str, allowed: &[&str]) -> Result<(), String> {
-    if name == ARGS && allowed.contains(&ARGS) {
+fn check_placeholder(name: &str, allowed: &[&str]) -> Result<(), String> {
+    if name == ARGS_PLACEHOLDER && allowed.contains(&ARGS_PLACEHOLDER) {
         return Err("`{args...}` must be an argument of its own, nothing before or after it: \
                     joined arguments cannot be told apart"
             .to_owned());
@@ -142,7 +142,7 @@ fn check(name: &str, allowed: &[&str]) -> Result<(), String> {
     if allowed.contains(&name) {
         return Ok(());
     }
-    let hint = cyclometer_core::suggest::suggestion(name, allowed.iter().copied());
+    let hint = cyclometer_core::suggest::format_suggestion(name, allowed.iter().copied());
     Err(format!("unknown placeholder `{{{name}}}`{hint}"))
 }
 
@@ -150,7 +150,7 @@ fn check(name: &str, allowed: &[&str]) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    const ALLOWED: [&str; 3] = ["module", "memory_bytes", ARGS];
+    const ALLOWED: [&str; 3] = ["module", "memory_bytes", ARGS_PLACEHOLDER];
 
     fn line(arguments: &[&str]) -> Result<CommandLine, String> {
         let of = |text: &&str| Spanned::new(0..0, (*text).to_owned());
@@ -162,13 +162,17 @@ mod tests {
     fn placeholders_become_values_and_arguments_stay_apart() {
         let line = line(&["run", "-m={memory_bytes}", "{{x}}{module}", "", "{args...}"]);
         let line = line.expect("valid");
-        let value = |name: &str| (name != ARGS).then(|| format!("<{name}>"));
+        let value = |name: &str| (name != ARGS_PLACEHOLDER).then(|| format!("<{name}>"));
         let args = ["a b".to_owned(), String::new(), "{module}".to_owned()];
         assert_eq!(
             line.expand(&value, &args).expect("all known"),
             ["run", "-m=<memory_bytes>", "{x}<module>", "", "a b", "", "{module}"]
         );
-        assert!(line.uses("module") && line.uses(ARGS) && !line.uses("memory_mib"));
+        assert!(
+            line.uses_placeholder("module")
+                && line.uses_placeholder(ARGS_PLACEHOLDER)
+                && !line.uses_placeholder("memory_mib")
+        );
         assert_eq!(line.expand(&|_| None, &[]), Err("memory_bytes".to_owned()));
     }
 

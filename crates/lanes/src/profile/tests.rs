@@ -25,7 +25,7 @@ fn parse(text: &str) -> Result<Vec<Profile>, String> {
         "there.mjs" => Ok(b"script".to_vec()),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };
-    resolve::parse("some", text, "some.toml", &read).map_err(|error| error.to_string())
+    resolve::parse_profiles("some", text, "some.toml", &read).map_err(|error| error.to_string())
 }
 
 fn refused(text: &str) -> String {
@@ -67,7 +67,7 @@ fn every_shipped_profile_is_valid_and_says_what_to_do() {
     for profile in catalog.iter() {
         assert!(profile.install.len() > 10, "{}: what to do?", profile.name);
         assert!(profile.homepage.is_some() && profile.note.is_some(), "{}", profile.name);
-        let container = profile.takes == Takes::Bundle;
+        let container = profile.takes == AcceptedForm::Bundle;
         assert_eq!(container, profile.cleanup.is_some(), "{}: who cleans up?", profile.name);
     }
 }
@@ -81,16 +81,19 @@ fn variants_take_the_rest_from_their_runtime() {
     );
     let profiles = parse(&text).expect("valid");
     let [base, aot] = &profiles[..] else { panic!("{profiles:?}") };
-    assert_eq!((&*base.name, &*aot.name, aot.base()), ("some", "some:aot", "some"));
+    assert_eq!((&*base.name, &*aot.name, aot.base_name()), ("some", "some:aot", "some"));
     assert!(base.compile.is_none(), "it runs the module itself");
     let compile = aot.compile.as_ref().expect("it runs what is compiled");
     assert_eq!((&*compile.extension, compile.timeout), ("compiled", Nanos(120_000_000_000)));
     assert_eq!(aot.program, base.program);
-    assert_eq!(aot.known("nop", "anything").map(|known| &*known.reason), Some("so it is"));
-    assert_eq!(aot.known("nbody", "anything"), None);
-    assert_eq!(base.known("nop", "anything"), None);
-    assert_eq!(base.variable(), "CYCLOMETER_RUNTIME_SOME");
-    assert_eq!(aot.variable(), "CYCLOMETER_RUNTIME_SOME");
+    assert_eq!(
+        aot.find_known_failure("nop", "anything").map(|known| &*known.reason),
+        Some("so it is")
+    );
+    assert_eq!(aot.find_known_failure("nbody", "anything"), None);
+    assert_eq!(base.find_known_failure("nop", "anything"), None);
+    assert_eq!(base.program_variable(), "CYCLOMETER_RUNTIME_SOME");
+    assert_eq!(aot.program_variable(), "CYCLOMETER_RUNTIME_SOME");
 }
 
 #[test]
@@ -185,7 +188,7 @@ fn what_takes_what_has_its_own_placeholders() {
 fn names_of_lanes_that_there_are_cannot_be_taken() {
     let read = |_: &str| Err(std::io::ErrorKind::NotFound.into());
     for name in ["native", "wasmtime", "docker", "", "A", "a b", "a:b", "a/../b", &"x".repeat(33)] {
-        assert!(resolve::parse(name, LEAST, "x.toml", &read).is_err(), "{name}");
+        assert!(resolve::parse_profiles(name, LEAST, "x.toml", &read).is_err(), "{name}");
     }
 }
 
@@ -202,7 +205,7 @@ fn a_broken_file_is_told_and_the_others_go_on() {
     std::fs::write(folder.path().join("bytes.toml"), b"\xff\xfe").expect("written");
     write("readme.txt", "no profile");
     let mut catalog = ProfileCatalog::builtin();
-    catalog.add(folder.path()).expect("the folder is there");
+    catalog.add_path(folder.path()).expect("the folder is there");
     assert!(catalog.get("mine").is_some());
     assert_eq!(catalog.get("wasmer").map(|it| &*it.title), Some("Some runtime"));
     assert!(catalog.get("wasmer:singlepass").is_none(), "its variants went with it");
@@ -215,7 +218,7 @@ fn a_broken_file_is_told_and_the_others_go_on() {
     ] {
         assert!(notices.contains(expected), "{expected:?} is not in {notices}");
     }
-    let missing = catalog.add(&folder.path().join("none")).expect_err("not there").to_string();
+    let missing = catalog.add_path(&folder.path().join("none")).expect_err("not there").to_string();
     assert!(missing.contains("--runtimes takes a folder"), "{missing}");
 }
 
@@ -288,6 +291,10 @@ fn every_example_of_the_documentation_is_a_profile() {
         assert!(text.contains(key), "{key} is not documented");
     }
     for profile in ProfileCatalog::builtin().iter() {
-        assert!(text.contains(&format!("`{}`", profile.base())), "{} is not listed", profile.name);
+        assert!(
+            text.contains(&format!("`{}`", profile.base_name())),
+            "{} is not listed",
+            profile.name
+        );
     }
 }

@@ -26,7 +26,7 @@ pub fn check_trust(path: &Path) -> Result<(), String> {
     } else if data.is_file() {
         // A script lies beside the profile; one that cannot be read is reported later.
         let folder = path.parent().unwrap_or(Path::new(""));
-        for profile in super::load(path).into_iter().flatten() {
+        for profile in super::load_profile(path).into_iter().flatten() {
             if let Some(script) = &profile.script {
                 check_chain(&folder.join(&script.name), user)?;
             }

@@ -5,54 +5,61 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::super::launcher::{Privileges, Program, Spawn, Stdio3, Why};
-use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict, written};
-use super::super::wall::{Wall, has_complaint};
-use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
-use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
-use super::settings::Settings;
-use super::{WasmtimeLane, counted_operators, explain_missing, set_phases, verdict};
+use super::super::launcher::{EndCause, Privileges, SpawnRequest, SpawnTarget, Stdio3};
+use super::super::outer_memory_limit::{OuterMemoryLimit, has_complaint};
+use super::super::program_run::{
+    ProgramRun, Runner, digest_output, judge_run as process_verdict, longest_output, read_tail,
+};
+use super::super::{Cancel, Job, NoSampling, Outcome, ProbeSampler, Status, monotonic_now};
+use super::protocol::{MAX_MESSAGE, WasmWorkerReport, WorkerConfig};
+use super::settings::WasmtimeSettings;
+use super::{WasmtimeLane, counted_operators, explain_missing, judge_call, set_phases};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::{Meter, Usage};
-use cyclometer_workload::{Input, Limits};
+use cyclometer_workload::{FunctionInput, Limits};
 
 /// Most memory that compiling a module may take; for the time see
 /// [`super::budget`].
 const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
 /// Size of the largest compiled module, in bytes.
-const COMPILED: Bytes = Bytes(1 << 30);
+const MAX_COMPILED_BYTES: Bytes = Bytes(1 << 30);
 
 impl WasmtimeLane {
     /// Runs one cold invocation; a failure of the lane is an outcome, too.
-    pub(super) fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
-        let requested = now();
+    pub(super) fn run_cold(
+        &mut self,
+        job: &Job,
+        watch: &mut dyn ProbeSampler,
+        cancel: &Cancel,
+    ) -> Outcome {
+        let requested = monotonic_now();
         let config = Self::worker_config(job, self.settings);
-        match self.cold_run(job, &config, watch, cancel) {
+        match self.run_cold_worker(job, &config, watch, cancel) {
             Ok((outcome, _)) => outcome,
-            Err(reason) => Outcome::unstarted(job, requested, reason),
+            Err(reason) => Outcome::failed_to_start(job, requested, reason),
         }
     }
 
     /// Runs a new worker to its end. The report is missing if it sent none.
-    pub(super) fn cold_run(
+    pub(super) fn run_cold_worker(
         &mut self,
         job: &Job,
         config: &WorkerConfig,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
-    ) -> Result<(Outcome, Option<Report>), String> {
+    ) -> Result<(Outcome, Option<WasmWorkerReport>), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
-        let compiled = self.compiled_for(job, config.settings)?;
-        let (ours, theirs) = compiled.socket().map_err(|error| text(&error))?;
+        let mut files = Stdio3::with_input(&job.preset.stdin).map_err(|error| text(&error))?;
+        let compiled = self.compiled_module_for(job, config.settings)?;
+        let (ours, theirs) = compiled.open_socket_pair().map_err(|error| text(&error))?;
         let module_size = compiled.size();
         let config = serde_json::to_string(config).map_err(|error| text(&error))?;
         let args = ["cyclometer-worker", "__worker", config.as_str()];
         self.ensure_runner()?;
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
-        let wall = wall_of(job, module_size);
-        let spawn = Spawn {
-            program: Program::File(self.executable.as_fd()),
+        let wall = outer_limit_for(job, module_size);
+        let spawn = SpawnRequest {
+            program: SpawnTarget::File(self.executable.as_fd()),
             args: &args,
             env: &[],
             stdin: files.stdin.as_fd(),
@@ -75,8 +82,8 @@ impl WasmtimeLane {
             }
         };
         drop(theirs);
-        let report = receive(&ours);
-        let outcome = self.outcome(job, &run, report.as_ref(), wall, &mut files);
+        let report = receive_report(&ours);
+        let outcome = self.build_cold_outcome(job, &run, report.as_ref(), wall, &mut files);
         self.runner.take_if(|runner| runner.is_spent());
         Ok((outcome, report))
     }
@@ -90,38 +97,38 @@ impl WasmtimeLane {
         Ok(())
     }
 
-    fn outcome(
+    fn build_cold_outcome(
         &self,
         job: &Job,
-        run: &Run,
-        report: Option<&Report>,
-        bounds: Wall,
+        run: &ProgramRun,
+        report: Option<&WasmWorkerReport>,
+        bounds: OuterMemoryLimit,
         files: &mut Stdio3,
     ) -> Outcome {
         let mut usage = Usage::new(true);
         let mut provenances = self.cold_sources(job);
         if let Some(runner) = &self.runner {
-            runner.fill(run, &mut usage);
-            provenances = runner.sources(run, &provenances);
+            runner.fill_usage(run, &mut usage);
+            provenances = runner.sources_for(run, &provenances);
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
-        let stderr = tail(&mut files.stderr);
+        let stderr = read_tail(&mut files.stderr);
         let (mut status, mut reason, mut exit_code) =
-            process_verdict(job, &run.ended, None, &stderr, written(files));
+            process_verdict(job, &run.ended, None, &stderr, longest_output(files));
         let (requested, mut ended) = (run.started.requested, run.ended.at);
-        let mut wall = ended.since(requested);
+        let mut wall = ended.saturating_since(requested);
         if let Some(report) = report {
-            usage.phases.create = Some(report.begun.since(requested));
+            usage.phases.create = Some(report.begun.saturating_since(requested));
             set_phases(&mut usage.phases, report, report.begun, run.ended.at);
-            fill(&mut usage, report);
-            (ended, wall) = (report.ended, report.wall(requested));
+            fill_worker_readings(&mut usage, report);
+            (ended, wall) = (report.ended, report.wall_time(requested));
             if status == Status::Ok {
-                (status, reason, exit_code) = verdict(report, &job.limits);
+                (status, reason, exit_code) = judge_call(report, &job.limits);
                 reason = reason.map(|it| with_stderr(it, &stderr));
             }
         } else {
-            usage.phases.create = Some(run.started.executed.since(requested));
-            let told = bounds.explain(run.grouped.as_ref(), &run.ended, &stderr);
+            usage.phases.create = Some(run.started.executed.saturating_since(requested));
+            let told = bounds.explain_hit(run.group_usage.as_ref(), &run.ended, &stderr);
             (exit_code, reason) = (exit_code.filter(|_| told.is_none()), told.or(reason));
         }
         usage.set(Meter::Wall, wall.0);
@@ -133,25 +140,26 @@ impl WasmtimeLane {
             ended,
             usage,
             provenances,
-            output: digest(&mut files.stdout).ok(),
+            output: digest_output(&mut files.stdout).ok(),
         };
-        explain_missing(outcome.checked(&job.preset), report)
+        explain_missing(outcome.with_output_checked(&job.preset), report)
     }
 
     /// Compiles in a process of its own; the error is the compiler's.
     pub(super) fn run_compiler(
         &mut self,
         module: &[u8],
-        settings: Settings,
+        settings: WasmtimeSettings,
         timeout: Nanos,
         cancel: &Cancel,
     ) -> Result<Vec<u8>, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         self.ensure_runner()?;
-        let mut files = Stdio3::open(&Input::given(module)).map_err(|error| text(&error))?;
+        let mut files =
+            Stdio3::with_input(&FunctionInput::from_bytes(module)).map_err(|error| text(&error))?;
         let variant = settings.to_string();
-        let spawn = Spawn {
-            program: Program::File(self.executable.as_fd()),
+        let spawn = SpawnRequest {
+            program: SpawnTarget::File(self.executable.as_fd()),
             args: &["cyclometer-compile", "__compile", &variant],
             env: &[],
             stdin: files.stdin.as_fd(),
@@ -161,11 +169,11 @@ impl WasmtimeLane {
             timeout: Some(timeout),
             memory_limit: Some(COMPILE_MEMORY),
             data_limit: Some(COMPILE_MEMORY),
-            file_limit: Some(COMPILED),
+            file_limit: Some(MAX_COMPILED_BYTES),
             cpu: None,
         };
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
-        let run = match runner.run(&spawn, &mut Unwatched, cancel) {
+        let run = match runner.run(&spawn, &mut NoSampling, cancel) {
             Ok(run) => run,
             Err(error) => {
                 // The module is not to blame: the next attempt gets another launcher.
@@ -174,29 +182,29 @@ impl WasmtimeLane {
             }
         };
         match run.ended.status {
-            0 if run.ended.why == Why::Itself => {
+            0 if run.ended.why == EndCause::ByItself => {
                 let mut code = Vec::new();
                 files.stdout.rewind().map_err(|error| text(&error))?;
                 files.stdout.read_to_end(&mut code).map_err(|error| text(&error))?;
                 Ok(code)
             }
-            _ => Err(explain_compiler(&run, &tail(&mut files.stderr))),
+            _ => Err(explain_compiler(&run, &read_tail(&mut files.stderr))),
         }
     }
 }
 
 /// Explains why the compiler returned no module.
-fn explain_compiler(run: &Run, stderr: &str) -> String {
-    let killed = run.grouped.as_ref().is_some_and(|group| group.killed > 0);
+fn explain_compiler(run: &ProgramRun, stderr: &str) -> String {
+    let killed = run.group_usage.as_ref().is_some_and(|group| group.killed > 0);
     match (run.ended.why, run.ended.status & 0x7f) {
-        (Why::Timeout, _) => super::too_long_to_compile(),
-        (Why::Cancelled, _) => "stopped with the recording".to_owned(),
-        (Why::Itself, _) if killed || has_complaint(stderr) => {
+        (EndCause::Timeout, _) => super::compile_budget_reason(),
+        (EndCause::Cancelled, _) => "stopped with the recording".to_owned(),
+        (EndCause::ByItself, _) if killed || has_complaint(stderr) => {
             let why = with_stderr(String::new(), stderr);
             format!("out of memory: compiling a module may take {COMPILE_MEMORY}{why}")
         }
-        (Why::Itself, 0) => format!("not a module that wasmtime compiles: {stderr}"),
-        (Why::Itself, signal) => {
+        (EndCause::ByItself, 0) => format!("not a module that wasmtime compiles: {stderr}"),
+        (EndCause::ByItself, signal) => {
             with_stderr(format!("the compiler was ended by signal {signal}"), stderr)
         }
     }
@@ -204,24 +212,25 @@ fn explain_compiler(run: &Run, stderr: &str) -> String {
 
 /// Memory that a worker may use beside its function's: the engine with its pool and tables (64
 /// MiB), and the largest piece of memory that a host call copies (wasmtime allows 128 MiB).
-const ALLOWANCE: Bytes = Bytes(192 << 20);
+const WORKER_ALLOWANCE: Bytes = Bytes(192 << 20);
 
 /// Describes the allowance of [`wall_of`].
-pub(super) fn allowance_in_words() -> String {
-    format!("{ALLOWANCE}, the module's size and twice the output limit")
+pub(super) fn describe_allowance() -> String {
+    format!("{WORKER_ALLOWANCE}, the module's size and twice the output limit")
 }
 
 /// Returns the memory limit around a worker: standard output and standard error are files in memory
 /// and the worker's own, and so is what it decodes of the compiled module.
-pub(super) fn wall_of(job: &Job, module: Bytes) -> Wall {
+pub(super) fn outer_limit_for(job: &Job, module: Bytes) -> OuterMemoryLimit {
     let Limits { memory, output, .. } = job.limits;
     let module = module.0.next_multiple_of(1 << 20);
-    let allowance = ALLOWANCE.0.saturating_add(module).saturating_add(output.0.saturating_mul(2));
-    Wall { function: memory, allowance: Bytes(allowance) }
+    let allowance =
+        WORKER_ALLOWANCE.0.saturating_add(module).saturating_add(output.0.saturating_mul(2));
+    OuterMemoryLimit { function: memory, allowance: Bytes(allowance) }
 }
 
 /// Enters the worker's readings of itself.
-fn fill(usage: &mut Usage, report: &Report) {
+fn fill_worker_readings(usage: &mut Usage, report: &WasmWorkerReport) {
     usage.set(Meter::LinearMemory, report.linear_memory);
     usage.set(Meter::WasmOps, counted_operators(report));
     for meter in [Meter::MemoryGrowFailed, Meter::MemoryStartup] {
@@ -238,8 +247,8 @@ pub(super) fn with_stderr(reason: String, stderr: &str) -> String {
 }
 
 /// Receives the report that a worker sent before it ended, if it did.
-fn receive(socket: &OwnedFd) -> Option<Report> {
+fn receive_report(socket: &OwnedFd) -> Option<WasmWorkerReport> {
     let mut buffer = [0; MAX_MESSAGE];
     let size = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).ok()?;
-    Report::decode(&buffer[..size])
+    WasmWorkerReport::decode(&buffer[..size])
 }

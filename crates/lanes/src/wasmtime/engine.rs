@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, PoolingAllocationConfig};
 
-use super::settings::Settings;
+use super::settings::WasmtimeSettings;
 use cyclometer_workload::hex;
 
 /// Version of the engine, as locked when this program was built.
@@ -26,7 +26,7 @@ const KEEP_RESIDENT: usize = 256 << 10;
 
 /// Purpose of an engine: compiled modules fit all three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum EnginePurpose {
     /// Compiling modules.
     Compile,
     /// One invocation and the end of the process: no pool is laid out for more.
@@ -46,19 +46,19 @@ const POOLED_TABLES: u32 = 8;
 const INSTANCE_SIZE: usize = 64 << 20;
 
 /// Returns which limit of a pool the module exceeds, if any.
-pub(super) fn outgrows_pool(module: &[u8]) -> Option<String> {
+pub(super) fn exceeded_pool_limit(module: &[u8]) -> Option<String> {
     const TABLES: u8 = 4;
     const MEMORIES: u8 = 5;
     let sections = [(MEMORIES, POOLED_MEMORIES, "memories"), (TABLES, POOLED_TABLES, "tables")];
     sections.into_iter().find_map(|(section, most, name)| {
-        let count = super::counting::count_entries(module, section);
+        let count = super::operator_counts::count_entries(module, section);
         let fits = u32::try_from(count).is_ok_and(|count| count <= most);
         (!fits).then(|| format!("it has {count} {name}, more than the {most} of a pool"))
     })
 }
 
 /// Returns a pool for one instance of any module that does not outgrow it.
-pub(super) fn pool() -> PoolingAllocationConfig {
+pub(super) fn pooling_config() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(1)
         .total_component_instances(1)
@@ -81,12 +81,12 @@ pub(super) fn pool() -> PoolingAllocationConfig {
 ///
 /// # Errors
 /// Fails when the engine cannot be created.
-pub fn compiled_name(module: &[u8], settings: Settings) -> wasmtime::Result<String> {
-    let engine = Engine::new(&settings.config(Purpose::Compile))?;
+pub fn compiled_name(module: &[u8], settings: WasmtimeSettings) -> wasmtime::Result<String> {
+    let engine = Engine::new(&settings.engine_config(EnginePurpose::Compile))?;
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let digest = hex(&Sha256::digest(module));
-    let words = settings.compiled().words();
+    let words = settings.for_compilation().variant_words();
     let variant = if words.is_empty() { "plain".to_owned() } else { words.join("+") };
     Ok(format!("{}-{VERSION}-{variant}-{:016x}.cwasm", &digest[..32], hasher.finish()))
 }
@@ -105,11 +105,11 @@ pub(super) fn is_current(name: &str) -> bool {
 ///
 /// # Errors
 /// The compiler's message.
-pub fn compile(settings: Settings) -> Result<(), String> {
+pub fn compile_standard_input(settings: WasmtimeSettings) -> Result<(), String> {
     let mut module = Vec::new();
     std::io::stdin().lock().read_to_end(&mut module).map_err(|error| error.to_string())?;
-    let engine =
-        Engine::new(&settings.config(Purpose::Compile)).map_err(|error| format!("{error:#}"))?;
+    let engine = Engine::new(&settings.engine_config(EnginePurpose::Compile))
+        .map_err(|error| format!("{error:#}"))?;
     let compiled = engine.precompile_module(&module).map_err(|error| format!("{error:#}"))?;
     #[expect(clippy::disallowed_methods, reason = "compiled code for the lane, not text")]
     let mut output = std::io::stdout().lock();

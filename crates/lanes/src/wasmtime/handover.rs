@@ -13,16 +13,16 @@ use nix::sys::socket::{
 };
 
 use cyclometer_core::units::Bytes;
-use cyclometer_system::sys::name_file_size_limit;
+use cyclometer_system::sys::explain_file_size_limit;
 
 /// A compiled module in memory, which nobody can change.
 #[derive(Debug)]
-pub struct Compiled {
+pub struct CompiledModule {
     file: File,
     size: Bytes,
 }
 
-impl Compiled {
+impl CompiledModule {
     /// Copies a compiler's output into sealed memory.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Compiled {
     pub fn new(code: &[u8]) -> io::Result<Self> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let mut file = File::from(memfd_create("cyclometer-module", flags)?);
-        file.write_all(code).map_err(name_file_size_limit)?;
+        file.write_all(code).map_err(explain_file_size_limit)?;
         let seals = SealFlag::F_SEAL_WRITE
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_SHRINK
@@ -46,7 +46,7 @@ impl Compiled {
 
     /// Returns a pair of sockets that preserve message boundaries, the lane's end first; the module
     /// is queued for the worker's end.
-    pub fn socket(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+    pub fn open_socket_pair(&self) -> io::Result<(OwnedFd, OwnedFd)> {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let descriptors = [self.file.as_raw_fd()];
@@ -61,7 +61,7 @@ impl Compiled {
 ///
 /// # Errors
 /// Fails when there is none.
-pub fn take(socket: &OwnedFd) -> io::Result<File> {
+pub fn receive_module(socket: &OwnedFd) -> io::Result<File> {
     cyclometer_system::sys::receive_descriptor(socket).map(File::from)
 }
 
@@ -73,16 +73,16 @@ mod tests {
 
     #[test]
     fn what_is_handed_over_cannot_be_changed_by_anybody() {
-        let compiled = Compiled::new(b"code").expect("made");
-        let (ours, theirs) = compiled.socket().expect("made");
-        let mut taken = take(&theirs).expect("sent");
+        let compiled = CompiledModule::new(b"code").expect("made");
+        let (ours, theirs) = compiled.open_socket_pair().expect("made");
+        let mut taken = receive_module(&theirs).expect("sent");
         let mut content = Vec::new();
         io::Seek::rewind(&mut taken).expect("rewound");
         taken.read_to_end(&mut content).expect("read");
         assert_eq!(content, b"code");
         assert!((&compiled.file).write_all(b"x").is_err() && taken.set_len(1).is_err());
         drop(ours);
-        assert!(take(&theirs).is_err(), "there is one only");
+        assert!(receive_module(&theirs).is_err(), "there is one only");
     }
 
     #[test]

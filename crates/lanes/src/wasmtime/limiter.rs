@@ -10,14 +10,14 @@ use super::engine::MAX_TABLE;
 
 /// Accounts the growth that happened and refuses growth over the limit.
 #[derive(Debug, Default)]
-pub struct Limiter {
-    memory: Budget,
-    table: Budget,
+pub struct MemoryLimiter {
+    memory: GrowthBudget,
+    table: GrowthBudget,
 }
 
 /// Used part of a limit.
 #[derive(Debug, Default)]
-struct Budget {
+struct GrowthBudget {
     limit: u64,
     used: u64,
     /// Growth that was allowed last, in case that it fails.
@@ -26,12 +26,12 @@ struct Budget {
     refused: u64,
 }
 
-impl Limiter {
+impl MemoryLimiter {
     /// Allows `bytes` of linear memory in all, and [`MAX_TABLE`] elements of
     /// tables.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        let budget = |limit| Budget { limit, ..Budget::default() };
+        let budget = |limit| GrowthBudget { limit, ..GrowthBudget::default() };
         Self { memory: budget(bytes), table: budget(MAX_TABLE as u64) }
     }
 
@@ -48,9 +48,9 @@ impl Limiter {
     }
 }
 
-impl Budget {
+impl GrowthBudget {
     /// Takes growth from `current` to `desired` out of the budget, or refuses it.
-    fn take(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
+    fn take_growth(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         let growth = desired.saturating_sub(current) as u64;
         let allowed = maximum.is_none_or(|maximum| desired <= maximum);
         let total = self.used.checked_add(growth).filter(|total| allowed && *total <= self.limit);
@@ -68,14 +68,14 @@ impl Budget {
     }
 }
 
-impl ResourceLimiter for Limiter {
+impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(
         &mut self,
         current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.memory.take(current, desired, maximum))
+        Ok(self.memory.take_growth(current, desired, maximum))
     }
 
     /// Follows a growth that `memory_growing` allowed. (wasmtime also calls it without asking
@@ -92,7 +92,7 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.table.take(current, desired, maximum))
+        Ok(self.table.take_growth(current, desired, maximum))
     }
 
     /// Follows growth that overflows, for which `table_growing` was not asked: there is nothing to
@@ -112,13 +112,18 @@ mod tests {
         wasmtime::Error::msg("no memory")
     }
 
-    fn grows(limiter: &mut Limiter, current: usize, desired: usize, most: Option<usize>) -> bool {
+    fn grows(
+        limiter: &mut MemoryLimiter,
+        current: usize,
+        desired: usize,
+        most: Option<usize>,
+    ) -> bool {
         limiter.memory_growing(current, desired, most).expect("no trap")
     }
 
     #[test]
     fn growth_beyond_a_memorys_own_maximum_uses_up_nothing() {
-        let mut limiter = Limiter::new(4 * PAGE as u64);
+        let mut limiter = MemoryLimiter::new(4 * PAGE as u64);
         assert!(grows(&mut limiter, 0, PAGE, Some(2 * PAGE)));
         for _ in 0..20 {
             assert!(!grows(&mut limiter, PAGE, 101 * PAGE, Some(2 * PAGE)));
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn growth_that_failed_after_all_is_given_back_once() {
-        let mut limiter = Limiter::new(4 * PAGE as u64);
+        let mut limiter = MemoryLimiter::new(4 * PAGE as u64);
         assert!(grows(&mut limiter, 0, PAGE, None));
         assert!(grows(&mut limiter, PAGE, 4 * PAGE, None));
         limiter.memory_grow_failed(failed()).expect("no trap");
@@ -141,12 +146,12 @@ mod tests {
 
     #[test]
     fn several_memories_share_one_limit_and_sums_do_not_wrap() {
-        let mut limiter = Limiter::new(u64::MAX);
+        let mut limiter = MemoryLimiter::new(u64::MAX);
         assert!(grows(&mut limiter, 0, usize::MAX - PAGE, None));
         // 2^64 - 1 page and two pages more would be a page.
         assert!(!grows(&mut limiter, 0, 2 * PAGE, None));
         assert_eq!(limiter.memory_bytes(), (usize::MAX - PAGE) as u64);
-        let mut limiter = Limiter::new(3 * PAGE as u64);
+        let mut limiter = MemoryLimiter::new(3 * PAGE as u64);
         assert!(grows(&mut limiter, 0, 2 * PAGE, None));
         assert!(!grows(&mut limiter, 0, 2 * PAGE, None), "another memory");
         assert!(grows(&mut limiter, 0, PAGE, None));
@@ -154,7 +159,7 @@ mod tests {
 
     #[test]
     fn tables_share_one_limit() {
-        let mut limiter = Limiter::new(0);
+        let mut limiter = MemoryLimiter::new(0);
         let half = MAX_TABLE / 2;
         assert!(limiter.table_growing(0, half, None).expect("no trap"));
         assert!(!limiter.table_growing(0, half + 1, None).expect("no trap"), "another table");

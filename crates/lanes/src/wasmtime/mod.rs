@@ -13,36 +13,36 @@
 //! counting disturbs timing; `wasmtime:fuel` counts in every run and shows the cost of that.
 //! [`settings`] has the other variants.
 
-mod budget;
 mod cold;
-mod counting;
 pub mod engine;
 mod handover;
 mod limiter;
 mod load;
+mod operator_counts;
 pub(crate) mod protocol;
-mod reading;
 pub mod settings;
-mod warm;
+mod time_budget;
+mod warm_worker;
 pub mod worker;
+mod worker_meters;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use self::budget::{Budgets, COMPILING};
-use self::counting::Counted;
-use self::handover::Compiled;
-use self::protocol::{End, Fuel, Progress, Report, WorkerConfig};
-use self::settings::{Allocation, Settings};
-use self::warm::WarmWorker;
+use self::handover::CompiledModule;
+use self::operator_counts::OperatorCounts;
+use self::protocol::{CallEnd, Fuel, InvocationProgress, WasmWorkerReport, WorkerConfig};
+use self::settings::{Allocation, WasmtimeSettings};
+use self::time_budget::{COMPILE_BUDGET, TimeBudgets};
+use self::warm_worker::WarmWorker;
 use super::cache::Cache;
 use super::launcher::Privileges;
-use super::process::Runner;
+use super::program_run::Runner;
 use super::{
-    Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
-    StartKind, Status, Watch, now, wall,
+    Cancel, FootprintPart, Job, Lane, LaneDescription, LaneError, Outcome, PartKind, Prepared,
+    ProbeSampler, StartKind, Status, monotonic_now, outer_memory_limit,
 };
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::{Meter, Phases, Provenance, Provenances, Source};
@@ -50,7 +50,7 @@ use cyclometer_workload::{Limits, Workload};
 
 /// Runs WebAssembly modules.
 pub struct WasmtimeLane {
-    settings: Settings,
+    settings: WasmtimeSettings,
     executable: File,
     cache: Cache,
     runner: Option<Runner>,
@@ -59,11 +59,11 @@ pub struct WasmtimeLane {
     counted: bool,
     /// Compiled modules by workload and relevant settings; `Err`: why there is none, which is not
     /// tried again.
-    compiled: HashMap<(String, Settings), Result<Arc<Compiled>, String>>,
-    budgets: Budgets,
+    compiled: HashMap<(String, WasmtimeSettings), Result<Arc<CompiledModule>, String>>,
+    budgets: TimeBudgets,
     warm: HashMap<usize, WarmWorker>,
     /// Results of counting runs, by everything that they depend on.
-    counts: HashMap<String, Result<Counted, String>>,
+    counts: HashMap<String, Result<OperatorCounts, String>>,
     /// Sources of each cell's operators.
     operators: HashMap<usize, Provenance>,
 }
@@ -73,9 +73,9 @@ impl WasmtimeLane {
     ///
     /// # Errors
     /// Fails when no process can start.
-    pub fn open(settings: Settings) -> Result<Self, LaneError> {
+    pub fn open(settings: WasmtimeSettings) -> Result<Self, LaneError> {
         let unavailable = |reason: String| LaneError::Unavailable { reason };
-        let executable = executable()
+        let executable = open_executable()
             .map_err(|error| unavailable(format!("cannot open its own program: {error}")))?;
         let mut lane = Self {
             settings,
@@ -85,24 +85,24 @@ impl WasmtimeLane {
             provenances: Arc::default(),
             counted: true,
             compiled: HashMap::new(),
-            budgets: Budgets::open(),
+            budgets: TimeBudgets::open(),
             warm: HashMap::new(),
             counts: HashMap::new(),
             operators: HashMap::new(),
         };
-        lane.count(true)?;
+        lane.set_counters_enabled(true)?;
         Ok(lane)
     }
 
     /// Returns the compiled form of the workload's module, compiled if need be, with how long that
     /// took, unless it was cached.
-    fn compile(
+    fn find_or_compile(
         &mut self,
         workload: &Workload,
-        settings: Settings,
+        settings: WasmtimeSettings,
         cancel: &Cancel,
-    ) -> Result<(Arc<Compiled>, Option<Nanos>), LaneError> {
-        let settings = settings.compiled();
+    ) -> Result<(Arc<CompiledModule>, Option<Nanos>), LaneError> {
+        let settings = settings.for_compilation();
         let key = (workload.name.clone(), settings);
         let failed =
             |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
@@ -112,15 +112,16 @@ impl WasmtimeLane {
         let module = workload.wasm.as_deref().ok_or_else(|| failed("no module".to_owned()))?;
         let name = engine::compiled_name(module, settings)
             .map_err(|error| failed(format!("{error:#}")))?;
-        let (code, took) = if let Some(kept) = self.cache.get(&name) {
+        let (code, took) = if let Some(kept) = self.cache.read_entry(&name) {
             (kept, None)
         } else {
-            let begun = now();
+            let begun = monotonic_now();
             let code = match self.budgets.left_for_compiling(&workload.name) {
                 Some(left) => self.run_compiler(module, settings, left, cancel),
-                None => Err(too_long_to_compile()),
+                None => Err(compile_budget_reason()),
             };
-            self.budgets.spend_on_compiling(&workload.name, now().since(begun));
+            self.budgets
+                .spend_on_compiling(&workload.name, monotonic_now().saturating_since(begun));
             if cancel.is_cancelled() {
                 return Err(LaneError::Cancelled);
             }
@@ -134,40 +135,49 @@ impl WasmtimeLane {
                     return Err(failed(reason));
                 }
             };
-            let took = now().since(begun);
-            self.cache.put(&name, &code);
+            let took = monotonic_now().saturating_since(begun);
+            self.cache.store_entry(&name, &code);
             (code, Some(took))
         };
-        let compiled = Arc::new(Compiled::new(&code).map_err(|error| failed(error.to_string()))?);
+        let compiled =
+            Arc::new(CompiledModule::new(&code).map_err(|error| failed(error.to_string()))?);
         self.compiled.insert(key, Ok(Arc::clone(&compiled)));
         Ok((compiled, took))
     }
 
     /// Returns the compiled module that a worker with that configuration runs.
-    fn compiled_for(&self, job: &Job, settings: Settings) -> Result<Arc<Compiled>, String> {
-        let key = (job.workload.name.clone(), settings.compiled());
+    fn compiled_module_for(
+        &self,
+        job: &Job,
+        settings: WasmtimeSettings,
+    ) -> Result<Arc<CompiledModule>, String> {
+        let key = (job.workload.name.clone(), settings.for_compilation());
         let missing = || Err("the module was not compiled".to_owned());
         self.compiled.get(&key).cloned().unwrap_or_else(missing)
     }
 
-    fn worker_config(job: &Job, settings: Settings) -> WorkerConfig {
+    fn worker_config(job: &Job, settings: WasmtimeSettings) -> WorkerConfig {
         let args =
             std::iter::once(job.workload.name.clone()).chain(job.preset.args.iter().cloned());
         WorkerConfig {
             args: args.collect(),
             memory: job.limits.memory.0,
-            settings: match outgrows_pool(job, settings) {
-                Some(_) => Settings { allocation: Allocation::OnDemand, ..settings },
+            settings: match why_not_pooled(job, settings) {
+                Some(_) => WasmtimeSettings { allocation: Allocation::OnDemand, ..settings },
                 None => settings,
             },
-            start_section: job.workload.wasm.as_deref().is_some_and(counting::has_start_section),
+            start_section: job
+                .workload
+                .wasm
+                .as_deref()
+                .is_some_and(operator_counts::has_start_section),
             warm: job.start == StartKind::Warm,
         }
     }
 
     /// Lists the parts of `job`'s footprint: its module, its compiled form, and this program, most
     /// of which is unrelated.
-    fn parts(&self, job: &Job, compiled: &Compiled) -> Vec<FootprintPart> {
+    fn footprint_parts(&self, job: &Job, compiled: &CompiledModule) -> Vec<FootprintPart> {
         let part = |name: &str, kind, bytes: Option<u64>| {
             bytes.map(|size| FootprintPart { name: name.to_owned(), kind, bytes: Bytes(size) })
         };
@@ -187,17 +197,17 @@ impl WasmtimeLane {
     /// Counts the operators that one run of `job` executes: from stored results of earlier counting
     /// runs, or in new ones. A count that failed is not tried again: an endless function takes its
     /// time.
-    fn count_operators(&mut self, job: &Job, cancel: &Cancel) -> Result<Counted, String> {
-        let key = counting::key(job);
+    fn count_operators(&mut self, job: &Job, cancel: &Cancel) -> Result<OperatorCounts, String> {
+        let key = operator_counts::count_key(job);
         if let Some(known) = self.counts.get(&key) {
             return known.clone();
         }
-        let counted = match counting::recall(&self.cache, &key) {
+        let counted = match operator_counts::load_count(&self.cache, &key) {
             Some(counted) => Ok(counted),
             None => self.run_counting(job, cancel),
         };
         if let Ok(counted) = counted {
-            counting::remember(&self.cache, &key, counted);
+            operator_counts::store_count(&self.cache, &key, counted);
         }
         if !cancel.is_cancelled() {
             self.counts.insert(key, counted.clone());
@@ -206,15 +216,15 @@ impl WasmtimeLane {
     }
 
     /// Counts in a separate run, or in several if the module imports functions whose results vary.
-    fn run_counting(&mut self, job: &Job, cancel: &Cancel) -> Result<Counted, String> {
-        let counting = Settings::counting();
-        self.compile(&job.workload, counting, cancel).map_err(|error| error.to_string())?;
+    fn run_counting(&mut self, job: &Job, cancel: &Cancel) -> Result<OperatorCounts, String> {
+        let counting = WasmtimeSettings::for_counting();
+        self.find_or_compile(&job.workload, counting, cancel).map_err(|error| error.to_string())?;
         let mut slow = job.clone();
         slow.start = StartKind::Cold;
         let config = Self::worker_config(&slow, counting);
         let (first, varying) = self.count_once(&mut slow, &config, cancel)?;
-        let mut counted = Counted { least: first, most: first, runs: 1, varying };
-        while varying != 0 && counted.runs < counting::RUNS {
+        let mut counted = OperatorCounts { least: first, most: first, runs: 1, varying };
+        while varying != 0 && counted.runs < operator_counts::COUNTING_RUNS {
             let (operators, _) = self.count_once(&mut slow, &config, cancel)?;
             counted.least = counted.least.min(operators);
             counted.most = counted.most.max(operators);
@@ -240,11 +250,11 @@ impl WasmtimeLane {
             )
         };
         let left = self.budgets.left_for_counting(&name, limit).ok_or_else(given_up)?;
-        let begun = now();
+        let begun = monotonic_now();
         slow.limits.timeout = left;
-        let run = self.cold_run(slow, config, &mut super::Unwatched, cancel);
+        let run = self.run_cold_worker(slow, config, &mut super::NoSampling, cancel);
         slow.limits.timeout = limit;
-        self.budgets.spend_on_counting(&name, now().since(begun));
+        self.budgets.spend_on_counting(&name, monotonic_now().saturating_since(begun));
         let (outcome, report) = run?;
         if outcome.status == Status::Timeout {
             return Err(given_up());
@@ -264,40 +274,40 @@ impl WasmtimeLane {
             return Arc::clone(&self.provenances);
         };
         let mut all = (*self.provenances).clone();
-        set_one(&mut all, Meter::WasmOps, operators);
+        set_provenance(&mut all, Meter::WasmOps, operators);
         Arc::new(all)
     }
 }
 
 impl Lane for WasmtimeLane {
-    fn describe(&self) -> Description {
-        let mut note = self.settings.note();
+    fn describe(&self) -> LaneDescription {
+        let mut note = self.settings.figures_note();
         if let Some(runner) = &self.runner {
-            let wall = wall::describe(runner, &cold::allowance_in_words());
+            let wall = outer_memory_limit::describe_limit(runner, &cold::describe_allowance());
             note = format!("{note}; {wall}; {}", runner.fence());
         }
-        if let Some(refusal) = self.cache.refusal() {
+        if let Some(refusal) = self.cache.refusal_reason() {
             note = format!("{note}; {refusal}");
         }
-        Description { version: format!("wasmtime {}", engine::VERSION), note }
+        LaneDescription { version: format!("wasmtime {}", engine::VERSION), note }
     }
 
-    fn starts(&self) -> &'static [StartKind] {
+    fn start_kinds(&self) -> &'static [StartKind] {
         &[StartKind::Cold, StartKind::Warm]
     }
 
-    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+    fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {
         let runner = Runner::start_grouped(Privileges::Worker, on)
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
-        set_common(&mut provenances, self.settings);
-        set_cold(&mut provenances);
+        set_common_sources(&mut provenances, self.settings);
+        set_cold_sources(&mut provenances);
         (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
         self.counted = on;
         Ok(())
     }
 
-    fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
+    fn check_support(&self, workload: &Workload) -> Result<(), LaneError> {
         let Some(module) = &workload.wasm else {
             return Err(LaneError::Unsupported {
                 reason: format!(
@@ -306,7 +316,7 @@ impl Lane for WasmtimeLane {
                 ),
             });
         };
-        match engine::outgrows_pool(module) {
+        match engine::exceeded_pool_limit(module) {
             Some(why) if self.settings.allocation == Allocation::Pooling => {
                 Err(LaneError::Unsupported {
                     reason: format!(
@@ -320,21 +330,21 @@ impl Lane for WasmtimeLane {
     }
 
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
-        let (compiled, took) = self.compile(&job.workload, self.settings, cancel)?;
+        let (compiled, took) = self.find_or_compile(&job.workload, self.settings, cancel)?;
         let mut prepared = Prepared {
-            parts: self.parts(job, &compiled),
+            parts: self.footprint_parts(job, &compiled),
             took,
             footprint: job.workload.wasm.as_ref().map(|module| Bytes(module.len() as u64)),
             footprint_of: "module",
-            notes: self.cache.refusal_once().into_iter().collect(),
+            notes: self.cache.refusal_reason_once().into_iter().collect(),
             ..Prepared::default()
         };
-        if let Some(why) = outgrows_pool(job, self.settings) {
+        if let Some(why) = why_not_pooled(job, self.settings) {
             prepared.notes.push(format!("warm instances are mapped on demand, not pooled: {why}"));
         }
         if !self.settings.fuel {
             let counted = self.count_operators(job, cancel);
-            prepared.wasm_ops = counted.as_ref().ok().and_then(Counted::operators);
+            prepared.wasm_ops = counted.as_ref().ok().and_then(OperatorCounts::operators);
             let provenance = match counted {
                 Ok(counted) => counted.provenance(),
                 Err(note) => Provenance { source: None, note },
@@ -355,9 +365,9 @@ impl Lane for WasmtimeLane {
         let module = job.workload.wasm.clone()?;
         let failed =
             |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
-        let begun = now();
-        let result = self.run_compiler(&module, self.settings, COMPILING, cancel);
-        let took = now().since(begun);
+        let begun = monotonic_now();
+        let result = self.run_compiler(&module, self.settings, COMPILE_BUDGET, cancel);
+        let took = monotonic_now().saturating_since(begun);
         Some(result.map(|_| took).map_err(failed))
     }
 
@@ -365,18 +375,18 @@ impl Lane for WasmtimeLane {
         &mut self,
         job: &Job,
         count: u32,
-        watch: &mut dyn Watch,
+        watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
     ) {
         match job.start {
-            StartKind::Warm => self.warm_runs(job, count, watch, cancel, emit),
+            StartKind::Warm => self.run_warm(job, count, watch, cancel, emit),
             StartKind::Cold => {
                 for _ in 0..count {
                     if cancel.is_cancelled() {
                         return;
                     }
-                    emit(self.cold(job, watch, cancel));
+                    emit(self.run_cold(job, watch, cancel));
                 }
             }
         }
@@ -398,45 +408,49 @@ pub fn set_executable(path: &Path) {
 
 /// Returns why warm instances of a job are mapped on demand where they would
 /// come from a pool, if so.
-fn outgrows_pool(job: &Job, settings: Settings) -> Option<String> {
+fn why_not_pooled(job: &Job, settings: WasmtimeSettings) -> Option<String> {
     let pools = job.start == StartKind::Warm && settings.allocation == Allocation::Fitting;
-    job.workload.wasm.as_deref().filter(|_| pools).and_then(engine::outgrows_pool)
+    job.workload.wasm.as_deref().filter(|_| pools).and_then(engine::exceeded_pool_limit)
 }
 
 /// Opens the program that workers execute: by default this one.
 #[expect(clippy::disallowed_methods, reason = "it is this program itself")]
-fn executable() -> std::io::Result<File> {
+fn open_executable() -> std::io::Result<File> {
     File::open(EXECUTABLE.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path))
 }
 
 /// Sets the sources that cold and warm runs share.
-fn set_common(all: &mut Provenances, settings: Settings) {
+fn set_common_sources(all: &mut Provenances, settings: WasmtimeSettings) {
     let how =
         if settings.fuel { "counted in the timed run" } else { "from one separate counting run" };
-    all.set(Meter::WasmOps, Source::Fuel, counting::fuel_note(how));
-    all.set(
+    all.set_source(Meter::WasmOps, Source::Fuel, operator_counts::fuel_note(how));
+    all.set_source(
         Meter::LinearMemory,
         Source::Limiter,
         "linear memories at the end; they never shrink, and growth that was refused is not in it",
     );
-    all.set(
+    all.set_source(
         Meter::MemoryGrowFailed,
         Source::Limiter,
         "requests beyond the memory limit or the memory's own maximum",
     );
-    all.set(Meter::MemoryAllocated, Source::Plan, "the limit of all linear memories together");
-    all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
+    all.set_source(
+        Meter::MemoryAllocated,
+        Source::Plan,
+        "the limit of all linear memories together",
+    );
+    all.set_missing(Meter::VcpuAllocated, super::NO_CPU_LIMIT);
 }
 
 /// Sets the sources of a cold worker's readings of itself.
-fn set_cold(all: &mut Provenances) {
-    all.set(
+fn set_cold_sources(all: &mut Provenances) {
+    all.set_source(
         Meter::CpuStartup,
         Source::Clock,
         "CPU clock of the worker's process before its first instruction, a start section \
          included; it runs from fork on, counters from exec on",
     );
-    all.set(
+    all.set_source(
         Meter::MemoryStartup,
         Source::Procfs,
         "resident set of the whole worker right before the function's first instruction",
@@ -444,15 +458,15 @@ fn set_cold(all: &mut Provenances) {
 }
 
 /// Enters a provenance that was made elsewhere.
-fn set_one(all: &mut Provenances, meter: Meter, provenance: &Provenance) {
+fn set_provenance(all: &mut Provenances, meter: Meter, provenance: &Provenance) {
     match provenance.source {
-        Some(source) => all.set(meter, source, provenance.note.clone()),
-        None => all.missing(meter, provenance.note.clone()),
+        Some(source) => all.set_source(meter, source, provenance.note.clone()),
+        None => all.set_missing(meter, provenance.note.clone()),
     }
 }
 
 /// Meters that only the report of a worker provides, whatever perf counts.
-const REPORTED: [Meter; 5] = [
+const REPORTED_METERS: [Meter; 5] = [
     Meter::WasmOps,
     Meter::LinearMemory,
     Meter::MemoryGrowFailed,
@@ -461,17 +475,19 @@ const REPORTED: [Meter; 5] = [
 ];
 
 /// Explains meters that have no value in an outcome.
-fn explain_missing(mut outcome: Outcome, report: Option<&Report>) -> Outcome {
+fn explain_missing(mut outcome: Outcome, report: Option<&WasmWorkerReport>) -> Outcome {
     let Outcome { status, usage, provenances: usual, .. } = &outcome;
     let reason = |meter: Meter| match (report, meter) {
         (None, _) => "the worker ended before it could report",
-        (Some(Report { fuel: Fuel::Lost, .. }), Meter::WasmOps) => {
+        (Some(WasmWorkerReport { fuel: Fuel::Lost, .. }), Meter::WasmOps) => {
             "a trap comes before what fuel had counted is stored: no count, not even a bound"
         }
-        (Some(Report { progress: Progress::Entered, .. }), Meter::WasmOps) => {
+        (Some(WasmWorkerReport { progress: InvocationProgress::Entered, .. }), Meter::WasmOps) => {
             "of this run, which did not end well, nobody knows: it was not counted itself"
         }
-        (Some(Report { progress: Progress::Entered, .. }), _) => "the worker could not read it",
+        (Some(WasmWorkerReport { progress: InvocationProgress::Entered, .. }), _) => {
+            "the worker could not read it"
+        }
         (Some(_), _) => "the function was never entered",
     };
     let lacks = |meter: &Meter| {
@@ -480,34 +496,34 @@ fn explain_missing(mut outcome: Outcome, report: Option<&Report>) -> Outcome {
         let later = *meter == Meter::WasmOps && *status == Status::Ok;
         said && !later && usage.get(*meter).is_none()
     };
-    let lacking: Vec<Meter> = REPORTED.into_iter().filter(lacks).collect();
+    let lacking: Vec<Meter> = REPORTED_METERS.into_iter().filter(lacks).collect();
     if lacking.is_empty() {
         return outcome;
     }
     let all = Arc::make_mut(&mut outcome.provenances);
     for meter in lacking {
-        all.missing(meter, reason(meter));
+        all.set_missing(meter, reason(meter));
     }
     outcome
 }
 
 /// Sets the phases that a worker reports, from `begun` on; `create` is the caller's.
-fn set_phases(phases: &mut Phases, report: &Report, begun: Nanos, gone: Nanos) {
+fn set_phases(phases: &mut Phases, report: &WasmWorkerReport, begun: Nanos, gone: Nanos) {
     phases.deserialize = report.deserialize.map(Nanos);
-    phases.teardown = Some(gone.since(report.ended));
-    if report.progress < Progress::Entered {
+    phases.teardown = Some(gone.saturating_since(report.ended));
+    if report.progress < InvocationProgress::Entered {
         // Whatever it was doing then, it was starting.
-        phases.start = Some(report.ended.since(begun));
+        phases.start = Some(report.ended.saturating_since(begun));
         return;
     }
-    phases.start = Some(report.ready.since(begun));
-    phases.run = Some(report.ended.since(report.started));
-    phases.instantiate = Some(report.instantiated.since(report.created));
-    phases.release = Some(report.dropped.since(report.ended));
+    phases.start = Some(report.ready.saturating_since(begun));
+    phases.run = Some(report.ended.saturating_since(report.started));
+    phases.instantiate = Some(report.instantiated.saturating_since(report.created));
+    phases.release = Some(report.dropped.saturating_since(report.ended));
 }
 
 /// Returns the operators that the run counted itself.
-const fn counted_operators(report: &Report) -> Option<u64> {
+const fn counted_operators(report: &WasmWorkerReport) -> Option<u64> {
     match report.fuel {
         Fuel::Exact(operators) => Some(operators),
         Fuel::Off | Fuel::Lost => None,
@@ -515,19 +531,19 @@ const fn counted_operators(report: &Report) -> Option<u64> {
 }
 
 /// Returns the reason why a module is not compiled that takes too long.
-fn too_long_to_compile() -> String {
+fn compile_budget_reason() -> String {
     format!(
-        "the compiler was stopped: all forms of a module together may take {COMPILING} to compile"
+        "the compiler was stopped: all forms of a module together may take {COMPILE_BUDGET} to compile"
     )
 }
 
 /// Judges how a reported call ended, in the words of the store.
-fn verdict(report: &Report, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
+fn judge_call(report: &WasmWorkerReport, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
     match report.end {
-        End::Exit(0) => (Status::Ok, None, Some(0)),
-        End::Exit(code) => (Status::Failed, Some(format!("exit code {code}")), Some(code)),
-        End::Trap => (Status::Failed, Some(format!("trap: {}", report.text)), None),
-        End::Unstarted if report.wanted_memory() => {
+        CallEnd::Exit(0) => (Status::Ok, None, Some(0)),
+        CallEnd::Exit(code) => (Status::Failed, Some(format!("exit code {code}")), Some(code)),
+        CallEnd::Trap => (Status::Failed, Some(format!("trap: {}", report.text)), None),
+        CallEnd::NotStarted if report.wanted_memory() => {
             let memory = limits.memory;
             let text = &report.text;
             let reason = format!(
@@ -535,7 +551,7 @@ fn verdict(report: &Report, limits: &Limits) -> (Status, Option<String>, Option<
             );
             (Status::Failed, Some(reason), None)
         }
-        End::Unstarted => {
+        CallEnd::NotStarted => {
             (Status::Failed, Some(format!("it could not be started: {}", report.text)), None)
         }
     }

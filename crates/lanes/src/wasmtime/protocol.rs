@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::Settings;
+use super::settings::WasmtimeSettings;
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 use cyclometer_workload::OutputDigest;
@@ -16,7 +16,7 @@ pub struct WorkerConfig {
     /// Limit of all linear memories together, in bytes.
     pub memory: u64,
     /// Variant of the lane, in words.
-    pub settings: Settings,
+    pub settings: WasmtimeSettings,
     /// Whether instantiation runs code of the module.
     pub start_section: bool,
     /// Whether the worker stays and runs on request.
@@ -25,18 +25,18 @@ pub struct WorkerConfig {
 
 /// End of a call into the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum CallEnd {
     /// The function returned or exited.
     Exit(i32),
     /// The function trapped: the text says why.
     Trap,
     /// The function never ran: the text says why.
-    Unstarted,
+    NotStarted,
 }
 
 /// Progress of an invocation. Times of the report that were not reached are those of its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Progress {
+pub enum InvocationProgress {
     /// The worker began.
     Begun,
     /// The store was created; instantiation, with a start section, was under way.
@@ -58,11 +58,11 @@ pub enum Fuel {
 
 /// A worker's report of one invocation. Times are of the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct WasmWorkerReport {
     /// End of the call.
-    pub end: End,
+    pub end: CallEnd,
     /// Progress of the invocation.
-    pub progress: Progress,
+    pub progress: InvocationProgress,
     /// Time at which the worker, or for a warm one the request, began.
     pub begun: Nanos,
     /// Time that loading the compiled module took in nanoseconds, for a worker that did.
@@ -108,12 +108,12 @@ const MAX_TEXT: usize = 2048;
 /// Size of the largest message, in bytes: fixed part and text.
 pub const MAX_MESSAGE: usize = 8 * (24 + 2 * Meter::COUNT + 8) + OutputDigest::HEAD + MAX_TEXT;
 
-impl Report {
+impl WasmWorkerReport {
     /// Returns the time from `requested` to the end, less what reading meters took.
     #[must_use]
-    pub fn wall(&self, requested: Nanos) -> Nanos {
-        let whole = self.ended.since(requested).0;
-        Nanos(whole.saturating_sub(self.started.since(self.ready).0))
+    pub fn wall_time(&self, requested: Nanos) -> Nanos {
+        let whole = self.ended.saturating_since(requested).0;
+        Nanos(whole.saturating_sub(self.started.saturating_since(self.ready).0))
     }
 
     /// Encodes the report as bytes. An option is two words: present, value.
@@ -121,9 +121,9 @@ impl Report {
     pub fn encode(&self) -> Vec<u8> {
         let mut words: Vec<u64> = Vec::with_capacity(64);
         match self.end {
-            End::Exit(code) => words.extend([0, u64::from(code.cast_unsigned())]),
-            End::Trap => words.extend([1, 0]),
-            End::Unstarted => words.extend([2, 0]),
+            CallEnd::Exit(code) => words.extend([0, u64::from(code.cast_unsigned())]),
+            CallEnd::Trap => words.extend([1, 0]),
+            CallEnd::NotStarted => words.extend([2, 0]),
         }
         words.push(self.progress as u64);
         words.extend([self.begun.0, self.created.0, self.instantiated.0, self.ready.0]);
@@ -166,14 +166,14 @@ impl Report {
             Some(u64::from_ne_bytes(*first))
         };
         let end = match (word()?, word()?) {
-            (0, code) => End::Exit(u32::try_from(code).ok()?.cast_signed()),
-            (1, _) => End::Trap,
-            _ => End::Unstarted,
+            (0, code) => CallEnd::Exit(u32::try_from(code).ok()?.cast_signed()),
+            (1, _) => CallEnd::Trap,
+            _ => CallEnd::NotStarted,
         };
         let progress = match word()? {
-            0 => Progress::Begun,
-            1 => Progress::Created,
-            _ => Progress::Entered,
+            0 => InvocationProgress::Begun,
+            1 => InvocationProgress::Created,
+            _ => InvocationProgress::Entered,
         };
         let [begun, created, instantiated, ready] = [word()?, word()?, word()?, word()?].map(Nanos);
         let [started, ended, dropped] = [word()?, word()?, word()?].map(Nanos);
@@ -209,7 +209,7 @@ impl Report {
             fuel,
             varying,
             peak_kib,
-            output: written.map(|bytes| OutputDigest::new(bytes, *sha256).beginning(head)),
+            output: written.map(|bytes| OutputDigest::new(bytes, *sha256).with_head(head)),
             counts,
             coverage_ppm,
             text: String::from_utf8_lossy(text).into_owned(),
@@ -226,9 +226,9 @@ mod tests {
         let mut counts = [None; Meter::COUNT];
         counts[Meter::CpuTime as usize] = Some(7);
         counts[Meter::PageFaults as usize] = Some(0);
-        let report = Report {
-            end: End::Exit(-3),
-            progress: Progress::Created,
+        let report = WasmWorkerReport {
+            end: CallEnd::Exit(-3),
+            progress: InvocationProgress::Created,
             begun: Nanos(1),
             deserialize: Some(5),
             created: Nanos(1),
@@ -241,20 +241,20 @@ mod tests {
             fuel: Fuel::Exact(12),
             varying: 5,
             peak_kib: Some(u64::MAX),
-            output: Some(OutputDigest::of(b"x")),
+            output: Some(OutputDigest::from_content(b"x")),
             counts,
             coverage_ppm: None,
             text: "é".repeat(2_000),
         };
         let bytes = report.encode();
         assert!(bytes.len() <= MAX_MESSAGE);
-        let back = Report::decode(&bytes).expect("whole");
+        let back = WasmWorkerReport::decode(&bytes).expect("whole");
         assert_eq!(back.text, "é".repeat(1_024));
         assert_eq!(back.output.map(|it| it.to_string()).as_deref(), Some("\"x\""));
         assert_eq!(
-            Report { text: String::new(), ..back },
-            Report { text: String::new(), ..report }
+            WasmWorkerReport { text: String::new(), ..back },
+            WasmWorkerReport { text: String::new(), ..report }
         );
-        assert_eq!(Report::decode(&bytes[..100]), None);
+        assert_eq!(WasmWorkerReport::decode(&bytes[..100]), None);
     }
 }

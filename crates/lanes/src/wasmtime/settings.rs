@@ -8,12 +8,12 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wasmtime::{Config, InstanceAllocationStrategy, Strategy};
 
-use super::counting;
-use super::engine::{Purpose, pool};
+use super::engine::{EnginePurpose, pooling_config};
+use super::operator_counts;
 
 /// Compiler that turns WebAssembly into machine code.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Compiler {
+pub enum WasmCompiler {
     /// The optimising compiler.
     #[default]
     Cranelift,
@@ -36,9 +36,9 @@ pub enum Allocation {
 
 /// Settings of a wasmtime lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Settings {
+pub struct WasmtimeSettings {
     /// Compiler that is used.
-    pub compiler: Compiler,
+    pub compiler: WasmCompiler,
     /// Whether it counts operators while it runs.
     pub fuel: bool,
     /// Whether it checks its deadline at every loop and call.
@@ -49,10 +49,10 @@ pub struct Settings {
     pub copy_on_write: bool,
 }
 
-impl Default for Settings {
+impl Default for WasmtimeSettings {
     fn default() -> Self {
         Self {
-            compiler: Compiler::Cranelift,
+            compiler: WasmCompiler::Cranelift,
             fuel: false,
             epoch: false,
             allocation: Allocation::Fitting,
@@ -62,47 +62,47 @@ impl Default for Settings {
 }
 
 /// Words of variants, in the order in which they are written.
-const WORDS: [&str; 6] = ["winch", "fuel", "epoch", "pooling", "ondemand", "nocow"];
+const VARIANT_WORDS: [&str; 6] = ["winch", "fuel", "epoch", "pooling", "ondemand", "nocow"];
 
-impl Settings {
+impl WasmtimeSettings {
     /// Iterates over the plain lane and every variant that changes one setting.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all_variants() -> impl Iterator<Item = Self> {
         std::iter::once(Self::default())
-            .chain(WORDS.iter().filter_map(|word| Self::default().with(word)))
+            .chain(VARIANT_WORDS.iter().filter_map(|word| Self::default().with_word(word)))
     }
 
     /// Returns the settings of counting runs, whatever the lane: operators are the module's, not
     /// the compiler's.
     #[must_use]
-    pub fn counting() -> Self {
+    pub fn for_counting() -> Self {
         Self { fuel: true, ..Self::default() }
     }
 
     /// Parses the variant of that name; the plain lane's is empty.
     #[must_use]
-    pub fn named(text: &str) -> Option<Self> {
+    pub fn from_name(text: &str) -> Option<Self> {
         if text.is_empty() { Some(Self::default()) } else { text.parse().ok() }
     }
 
     /// Returns the words of the settings that are not the default.
     #[must_use]
-    pub fn words(&self) -> Vec<&'static str> {
+    pub fn variant_words(&self) -> Vec<&'static str> {
         let set = [
-            self.compiler == Compiler::Winch,
+            self.compiler == WasmCompiler::Winch,
             self.fuel,
             self.epoch,
             self.allocation == Allocation::Pooling,
             self.allocation == Allocation::OnDemand,
             !self.copy_on_write,
         ];
-        WORDS.into_iter().zip(set).filter_map(|(word, set)| set.then_some(word)).collect()
+        VARIANT_WORDS.into_iter().zip(set).filter_map(|(word, set)| set.then_some(word)).collect()
     }
 
     /// Changes one more setting; `None` if there is no such word, or it is set.
-    fn with(mut self, word: &str) -> Option<Self> {
+    fn with_word(mut self, word: &str) -> Option<Self> {
         let before = self;
         match word {
-            "winch" => self.compiler = Compiler::Winch,
+            "winch" => self.compiler = WasmCompiler::Winch,
             "fuel" => self.fuel = true,
             "epoch" => self.epoch = true,
             "pooling" if self.allocation == Allocation::Fitting => {
@@ -119,13 +119,13 @@ impl Settings {
 
     /// Returns the part of these settings that the compiled form of a module depends on.
     #[must_use]
-    pub fn compiled(self) -> Self {
+    pub fn for_compilation(self) -> Self {
         Self { allocation: Allocation::Fitting, ..self }
     }
 
     /// Returns the engine's configuration.
     #[must_use]
-    pub fn config(&self, purpose: Purpose) -> Config {
+    pub fn engine_config(&self, purpose: EnginePurpose) -> Config {
         let mut config = Config::new();
         config
             .memory_init_cow(self.copy_on_write)
@@ -135,37 +135,37 @@ impl Settings {
             .wasm_custom_page_sizes(false)
             .wasm_backtrace_max_frames(None);
         if self.fuel {
-            config.operator_cost(counting::operator_cost());
+            config.operator_cost(operator_counts::operator_cost());
         }
         match self.compiler {
-            Compiler::Cranelift if purpose == Purpose::Compile => {
+            WasmCompiler::Cranelift if purpose == EnginePurpose::Compile => {
                 config.strategy(Strategy::Cranelift);
             }
-            Compiler::Cranelift => {
+            WasmCompiler::Cranelift => {
                 config.enable_compiler(false);
             }
             // An engine without a compiler loads no code of Winch's: wasmtime
             // knows its calling convention by the compiler only.
-            Compiler::Winch => {
+            WasmCompiler::Winch => {
                 config.strategy(Strategy::Winch);
             }
         }
         let pools = match self.allocation {
-            Allocation::Fitting => purpose == Purpose::Warm,
-            Allocation::Pooling => purpose != Purpose::Compile,
+            Allocation::Fitting => purpose == EnginePurpose::Warm,
+            Allocation::Pooling => purpose != EnginePurpose::Compile,
             Allocation::OnDemand => false,
         };
         if pools {
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling_config()));
         }
         config
     }
 
     /// Returns a note for readers of this variant's figures.
     #[must_use]
-    pub fn note(&self) -> String {
+    pub fn figures_note(&self) -> String {
         let mut parts = Vec::new();
-        if self.compiler == Compiler::Winch {
+        if self.compiler == WasmCompiler::Winch {
             parts.push("compiled by Winch: faster to compile, slower to run; a cold start sets the compiler up");
         }
         if self.fuel {
@@ -189,31 +189,31 @@ impl Settings {
     }
 }
 
-impl fmt::Display for Settings {
+impl fmt::Display for WasmtimeSettings {
     /// Writes the words, joined by `+`; nothing for the plain lane.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.words().join("+"))
+        f.pad(&self.variant_words().join("+"))
     }
 }
 
-impl Serialize for Settings {
+impl Serialize for WasmtimeSettings {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Settings {
+impl<'de> Deserialize<'de> for WasmtimeSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::named(&text).ok_or_else(|| D::Error::custom(format!("no variant `{text}`")))
+        Self::from_name(&text).ok_or_else(|| D::Error::custom(format!("no variant `{text}`")))
     }
 }
 
-impl FromStr for Settings {
+impl FromStr for WasmtimeSettings {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        text.split('+').try_fold(Self::default(), Self::with).ok_or(())
+        text.split('+').try_fold(Self::default(), Self::with_word).ok_or(())
     }
 }
 
@@ -224,22 +224,26 @@ mod tests {
     #[test]
     fn words_survive_parsing_in_any_order() {
         for text in ["winch", "winch+fuel+epoch+ondemand+nocow", "pooling+nocow"] {
-            assert_eq!(text.parse::<Settings>().map(|it| it.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<WasmtimeSettings>().map(|it| it.to_string()),
+                Ok(text.to_owned())
+            );
         }
-        let parsed = "nocow+fuel".parse::<Settings>().map(|it| it.to_string());
+        let parsed = "nocow+fuel".parse::<WasmtimeSettings>().map(|it| it.to_string());
         assert_eq!(parsed, Ok("fuel+nocow".to_owned()));
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
         for text in ["", "fuel+", "fuel+fuel", "pooling+ondemand", "fast", "Fuel"] {
-            assert!(text.parse::<Settings>().is_err(), "{text}");
+            assert!(text.parse::<WasmtimeSettings>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn all_are_the_plain_lane_and_each_word_once() {
-        let names: Vec<String> = Settings::all().map(|it| it.to_string()).collect();
+        let names: Vec<String> =
+            WasmtimeSettings::all_variants().map(|it| it.to_string()).collect();
         assert_eq!(names, ["", "winch", "fuel", "epoch", "pooling", "ondemand", "nocow"]);
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Hierarchy, remove_tree};
+use super::{Hierarchy, remove_group_tree};
 use cyclometer_system::owner::Owner;
 
 /// Number of levels of groups that are searched.
@@ -29,7 +29,7 @@ impl GroupLeftover {
 
     /// Returns the mounts that have the group, separated by blanks.
     #[must_use]
-    pub fn places(&self) -> String {
+    pub fn mount_points(&self) -> String {
         let depth = self.relative.components().count();
         let mounts = self.folders.iter().filter_map(|folder| folder.ancestors().nth(depth));
         mounts.map(|mount| mount.display().to_string()).collect::<Vec<_>>().join(" ")
@@ -37,19 +37,19 @@ impl GroupLeftover {
 
     /// Returns whether any part of it still exists.
     #[must_use]
-    pub fn is_there(&self) -> bool {
+    pub fn still_exists(&self) -> bool {
         self.folders.iter().any(|folder| folder.exists())
     }
 
     /// Returns the reason why the group must stay, if it is in use.
     #[must_use]
-    pub fn in_use(&self) -> Option<String> {
+    pub fn in_use_reason(&self) -> Option<String> {
         let user = nix::unistd::geteuid().as_raw();
         let foreign = self
             .folders
             .iter()
             .any(|folder| fs::metadata(folder).is_ok_and(|data| data.uid() != user));
-        let owner = self.owner.in_use(None);
+        let owner = self.owner.in_use_reason(None);
         owner.or_else(|| foreign.then(|| "it belongs to another user".to_owned()))
     }
 
@@ -57,15 +57,15 @@ impl GroupLeftover {
     ///
     /// # Errors
     /// Returns the reason why it could not be removed, as a message for users.
-    pub fn remove(&self) -> Result<(), String> {
+    pub fn remove_everywhere(&self) -> Result<(), String> {
         // Checked again, as it may be in use since it was listed. Process ids are reused,
         // identities are not.
-        if let Some(reason) = self.in_use() {
+        if let Some(reason) = self.in_use_reason() {
             return Err(reason);
         }
         let mut failed = None;
         for folder in &self.folders {
-            if let Err(error) = remove_tree(folder, true)
+            if let Err(error) = remove_group_tree(folder, true)
                 && folder.exists()
             {
                 failed = Some(format!("cannot remove {}: {error}", folder.display()));
@@ -78,22 +78,27 @@ impl GroupLeftover {
 impl Hierarchy {
     /// Finds all control groups that this program made, whether or not their owners run.
     #[must_use]
-    pub fn leftovers(&self) -> Vec<GroupLeftover> {
+    pub fn find_leftovers(&self) -> Vec<GroupLeftover> {
         let mut found = BTreeMap::new();
         for root in &self.all {
-            search(root, root, DEPTH, &mut found);
+            search_groups(root, root, DEPTH, &mut found);
         }
         found.into_values().collect()
     }
 }
 
-fn search(root: &Path, folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, GroupLeftover>) {
+fn search_groups(
+    root: &Path,
+    folder: &Path,
+    depth: usize,
+    found: &mut BTreeMap<PathBuf, GroupLeftover>,
+) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         let path = entry.path();
-        let owner = Owner::in_name(&entry.file_name().to_string_lossy());
+        let owner = Owner::from_name(&entry.file_name().to_string_lossy());
         match owner.filter(|owner| matches!(owner, Owner::Process(_))) {
             Some(owner) => {
                 let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
@@ -107,7 +112,7 @@ fn search(root: &Path, folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf
                     group.folders.push(path);
                 }
             }
-            None if depth > 1 => search(root, &path, depth - 1, found),
+            None if depth > 1 => search_groups(root, &path, depth - 1, found),
             None => {}
         }
     }
@@ -143,9 +148,10 @@ mod tests {
             unified: None,
             all: ["cpu", "memory", "unified"].map(at).into(),
         };
-        let mut found = hierarchy.leftovers();
+        let mut found = hierarchy.find_leftovers();
         found.sort_by_key(GroupLeftover::name);
-        let about: Vec<_> = found.iter().map(|it| (it.name(), it.in_use().is_some())).collect();
+        let about: Vec<_> =
+            found.iter().map(|it| (it.name(), it.in_use_reason().is_some())).collect();
         let wanted = [
             (dead.to_owned(), false),
             (format!("cyclometer-{me}-d1"), true),
@@ -154,9 +160,12 @@ mod tests {
         ];
         assert_eq!(about, wanted);
         let places = format!("{} {}", at("cpu").display(), at("memory").display());
-        assert_eq!(found[0].places(), places);
-        found[0].remove().expect("removed");
+        assert_eq!(found[0].mount_points(), places);
+        found[0].remove_everywhere().expect("removed");
         assert!(!at(&format!("cpu/{dead}")).exists() && !at(&format!("memory/{dead}")).exists());
-        assert!(found[1].remove().is_err() && at(&format!("memory/cyclometer-{me}-d1")).exists());
+        assert!(
+            found[1].remove_everywhere().is_err()
+                && at(&format!("memory/cyclometer-{me}-d1")).exists()
+        );
     }
 }

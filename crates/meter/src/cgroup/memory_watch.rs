@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::{CgroupError, Group};
+use super::{CgroupError, InvocationGroup};
 use crate::function_group::GroupUsage;
 use crate::own_groups::kills_in;
 use cyclometer_core::units::Bytes;
@@ -28,7 +28,7 @@ pub struct MemoryWatch {
     event: Option<EventFd>,
 }
 
-impl Group {
+impl InvocationGroup {
     /// Sets the limit of all memory inside, swap included, and watches it.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Group {
             fs::write(&path, &value).map_err(failed("set the memory limit in", &path))?;
             // Not every kernel accounts for swap.
             let _ = fs::write(folder.join("memory.memsw.limit_in_bytes"), &value);
-            let event = await_event(&folder)
+            let event = register_oom_event(&folder)
                 .map_err(failed("watch", &folder.join("memory.oom_control")))?;
             return Ok(MemoryWatch { limit, folder, event: Some(event) });
         }
@@ -59,17 +59,17 @@ impl Group {
 
     /// Kills everything inside and removes the groups below this one, so that it can be
     /// removed itself.
-    pub fn kill(&self) {
+    pub fn kill_members(&self) {
         for root in &self.hierarchy.all {
             // A leftover is removed by the next command.
-            let _ = super::remove_tree(&root.join(&self.relative), true);
+            let _ = super::remove_group_tree(&root.join(&self.relative), true);
         }
     }
 }
 
 /// Registers a descriptor in which a v1 kernel counts how often the group ran out of
 /// memory.
-fn await_event(folder: &Path) -> io::Result<EventFd> {
+fn register_oom_event(folder: &Path) -> io::Result<EventFd> {
     let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
     let control = File::open(folder.join("memory.oom_control"))?;
     let request = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
@@ -81,7 +81,7 @@ impl MemoryWatch {
     /// Returns the usage if the kernel killed a process for lack of memory. Call it once,
     /// before the group is removed.
     #[must_use]
-    pub fn usage(&self) -> Option<GroupUsage> {
+    pub fn usage_if_killed(&self) -> Option<GroupUsage> {
         let killed = match &self.event {
             // The descriptor holds the number of events; reading fails if there were none.
             Some(event) => u64::from(event.read().is_ok_and(|count| count > 0)),
@@ -100,7 +100,7 @@ impl MemoryWatch {
             // Before Linux 5.19 there is no peak in v2: then the limit is assumed to be hit.
             at_limit: peak.is_none_or(|peak| peak.0.saturating_add(BATCHES) >= self.limit.0),
             peak: peak.ok_or_else(|| "this kernel keeps no peak for a group".to_owned()),
-            files: Bytes(0),
+            page_cache: Bytes(0),
             killed,
             refused: 0,
         })
@@ -119,7 +119,7 @@ mod tests {
             return cyclometer_testkit::skip("no cgroup file system");
         };
         let owner = ProcessIdentity::current().expect("/proc is mounted");
-        let group = match Group::create(&hierarchy, &owner, "watch", Driver::Cgroupfs) {
+        let group = match InvocationGroup::create(&hierarchy, &owner, "watch", Driver::Cgroupfs) {
             Ok(group) => group,
             Err(error) => return cyclometer_testkit::skip(&error.to_string()),
         };
@@ -128,7 +128,7 @@ mod tests {
             Ok(watch) => watch,
             Err(error) => return cyclometer_testkit::skip(&error.to_string()),
         };
-        assert_eq!(watch.usage(), None, "nothing has run yet");
+        assert_eq!(watch.usage_if_killed(), None, "nothing has run yet");
         let inside = watch.folder.join("container");
         fs::create_dir(&inside).expect("made");
         // A shell that enters the group and then allocates 200 MB.
@@ -138,8 +138,8 @@ mod tests {
         );
         let status = std::process::Command::new("sh").args(["-c", &script]).status();
         assert!(!status.expect("run").success(), "tail keeps what has no line break");
-        super::super::remove_tree(&inside, true).expect("removed, as a runtime does");
-        let usage = watch.usage().expect("told");
+        super::super::remove_group_tree(&inside, true).expect("removed, as a runtime does");
+        let usage = watch.usage_if_killed().expect("told");
         assert!(usage.killed > 0 && usage.at_limit, "{usage:?}");
     }
 }

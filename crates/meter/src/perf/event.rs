@@ -9,7 +9,7 @@ use crate::{Meter, Source};
 
 /// Perf event; [`Self::ALL`] has the order in which events are opened and reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum PerfEvent {
     TaskClock,
     PageFaults,
     ContextSwitches,
@@ -22,7 +22,7 @@ pub(super) enum Event {
     MsrTsc,
 }
 
-impl Event {
+impl PerfEvent {
     pub const ALL: [Self; 10] = [
         // Time and ticks are read next to each other: anything between the two readings is
         // missing in one of them, which shows in microseconds.
@@ -40,13 +40,13 @@ impl Event {
 
     /// Returns the group that the event may share, if any: all events of a group count at
     /// once or none does, and a CPU has few counters.
-    pub const fn bundle(self) -> Option<Bundle> {
+    pub const fn event_group(self) -> Option<EventGroup> {
         match self {
-            Self::Cycles | Self::Instructions | Self::RefCycles => Some(Bundle::Core),
+            Self::Cycles | Self::Instructions | Self::RefCycles => Some(EventGroup::Core),
             // In a group led by a software event the ticks were seen to stand
             // still, or to be 0, while the clock beside them ran (Linux 6.18).
             Self::MsrTsc | Self::BranchMisses | Self::CacheMisses => None,
-            _ => Some(Bundle::Kernel),
+            _ => Some(EventGroup::Kernel),
         }
     }
 
@@ -85,7 +85,7 @@ impl Event {
         matches!(self, Self::Cycles | Self::Instructions | Self::RefCycles)
     }
 
-    pub fn builder<'a>(self) -> io::Result<Builder<'a>> {
+    pub fn to_builder<'a>(self) -> io::Result<Builder<'a>> {
         Ok(match self {
             Self::TaskClock => Builder::new(events::Software::TASK_CLOCK),
             Self::PageFaults => Builder::new(events::Software::PAGE_FAULTS),
@@ -103,7 +103,7 @@ impl Event {
 
 /// Group of events that are read together on the calling thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bundle {
+pub(super) enum EventGroup {
     /// The kernel's own events, which never wait for a counter.
     Kernel,
     /// Events that most CPUs count in fixed counters.

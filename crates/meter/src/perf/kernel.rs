@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use perf_event::{Builder, Counter, CounterData, GroupData, ReadFormat};
 
-use super::event::Event;
-use super::refusal::Standing;
+use super::event::PerfEvent;
+use super::refusal::PerfPrivileges;
 use cyclometer_core::units::Nanos;
 
 /// Target that a set of counters watches.
 #[derive(Debug, Clone, Copy)]
-pub enum Target<'a> {
+pub enum CounterTarget<'a> {
     /// The next program that the process with this id starts: counting is
     /// switched on by exec in that child and its children. Good for one child.
     Children(u32),
@@ -27,12 +27,12 @@ pub enum Target<'a> {
 
 /// Request for one counter.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request<'a> {
-    pub event: Event,
+pub(super) struct CounterRequest<'a> {
+    pub event: PerfEvent,
     /// Type number of the core PMU that counts a hardware event; `None` leaves the choice
     /// to the kernel, which takes one of them on a CPU with several.
     pub core_pmu: Option<u32>,
-    pub target: Target<'a>,
+    pub target: CounterTarget<'a>,
     /// The only CPU on which it counts, as control groups need it.
     pub cpu: Option<usize>,
     /// Whether kernel mode is counted.
@@ -41,7 +41,7 @@ pub(super) struct Request<'a> {
 
 /// Count, with the times that show whether it is complete.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Raw {
+pub(super) struct RawCount {
     pub count: u64,
     /// Nanoseconds in which it should have counted.
     pub enabled: u64,
@@ -61,22 +61,22 @@ pub(super) struct CorePmu {
 }
 
 /// Open counter.
-pub(super) trait Handle: Send {
-    fn read(&mut self) -> io::Result<Raw>;
+pub(super) trait CounterHandle: Send {
+    fn read_count(&mut self) -> io::Result<RawCount>;
 }
 
 /// Group of open counters that are read by one call.
 pub(super) trait GroupHandle: Send {
     /// Reads the counts, in the order in which they were requested.
-    fn read(&mut self) -> io::Result<Vec<Raw>>;
+    fn read_counts(&mut self) -> io::Result<Vec<RawCount>>;
 }
 
 /// Perf subsystem of a kernel.
 pub(super) trait Kernel: Send + Sync {
-    fn open(&self, request: &Request<'_>) -> io::Result<Box<dyn Handle>>;
+    fn open_counter(&self, request: &CounterRequest<'_>) -> io::Result<Box<dyn CounterHandle>>;
 
     /// Opens counters of the calling thread as one group.
-    fn open_group(&self, requests: &[Request<'_>]) -> io::Result<Box<dyn GroupHandle>>;
+    fn open_group(&self, requests: &[CounterRequest<'_>]) -> io::Result<Box<dyn GroupHandle>>;
 
     /// Returns the PMUs of the cores, in the order of their names.
     fn core_pmus(&self) -> Vec<CorePmu>;
@@ -84,27 +84,27 @@ pub(super) trait Kernel: Send + Sync {
     fn online_cpus(&self) -> io::Result<Vec<usize>>;
 
     /// Returns the privileges of this process, to explain a refusal.
-    fn standing(&self) -> Standing;
+    fn read_privileges(&self) -> PerfPrivileges;
 }
 
 /// Kernel that this process runs on.
 pub(super) struct SystemKernel;
 
 impl Kernel for SystemKernel {
-    fn open(&self, request: &Request<'_>) -> io::Result<Box<dyn Handle>> {
-        Ok(Box::new(request.builder()?.build()?))
+    fn open_counter(&self, request: &CounterRequest<'_>) -> io::Result<Box<dyn CounterHandle>> {
+        Ok(Box::new(request.to_builder()?.build()?))
     }
 
-    fn open_group(&self, requests: &[Request<'_>]) -> io::Result<Box<dyn GroupHandle>> {
+    fn open_group(&self, requests: &[CounterRequest<'_>]) -> io::Result<Box<dyn GroupHandle>> {
         let format =
             ReadFormat::GROUP | ReadFormat::TOTAL_TIME_ENABLED | ReadFormat::TOTAL_TIME_RUNNING;
         let (first, rest) = requests
             .split_first()
             .ok_or_else(|| io::Error::other("a group needs at least one counter"))?;
-        let mut leader = first.builder()?.read_format(format).build()?;
+        let mut leader = first.to_builder()?.read_format(format).build()?;
         let mut members = Vec::with_capacity(rest.len());
         for request in rest {
-            members.push(request.builder()?.build_with_group(&mut leader)?);
+            members.push(request.to_builder()?.build_with_group(&mut leader)?);
         }
         members.insert(0, leader);
         Ok(Box::new(SystemGroup(members)))
@@ -120,26 +120,28 @@ impl Kernel for SystemKernel {
             .ok_or_else(|| io::Error::other(format!("unreadable CPU list `{text}`")))
     }
 
-    fn standing(&self) -> Standing {
-        Standing::of_this_process()
+    fn read_privileges(&self) -> PerfPrivileges {
+        PerfPrivileges::for_this_process()
     }
 }
 
-impl<'a> Request<'a> {
-    fn builder(&self) -> io::Result<Builder<'a>> {
-        let mut builder = self.event.builder()?;
+impl<'a> CounterRequest<'a> {
+    fn to_builder(&self) -> io::Result<Builder<'a>> {
+        let mut builder = self.event.to_builder()?;
         if let Some(number) = self.core_pmu {
             // The kernel takes the PMU of a generic event from the upper half.
             builder.attrs_mut().config |= u64::from(number) << 32;
         }
         builder.exclude_kernel(!self.kernel_mode).exclude_hv(!self.kernel_mode);
         match self.target {
-            Target::Children(pid) => {
-                builder.observe_pid(signed(pid)?).inherit(true).enable_on_exec(true)
+            CounterTarget::Children(pid) => {
+                builder.observe_pid(to_signed_pid(pid)?).inherit(true).enable_on_exec(true)
             }
-            Target::Process(pid) => builder.observe_pid(signed(pid)?).inherit(true).enabled(true),
-            Target::ThisThread => builder.observe_self().enabled(true),
-            Target::Cgroup(directory) => builder.observe_cgroup(directory).enabled(true),
+            CounterTarget::Process(pid) => {
+                builder.observe_pid(to_signed_pid(pid)?).inherit(true).enabled(true)
+            }
+            CounterTarget::ThisThread => builder.observe_self().enabled(true),
+            CounterTarget::Cgroup(directory) => builder.observe_cgroup(directory).enabled(true),
         };
         if let Some(cpu) = self.cpu {
             builder.one_cpu(cpu);
@@ -148,18 +150,18 @@ impl<'a> Request<'a> {
     }
 }
 
-fn signed(pid: u32) -> io::Result<i32> {
+fn to_signed_pid(pid: u32) -> io::Result<i32> {
     i32::try_from(pid).map_err(io::Error::other)
 }
 
-impl Handle for Counter {
-    fn read(&mut self) -> io::Result<Raw> {
+impl CounterHandle for Counter {
+    fn read_count(&mut self) -> io::Result<RawCount> {
         let data = self.read_full()?;
         // Both times are in the read format of every counter built here.
         let nanos = |field: fn(&CounterData) -> Option<Duration>| {
             field(&data).map_or(0, |span| Nanos::from(span).0)
         };
-        Ok(Raw {
+        Ok(RawCount {
             count: data.count(),
             enabled: nanos(CounterData::time_enabled),
             running: nanos(CounterData::time_running),
@@ -171,7 +173,7 @@ impl Handle for Counter {
 struct SystemGroup(Vec<Counter>);
 
 impl GroupHandle for SystemGroup {
-    fn read(&mut self) -> io::Result<Vec<Raw>> {
+    fn read_counts(&mut self) -> io::Result<Vec<RawCount>> {
         let lost = || io::Error::other("a counter is not in what was read of its group");
         let leader = self.0.first_mut().ok_or_else(lost)?;
         let group: GroupData = leader.read_group()?;
@@ -180,7 +182,7 @@ impl GroupHandle for SystemGroup {
         let running = nanos(group.time_running()).ok_or_else(lost)?;
         let count = |counter: &Counter| {
             let entry = group.get(counter).ok_or_else(lost)?;
-            Ok(Raw { count: entry.value(), enabled, running })
+            Ok(RawCount { count: entry.value(), enabled, running })
         };
         self.0.iter().map(count).collect()
     }

@@ -38,10 +38,12 @@ mod trial;
 use std::io;
 use std::sync::{LazyLock, OnceLock};
 
-use self::event::{Bundle, Event};
-pub use self::kernel::Target;
-use self::kernel::{CorePmu, GroupHandle, Handle, Kernel, Raw, Request, SystemKernel};
-use self::refusal::Refusal;
+use self::event::{EventGroup, PerfEvent};
+pub use self::kernel::CounterTarget;
+use self::kernel::{
+    CorePmu, CounterHandle, CounterRequest, GroupHandle, Kernel, RawCount, SystemKernel,
+};
+use self::refusal::PerfRefusal;
 use self::trial::Trials;
 use super::{Meter, Provenances, Source};
 
@@ -73,19 +75,19 @@ impl Perf {
 static SYSTEM: LazyLock<Perf> = LazyLock::new(|| Perf::new(SystemKernel));
 
 /// Source of the value of one event.
-enum Reader {
+enum EventReader {
     /// Separate handles: one, or one per CPU for a control group, or one per core PMU.
-    Own(Vec<Box<dyn Handle>>),
+    Own(Vec<Box<dyn CounterHandle>>),
     /// Place in one of the groups of the set.
     Member { group: usize, place: usize },
 }
 
 /// Opened event of a set.
-struct Opened {
-    event: Event,
+struct OpenedEvent {
+    event: PerfEvent,
     /// Whether kernel mode is counted.
     kernel_mode: bool,
-    reader: Reader,
+    reader: EventReader,
     /// Names of the core PMUs whose counts are added; empty on most machines.
     core_pmus: Vec<String>,
     /// Whether each handle was enabled for the whole time, as those of several core PMUs
@@ -96,15 +98,15 @@ struct Opened {
 /// Counters opened on one target.
 pub struct Counters {
     perf: &'static Perf,
-    opened: Vec<Opened>,
+    opened: Vec<OpenedEvent>,
     groups: Vec<Box<dyn GroupHandle>>,
     provenances: Provenances,
-    refusals: Vec<(Meter, Refusal)>,
+    refusals: Vec<(Meter, PerfRefusal)>,
 }
 
 /// Raw counts at one moment; only differences mean anything.
 #[derive(Debug, Clone, Default)]
-pub struct Snapshot(Vec<Option<Raw>>);
+pub struct CounterSnapshot(Vec<Option<RawCount>>);
 
 /// Counts between two snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +121,7 @@ impl Counts {
     /// Creates counts of a single meter, for tests.
     #[doc(hidden)]
     #[must_use]
-    pub fn of(meter: Meter, count: u64) -> Self {
+    pub fn from_single(meter: Meter, count: u64) -> Self {
         let mut values = [None; Meter::COUNT];
         values[meter as usize] = Some(count);
         Self { values, coverage_ppm: None }
@@ -135,10 +137,10 @@ impl Counts {
 impl Counters {
     /// Returns the number of descriptors that this set holds.
     #[must_use]
-    pub fn descriptors(&self) -> u64 {
-        let of = |it: &Opened| match &it.reader {
-            Reader::Own(handles) => handles.len(),
-            Reader::Member { .. } => 1,
+    pub fn descriptor_count(&self) -> u64 {
+        let of = |it: &OpenedEvent| match &it.reader {
+            EventReader::Own(handles) => handles.len(),
+            EventReader::Member { .. } => 1,
         };
         let all = self.groups.len() + self.opened.iter().map(of).sum::<usize>();
         u64::try_from(all).unwrap_or(u64::MAX)
@@ -147,43 +149,45 @@ impl Counters {
     /// Opens every event that this machine and user allow. Events that cannot be opened are
     /// marked as missing in [`Self::provenances`], with the reason.
     #[must_use]
-    pub fn open(target: Target<'_>) -> Self {
+    pub fn open(target: CounterTarget<'_>) -> Self {
         Self::open_with(&SYSTEM, target)
     }
 
-    fn open_with(perf: &'static Perf, target: Target<'_>) -> Self {
-        let mut set = Self::empty(perf);
+    fn open_with(perf: &'static Perf, target: CounterTarget<'_>) -> Self {
+        let mut set = Self::without_events(perf);
         // A filter, or a kernel without perf, refuses all events alike.
-        let mut all_refused: Option<Refusal> = None;
-        for event in Event::ALL {
-            if set.has(event.meter()) {
+        let mut all_refused: Option<PerfRefusal> = None;
+        for event in PerfEvent::ALL {
+            if set.has_counter(event.meter()) {
                 continue;
             }
             let opened = match &all_refused {
                 Some(refusal) => Err(refusal.clone()),
                 None => open_event(perf, event, target),
             };
-            match opened.and_then(|opened| perf.trials.confirm(perf, event).map(|()| opened)) {
-                Ok(opened) => set.insert(opened, target),
+            match opened
+                .and_then(|opened| perf.trials.confirm_counting(perf, event).map(|()| opened))
+            {
+                Ok(opened) => set.insert_opened(opened, target),
                 Err(refusal) => {
-                    let for_all = matches!(refusal, Refusal::Seccomp | Refusal::NoPerf);
+                    let for_all = matches!(refusal, PerfRefusal::Seccomp | PerfRefusal::NoPerf);
                     if for_all && event.source() == Source::PerfSoftware {
                         all_refused = Some(refusal.clone());
                     }
-                    set.refuse(event.meter(), refusal);
+                    set.record_refusal(event.meter(), refusal);
                 }
             }
         }
-        if matches!(target, Target::ThisThread) {
-            for bundle in [Bundle::Kernel, Bundle::Core] {
+        if matches!(target, CounterTarget::ThisThread) {
+            for bundle in [EventGroup::Kernel, EventGroup::Core] {
                 // Events that the kernel refuses to group are read one by one.
-                let _ = set.bundle(bundle);
+                let _ = set.open_event_group(bundle);
             }
         }
         set
     }
 
-    fn empty(perf: &'static Perf) -> Self {
+    fn without_events(perf: &'static Perf) -> Self {
         Self {
             perf,
             opened: Vec::new(),
@@ -193,46 +197,46 @@ impl Counters {
         }
     }
 
-    fn insert(&mut self, opened: Opened, target: Target<'_>) {
-        let (event, note) = (opened.event, note(&opened, target));
+    fn insert_opened(&mut self, opened: OpenedEvent, target: CounterTarget<'_>) {
+        let (event, note) = (opened.event, describe_opened(&opened, target));
         self.refusals.retain(|(meter, _)| *meter != event.meter());
-        self.provenances.set(event.meter(), event.source(), note);
+        self.provenances.set_source(event.meter(), event.source(), note);
         self.opened.push(opened);
     }
 
-    fn refuse(&mut self, meter: Meter, refusal: Refusal) {
-        self.provenances.missing(meter, refusal.to_string());
+    fn record_refusal(&mut self, meter: Meter, refusal: PerfRefusal) {
+        self.provenances.set_missing(meter, refusal.to_string());
         self.refusals.retain(|(other, _)| *other != meter);
         self.refusals.push((meter, refusal));
     }
 
     /// Creates a set without counters, all of them missing for `reason`.
     #[must_use]
-    pub fn none(reason: &str) -> Self {
-        let mut set = Self::empty(&SYSTEM);
-        for event in Event::ALL {
-            set.provenances.missing(event.meter(), reason);
+    pub fn unavailable_because(reason: &str) -> Self {
+        let mut set = Self::without_events(&SYSTEM);
+        for event in PerfEvent::ALL {
+            set.provenances.set_missing(event.meter(), reason);
         }
         set
     }
 
     /// Reopens the events of a bundle as one group that is read by one call, since the cost
     /// of reading is charged to short functions.
-    fn bundle(&mut self, bundle: Bundle) -> io::Result<()> {
+    fn open_event_group(&mut self, bundle: EventGroup) -> io::Result<()> {
         // A group belongs to one PMU.
         let members: Vec<usize> = (0..self.opened.len())
-            .filter(|index| self.opened[*index].event.bundle() == Some(bundle))
+            .filter(|index| self.opened[*index].event.event_group() == Some(bundle))
             .filter(|index| self.opened[*index].core_pmus.is_empty())
             .collect();
         if members.is_empty() {
             return Ok(());
         }
-        let requests: Vec<Request<'_>> = members
+        let requests: Vec<CounterRequest<'_>> = members
             .iter()
-            .map(|index| Request {
+            .map(|index| CounterRequest {
                 event: self.opened[*index].event,
                 core_pmu: None,
-                target: Target::ThisThread,
+                target: CounterTarget::ThisThread,
                 cpu: None,
                 kernel_mode: self.opened[*index].kernel_mode,
             })
@@ -241,7 +245,7 @@ impl Counters {
         let group = self.groups.len();
         self.groups.push(handle);
         for (place, index) in members.into_iter().enumerate() {
-            self.opened[index].reader = Reader::Member { group, place };
+            self.opened[index].reader = EventReader::Member { group, place };
         }
         Ok(())
     }
@@ -249,16 +253,16 @@ impl Counters {
     /// Opens the same events on another target, without trying refused ones again. Events
     /// that cannot be opened there are missing.
     #[must_use]
-    pub fn reopen(&self, target: Target<'_>) -> Self {
-        let mut set = Self::empty(self.perf);
+    pub fn reopen_on(&self, target: CounterTarget<'_>) -> Self {
+        let mut set = Self::without_events(self.perf);
         set.provenances = self.provenances.clone();
         set.refusals.clone_from(&self.refusals);
         for opened in &self.opened {
-            match open_mode(self.perf, opened.event, target, opened.kernel_mode) {
+            match open_in_mode(self.perf, opened.event, target, opened.kernel_mode) {
                 Ok(again) => set.opened.push(again),
                 Err(failure) => {
-                    let refusal = failure.explain(self.perf, opened.event, target);
-                    set.refuse(opened.event.meter(), refusal);
+                    let refusal = failure.to_refusal(self.perf, opened.event, target);
+                    set.record_refusal(opened.event.meter(), refusal);
                 }
             }
         }
@@ -274,35 +278,37 @@ impl Counters {
     /// Returns the steps to make `meter` available; empty where it is available, or where
     /// nothing helps.
     #[must_use]
-    pub fn remedy(&self, meter: Meter) -> String {
+    pub fn remedy_for(&self, meter: Meter) -> String {
         let refusal = self.refusals.iter().find(|(other, _)| *other == meter);
         refusal.map_or_else(String::new, |(_, refusal)| refusal.remedy())
     }
 
     /// Returns whether `meter` has a counter.
     #[must_use]
-    pub fn has(&self, meter: Meter) -> bool {
+    pub fn has_counter(&self, meter: Meter) -> bool {
         self.opened.iter().any(|opened| opened.event.meter() == meter)
     }
 
     /// Reads all counters.
-    pub fn read(&mut self) -> Snapshot {
-        let groups: Vec<Option<Vec<Raw>>> =
-            self.groups.iter_mut().map(|group| group.read().ok()).collect();
-        let read = |opened: &mut Opened| match &mut opened.reader {
-            Reader::Own(handles) => read_handles(handles, opened.side_by_side),
-            Reader::Member { group, place } => groups.get(*group)?.as_ref()?.get(*place).copied(),
+    pub fn read_all(&mut self) -> CounterSnapshot {
+        let groups: Vec<Option<Vec<RawCount>>> =
+            self.groups.iter_mut().map(|group| group.read_counts().ok()).collect();
+        let read = |opened: &mut OpenedEvent| match &mut opened.reader {
+            EventReader::Own(handles) => read_handles(handles, opened.side_by_side),
+            EventReader::Member { group, place } => {
+                groups.get(*group)?.as_ref()?.get(*place).copied()
+            }
         };
-        Snapshot(self.opened.iter_mut().map(read).collect())
+        CounterSnapshot(self.opened.iter_mut().map(read).collect())
     }
 
     /// Reads only the counter of `meter`, for the sampler.
     pub fn read_one(&mut self, meter: Meter) -> Option<u64> {
         let opened = self.opened.iter_mut().find(|opened| opened.event.meter() == meter)?;
         let raw = match &mut opened.reader {
-            Reader::Own(handles) => read_handles(handles, opened.side_by_side)?,
-            Reader::Member { group, place } => {
-                *self.groups.get_mut(*group)?.read().ok()?.get(*place)?
+            EventReader::Own(handles) => read_handles(handles, opened.side_by_side)?,
+            EventReader::Member { group, place } => {
+                *self.groups.get_mut(*group)?.read_counts().ok()?.get(*place)?
             }
         };
         Some(raw.count)
@@ -310,11 +316,11 @@ impl Counters {
 
     /// Returns the counts from `before` to `after`.
     #[must_use]
-    pub fn between(&self, before: &Snapshot, after: &Snapshot) -> Counts {
+    pub fn counts_between(&self, before: &CounterSnapshot, after: &CounterSnapshot) -> Counts {
         let mut counts = Counts { values: [None; Meter::COUNT], coverage_ppm: None };
         for ((opened, before), after) in self.opened.iter().zip(&before.0).zip(&after.0) {
             let (Some(before), Some(after)) = (before, after) else { continue };
-            let (value, coverage) = difference(opened.event, *before, *after);
+            let (value, coverage) = scaled_difference(opened.event, *before, *after);
             counts.values[opened.event.meter() as usize] = value;
             if let Some(ppm) = coverage {
                 counts.coverage_ppm = Some(counts.coverage_ppm.map_or(ppm, |other| other.min(ppm)));
@@ -326,10 +332,10 @@ impl Counters {
 
 /// Reads the handles of an event and adds them. Handles side by side were all
 /// enabled for the same time, of which each ran for a part.
-fn read_handles(handles: &mut [Box<dyn Handle>], side_by_side: bool) -> Option<Raw> {
-    let mut sum = Raw::default();
+fn read_handles(handles: &mut [Box<dyn CounterHandle>], side_by_side: bool) -> Option<RawCount> {
+    let mut sum = RawCount::default();
     for handle in handles {
-        let raw = handle.read().ok()?;
+        let raw = handle.read_count().ok()?;
         sum.count += raw.count;
         sum.running += raw.running;
         sum.enabled =
@@ -341,7 +347,11 @@ fn read_handles(handles: &mut [Box<dyn Handle>], side_by_side: bool) -> Option<R
 /// Returns the counted value, scaled up if the counter was multiplexed, with the coverage
 /// in parts per million. The value is `None` if the counter was enabled and never ran, or
 /// if it ran and reads 0 although any code makes it count.
-fn difference(event: Event, before: Raw, after: Raw) -> (Option<u64>, Option<u32>) {
+fn scaled_difference(
+    event: PerfEvent,
+    before: RawCount,
+    after: RawCount,
+) -> (Option<u64>, Option<u32>) {
     let count = after.count.saturating_sub(before.count);
     let enabled = after.enabled.saturating_sub(before.enabled);
     let running = after.running.saturating_sub(before.running);
@@ -362,65 +372,69 @@ fn difference(event: Event, before: Raw, after: Raw) -> (Option<u64>, Option<u32
 }
 
 /// Error of opening one event, before its cause is determined.
-enum Failure {
+enum OpenFailure {
     /// Error of the only counter, or of all alike.
     Plain(io::Error),
     /// Error of one of several core PMUs.
     Part { pmu: String, error: io::Error },
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for OpenFailure {
     fn from(error: io::Error) -> Self {
         Self::Plain(error)
     }
 }
 
-impl Failure {
+impl OpenFailure {
     fn is_denied(&self) -> bool {
         let (Self::Plain(error) | Self::Part { error, .. }) = self;
         error.kind() == io::ErrorKind::PermissionDenied
     }
 
-    fn explain(&self, perf: &Perf, event: Event, target: Target<'_>) -> Refusal {
-        let standing = perf.kernel.standing();
+    fn to_refusal(&self, perf: &Perf, event: PerfEvent, target: CounterTarget<'_>) -> PerfRefusal {
+        let standing = perf.kernel.read_privileges();
         match self {
             Self::Part { pmu, error } if !self.is_denied() => {
-                Refusal::HybridPart { pmu: pmu.clone(), error: error.to_string() }
+                PerfRefusal::HybridPart { pmu: pmu.clone(), error: error.to_string() }
             }
             Self::Plain(error) | Self::Part { error, .. } => {
-                Refusal::explain(event, target, error, standing)
+                PerfRefusal::from_error(event, target, error, standing)
             }
         }
     }
 }
 
 /// Opens one event, with kernel mode if allowed.
-fn open_event(perf: &Perf, event: Event, target: Target<'_>) -> Result<Opened, Refusal> {
-    let opened = match open_mode(perf, event, target, true) {
+fn open_event(
+    perf: &Perf,
+    event: PerfEvent,
+    target: CounterTarget<'_>,
+) -> Result<OpenedEvent, PerfRefusal> {
+    let opened = match open_in_mode(perf, event, target, true) {
         Err(failure) if failure.is_denied() && event.counts_in_user_mode() => {
             // If it is denied again, the first error explains what is denied. Any other second
             // error is the real cause: with kernel mode or without, there is no PMU.
-            let open = open_mode(perf, event, target, false);
+            let open = open_in_mode(perf, event, target, false);
             open.map_err(|second| if second.is_denied() { failure } else { second })
         }
         other => other,
     };
-    opened.map_err(|failure| failure.explain(perf, event, target))
+    opened.map_err(|failure| failure.to_refusal(perf, event, target))
 }
 
 /// Opens one event with or without kernel mode: on each core PMU where there
 /// are several, and on each CPU for a control group.
-fn open_mode(
+fn open_in_mode(
     perf: &Perf,
-    event: Event,
-    target: Target<'_>,
+    event: PerfEvent,
+    target: CounterTarget<'_>,
     kernel_mode: bool,
-) -> Result<Opened, Failure> {
+) -> Result<OpenedEvent, OpenFailure> {
     let hardware = event.source() == Source::PerfHardware;
     let pmus = if hardware { perf.hybrid_pmus() } else { &[] };
-    let mut request = Request { event, core_pmu: None, target, cpu: None, kernel_mode };
+    let mut request = CounterRequest { event, core_pmu: None, target, cpu: None, kernel_mode };
     let mut handles = Vec::new();
-    if matches!(target, Target::Cgroup(_)) {
+    if matches!(target, CounterTarget::Cgroup(_)) {
         // The kernel counts a control group one CPU at a time.
         for cpu in perf.kernel.online_cpus()? {
             request.cpu = Some(cpu);
@@ -429,35 +443,35 @@ fn open_mode(
                 let none = || io::Error::other(format!("CPU {cpu} belongs to no core PMU"));
                 request.core_pmu = Some(own.ok_or_else(none)?.number);
             }
-            handles.push(perf.kernel.open(&request)?);
+            handles.push(perf.kernel.open_counter(&request)?);
         }
     } else if pmus.is_empty() {
-        handles.push(perf.kernel.open(&request)?);
+        handles.push(perf.kernel.open_counter(&request)?);
     } else {
         for pmu in pmus {
             request.core_pmu = Some(pmu.number);
-            let opened = perf.kernel.open(&request);
-            let part = |error| Failure::Part { pmu: pmu.name.clone(), error };
+            let opened = perf.kernel.open_counter(&request);
+            let part = |error| OpenFailure::Part { pmu: pmu.name.clone(), error };
             handles.push(opened.map_err(part)?);
         }
     }
-    Ok(Opened {
+    Ok(OpenedEvent {
         event,
         kernel_mode,
-        reader: Reader::Own(handles),
-        side_by_side: !pmus.is_empty() && !matches!(target, Target::Cgroup(_)),
+        reader: EventReader::Own(handles),
+        side_by_side: !pmus.is_empty() && !matches!(target, CounterTarget::Cgroup(_)),
         core_pmus: pmus.iter().map(|pmu| pmu.name.clone()).collect(),
     })
 }
 
-fn note(opened: &Opened, target: Target<'_>) -> String {
-    let Opened { event, kernel_mode, core_pmus, .. } = opened;
+fn describe_opened(opened: &OpenedEvent, target: CounterTarget<'_>) -> String {
+    let OpenedEvent { event, kernel_mode, core_pmus, .. } = opened;
     let mut notes = Vec::new();
-    if matches!(target, Target::Process(_)) {
+    if matches!(target, CounterTarget::Process(_)) {
         notes.push("attached after the start".to_owned());
     }
     // The task clock runs in kernel mode too, whatever is left out.
-    if !kernel_mode && *event != Event::TaskClock {
+    if !kernel_mode && *event != PerfEvent::TaskClock {
         notes.push(USER_ONLY.to_owned());
     }
     if event.source() == Source::PerfHardware {
@@ -466,7 +480,7 @@ fn note(opened: &Opened, target: Target<'_>) -> String {
     if !core_pmus.is_empty() {
         notes.push(format!("added over the kinds of cores: {}", core_pmus.join(" and ")));
     }
-    if *event == Event::MsrTsc {
+    if *event == PerfEvent::MsrTsc {
         notes.push("no hardware ref-cycles here; TSC ticks while on a CPU".to_owned());
     }
     notes.join("; ")
@@ -477,14 +491,14 @@ pub const USER_ONLY: &str = "user mode only: perf_event_paranoid forbids kernel 
 
 /// Reads `/proc/sys/kernel/perf_event_paranoid`; `None` if unreadable.
 #[must_use]
-pub fn paranoid() -> Option<i32> {
+pub fn read_paranoid_level() -> Option<i32> {
     std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?.trim().parse().ok()
 }
 
 /// Returns whether a seccomp filter is in force in this process.
 #[must_use]
 pub fn has_seccomp_filter() -> bool {
-    SYSTEM.kernel.standing().seccomp
+    SYSTEM.kernel.read_privileges().seccomp
 }
 
 #[cfg(test)]
@@ -495,41 +509,47 @@ mod tests {
 
     #[test]
     fn multiplexed_counts_are_scaled_and_say_so() {
-        let before = Raw { count: 100, enabled: 1_000, running: 1_000 };
-        let after = Raw { count: 350, enabled: 2_000, running: 1_250 };
-        assert_eq!(difference(Event::Instructions, before, after), (Some(1_000), Some(250_000)));
+        let before = RawCount { count: 100, enabled: 1_000, running: 1_000 };
+        let after = RawCount { count: 350, enabled: 2_000, running: 1_250 };
+        assert_eq!(
+            scaled_difference(PerfEvent::Instructions, before, after),
+            (Some(1_000), Some(250_000))
+        );
     }
 
     #[test]
     fn a_counter_that_never_ran_is_missing() {
-        let after = Raw { count: 0, enabled: 500, running: 0 };
-        assert_eq!(difference(Event::Cycles, Raw::default(), after), (None, Some(0)));
-        let silent = Raw { count: 0, enabled: 500, running: 500 };
-        assert_eq!(difference(Event::Cycles, Raw::default(), silent), (None, None));
+        let after = RawCount { count: 0, enabled: 500, running: 0 };
+        assert_eq!(
+            scaled_difference(PerfEvent::Cycles, RawCount::default(), after),
+            (None, Some(0))
+        );
+        let silent = RawCount { count: 0, enabled: 500, running: 500 };
+        assert_eq!(scaled_difference(PerfEvent::Cycles, RawCount::default(), silent), (None, None));
     }
 
     #[test]
     fn time_and_ticks_of_a_thread_agree_though_one_is_in_a_group() {
-        let mut counters = Counters::open(Target::ThisThread);
+        let mut counters = Counters::open(CounterTarget::ThisThread);
         let Some(hz) = crate::host::tsc_hz() else {
             return cyclometer_testkit::skip("no time-stamp counter");
         };
-        if !(counters.has(Meter::CpuTime) && counters.has(Meter::RefCycles)) {
+        if !(counters.has_counter(Meter::CpuTime) && counters.has_counter(Meter::RefCycles)) {
             return cyclometer_testkit::skip("no counter of time and ticks here");
         }
         let in_group = counters
             .opened
             .iter()
-            .filter(|opened| matches!(opened.reader, Reader::Member { .. }))
+            .filter(|opened| matches!(opened.reader, EventReader::Member { .. }))
             .count();
         assert!(in_group >= 2, "{in_group} counters are in a group");
-        let before = counters.read();
+        let before = counters.read_all();
         let begun = std::time::Instant::now();
         while begun.elapsed() < Duration::from_millis(20) {
             std::hint::black_box(begun);
         }
-        let after = counters.read();
-        let counts = counters.between(&before, &after);
+        let after = counters.read_all();
+        let counts = counters.counts_between(&before, &after);
         let (time, ticks) = (counts.get(Meter::CpuTime), counts.get(Meter::RefCycles));
         let (time, ticks) = (time.expect("counted"), ticks.expect("counted"));
         let expected = u128::from(time) * u128::from(hz) / 1_000_000_000;
@@ -539,18 +559,18 @@ mod tests {
 
     #[test]
     fn the_task_clock_of_this_thread_advances() {
-        let mut counters = Counters::open(Target::ThisThread);
-        if !counters.has(Meter::CpuTime) {
+        let mut counters = Counters::open(CounterTarget::ThisThread);
+        if !counters.has_counter(Meter::CpuTime) {
             cyclometer_testkit::skip("task-clock cannot be opened here");
             return;
         }
-        let before = counters.read();
+        let before = counters.read_all();
         let mut sum = 0_u64;
         for i in 0..2_000_000_u64 {
             sum = std::hint::black_box(sum.wrapping_add(i * i));
         }
-        let after = counters.read();
-        let spent = counters.between(&before, &after).get(Meter::CpuTime);
+        let after = counters.read_all();
+        let spent = counters.counts_between(&before, &after).get(Meter::CpuTime);
         assert!(spent.is_some_and(|nanos| nanos > 100_000), "{spent:?}, {sum}");
     }
 }

@@ -5,13 +5,13 @@ use std::io;
 
 use procfs::process::Process;
 
-use super::event::Event;
-use super::kernel::Target;
+use super::event::PerfEvent;
+use super::kernel::CounterTarget;
 use crate::Source;
 
 /// Privileges of a process, as far as they matter for perf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Standing {
+pub(super) struct PerfPrivileges {
     /// `/proc/sys/kernel/perf_event_paranoid`; `None` if unreadable.
     pub paranoid: Option<i32>,
     /// Whether a seccomp filter is in force.
@@ -23,8 +23,8 @@ pub(super) struct Standing {
     pub user_namespace: bool,
 }
 
-impl Standing {
-    pub fn of_this_process() -> Self {
+impl PerfPrivileges {
+    pub fn for_this_process() -> Self {
         // From linux/capability.h.
         const SYS_ADMIN: u32 = 21;
         const PERFMON: u32 = 38;
@@ -32,7 +32,7 @@ impl Standing {
         let has = |bit: u32| status.as_ref().is_some_and(|it| it.capeff >> bit & 1 == 1);
         let map = std::fs::read_to_string("/proc/self/uid_map").ok();
         Self {
-            paranoid: super::paranoid(),
+            paranoid: super::read_paranoid_level(),
             seccomp: status.as_ref().is_some_and(|it| it.seccomp == Some(2)),
             capable: has(SYS_ADMIN) || has(PERFMON),
             user_namespace: map.is_some_and(|map| !maps_everyone(&map)),
@@ -41,7 +41,7 @@ impl Standing {
 
     /// Returns whether perf's own rules allow an action that needs `perf_event_paranoid` to
     /// be at most `level`.
-    fn allows(&self, level: i32) -> bool {
+    fn allows_level(&self, level: i32) -> bool {
         (self.capable && !self.user_namespace) || self.paranoid.is_some_and(|it| it <= level)
     }
 }
@@ -53,7 +53,7 @@ fn maps_everyone(map: &str) -> bool {
 
 /// Cause why an event is not counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum PerfRefusal {
     /// The machine shows no PMU.
     NoPmu,
     /// The counter opens and never runs.
@@ -85,50 +85,57 @@ pub(super) enum Refusal {
 }
 
 /// Returns the level of `perf_event_paranoid` up to which an ordinary user may count.
-fn needed_level(target: Target<'_>, user_mode_will_do: bool) -> i32 {
+fn needed_level(target: CounterTarget<'_>, user_mode_will_do: bool) -> i32 {
     match target {
         // Counted on whole CPUs.
-        Target::Cgroup(_) => 0,
+        CounterTarget::Cgroup(_) => 0,
         _ if user_mode_will_do => 2,
         _ => 1,
     }
 }
 
-impl Refusal {
+impl PerfRefusal {
     /// Determines the cause of an error of `perf_event_open`.
-    pub fn explain(
-        event: Event,
-        target: Target<'_>,
+    pub fn from_error(
+        event: PerfEvent,
+        target: CounterTarget<'_>,
         error: &io::Error,
-        standing: Standing,
+        standing: PerfPrivileges,
     ) -> Self {
         let hardware = event.source() == Source::PerfHardware;
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV) if hardware => Self::NoPmu,
-            Some(libc::EACCES | libc::EPERM) => Self::denied(event, target, error, standing),
+            Some(libc::EACCES | libc::EPERM) => Self::from_denial(event, target, error, standing),
             Some(libc::ENOSYS) if standing.seccomp && standing.paranoid.is_some() => Self::Seccomp,
             Some(libc::ENOSYS) => Self::NoPerf,
             Some(libc::EMFILE | libc::ENFILE) => Self::Files,
             Some(libc::EBUSY) => Self::Busy,
-            _ if event == Event::MsrTsc && error.kind() == io::ErrorKind::NotFound => Self::NoMsr,
+            _ if event == PerfEvent::MsrTsc && error.kind() == io::ErrorKind::NotFound => {
+                Self::NoMsr
+            }
             // A filter may return any error number; those of the kernel are handled above.
             Some(_) if standing.seccomp && !hardware => Self::Seccomp,
             _ => Self::Other(error.to_string()),
         }
     }
 
-    fn denied(event: Event, target: Target<'_>, error: &io::Error, standing: Standing) -> Self {
+    fn from_denial(
+        event: PerfEvent,
+        target: CounterTarget<'_>,
+        error: &io::Error,
+        standing: PerfPrivileges,
+    ) -> Self {
         let needed = needed_level(target, event.counts_in_user_mode());
         let level = standing.paranoid;
         // Perf's own rules return EACCES, filters EPERM by default.
         if standing.seccomp
-            && (error.raw_os_error() == Some(libc::EPERM) || standing.allows(needed))
+            && (error.raw_os_error() == Some(libc::EPERM) || standing.allows_level(needed))
         {
             return Self::Seccomp;
         }
-        if standing.allows(needed) {
+        if standing.allows_level(needed) {
             return match target {
-                Target::Process(_) | Target::Children(_) => Self::OtherProcess,
+                CounterTarget::Process(_) | CounterTarget::Children(_) => Self::OtherProcess,
                 _ => Self::SecurityModule,
             };
         }
@@ -172,7 +179,7 @@ impl Refusal {
 }
 
 /// Formats the reason for users.
-impl fmt::Display for Refusal {
+impl fmt::Display for PerfRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = |level: &Option<i32>| level.map_or("?".to_owned(), |level| level.to_string());
         match self {

@@ -5,25 +5,25 @@ use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::event::Event;
-use super::kernel::{Raw, Target};
-use super::refusal::Refusal;
-use super::{Perf, Reader, open_mode, read_handles};
+use super::event::PerfEvent;
+use super::kernel::{CounterTarget, RawCount};
+use super::refusal::PerfRefusal;
+use super::{EventReader, Perf, open_in_mode, read_handles};
 use crate::Source;
 
 /// Longest time to wait until a counter counts.
-const PATIENCE: Duration = Duration::from_millis(10);
+const MAX_TRIAL_TIME: Duration = Duration::from_millis(10);
 
 /// Results of trying the events of a kernel; each is tried once.
 #[derive(Default)]
-pub(super) struct Trials(Mutex<Vec<(Event, Result<(), Refusal>)>>);
+pub(super) struct Trials(Mutex<Vec<(PerfEvent, Result<(), PerfRefusal>)>>);
 
 impl Trials {
     /// Checks that a hardware event that can be opened counts at all.
     ///
     /// # Errors
     /// [`Refusal::NeverRuns`] or [`Refusal::ReadsZero`].
-    pub fn confirm(&self, perf: &Perf, event: Event) -> Result<(), Refusal> {
+    pub fn confirm_counting(&self, perf: &Perf, event: PerfEvent) -> Result<(), PerfRefusal> {
         if event.source() != Source::PerfHardware {
             return Ok(());
         }
@@ -38,33 +38,33 @@ impl Trials {
 }
 
 /// Counts on this thread until the count is above 0, for [`PATIENCE`] at most.
-fn try_out(perf: &Perf, event: Event) -> Result<(), Refusal> {
-    let opened = open_mode(perf, event, Target::ThisThread, true)
-        .or_else(|_| open_mode(perf, event, Target::ThisThread, false));
+fn try_out(perf: &Perf, event: PerfEvent) -> Result<(), PerfRefusal> {
+    let opened = open_in_mode(perf, event, CounterTarget::ThisThread, true)
+        .or_else(|_| open_in_mode(perf, event, CounterTarget::ThisThread, false));
     // Where this thread may not be watched, nothing is known: the count of a run is checked
     // again when it is read.
     let Ok(mut opened) = opened else { return Ok(()) };
-    let Reader::Own(handles) = &mut opened.reader else { return Ok(()) };
-    let until = Instant::now() + PATIENCE;
-    let mut last = Raw::default();
-    let mut work = Work::new();
+    let EventReader::Own(handles) = &mut opened.reader else { return Ok(()) };
+    let until = Instant::now() + MAX_TRIAL_TIME;
+    let mut last = RawCount::default();
+    let mut work = BusyWork::new();
     while Instant::now() < until {
-        work.go_on(event);
+        work.run_round(event);
         last = read_handles(handles, opened.side_by_side).unwrap_or(last);
         if last.count > 0 {
             return Ok(());
         }
     }
-    Err(if last.running == 0 { Refusal::NeverRuns } else { Refusal::ReadsZero })
+    Err(if last.running == 0 { PerfRefusal::NeverRuns } else { PerfRefusal::ReadsZero })
 }
 
 /// Busy work that makes all of the events happen.
-struct Work {
+struct BusyWork {
     state: u64,
     memory: Vec<u8>,
 }
 
-impl Work {
+impl BusyWork {
     /// Size of the memory, larger than the caches of most cores.
     const BYTES: usize = 16 << 20;
 
@@ -73,8 +73,8 @@ impl Work {
     }
 
     /// Runs unpredictable branches, and accesses memory in a random order.
-    fn go_on(&mut self, event: Event) {
-        if event == Event::CacheMisses && self.memory.is_empty() {
+    fn run_round(&mut self, event: PerfEvent) {
+        if event == PerfEvent::CacheMisses && self.memory.is_empty() {
             self.memory = vec![0; Self::BYTES];
         }
         let mut odd = 0_u32;

@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::{BILLED, Claim, Report, Row};
+use crate::{BILLED, Claim, PaperReport, PaperRow};
 use cyclometer_pricing::Exact;
-use cyclometer_stats::{Change, Refusal, Summary};
+use cyclometer_stats::{Change, RatioRefusal, Summary};
 
 /// Returns the report as JSON.
 #[must_use]
-pub fn json(report: &Report) -> Value {
+pub fn render_json(report: &PaperReport) -> Value {
     let tables: serde_json::Map<String, Value> = report
         .tables
         .iter()
         .map(|table| {
-            let rows: Vec<Value> = table.rows.iter().map(row).collect();
+            let rows: Vec<Value> = table.rows.iter().map(row_json).collect();
             (table.part.key().to_owned(), Value::Array(rows))
         })
         .collect();
@@ -33,19 +33,19 @@ pub fn json(report: &Report) -> Value {
         "compile": report.compile.iter().map(|row| json!({
             "lane": row.lane,
             "workload": row.workload,
-            "time": time(&row.time),
+            "time": time_json(&row.time),
         })).collect::<Vec<_>>(),
         "footprint": report.footprint.iter().map(|it| json!({
             "lane": it.lane,
             "function_bytes": it.function.map(|size| size.0),
             "runtime_bytes": it.runtime.map(|size| size.0),
         })).collect::<Vec<_>>(),
-        "claims": report.claims.iter().map(claim).collect::<Vec<_>>(),
+        "claims": report.claims.iter().map(claim_json).collect::<Vec<_>>(),
         "warnings": report.warnings,
     })
 }
 
-fn time(time: &Summary) -> Value {
+fn time_json(time: &Summary) -> Value {
     json!({
         "runs": time.count,
         "median_ns": time.median,
@@ -59,25 +59,25 @@ fn time(time: &Summary) -> Value {
     })
 }
 
-fn ratio(ratio: Option<&Result<Change, Refusal>>) -> Value {
+fn ratio_json(ratio: Option<&Result<Change, RatioRefusal>>) -> Value {
     match ratio {
         None => Value::Null,
-        Some(Ok(change)) => self::change(change),
+        Some(Ok(change)) => self::change_json(change),
         Some(Err(refusal)) => json!({ "refused": refusal.to_string() }),
     }
 }
 
-fn change(change: &Change) -> Value {
+fn change_json(change: &Change) -> Value {
     json!({ "ratio": change.ratio, "low": change.low, "high": change.high })
 }
 
-fn row(row: &Row) -> Value {
+fn row_json(row: &PaperRow) -> Value {
     let [create, start, run, teardown] = row.phases;
     json!({
         "workload": row.workload,
         "lane": row.lane,
         "start": row.start,
-        "time": row.time.as_ref().map(time),
+        "time": row.time.as_ref().map(time_json),
         "phases_p50_ns": {
             "create": create,
             "start": start,
@@ -86,8 +86,8 @@ fn row(row: &Row) -> Value {
         },
         "failed": row.bad,
         "why": row.why,
-        "over_native": ratio(row.over_native.as_ref()),
-        "docker_over": ratio(row.docker_over.as_ref()),
+        "over_native": ratio_json(row.over_native.as_ref()),
+        "docker_over": ratio_json(row.docker_over.as_ref()),
         "runtime_2020": row.runtime,
         "published": row.published,
         "usd_per_million": BILLED.iter().zip(&row.usd).map(|(model, usd)| {
@@ -96,7 +96,7 @@ fn row(row: &Row) -> Value {
     })
 }
 
-fn claim(claim: &Claim) -> Value {
+fn claim_json(claim: &Claim) -> Value {
     json!({
         "number": claim.number,
         "claim": claim.claim,
@@ -106,7 +106,7 @@ fn claim(claim: &Claim) -> Value {
             "lane": it.lane,
             "workload": it.workload,
             "holds": it.holds.label(),
-            "ratio": it.ratio.as_ref().map(change),
+            "ratio": it.ratio.as_ref().map(change_json),
             "text": it.text,
         })).collect::<Vec<_>>(),
     })

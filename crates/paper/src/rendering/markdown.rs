@@ -2,39 +2,42 @@
 
 use std::fmt::Write;
 
-use super::{ABOUT, dollars, machine, multiple, published, reach, reasons, smaller, span};
-use crate::{Part, Published, Report, Row, times};
+use super::{
+    ABOUT, describe_host, format_dollars, format_multiple, format_published, format_reach,
+    format_time, list_reasons, smaller_arguments_note,
+};
+use crate::{PaperPart, PaperReport, PaperRow, Published, format_ratio};
 use cyclometer_core::visible_text::escape_markdown;
 
 /// Returns the report as Markdown; the charts are files beside it.
 #[must_use]
-pub fn markdown(report: &Report) -> String {
+pub fn render_markdown(report: &PaperReport) -> String {
     let mut out = String::from(
         "# The tables of Long et al. 2020, made again\n\n\"A lightweight design for serverless \
          Function-as-a-Service\" (arXiv 2010.07115) beside what was measured here.\n\n",
     );
-    let _ = writeln!(out, "- {}", escape_markdown(&machine(report)));
+    let _ = writeln!(out, "- {}", escape_markdown(&describe_host(report)));
     let _ =
         writeln!(out, "- preset `{}`, intervals of {}", report.preset.name(), report.confidence);
     for part in &report.unfinished {
         let _ = writeln!(out, "- **not finished**: {}", part.title());
     }
     let _ = writeln!(out, "\n{ABOUT}");
-    claims(&mut out, report);
+    write_claims(&mut out, report);
     for table in &report.tables {
         let _ = writeln!(out, "\n## {}\n", table.part.title());
         let _ = writeln!(out, "![{}]({}.svg)\n", table.part.title(), table.part.key());
-        if let Some(note) = smaller(report, table.part) {
+        if let Some(note) = smaller_arguments_note(report, table.part) {
             let _ = writeln!(out, "{note}\n");
         }
-        if table.part == Part::Benchmarks {
-            matrix(&mut out, &table.rows);
+        if table.part == PaperPart::Benchmarks {
+            write_matrix(&mut out, &table.rows);
         }
-        rows(&mut out, &table.rows);
+        write_rows(&mut out, &table.rows);
     }
-    compile(&mut out, report);
-    footprint(&mut out, report);
-    lanes(&mut out, report);
+    write_compile_times(&mut out, report);
+    write_footprints(&mut out, report);
+    write_lanes(&mut out, report);
     if !report.warnings.is_empty() {
         let _ = writeln!(out, "\n## Before believing the figures\n");
         for warning in &report.warnings {
@@ -44,17 +47,17 @@ pub fn markdown(report: &Report) -> String {
     out
 }
 
-fn line(out: &mut String, cells: &[String]) {
+fn write_table_row(out: &mut String, cells: &[String]) {
     let _ = writeln!(out, "| {} |", cells.join(" | "));
 }
 
-fn head(out: &mut String, titles: &[&str], text: usize) {
-    line(out, &titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>());
+fn write_table_head(out: &mut String, titles: &[&str], text: usize) {
+    write_table_row(out, &titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>());
     let rule = |at: usize| if at < text { "---" } else { "---:" };
-    line(out, &(0..titles.len()).map(|at| rule(at).to_owned()).collect::<Vec<_>>());
+    write_table_row(out, &(0..titles.len()).map(|at| rule(at).to_owned()).collect::<Vec<_>>());
 }
 
-fn claims(out: &mut String, report: &Report) {
+fn write_claims(out: &mut String, report: &PaperReport) {
     let _ = writeln!(out, "\n## Claims\n");
     for claim in &report.claims {
         let _ = writeln!(
@@ -83,11 +86,11 @@ fn claims(out: &mut String, report: &Report) {
 }
 
 /// Writes lanes by workloads, as in the paper, with the published figures below.
-fn matrix(out: &mut String, rows: &[Row]) {
-    let workloads = Part::Benchmarks.workloads();
+fn write_matrix(out: &mut String, rows: &[PaperRow]) {
+    let workloads = PaperPart::Benchmarks.workloads();
     let titles: Vec<&str> =
         ["lane", "start"].into_iter().chain(workloads.iter().copied()).collect();
-    head(out, &titles, 2);
+    write_table_head(out, &titles, 2);
     let mut lanes: Vec<(&str, &str)> = Vec::new();
     for row in rows.iter().filter(|row| row.time.is_some()) {
         if !lanes.contains(&(&row.lane, &row.start)) {
@@ -101,32 +104,34 @@ fn matrix(out: &mut String, rows: &[Row]) {
                 .iter()
                 .find(|it| it.lane == lane && it.start == start && it.workload == *workload);
             let time = row.and_then(|row| row.time.as_ref());
-            cells.push(time.map_or_else(|| "-".to_owned(), |time| span(time.median)));
+            cells.push(time.map_or_else(|| "-".to_owned(), |time| format_time(time.median)));
         }
-        line(out, &cells);
+        write_table_row(out, &cells);
     }
     for host in ["Azure", "AWS"] {
         for runtime in ["native", "Docker", "Lucet", "SSVM", "V8", "WAVM"] {
-            let all = Published::all();
+            let all = Published::builtin();
             let cells: Vec<String> = workloads
                 .iter()
                 .map(|workload| {
-                    let values: Vec<_> =
-                        all.of(Part::Benchmarks.key(), runtime, workload).cloned().collect();
-                    published(&values, host).unwrap_or_else(|| "-".to_owned())
+                    let values: Vec<_> = all
+                        .figures_of(PaperPart::Benchmarks.key(), runtime, workload)
+                        .cloned()
+                        .collect();
+                    format_published(&values, host).unwrap_or_else(|| "-".to_owned())
                 })
                 .collect();
             if cells.iter().any(|cell| cell != "-") {
                 let mut all = vec![format!("*{runtime}, 2020*"), host.to_owned()];
                 all.extend(cells);
-                line(out, &all);
+                write_table_row(out, &all);
             }
         }
     }
     let _ = writeln!(out);
 }
 
-fn rows(out: &mut String, rows: &[Row]) {
+fn write_rows(out: &mut String, rows: &[PaperRow]) {
     let titles = [
         "workload",
         "lane",
@@ -146,13 +151,14 @@ fn rows(out: &mut String, rows: &[Row]) {
         "cycle $/M",
         "op $/M",
     ];
-    head(out, &titles, 3);
+    write_table_head(out, &titles, 3);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for row in rows.iter().filter(|row| row.was_tried()) {
         let change = |of: &Option<Result<cyclometer_stats::Change, _>>| {
             let change = of.as_ref().and_then(|it| it.as_ref().ok());
-            let ends = change.map(|it| format!(" [{}, {}]", times(it.low), times(it.high)));
-            format!("{}{}", multiple(change), ends.unwrap_or_default())
+            let ends =
+                change.map(|it| format!(" [{}, {}]", format_ratio(it.low), format_ratio(it.high)));
+            format!("{}{}", format_multiple(change), ends.unwrap_or_default())
         };
         let time = row.time.as_ref();
         let mut cells = vec![
@@ -160,60 +166,60 @@ fn rows(out: &mut String, rows: &[Row]) {
             escape_markdown(&row.lane),
             escape_markdown(&row.start),
             time.map_or(0, |time| time.count).to_string(),
-            or_dash(time.map(|time| span(time.median))),
-            or_dash(reach(row)),
+            or_dash(time.map(|time| format_time(time.median))),
+            or_dash(format_reach(row)),
         ];
-        cells.extend(row.phases.iter().map(|phase| or_dash(phase.map(span))));
+        cells.extend(row.phases.iter().map(|phase| or_dash(phase.map(format_time))));
         cells.extend([
             change(&row.over_native),
             change(&row.docker_over),
-            or_dash(published(&row.published, "Azure")),
-            or_dash(published(&row.published, "AWS")),
+            or_dash(format_published(&row.published, "Azure")),
+            or_dash(format_published(&row.published, "AWS")),
         ]);
-        cells.extend(row.usd.iter().map(|usd| or_dash(usd.as_ref().map(dollars))));
-        line(out, &cells);
+        cells.extend(row.usd.iter().map(|usd| or_dash(usd.as_ref().map(format_dollars))));
+        write_table_row(out, &cells);
     }
     let _ = writeln!(out);
-    for reason in reasons(rows) {
+    for reason in list_reasons(rows) {
         let _ = writeln!(out, "- {}", escape_markdown(&reason));
     }
 }
 
-fn compile(out: &mut String, report: &Report) {
+fn write_compile_times(out: &mut String, report: &PaperReport) {
     if report.compile.is_empty() {
         return;
     }
     let _ = writeln!(out, "\n## Compiling ahead of time\n\nNo part of the times above.\n");
-    head(out, &["lane", "workload", "times", "median", "±"], 2);
+    write_table_head(out, &["lane", "workload", "times", "median", "±"], 2);
     for row in &report.compile {
-        let reach = row.time.reach().map(|reach| format!("±{:.1} %", reach * 100.0));
-        line(
+        let reach = row.time.relative_reach().map(|reach| format!("±{:.1} %", reach * 100.0));
+        write_table_row(
             out,
             &[
                 escape_markdown(&row.lane),
                 escape_markdown(&row.workload),
                 row.time.count.to_string(),
-                span(row.time.median),
+                format_time(row.time.median),
                 reach.unwrap_or_else(|| "-".to_owned()),
             ],
         );
     }
 }
 
-fn footprint(out: &mut String, report: &Report) {
+fn write_footprints(out: &mut String, report: &PaperReport) {
     let _ = writeln!(out, "\n## Footprint\n");
-    head(out, &["lane", "function", "runtime", "together"], 1);
+    write_table_head(out, &["lane", "function", "runtime", "together"], 1);
     let size = |size: Option<cyclometer_core::units::Bytes>| {
         size.map_or_else(|| "-".to_owned(), |it| it.to_string())
     };
     for it in &report.footprint {
         let cells =
-            [escape_markdown(&it.lane), size(it.function), size(it.runtime), size(it.total())];
-        line(out, &cells);
+            [escape_markdown(&it.lane), size(it.function), size(it.runtime), size(it.total_size())];
+        write_table_row(out, &cells);
     }
 }
 
-fn lanes(out: &mut String, report: &Report) {
+fn write_lanes(out: &mut String, report: &PaperReport) {
     let _ = writeln!(out, "\n## Lanes\n");
     for lane in &report.lanes {
         match &lane.unavailable {

@@ -5,18 +5,18 @@ mod markdown;
 mod svg;
 mod text;
 
-pub use json::json;
-pub use markdown::markdown;
-pub use svg::{charts, figure};
-pub use text::text;
+pub use json::render_json;
+pub use markdown::render_markdown;
+pub use svg::{render_chart, render_charts};
+pub use text::render_text;
 
-use crate::{Part, Preset, PublishedValue, Report, Row};
+use crate::{PaperPart, PaperPreset, PaperReport, PaperRow, PublishedValue};
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::Exact;
 use cyclometer_stats::Change;
 
 /// Formats a time in nanoseconds for people.
-fn span(nanos: f64) -> String {
+fn format_time(nanos: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -27,26 +27,26 @@ fn span(nanos: f64) -> String {
 }
 
 /// Formats the relative reach of the interval: `±1.2 %`.
-fn reach(row: &Row) -> Option<String> {
-    let reach = row.time.as_ref()?.reach()?;
+fn format_reach(row: &PaperRow) -> Option<String> {
+    let reach = row.time.as_ref()?.relative_reach()?;
     Some(format!("±{:.1} %", reach * 100.0))
 }
 
 /// Formats a ratio, or a dash.
-fn multiple(ratio: Option<&Change>) -> String {
-    ratio.map_or_else(|| "-".to_owned(), |change| crate::times(change.ratio))
+fn format_multiple(ratio: Option<&Change>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |change| crate::format_ratio(change.ratio))
 }
 
 /// Formats the cost of a million invocations; an amount too small for its digits does not
 /// become zero.
-fn dollars(usd: &Exact) -> String {
-    let text = usd.rounded(4);
+fn format_dollars(usd: &Exact) -> String {
+    let text = usd.to_rounded_string(4);
     if usd > &Exact::default() && text == "0.0000" { "<0.0001".to_owned() } else { text }
 }
 
 /// Lists why rows have no time, or some invocations failed: once for a lane if the reason
 /// is the same for all functions.
-fn reasons(rows: &[Row]) -> Vec<String> {
+fn list_reasons(rows: &[PaperRow]) -> Vec<String> {
     let mut said: Vec<(&str, &str, Vec<String>)> = Vec::new();
     for row in rows {
         let Some(why) = row.why.as_deref() else { continue };
@@ -60,7 +60,7 @@ fn reasons(rows: &[Row]) -> Vec<String> {
 }
 
 /// Formats the figure published for one host: `0.881 s`, `16.9 s ±0.9`, `failed`.
-fn published(values: &[PublishedValue], host: &str) -> Option<String> {
+fn format_published(values: &[PublishedValue], host: &str) -> Option<String> {
     let value = values.iter().find(|value| value.host == host)?;
     Some(match (value.seconds, value.sd) {
         (Some(seconds), Some(sd)) => format!("{seconds} s ±{sd}"),
@@ -70,13 +70,13 @@ fn published(values: &[PublishedValue], host: &str) -> Option<String> {
 }
 
 /// Returns why the times of a table cannot be compared with those of the paper.
-fn smaller(report: &Report, part: Part) -> Option<&'static str> {
-    (report.preset == Preset::Quick && part == Part::Benchmarks)
+fn smaller_arguments_note(report: &PaperReport, part: PaperPart) -> Option<&'static str> {
+    (report.preset == PaperPreset::Quick && part == PaperPart::Benchmarks)
         .then_some("the arguments are smaller than the paper's: compare ratios, not times")
 }
 
 /// Describes the host in one line.
-fn machine(report: &Report) -> String {
+fn describe_host(report: &PaperReport) -> String {
     let text = |key: &str| report.host.get(key).and_then(serde_json::Value::as_str).unwrap_or("?");
     let cpus = report.host.get("cpus").and_then(serde_json::Value::as_u64);
     format!(

@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use super::{smaller, span};
-use crate::{Part, Report, Row, Table};
+use super::{format_time, smaller_arguments_note};
+use crate::{PaperPart, PaperReport, PaperRow, PaperTable};
 use cyclometer_core::visible_text::escape_xml;
 
 /// Sizes of the parts of a chart, in pixels.
@@ -17,14 +17,14 @@ const BOTTOM: f64 = 86.0;
 
 /// Kind of lane, which determines the colour of a bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BarKind {
     Native,
     Wasm,
     Container,
     Other,
 }
 
-impl Kind {
+impl BarKind {
     const fn color(self) -> &'static str {
         match self {
             Self::Native => "#7a7a7a",
@@ -38,7 +38,7 @@ impl Kind {
 /// A bar; times are in seconds.
 struct Bar {
     label: String,
-    kind: Kind,
+    kind: BarKind,
     median: f64,
     ends: Option<(f64, f64)>,
     /// Host and seconds.
@@ -47,38 +47,39 @@ struct Bar {
 
 /// Draws the charts of a report: file names and contents.
 #[must_use]
-pub fn charts(report: &Report) -> Vec<(String, String)> {
-    let drawn = report
-        .tables
-        .iter()
-        .filter_map(|table| Some((format!("{}.svg", table.part.key()), figure(report, table)?)));
+pub fn render_charts(report: &PaperReport) -> Vec<(String, String)> {
+    let drawn = report.tables.iter().filter_map(|table| {
+        Some((format!("{}.svg", table.part.key()), render_chart(report, table)?))
+    });
     drawn.collect()
 }
 
 /// Draws one table as a chart; `None` if nothing in it was measured.
 #[must_use]
-pub fn figure(report: &Report, table: &Table) -> Option<String> {
+pub fn render_chart(report: &PaperReport, table: &PaperTable) -> Option<String> {
     let mut groups: Vec<(&str, Vec<Bar>)> = Vec::new();
     for row in &table.rows {
-        let Some(bar) = bar(report, row) else { continue };
+        let Some(bar) = build_bar(report, row) else { continue };
         match groups.iter_mut().find(|(workload, _)| *workload == row.workload) {
             Some((_, bars)) => bars.push(bar),
             None => groups.push((&row.workload, vec![bar])),
         }
     }
-    let axis = Axis::over(groups.iter().flat_map(|(_, bars)| bars))?;
-    let note = smaller(report, table.part).map(|note| format!("; {note}")).unwrap_or_default();
-    Some(draw(table.part, &groups, &axis, &note))
+    let axis = LogAxis::for_bars(groups.iter().flat_map(|(_, bars)| bars))?;
+    let note = smaller_arguments_note(report, table.part)
+        .map(|note| format!("; {note}"))
+        .unwrap_or_default();
+    Some(draw_chart(table.part, &groups, &axis, &note))
 }
 
-fn bar(report: &Report, row: &Row) -> Option<Bar> {
+fn build_bar(report: &PaperReport, row: &PaperRow) -> Option<Bar> {
     let time = row.time.as_ref()?;
     let about = report.lanes.iter().find(|about| about.name == row.lane);
     let kind = match about {
-        Some(about) if about.wasm => Kind::Wasm,
-        Some(about) if about.docker => Kind::Container,
-        _ if row.lane == "native" => Kind::Native,
-        _ => Kind::Other,
+        Some(about) if about.wasm => BarKind::Wasm,
+        Some(about) if about.docker => BarKind::Container,
+        _ if row.lane == "native" => BarKind::Native,
+        _ => BarKind::Other,
     };
     let published = row.published.iter();
     Some(Bar {
@@ -91,13 +92,13 @@ fn bar(report: &Report, row: &Row) -> Option<Bar> {
 }
 
 /// A logarithmic axis over whole decades.
-struct Axis {
+struct LogAxis {
     first: i32,
     last: i32,
 }
 
-impl Axis {
-    fn over<'a>(bars: impl Iterator<Item = &'a Bar>) -> Option<Self> {
+impl LogAxis {
+    fn for_bars<'a>(bars: impl Iterator<Item = &'a Bar>) -> Option<Self> {
         let mut ends: Option<(f64, f64)> = None;
         for bar in bars {
             let (low, high) = bar.ends.unwrap_or((bar.median, bar.median));
@@ -113,14 +114,14 @@ impl Axis {
         Some(Self { first, last: last.max(first + 1) })
     }
 
-    fn at(&self, seconds: f64) -> f64 {
+    fn position_of(&self, seconds: f64) -> f64 {
         let first = f64::from(self.first);
         let share = (seconds.log10() - first) / (f64::from(self.last) - first);
         LABELS + PLOT * share.clamp(0.0, 1.0)
     }
 }
 
-fn draw(part: Part, groups: &[(&str, Vec<Bar>)], axis: &Axis, note: &str) -> String {
+fn draw_chart(part: PaperPart, groups: &[(&str, Vec<Bar>)], axis: &LogAxis, note: &str) -> String {
     let headed = groups.len() > 1;
     let lines: usize = groups.iter().map(|(_, bars)| bars.len() + usize::from(headed)).sum();
     #[expect(clippy::cast_precision_loss, reason = "a few dozen lines")]
@@ -136,7 +137,7 @@ fn draw(part: Part, groups: &[(&str, Vec<Bar>)], axis: &Axis, note: &str) -> Str
         "<text x=\"12\" y=\"26\" font-size=\"16\" font-weight=\"bold\">{}</text>",
         escape_xml(part.title())
     );
-    grid(&mut svg, axis, bottom);
+    draw_grid(&mut svg, axis, bottom);
     let mut y = TOP;
     for (workload, bars) in groups {
         if headed {
@@ -149,20 +150,20 @@ fn draw(part: Part, groups: &[(&str, Vec<Bar>)], axis: &Axis, note: &str) -> Str
             y += LINE;
         }
         for bar in bars {
-            one(&mut svg, bar, axis, y);
+            draw_bar(&mut svg, bar, axis, y);
             y += LINE;
         }
     }
-    legend(&mut svg, bottom + 46.0, note);
+    draw_legend(&mut svg, bottom + 46.0, note);
     svg.push_str("</svg>\n");
     svg
 }
 
 /// Draws lines at the decades, labelled with their times.
-fn grid(svg: &mut String, axis: &Axis, bottom: f64) {
+fn draw_grid(svg: &mut String, axis: &LogAxis, bottom: f64) {
     for decade in axis.first..=axis.last {
-        let x = axis.at(10f64.powi(decade));
-        let label = span(10f64.powi(decade + 9));
+        let x = axis.position_of(10f64.powi(decade));
+        let label = format_time(10f64.powi(decade + 9));
         let _ = writeln!(
             svg,
             "<line x1=\"{x:.1}\" y1=\"{}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#dddddd\"/>\
@@ -173,8 +174,8 @@ fn grid(svg: &mut String, axis: &Axis, bottom: f64) {
     }
 }
 
-fn one(svg: &mut String, bar: &Bar, axis: &Axis, y: f64) {
-    let (end, middle) = (axis.at(bar.median), y + 12.0);
+fn draw_bar(svg: &mut String, bar: &Bar, axis: &LogAxis, y: f64) {
+    let (end, middle) = (axis.position_of(bar.median), y + 12.0);
     let _ = writeln!(
         svg,
         "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
@@ -188,10 +189,10 @@ fn one(svg: &mut String, bar: &Bar, axis: &Axis, y: f64) {
         bar.kind.color(),
         LABELS + PLOT + 10.0,
         y + 17.0,
-        span(bar.median * 1e9)
+        format_time(bar.median * 1e9)
     );
     if let Some((low, high)) = bar.ends {
-        let (low, high) = (axis.at(low), axis.at(high));
+        let (low, high) = (axis.position_of(low), axis.position_of(high));
         let _ = writeln!(
             svg,
             "<path d=\"M{low:.1} {} v8 m0 -4 H{high:.1} m0 -4 v8\" fill=\"none\" \
@@ -200,7 +201,7 @@ fn one(svg: &mut String, bar: &Bar, axis: &Axis, y: f64) {
         );
     }
     for (host, seconds) in &bar.published {
-        let x = axis.at(*seconds);
+        let x = axis.position_of(*seconds);
         let fill = if host == "Azure" { "#ffffff" } else { "#111111" };
         let _ = writeln!(
             svg,
@@ -212,12 +213,12 @@ fn one(svg: &mut String, bar: &Bar, axis: &Axis, y: f64) {
     }
 }
 
-fn legend(svg: &mut String, y: f64, note: &str) {
+fn draw_legend(svg: &mut String, y: f64, note: &str) {
     let kinds = [
-        (Kind::Native, "native"),
-        (Kind::Wasm, "WebAssembly"),
-        (Kind::Container, "container"),
-        (Kind::Other, "other"),
+        (BarKind::Native, "native"),
+        (BarKind::Wasm, "WebAssembly"),
+        (BarKind::Container, "container"),
+        (BarKind::Other, "other"),
     ];
     let mut x = 12.0;
     for (kind, name) in kinds {

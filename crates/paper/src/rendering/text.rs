@@ -2,17 +2,20 @@
 
 use std::fmt::Write;
 
-use super::{ABOUT, dollars, machine, multiple, published, reach, smaller, span};
-use crate::{Claim, Part, Report, Row};
+use super::{
+    ABOUT, describe_host, format_dollars, format_multiple, format_published, format_reach,
+    format_time, smaller_arguments_note,
+};
+use crate::{Claim, PaperPart, PaperReport, PaperRow};
 use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::{escape_line, escape_lines};
 use cyclometer_report::{Cell, Column, Table};
 
 /// Renders the report, at most `width` columns wide.
 #[must_use]
-pub fn text(report: &Report, width: usize) -> String {
+pub fn render_text(report: &PaperReport, width: usize) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "{}", escape_line(&machine(report)));
+    let _ = writeln!(out, "{}", escape_line(&describe_host(report)));
     let _ = writeln!(
         out,
         "preset {}, intervals of {}; recordings {}",
@@ -25,44 +28,44 @@ pub fn text(report: &Report, width: usize) -> String {
     }
     let _ = writeln!(out, "\nClaims of the paper");
     for claim in &report.claims {
-        let _ = writeln!(out, "{}", said(claim, width));
+        let _ = writeln!(out, "{}", render_claim(claim, width));
     }
     for table in &report.tables {
-        let _ = writeln!(out, "\n{}", heading(table.part));
-        if let Some(note) = smaller(report, table.part) {
+        let _ = writeln!(out, "\n{}", part_heading(table.part));
+        if let Some(note) = smaller_arguments_note(report, table.part) {
             let _ = writeln!(out, "{note}");
         }
-        let keys = if table.part == Part::Benchmarks { 3 } else { 2 };
-        let _ = writeln!(out, "{}", rows(table).render_within(width, keys));
-        reasons(&mut out, &table.rows, width);
+        let keys = if table.part == PaperPart::Benchmarks { 3 } else { 2 };
+        let _ = writeln!(out, "{}", build_table(table).render_within(width, keys));
+        write_reasons(&mut out, &table.rows, width);
     }
     if !report.compile.is_empty() {
         let _ = writeln!(out, "\nCompiling ahead of time (no part of the times above)");
-        let _ = writeln!(out, "{}", compile(report).render_within(width, 2));
+        let _ = writeln!(out, "{}", compile_table(report).render_within(width, 2));
     }
     let _ = writeln!(out, "\nFootprint");
-    let _ = writeln!(out, "{}", footprint(report).render_within(width, 1));
+    let _ = writeln!(out, "{}", footprint_table(report).render_within(width, 1));
     if !report.warnings.is_empty() {
         let _ = writeln!(out, "\nBefore believing the figures");
         for warning in &report.warnings {
-            let _ = writeln!(out, "{}", folded(warning, width, 2));
+            let _ = writeln!(out, "{}", wrap_text(warning, width, 2));
         }
     }
-    let _ = writeln!(out, "\n{}", folded(ABOUT, width, 0));
+    let _ = writeln!(out, "\n{}", wrap_text(ABOUT, width, 0));
     out
 }
 
-fn heading(part: Part) -> String {
+fn part_heading(part: PaperPart) -> String {
     match part {
-        Part::Benchmarks => format!("{} of the function alone", part.title()),
+        PaperPart::Benchmarks => format!("{} of the function alone", part.title()),
         _ => part.title().to_owned(),
     }
 }
 
 /// Builds the rows of a table or figure.
-fn rows(table: &crate::Table) -> Table {
+fn build_table(table: &crate::PaperTable) -> Table {
     let workload = Column::text("workload", "workload");
-    let of_many = table.part == Part::Benchmarks;
+    let of_many = table.part == PaperPart::Benchmarks;
     let bad = table.rows.iter().any(|row| row.bad > 0);
     let tried = table.rows.iter().filter(|row| row.was_tried());
     let mut columns = vec![
@@ -85,7 +88,7 @@ fn rows(table: &crate::Table) -> Table {
     }
     let mut out = Table::new(&columns);
     for row in tried {
-        let mut cells = cells(row);
+        let mut cells = row_cells(row);
         if of_many {
             cells.insert(0, Cell::text(&*row.workload));
         }
@@ -94,25 +97,25 @@ fn rows(table: &crate::Table) -> Table {
     out
 }
 
-fn cells(row: &Row) -> Vec<Cell> {
+fn row_cells(row: &PaperRow) -> Vec<Cell> {
     let runs = row.time.as_ref().map_or(0, |time| time.count);
-    let text = |value: Option<String>| Cell::maybe(value.map(|text| (text.clone(), text)));
+    let text = |value: Option<String>| Cell::optional(value.map(|text| (text.clone(), text)));
     let ratio = |ratio: &Option<Result<cyclometer_stats::Change, _>>| {
         let change = ratio.as_ref().and_then(|it| it.as_ref().ok());
-        Cell::maybe(change.map(|change| (multiple(Some(change)), change.ratio)))
+        Cell::optional(change.map(|change| (format_multiple(Some(change)), change.ratio)))
     };
-    let usd = |at: usize| text(row.usd[at].as_ref().map(dollars));
+    let usd = |at: usize| text(row.usd[at].as_ref().map(format_dollars));
     vec![
         Cell::text(&*row.lane),
         Cell::text(&*row.start),
         Cell::new(runs, runs),
         Cell::new(row.bad, row.bad),
-        Cell::maybe(row.time.as_ref().map(|time| (span(time.median), time.median))),
-        text(reach(row)),
+        Cell::optional(row.time.as_ref().map(|time| (format_time(time.median), time.median))),
+        text(format_reach(row)),
         ratio(&row.over_native),
         ratio(&row.docker_over),
-        text(published(&row.published, "Azure")),
-        text(published(&row.published, "AWS")),
+        text(format_published(&row.published, "Azure")),
+        text(format_published(&row.published, "AWS")),
         usd(0),
         usd(1),
         usd(2),
@@ -120,14 +123,14 @@ fn cells(row: &Row) -> Vec<Cell> {
 }
 
 /// Writes why rows have no time, or some invocations failed.
-fn reasons(out: &mut String, rows: &[Row], width: usize) {
-    for line in super::reasons(rows) {
-        let _ = writeln!(out, "{}", folded(&line, width, 2));
+fn write_reasons(out: &mut String, rows: &[PaperRow], width: usize) {
+    for line in super::list_reasons(rows) {
+        let _ = writeln!(out, "{}", wrap_text(&line, width, 2));
     }
 }
 
 /// Wraps text into lines of at most `width` columns, each indented by `indent` spaces.
-fn folded(text: &str, width: usize, indent: usize) -> String {
+fn wrap_text(text: &str, width: usize, indent: usize) -> String {
     let blanks = " ".repeat(indent);
     let (mut out, mut used) = (blanks.clone(), indent);
     for word in escape_lines(text).split_whitespace() {
@@ -146,7 +149,7 @@ fn folded(text: &str, width: usize, indent: usize) -> String {
     out
 }
 
-fn compile(report: &Report) -> Table {
+fn compile_table(report: &PaperReport) -> Table {
     let mut table = Table::new(&[
         Column::text("lane", "lane"),
         Column::text("workload", "workload"),
@@ -155,44 +158,44 @@ fn compile(report: &Report) -> Table {
         Column::number("±", "reach"),
     ]);
     for row in &report.compile {
-        let reach = row.time.reach().map(|reach| format!("±{:.1} %", reach * 100.0));
+        let reach = row.time.relative_reach().map(|reach| format!("±{:.1} %", reach * 100.0));
         table.push(vec![
             Cell::text(&*row.lane),
             Cell::text(&*row.workload),
             Cell::new(row.time.count, row.time.count),
-            Cell::new(span(row.time.median), row.time.median),
-            Cell::maybe(reach.map(|text| (text.clone(), text))),
+            Cell::new(format_time(row.time.median), row.time.median),
+            Cell::optional(reach.map(|text| (text.clone(), text))),
         ]);
     }
     table
 }
 
-fn footprint(report: &Report) -> Table {
+fn footprint_table(report: &PaperReport) -> Table {
     let mut table = Table::new(&[
         Column::text("lane", "lane"),
         Column::number("function", "function_bytes"),
         Column::number("runtime", "runtime_bytes"),
         Column::number("together", "total_bytes"),
     ]);
-    let size = |size: Option<Bytes>| Cell::maybe(size.map(|it| (it.to_string(), it.0)));
+    let size = |size: Option<Bytes>| Cell::optional(size.map(|it| (it.to_string(), it.0)));
     for it in &report.footprint {
         table.push(vec![
             Cell::text(&*it.lane),
             size(it.function),
             size(it.runtime),
-            size(it.total()),
+            size(it.total_size()),
         ]);
     }
     table
 }
 
 /// Renders a claim with its findings.
-fn said(claim: &Claim, width: usize) -> String {
+fn render_claim(claim: &Claim, width: usize) -> String {
     let note = format!("{} ({})", claim.holds.label(), claim.note);
     let claimed = format!("{}. {}", claim.number, claim.claim);
-    let mut out = format!("{}\n{}", folded(&claimed, width, 0), folded(&note, width, 3));
+    let mut out = format!("{}\n{}", wrap_text(&claimed, width, 0), wrap_text(&note, width, 3));
     let widest =
-        |of: fn(&crate::Finding) -> usize| claim.findings.iter().map(of).max().unwrap_or(0);
+        |of: fn(&crate::ClaimFinding) -> usize| claim.findings.iter().map(of).max().unwrap_or(0);
     let (lanes, workloads) = (widest(|it| it.lane.len()), widest(|it| it.workload.len()));
     for finding in &claim.findings {
         let _ = write!(

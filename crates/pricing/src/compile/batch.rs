@@ -20,14 +20,14 @@ impl Signal {
     pub const COUNT: usize = Meter::COUNT + PHASES.len();
 
     /// Iterates over every signal.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn iter_all() -> impl Iterator<Item = Self> {
         let phases = PHASES.into_iter().map(Self::Phase);
         Meter::ALL.iter().map(|meter| Self::Meter(*meter)).chain(phases)
     }
 
     /// Returns the index of the signal among all signals.
     #[must_use]
-    pub const fn index(self) -> usize {
+    pub const fn column_index(self) -> usize {
         match self {
             Self::Meter(meter) => meter as usize,
             Self::Phase(phase) => Meter::COUNT + phase as usize,
@@ -36,36 +36,36 @@ impl Signal {
 
     /// Returns the value of the signal in a usage.
     #[must_use]
-    pub fn of(self, usage: &Usage) -> Option<u64> {
+    pub fn value_in(self, usage: &Usage) -> Option<u64> {
         match self {
             Self::Meter(meter) => usage.get(meter),
-            Self::Phase(phase) => phase.of(&usage.phases).map(|span| span.0),
+            Self::Phase(phase) => phase.duration_in(&usage.phases).map(|span| span.0),
         }
     }
 }
 
 /// Set of signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Signals(u64);
+pub struct SignalSet(u64);
 
-impl Signals {
+impl SignalSet {
     /// Adds a signal.
     pub fn insert(&mut self, signal: Signal) {
-        self.0 |= 1 << signal.index();
+        self.0 |= 1 << signal.column_index();
     }
 
     /// Returns whether the set contains the signal.
     #[must_use]
-    pub const fn has(self, signal: Signal) -> bool {
-        self.0 >> signal.index() & 1 == 1
+    pub const fn contains(self, signal: Signal) -> bool {
+        self.0 >> signal.column_index() & 1 == 1
     }
 
     /// Returns the signals of `self` that a usage has.
     #[must_use]
-    pub fn of(self, usage: &Usage) -> Self {
+    pub fn measured_in(self, usage: &Usage) -> Self {
         let mut there = Self::default();
-        for signal in Signal::all().filter(|signal| self.has(*signal)) {
-            if signal.of(usage).is_some() {
+        for signal in Signal::iter_all().filter(|signal| self.contains(*signal)) {
+            if signal.value_in(usage).is_some() {
                 there.insert(signal);
             }
         }
@@ -74,7 +74,7 @@ impl Signals {
 
     /// Returns the signals in both sets.
     #[must_use]
-    pub const fn and(self, other: Self) -> Self {
+    pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
@@ -85,7 +85,7 @@ impl Signals {
     }
 }
 
-impl FromIterator<Signal> for Signals {
+impl FromIterator<Signal> for SignalSet {
     fn from_iter<I: IntoIterator<Item = Signal>>(signals: I) -> Self {
         let mut set = Self::default();
         signals.into_iter().for_each(|signal| set.insert(signal));
@@ -95,8 +95,8 @@ impl FromIterator<Signal> for Signals {
 
 /// Rows that have the same signals measured, with one column per signal.
 #[derive(Debug, Clone)]
-pub struct Batch {
-    present: Signals,
+pub struct UsageBatch {
+    present: SignalSet,
     /// Signals of `present`, in column order.
     signals: Vec<Signal>,
     len: usize,
@@ -105,13 +105,13 @@ pub struct Batch {
     bits: Vec<u64>,
 }
 
-impl Batch {
+impl UsageBatch {
     /// Creates a batch with these columns and no rows.
     #[must_use]
-    pub fn new(present: Signals) -> Self {
+    pub fn new(present: SignalSet) -> Self {
         Self {
             present,
-            signals: Signal::all().filter(|signal| present.has(*signal)).collect(),
+            signals: Signal::iter_all().filter(|signal| present.contains(*signal)).collect(),
             len: 0,
             columns: vec![Vec::new(); Signal::COUNT],
             bits: vec![0; Signal::COUNT],
@@ -122,28 +122,29 @@ impl Batch {
     /// out.
     #[must_use]
     pub fn from_columns(columns: impl IntoIterator<Item = (Signal, Vec<u64>)>) -> Self {
-        let mut batch = Self::new(Signals::default());
+        let mut batch = Self::new(SignalSet::default());
         for (signal, values) in columns {
-            if batch.present == Signals::default() {
+            if batch.present == SignalSet::default() {
                 batch.len = values.len();
             }
             if values.len() == batch.len {
-                if !batch.present.has(signal) {
+                if !batch.present.contains(signal) {
                     batch.present.insert(signal);
                     batch.signals.push(signal);
                 }
-                batch.bits[signal.index()] = values.iter().fold(0, |bits, value| bits | value);
-                batch.columns[signal.index()] = values;
+                batch.bits[signal.column_index()] =
+                    values.iter().fold(0, |bits, value| bits | value);
+                batch.columns[signal.column_index()] = values;
             }
         }
         batch
     }
 
     /// Adds a row: `value` is called for every column.
-    pub fn push(&mut self, mut value: impl FnMut(Signal) -> u64) {
+    pub fn push_row(&mut self, mut value: impl FnMut(Signal) -> u64) {
         for signal in &self.signals {
             let value = value(*signal);
-            let index = signal.index();
+            let index = signal.column_index();
             self.bits[index] |= value;
             self.columns[index].push(value);
         }
@@ -153,8 +154,8 @@ impl Batch {
     /// Adds a usage as a row. Signals that the usage lacks would be stored as 0, so the set
     /// returned by [`Signals::of`] must be the batch's.
     pub fn push_usage(&mut self, usage: &Usage) {
-        debug_assert_eq!(self.present.of(usage), self.present, "every column has a value");
-        self.push(|signal| signal.of(usage).unwrap_or(0));
+        debug_assert_eq!(self.present.measured_in(usage), self.present, "every column has a value");
+        self.push_row(|signal| signal.value_in(usage).unwrap_or(0));
     }
 
     /// Removes all rows and keeps the allocated memory.
@@ -178,24 +179,24 @@ impl Batch {
 
     /// Returns the signals that have a column.
     #[must_use]
-    pub const fn present(&self) -> Signals {
+    pub const fn signals(&self) -> SignalSet {
         self.present
     }
 
-    pub(super) fn column(&self, signal: Signal) -> &[u64] {
-        &self.columns[signal.index()]
+    pub(super) fn column_values(&self, signal: Signal) -> &[u64] {
+        &self.columns[signal.column_index()]
     }
 
-    pub(super) fn bound(&self, signal: Signal) -> u128 {
-        self.bits[signal.index()].into()
+    pub(super) fn column_bound(&self, signal: Signal) -> u128 {
+        self.bits[signal.column_index()].into()
     }
 
     /// Converts a row back to a usage, as far as the batch has its signals.
-    pub(super) fn usage(&self, row: usize) -> Usage {
+    pub(super) fn usage_at_row(&self, row: usize) -> Usage {
         let mut usage = Usage::new(false);
         let value = |signal| {
-            let there = self.present.has(signal);
-            there.then(|| self.column(signal).get(row).copied()).flatten()
+            let there = self.present.contains(signal);
+            there.then(|| self.column_values(signal).get(row).copied()).flatten()
         };
         for meter in Meter::ALL {
             usage.set(*meter, value(Signal::Meter(*meter)));

@@ -1,25 +1,25 @@
 //! Division by a constant, rounded up.
 
 /// Largest value that a column may hold.
-pub(super) const MOST: u128 = (1 << 63) - 1;
+pub(super) const MAX_COLUMN_VALUE: u128 = (1 << 63) - 1;
 
 /// Divider that returns the number of steps a value takes, for values up to [`MOST`].
 ///
 /// Implements Granlund and Montgomery, "Division by Invariant Integers using Multiplication"
 /// (1994): a multiplication by a reciprocal and a shift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Grid {
+pub(super) struct GridDivisor {
     step: u64,
     /// 2^(64 + shift) / step, rounded up.
     reciprocal: u64,
     shift: u32,
-    narrow: Narrow,
+    narrow: NarrowReciprocal,
 }
 
 /// Reciprocal for division in 32 bits, which every processor can do for several values at once:
 /// the step without its factors of 2, and a reciprocal of 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Narrow {
+struct NarrowReciprocal {
     zeros: u32,
     /// 2^shift / odd step, rounded up.
     reciprocal: u64,
@@ -30,31 +30,31 @@ struct Narrow {
 
 /// Fastest method of division that is exact for the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum DivisionMethod {
     Shift,
     Narrow,
     Wide,
 }
 
 /// Returns `bits` such that 2^(bits - 1) < step <= 2^bits.
-const fn bits_of(step: u64) -> u32 {
+const fn ceil_log2(step: u64) -> u32 {
     if step <= 1 { 0 } else { 64 - (step - 1).leading_zeros() }
 }
 
-impl Grid {
+impl GridDivisor {
     /// Creates the divider; `None` for a step of 0, and for one that is not below 2^62.
     pub(super) fn new(step: u64) -> Option<Self> {
         if step == 0 || step >= 1 << 62 {
             return None;
         }
         // A step of 1 is a shift and needs no reciprocal.
-        let bits = bits_of(step).max(1);
+        let bits = ceil_log2(step).max(1);
         let reciprocal = (1_u128 << (63 + bits)).div_ceil(step.into());
         Some(Self {
             step,
             reciprocal: u64::try_from(reciprocal).unwrap_or(u64::MAX),
             shift: bits - 1,
-            narrow: Narrow::new(step),
+            narrow: NarrowReciprocal::new(step),
         })
     }
 
@@ -63,32 +63,32 @@ impl Grid {
     }
 
     /// Returns the method for values up to `bound`, which is at most [`MOST`].
-    pub(super) fn way(self, bound: u128) -> Way {
+    pub(super) fn division_method(self, bound: u128) -> DivisionMethod {
         let last = (bound + u128::from(self.step - 1)) >> self.narrow.zeros;
         if self.step.is_power_of_two() {
-            Way::Shift
+            DivisionMethod::Shift
         } else if last <= u128::from(self.narrow.most) {
-            Way::Narrow
+            DivisionMethod::Narrow
         } else {
-            Way::Wide
+            DivisionMethod::Wide
         }
     }
 
     #[inline]
-    pub(super) const fn by_shift(self, value: u64) -> u64 {
+    pub(super) const fn divide_by_shift(self, value: u64) -> u64 {
         (value + (self.step - 1)) >> self.narrow.zeros
     }
 
     #[inline]
-    pub(super) const fn by_narrow(self, value: u64) -> u64 {
-        let Narrow { zeros, reciprocal, shift, .. } = self.narrow;
+    pub(super) const fn divide_in_32_bits(self, value: u64) -> u64 {
+        let NarrowReciprocal { zeros, reciprocal, shift, .. } = self.narrow;
         let odd = (value + (self.step - 1)) >> zeros;
         // Both masks change nothing; they tell the compiler that 32 bits are multiplied.
         ((odd & 0xffff_ffff) * (reciprocal & 0xffff_ffff)) >> shift
     }
 
     #[inline]
-    pub(super) fn by_wide(self, value: u64) -> u64 {
+    pub(super) fn divide_in_64_bits(self, value: u64) -> u64 {
         // Rounds up: `value - 1` is divided and one step is added, so that a multiple and the
         // value above it differ by a step; 0 takes no step.
         let some = u64::from(value != 0);
@@ -97,11 +97,11 @@ impl Grid {
     }
 }
 
-impl Narrow {
+impl NarrowReciprocal {
     fn new(step: u64) -> Self {
         let zeros = step.trailing_zeros();
         let odd = step >> zeros;
-        let shift = 31 + bits_of(odd);
+        let shift = 31 + ceil_log2(odd);
         let whole = 1_u128 << shift;
         let reciprocal = whole.div_ceil(odd.into());
         // The product is too large by value x excess, and the quotient is right as long as that
@@ -126,17 +126,22 @@ mod tests {
     const LAST: u64 = (1 << 63) - 1;
 
     /// Checks all methods that are valid for a value against the processor's division.
-    fn check(grid: Grid, value: u64) {
+    fn check(grid: GridDivisor, value: u64) {
         let expected = value.div_ceil(grid.step());
-        let way = grid.way(value.into());
-        if way == Way::Shift {
-            assert_eq!(grid.by_shift(value), expected, "{value} / {}", grid.step());
+        let way = grid.division_method(value.into());
+        if way == DivisionMethod::Shift {
+            assert_eq!(grid.divide_by_shift(value), expected, "{value} / {}", grid.step());
             return;
         }
-        if way == Way::Narrow {
-            assert_eq!(grid.by_narrow(value), expected, "{value} / {}, narrow", grid.step());
+        if way == DivisionMethod::Narrow {
+            assert_eq!(
+                grid.divide_in_32_bits(value),
+                expected,
+                "{value} / {}, narrow",
+                grid.step()
+            );
         }
-        assert_eq!(grid.by_wide(value), expected, "{value} / {}", grid.step());
+        assert_eq!(grid.divide_in_64_bits(value), expected, "{value} / {}", grid.step());
     }
 
     proptest! {
@@ -149,7 +154,7 @@ mod tests {
             zeros in 0_u32..63,
         ) {
             for step in [step, (step >> bits).max(1)] {
-                let grid = Grid::new(step).unwrap();
+                let grid = GridDivisor::new(step).unwrap();
                 for value in [value, value >> zeros] {
                     let edge = value - value % step;
                     for value in [value, edge, edge + 1, edge.saturating_sub(1)] {
@@ -167,10 +172,10 @@ mod tests {
 
     #[test]
     fn grids_at_their_limits() {
-        assert_eq!(Grid::new(0), None);
-        assert_eq!(Grid::new(1 << 62), None);
+        assert_eq!(GridDivisor::new(0), None);
+        assert_eq!(GridDivisor::new(1 << 62), None);
         for step in [1, 2, 3, 5, 7, 10, 1_000_000, 100_000_000, (1 << 62) - 1, (1 << 61) + 1] {
-            let grid = Grid::new(step).unwrap();
+            let grid = GridDivisor::new(step).unwrap();
             for value in [0, 1, step - 1, step, step + 1, LAST - 1, LAST] {
                 check(grid, value);
             }
@@ -180,9 +185,9 @@ mod tests {
     #[test]
     fn milliseconds_of_seconds_are_divided_in_32_bits() {
         for step in [1_000_000, 100_000_000] {
-            let grid = Grid::new(step).unwrap();
-            assert_eq!(grid.way(1 << 34), Way::Narrow, "{step}");
-            assert_eq!(grid.way(MOST), Way::Wide, "{step}");
+            let grid = GridDivisor::new(step).unwrap();
+            assert_eq!(grid.division_method(1 << 34), DivisionMethod::Narrow, "{step}");
+            assert_eq!(grid.division_method(MAX_COLUMN_VALUE), DivisionMethod::Wide, "{step}");
         }
     }
 }

@@ -7,65 +7,69 @@
 //! constant does not fit, the rows are evaluated by the definition one by one.
 
 mod batch;
+mod execution;
 mod grid;
 mod op;
 mod plan;
-mod run;
-mod split;
 #[cfg(test)]
 mod tests;
+mod waste_plan;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use batch::{Batch, Signal, Signals};
-pub use run::{ChargeSum, ModelSums, Sums};
+pub use batch::{Signal, SignalSet, UsageBatch};
+pub use execution::{ChargeSum, ModelSums, Sums};
 
 use op::Op;
-use plan::{ModelPlan, Planner, Shared};
+use plan::{ModelPlan, Planner, SharedColumns};
 
 use super::charge::StandIn;
 use super::model::PriceModel;
-use super::schema::Basis;
+use super::schema::ChargeBasis;
 use super::terms::Terms;
 use super::unit::Phase;
 use cyclometer_core::meter::Meter;
 
 /// Compiled price models, each under its terms.
 #[derive(Debug)]
-pub struct Program {
+pub struct PricingProgram {
     models: Vec<(PriceModel, Terms)>,
     with_split: bool,
-    basis: Option<Basis>,
-    signals: Signals,
-    plans: HashMap<Signals, Arc<Plan>>,
+    basis: Option<ChargeBasis>,
+    signals: SignalSet,
+    plans: HashMap<SignalSet, Arc<ColumnPlan>>,
 }
 
 /// Plan for rows that have the same signals measured.
 #[derive(Debug)]
-struct Plan {
+struct ColumnPlan {
     ops: Vec<Op>,
     /// Columns that are multiplied and summed, one list per sum.
     sums: Vec<Vec<usize>>,
     models: Vec<ModelPlan>,
 }
 
-impl Program {
+impl PricingProgram {
     /// Compiles `models`; with `with_split`, bills are decomposed too. Rows are the units that
     /// charges of `basis` are counted by, or those of all charges if it is `None`: the quantities
     /// of other charges are 0.
     #[must_use]
-    pub fn new(models: Vec<(PriceModel, Terms)>, with_split: bool, basis: Option<Basis>) -> Self {
-        let mut signals = Signals::default();
+    pub fn new(
+        models: Vec<(PriceModel, Terms)>,
+        with_split: bool,
+        basis: Option<ChargeBasis>,
+    ) -> Self {
+        let mut signals = SignalSet::default();
         for (model, terms) in &models {
-            signals = signals.union(read_by(model, terms, with_split));
+            signals = signals.union(signals_read_by(model, terms, with_split));
         }
         Self { models, with_split, basis, signals, plans: HashMap::new() }
     }
 
     /// Returns the columns that the program reads where they are measured.
     #[must_use]
-    pub const fn signals(&self) -> Signals {
+    pub const fn required_signals(&self) -> SignalSet {
         self.signals
     }
 
@@ -75,32 +79,32 @@ impl Program {
         &self.models
     }
 
-    fn plan(&mut self, present: Signals) -> Arc<Plan> {
+    fn plan_for_signals(&mut self, present: SignalSet) -> Arc<ColumnPlan> {
         if let Some(plan) = self.plans.get(&present) {
             return Arc::clone(plan);
         }
-        let mut shared = Shared::default();
+        let mut shared = SharedColumns::default();
         let models = self.models.iter().map(|(model, terms)| {
             let limits = Vec::new();
             let basis = self.basis;
             Planner { model, terms, present, basis, shared: &mut shared, limits }
-                .plan(self.with_split)
+                .plan_model(self.with_split)
         });
         let models = models.collect();
-        let Shared { columns, sums } = shared;
-        let plan = Arc::new(Plan { ops: columns.into_ops(), sums, models });
+        let SharedColumns { columns, sums } = shared;
+        let plan = Arc::new(ColumnPlan { ops: columns.into_ops(), sums, models });
         self.plans.insert(present, Arc::clone(&plan));
         plan
     }
 }
 
 /// Returns all signals of a usage that a model may read.
-fn read_by(model: &PriceModel, terms: &Terms, with_split: bool) -> Signals {
-    let mut signals = Signals::default();
-    for charge in model.counted(terms) {
+fn signals_read_by(model: &PriceModel, terms: &Terms, with_split: bool) -> SignalSet {
+    let mut signals = SignalSet::default();
+    for charge in model.invocation_charges(terms) {
         for factor in &charge.factors {
-            factor.measure.meters(&mut |meter| signals.insert(Signal::Meter(meter)));
-            factor.measure.phases(&mut |phase| signals.insert(Signal::Phase(phase)));
+            factor.measure.for_each_meter(&mut |meter| signals.insert(Signal::Meter(meter)));
+            factor.measure.for_each_phase(&mut |phase| signals.insert(Signal::Phase(phase)));
             for fallback in &factor.fallbacks {
                 if let StandIn::Meter(meter) = &fallback.stand_in {
                     signals.insert(Signal::Meter(*meter));

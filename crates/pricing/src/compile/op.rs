@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::batch::{Batch, Signal};
-pub(super) use super::grid::MOST;
-use super::grid::{Grid, Way};
+use super::batch::{Signal, UsageBatch};
+pub(super) use super::grid::MAX_COLUMN_VALUE;
+use super::grid::{DivisionMethod, GridDivisor};
 
 /// Instruction that computes a column; its operands are earlier columns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ pub(super) enum Op {
     AtMost(usize, u64),
     AtLeast(usize, u64),
     /// The number of steps of a grid, rounded up.
-    Steps(usize, Grid),
+    Steps(usize, GridDivisor),
     /// The number of these ends that are below the value.
     Rank(usize, Arc<[u64]>),
     /// The element at that index; 0 if there is none.
@@ -37,13 +37,13 @@ pub(super) enum Op {
 
 /// Columns without duplicates: what two charges share is computed once.
 #[derive(Debug, Default)]
-pub(super) struct Columns {
+pub(super) struct ColumnRegistry {
     ops: Vec<Op>,
     known: HashMap<Op, usize>,
 }
 
-impl Columns {
-    pub(super) fn add(&mut self, op: Op) -> usize {
+impl ColumnRegistry {
+    pub(super) fn intern_op(&mut self, op: Op) -> usize {
         if let Some(at) = self.known.get(&op) {
             return *at;
         }
@@ -59,9 +59,9 @@ impl Columns {
 
 impl Op {
     /// Returns an upper bound of the values, from the bounds of the operands.
-    pub(super) fn bound(&self, batch: &Batch, bounds: &[u128]) -> u128 {
+    pub(super) fn value_bound(&self, batch: &UsageBatch, bounds: &[u128]) -> u128 {
         match self {
-            Self::Read(signal) => batch.bound(*signal),
+            Self::Read(signal) => batch.column_bound(*signal),
             Self::Const(value) => (*value).into(),
             Self::Add(one, other) => bounds[*one].saturating_add(bounds[*other]),
             Self::Sub(one, _) | Self::Above(one, _) => bounds[*one],
@@ -78,63 +78,82 @@ impl Op {
     }
 
     /// Computes a block of rows of the column; every bound is at most [`MOST`].
-    pub(super) fn run(&self, out: &mut [u64], operand: &dyn Operands, bounds: &[u128]) {
+    pub(super) fn compute_rows(
+        &self,
+        out: &mut [u64],
+        operand: &dyn ColumnSource,
+        bounds: &[u128],
+    ) {
         // A constant beyond every value acts like the largest value.
-        let within = |constant: u64| constant.min(LAST);
+        let within = |constant: u64| constant.min(MAX_COLUMN_VALUE_U64);
         match self {
             Self::Read(_) => {}
             Self::Const(value) => out.fill(*value),
-            Self::Add(one, other) => pairs(out, operand, *one, *other, |a, b| a + b),
-            Self::Sub(one, other) => pairs(out, operand, *one, *other, above),
-            Self::Min(one, other) => pairs(out, operand, *one, *other, |a, b| a - above(a, b)),
-            Self::Max(one, other) => pairs(out, operand, *one, *other, |a, b| b + above(a, b)),
-            Self::Product(one, other) => pairs(out, operand, *one, *other, |a, b| a * b),
-            Self::Times(one, by) => each(out, operand, *one, |value| value * by),
+            Self::Add(one, other) => map_column_pair(out, operand, *one, *other, |a, b| a + b),
+            Self::Sub(one, other) => {
+                map_column_pair(out, operand, *one, *other, saturating_difference)
+            }
+            Self::Min(one, other) => {
+                map_column_pair(out, operand, *one, *other, |a, b| a - saturating_difference(a, b))
+            }
+            Self::Max(one, other) => {
+                map_column_pair(out, operand, *one, *other, |a, b| b + saturating_difference(a, b))
+            }
+            Self::Product(one, other) => map_column_pair(out, operand, *one, *other, |a, b| a * b),
+            Self::Times(one, by) => map_column(out, operand, *one, |value| value * by),
             Self::Above(one, floor) => {
                 let floor = within(*floor);
-                each(out, operand, *one, |value| above(value, floor));
+                map_column(out, operand, *one, |value| saturating_difference(value, floor));
             }
             Self::AtMost(one, most) => {
                 let most = within(*most);
-                each(out, operand, *one, |value| value - above(value, most));
+                map_column(out, operand, *one, |value| value - saturating_difference(value, most));
             }
             Self::AtLeast(one, least) => {
-                each(out, operand, *one, |value| least + above(value, *least));
+                map_column(out, operand, *one, |value| {
+                    least + saturating_difference(value, *least)
+                });
             }
-            Self::Steps(one, grid) => match grid.way(bounds[*one]) {
-                Way::Shift => each(out, operand, *one, |value| grid.by_shift(value)),
-                Way::Narrow => each(out, operand, *one, |value| grid.by_narrow(value)),
-                Way::Wide => each(out, operand, *one, |value| grid.by_wide(value)),
+            Self::Steps(one, grid) => match grid.division_method(bounds[*one]) {
+                DivisionMethod::Shift => {
+                    map_column(out, operand, *one, |value| grid.divide_by_shift(value))
+                }
+                DivisionMethod::Narrow => {
+                    map_column(out, operand, *one, |value| grid.divide_in_32_bits(value))
+                }
+                DivisionMethod::Wide => {
+                    map_column(out, operand, *one, |value| grid.divide_in_64_bits(value))
+                }
             },
-            Self::Rank(one, ends) => rank(out, operand.get(*one), ends),
+            Self::Rank(one, ends) => count_ends_below(out, operand.column_rows(*one), ends),
             Self::Pick(one, values) => {
                 let at = |rank: u64| usize::try_from(rank).ok().and_then(|it| values.get(it));
-                each(out, operand, *one, |rank| at(rank).copied().unwrap_or(0));
+                map_column(out, operand, *one, |rank| at(rank).copied().unwrap_or(0));
             }
         }
     }
 }
 
-const LAST: u64 = (1 << 63) - 1;
+const MAX_COLUMN_VALUE_U64: u64 = (1 << 63) - 1;
 
 /// Returns `a - b`, or 0 if it is negative, for values up to [`MOST`].
 ///
 /// The highest bit is set in `a` and remains in the difference unless `b` is larger: a comparison
 /// of 64 bits would cost twice as much on processors without such an instruction.
-const fn above(a: u64, b: u64) -> u64 {
-    let difference = (a | !LAST) - b;
-    let back = difference & !LAST;
+const fn saturating_difference(a: u64, b: u64) -> u64 {
+    let difference = (a | !MAX_COLUMN_VALUE_U64) - b;
+    let back = difference & !MAX_COLUMN_VALUE_U64;
     difference & (back - (back >> 63))
 }
 
 /// Counts the ends below each value: this is faster than a search, since there are few ends. Ends
 /// are processed in groups that fit the registers.
-fn rank(out: &mut [u64], values: &[u64], ends: &[u64]) {
+fn count_ends_below(out: &mut [u64], values: &[u64], ends: &[u64]) {
     out.fill(0);
     for some in ends.chunks(8) {
-        let mut ends = [LAST; 8];
+        let mut ends = [MAX_COLUMN_VALUE_U64; 8];
         for (to, end) in ends.iter_mut().zip(some) {
-            *to = LAST.min(*end);
+            *to = MAX_COLUMN_VALUE_U64.min(*end);
         }
         for (out, value) in out.iter_mut().zip(values) {
             let below = ends.iter().map(|end| end.wrapping_sub(*value) >> 63);
@@ -144,24 +163,26 @@ fn rank(out: &mut [u64], values: &[u64], ends: &[u64]) {
 }
 
 /// Access to the current block of rows of other columns.
-pub(super) trait Operands {
-    fn get(&self, column: usize) -> &[u64];
+pub(super) trait ColumnSource {
+    fn column_rows(&self, column: usize) -> &[u64];
 }
 
-fn each(out: &mut [u64], operand: &dyn Operands, one: usize, value: impl Fn(u64) -> u64) {
-    for (out, one) in out.iter_mut().zip(operand.get(one)) {
+fn map_column(out: &mut [u64], operand: &dyn ColumnSource, one: usize, value: impl Fn(u64) -> u64) {
+    for (out, one) in out.iter_mut().zip(operand.column_rows(one)) {
         *out = value(*one);
     }
 }
 
-fn pairs(
+fn map_column_pair(
     out: &mut [u64],
-    operand: &dyn Operands,
+    operand: &dyn ColumnSource,
     one: usize,
     other: usize,
     value: impl Fn(u64, u64) -> u64,
 ) {
-    for ((out, one), other) in out.iter_mut().zip(operand.get(one)).zip(operand.get(other)) {
+    for ((out, one), other) in
+        out.iter_mut().zip(operand.column_rows(one)).zip(operand.column_rows(other))
+    {
         *out = value(*one, *other);
     }
 }

@@ -2,30 +2,32 @@
 
 use proptest::prelude::*;
 
-use super::run::STRETCH;
+use super::execution::ROWS_PER_BLOCK;
 use super::*;
-use crate::evaluate::Scene;
+use crate::evaluate::EvalContext;
 use crate::number::Exact;
-use crate::{builtin, waste};
+use crate::{builtin_models, waste};
 use cyclometer_core::meter::{Phases, Usage};
 use cyclometer_core::units::Nanos;
 
-fn program(with_split: bool) -> Program {
-    let models = builtin().iter().map(|model| (model.clone(), Terms::of(model)));
-    Program::new(models.collect(), with_split, None)
+fn program(with_split: bool) -> PricingProgram {
+    let models = builtin_models().iter().map(|model| (model.clone(), Terms::for_model(model)));
+    PricingProgram::new(models.collect(), with_split, None)
 }
 
 /// Evaluates the definition row by row.
-fn reference(program: &Program, rows: &[Usage]) -> Vec<ModelSums> {
+fn reference(program: &PricingProgram, rows: &[Usage]) -> Vec<ModelSums> {
     let model_sums = |(model, terms): &(PriceModel, Terms)| {
-        let charges: Vec<_> = model.counted(terms).collect();
+        let charges: Vec<_> = model.invocation_charges(terms).collect();
         let mut sums = ModelSums::default();
         sums.charges.resize_with(charges.len(), ChargeSum::default);
         for usage in rows {
-            let scene = Scene { model, usage, terms };
+            let scene = EvalContext { model, usage, terms };
             let lines: Result<Vec<_>, _> = charges
                 .iter()
-                .map(|charge| Ok((scene.quantity(charge)?, waste::split(&scene, charge)?)))
+                .map(|charge| {
+                    Ok((scene.billed_quantity(charge)?, waste::split_charge(&scene, charge)?))
+                })
                 .collect();
             match lines {
                 Err(refusal) => *sums.refused.entry(refusal).or_default() += 1,
@@ -47,21 +49,21 @@ fn reference(program: &Program, rows: &[Usage]) -> Vec<ModelSums> {
 }
 
 /// Runs the rows in batches, as a replay does.
-fn compiled(program: &mut Program, rows: &[Usage]) -> Vec<ModelSums> {
-    let mut batches: HashMap<Signals, Batch> = HashMap::new();
+fn compiled(program: &mut PricingProgram, rows: &[Usage]) -> Vec<ModelSums> {
+    let mut batches: HashMap<SignalSet, UsageBatch> = HashMap::new();
     for usage in rows {
-        let present = program.signals().of(usage);
-        batches.entry(present).or_insert_with(|| Batch::new(present)).push_usage(usage);
+        let present = program.required_signals().measured_in(usage);
+        batches.entry(present).or_insert_with(|| UsageBatch::new(present)).push_usage(usage);
     }
     let mut sums = Sums::default();
     for batch in batches.values() {
         // In two halves, so that merging is part of it.
         let mut own = Sums::default();
-        program.run(batch, &mut own);
+        program.run_batch(batch, &mut own);
         sums.merge(&own);
     }
-    assert_eq!(sums.rows(), rows.len() as u64);
-    sums.models(program)
+    assert_eq!(sums.row_count(), rows.len() as u64);
+    sums.model_sums(program)
 }
 
 /// Strategy for values as they are measured, many of them where a step of a grid, a minimum or a
@@ -164,16 +166,16 @@ proptest! {
 
     #[test]
     fn parts_add_up_to_the_bill(usage in usage()) {
-        for model in builtin() {
-            let terms = Terms::of(model);
-            let scene = Scene { model, usage: &usage, terms: &terms };
-            for charge in model.counted(&terms) {
-                let (Ok((quantity, _)), Ok(parts)) = (scene.quantity(charge), waste::split(&scene, charge)) else {
+        for model in builtin_models() {
+            let terms = Terms::for_model(model);
+            let scene = EvalContext { model, usage: &usage, terms: &terms };
+            for charge in model.invocation_charges(&terms) {
+                let (Ok((quantity, _)), Ok(parts)) = (scene.billed_quantity(charge), waste::split_charge(&scene, charge)) else {
                     continue;
                 };
-                let sum = parts.parts().into_iter().fold(Exact::default(), |sum, (_, part)| &sum + part);
+                let sum = parts.named_parts().into_iter().fold(Exact::default(), |sum, (_, part)| &sum + part);
                 prop_assert_eq!(&sum, &quantity, "{} {}", model.id(), charge.name());
-                for (name, part) in parts.parts() {
+                for (name, part) in parts.named_parts() {
                     prop_assert!(*part >= Exact::default(), "{} {} {name}: {part}", model.id(), charge.name());
                 }
             }
@@ -198,15 +200,15 @@ fn ordinary() -> Usage {
 fn ordinary_rows_run_in_columns() {
     let mut program = program(true);
     let usage = ordinary();
-    let plan = program.plan(program.signals().of(&usage));
+    let plan = program.plan_for_signals(program.required_signals().measured_in(&usage));
     for (plan, (model, _)) in plan.models.iter().zip(&program.models) {
-        assert!(!matches!(plan, ModelPlan::Slow), "{}", model.id());
+        assert!(!matches!(plan, ModelPlan::RowByRow), "{}", model.id());
     }
     // Rows of old recordings must not need it either: their CPU time is not known by phase.
     let mut old = usage;
     old.set(Meter::CpuStartup, None);
     let mut sums = Sums::default();
-    program.run(&one_batch(&program, &[old, old]), &mut sums);
+    program.run_batch(&one_batch(&program, &[old, old]), &mut sums);
     assert!(sums.all_in_columns());
 }
 
@@ -225,11 +227,11 @@ fn long_batches_are_summed_to_their_end() {
         usages.push(usage);
     }
     let mut program = program(true);
-    for len in [STRETCH - 1, STRETCH, STRETCH + 1, 2 * STRETCH + 3] {
+    for len in [ROWS_PER_BLOCK - 1, ROWS_PER_BLOCK, ROWS_PER_BLOCK + 1, 2 * ROWS_PER_BLOCK + 3] {
         let rows: Vec<Usage> = usages.iter().cycle().take(len).copied().collect();
         let mut sums = Sums::default();
-        program.run(&one_batch(&program, &rows), &mut sums);
-        let found = sums.models(&program);
+        program.run_batch(&one_batch(&program, &rows), &mut sums);
+        let found = sums.model_sums(&program);
         assert!(sums.all_in_columns(), "or this shows nothing");
         // Rows repeat, so their sums are multiples of those of the seven rows.
         let whole = reference(&program, &usages);
@@ -242,8 +244,8 @@ fn long_batches_are_summed_to_their_end() {
     }
 }
 
-fn one_batch(program: &Program, rows: &[Usage]) -> Batch {
-    let mut batch = Batch::new(program.signals().of(&rows[0]));
+fn one_batch(program: &PricingProgram, rows: &[Usage]) -> UsageBatch {
+    let mut batch = UsageBatch::new(program.required_signals().measured_in(&rows[0]));
     for usage in rows {
         batch.push_usage(usage);
     }
@@ -254,10 +256,10 @@ fn one_batch(program: &Program, rows: &[Usage]) -> Batch {
 fn a_batch_without_rows_adds_nothing() {
     let mut program = program(true);
     let mut sums = Sums::default();
-    program.run(&Batch::new(program.signals()), &mut sums);
-    program.run(&Batch::from_columns([]), &mut sums);
-    assert_eq!(sums.rows(), 0);
-    for model in sums.models(&program) {
+    program.run_batch(&UsageBatch::new(program.required_signals()), &mut sums);
+    program.run_batch(&UsageBatch::from_columns([]), &mut sums);
+    assert_eq!(sums.row_count(), 0);
+    for model in sums.model_sums(&program) {
         assert_eq!(model.billed, 0);
         assert!(model.charges.iter().all(|charge| *charge == ChargeSum::default()));
     }

@@ -3,18 +3,18 @@
 use super::super::resolve::limits;
 
 /// Key of a table.
-pub(super) struct Key {
+pub(super) struct SchemaKey {
     pub name: &'static str,
     pub required: bool,
-    pub value: Is,
+    pub value: ValueShape,
     pub about: &'static str,
 }
 
 /// Form of a value.
 #[derive(Clone, Copy)]
-pub(super) enum Is {
+pub(super) enum ValueShape {
     /// The definition of that name in `$defs`.
-    A(&'static str),
+    Definition(&'static str),
     /// A list of values with that definition, with minimum and maximum length.
     List(&'static str, usize, usize),
     /// A table of values with that definition, keyed by names in the file.
@@ -27,12 +27,12 @@ pub(super) enum Is {
     Whole(u64, u64),
 }
 
-const fn must(name: &'static str, value: Is, about: &'static str) -> Key {
-    Key { name, required: true, value, about }
+const fn required_key(name: &'static str, value: ValueShape, about: &'static str) -> SchemaKey {
+    SchemaKey { name, required: true, value, about }
 }
 
-const fn may(name: &'static str, value: Is, about: &'static str) -> Key {
-    Key { name, required: false, value, about }
+const fn optional_key(name: &'static str, value: ValueShape, about: &'static str) -> SchemaKey {
+    SchemaKey { name, required: false, value, about }
 }
 
 /// No limit other than the size of the file.
@@ -53,169 +53,341 @@ const PER: &str = "how many units the price is for, such as 1_000_000; 1 unless 
 const PRICE: &str = "the price of `per` units";
 const TIER: &str = "prices by quantity, ascending; instead of `price`";
 
-pub(super) const MODEL: &[Key] = &[
-    must("id", Is::A("id"), "the name on the command line"),
-    must("name", Is::A("label"), NAME),
-    may("provider", Is::A("label"), "whose tariff it is"),
-    must("currency", Is::A("currency"), "of all amounts; different ones are never compared"),
-    must("granularity", Is::A("granularity"), "bills what was allocated, what was used, or both"),
-    must("effective_from", Is::A("day"), "the first day it holds"),
-    may("effective_until", Is::A("day"), UNTIL),
-    may("tariff", Is::A("id"), TARIFF),
-    must("retrieved", Is::A("day"), "the day the source was read"),
-    must("source", Is::A("label"), "where the figures are from"),
-    may("uncertain", Is::A("label"), "what of it is not certain; shown with every bill"),
-    must("rounding", Is::A("rounding"), "where the bill of a period is rounded, and which way"),
-    may("digits", Is::Whole(0, limits::DIGITS as u64), DIGITS),
-    may("gb", Is::A("gb"), GB),
-    may("month_days", Is::A("period"), MONTH),
-    may("input", Is::List("input", 0, limits::INPUTS), "what a bill depends on and no meter has"),
-    may("pool", Is::List("pool", 0, MANY), "prices that several charges share"),
-    must("charge", Is::List("charge", 1, limits::CHARGES), "what is measured and paid for"),
-    may("variant", Is::List("variant", 0, limits::VARIANTS), "the same with some keys replaced"),
-    may("example", Is::List("example", 0, limits::EXAMPLES), "the provider's own arithmetic"),
+pub(super) const MODEL: &[SchemaKey] = &[
+    required_key("id", ValueShape::Definition("id"), "the name on the command line"),
+    required_key("name", ValueShape::Definition("label"), NAME),
+    optional_key("provider", ValueShape::Definition("label"), "whose tariff it is"),
+    required_key(
+        "currency",
+        ValueShape::Definition("currency"),
+        "of all amounts; different ones are never compared",
+    ),
+    required_key(
+        "granularity",
+        ValueShape::Definition("granularity"),
+        "bills what was allocated, what was used, or both",
+    ),
+    required_key("effective_from", ValueShape::Definition("day"), "the first day it holds"),
+    optional_key("effective_until", ValueShape::Definition("day"), UNTIL),
+    optional_key("tariff", ValueShape::Definition("id"), TARIFF),
+    required_key("retrieved", ValueShape::Definition("day"), "the day the source was read"),
+    required_key("source", ValueShape::Definition("label"), "where the figures are from"),
+    optional_key(
+        "uncertain",
+        ValueShape::Definition("label"),
+        "what of it is not certain; shown with every bill",
+    ),
+    required_key(
+        "rounding",
+        ValueShape::Definition("rounding"),
+        "where the bill of a period is rounded, and which way",
+    ),
+    optional_key("digits", ValueShape::Whole(0, limits::DIGITS as u64), DIGITS),
+    optional_key("gb", ValueShape::Definition("gb"), GB),
+    optional_key("month_days", ValueShape::Definition("period"), MONTH),
+    optional_key(
+        "input",
+        ValueShape::List("input", 0, limits::INPUTS),
+        "what a bill depends on and no meter has",
+    ),
+    optional_key("pool", ValueShape::List("pool", 0, MANY), "prices that several charges share"),
+    required_key(
+        "charge",
+        ValueShape::List("charge", 1, limits::CHARGES),
+        "what is measured and paid for",
+    ),
+    optional_key(
+        "variant",
+        ValueShape::List("variant", 0, limits::VARIANTS),
+        "the same with some keys replaced",
+    ),
+    optional_key(
+        "example",
+        ValueShape::List("example", 0, limits::EXAMPLES),
+        "the provider's own arithmetic",
+    ),
 ];
 
-pub(super) const VARIANT: &[Key] = &[
-    must("id", Is::A("id"), "the name on the command line"),
-    must("name", Is::A("label"), NAME),
-    may("provider", Is::A("label"), "whose tariff it is"),
-    may("currency", Is::A("currency"), "of all amounts"),
-    may("granularity", Is::A("granularity"), "bills what was allocated, what was used, or both"),
-    may("effective_from", Is::A("day"), "the first day it holds"),
-    may("effective_until", Is::A("day"), UNTIL),
-    may("tariff", Is::A("id"), "the variant is another tariff unless it says so here"),
-    may("retrieved", Is::A("day"), "the day the source was read"),
-    may("source", Is::A("label"), "where the figures are from"),
-    may("uncertain", Is::A("label"), "what of it is not certain; shown with every bill"),
-    may("rounding", Is::A("rounding"), "where the bill of a period is rounded, and which way"),
-    may("digits", Is::Whole(0, limits::DIGITS as u64), DIGITS),
-    may("gb", Is::A("gb"), GB),
-    may("month_days", Is::A("period"), MONTH),
-    may("prices", Is::Map("decimal"), "other prices, by the name of a charge or pool"),
-    may("without", Is::List("name", 0, MANY), "charges, pools and inputs that it does not have"),
-    may("input", Is::List("input", 0, MANY), "replaces the input of that name, or is added"),
-    may("pool", Is::List("pool", 0, MANY), "replaces the pool of that name, or is added"),
-    may("charge", Is::List("charge", 0, MANY), "replaces the charge of that name, or is added"),
+pub(super) const VARIANT: &[SchemaKey] = &[
+    required_key("id", ValueShape::Definition("id"), "the name on the command line"),
+    required_key("name", ValueShape::Definition("label"), NAME),
+    optional_key("provider", ValueShape::Definition("label"), "whose tariff it is"),
+    optional_key("currency", ValueShape::Definition("currency"), "of all amounts"),
+    optional_key(
+        "granularity",
+        ValueShape::Definition("granularity"),
+        "bills what was allocated, what was used, or both",
+    ),
+    optional_key("effective_from", ValueShape::Definition("day"), "the first day it holds"),
+    optional_key("effective_until", ValueShape::Definition("day"), UNTIL),
+    optional_key(
+        "tariff",
+        ValueShape::Definition("id"),
+        "the variant is another tariff unless it says so here",
+    ),
+    optional_key("retrieved", ValueShape::Definition("day"), "the day the source was read"),
+    optional_key("source", ValueShape::Definition("label"), "where the figures are from"),
+    optional_key(
+        "uncertain",
+        ValueShape::Definition("label"),
+        "what of it is not certain; shown with every bill",
+    ),
+    optional_key(
+        "rounding",
+        ValueShape::Definition("rounding"),
+        "where the bill of a period is rounded, and which way",
+    ),
+    optional_key("digits", ValueShape::Whole(0, limits::DIGITS as u64), DIGITS),
+    optional_key("gb", ValueShape::Definition("gb"), GB),
+    optional_key("month_days", ValueShape::Definition("period"), MONTH),
+    optional_key(
+        "prices",
+        ValueShape::Map("decimal"),
+        "other prices, by the name of a charge or pool",
+    ),
+    optional_key(
+        "without",
+        ValueShape::List("name", 0, MANY),
+        "charges, pools and inputs that it does not have",
+    ),
+    optional_key(
+        "input",
+        ValueShape::List("input", 0, MANY),
+        "replaces the input of that name, or is added",
+    ),
+    optional_key(
+        "pool",
+        ValueShape::List("pool", 0, MANY),
+        "replaces the pool of that name, or is added",
+    ),
+    optional_key(
+        "charge",
+        ValueShape::List("charge", 0, MANY),
+        "replaces the charge of that name, or is added",
+    ),
 ];
 
-pub(super) const INPUT: &[Key] = &[
-    must("name", Is::A("input_name"), "the name that --set knows"),
-    must("kind", Is::A("kind"), "what it is"),
-    may(
+pub(super) const INPUT: &[SchemaKey] = &[
+    required_key("name", ValueShape::Definition("input_name"), "the name that --set knows"),
+    required_key("kind", ValueShape::Definition("kind"), "what it is"),
+    optional_key(
         "default",
-        Is::A("input_value"),
+        ValueShape::Definition("input_value"),
         "without: a usage that does not say is refused; \"period\" is the length of the period",
     ),
-    must("about", Is::A("label"), NAME),
+    required_key("about", ValueShape::Definition("label"), NAME),
 ];
 
-pub(super) const POOL: &[Key] = &[
-    must("name", Is::A("label"), "shown on the bill"),
-    must("unit", Is::A("label"), "of its quantity"),
-    may("price", Is::A("decimal"), PRICE),
-    may("per", Is::A("per"), PER),
-    may("free", Is::A("quantity"), FREE),
-    may("credit_price", Is::A("decimal"), CREDIT),
-    may("package", Is::A("quantity"), PACKAGE),
-    may("tier", Is::List("tier", 0, MANY), TIER),
+pub(super) const POOL: &[SchemaKey] = &[
+    required_key("name", ValueShape::Definition("label"), "shown on the bill"),
+    required_key("unit", ValueShape::Definition("label"), "of its quantity"),
+    optional_key("price", ValueShape::Definition("decimal"), PRICE),
+    optional_key("per", ValueShape::Definition("per"), PER),
+    optional_key("free", ValueShape::Definition("quantity"), FREE),
+    optional_key("credit_price", ValueShape::Definition("decimal"), CREDIT),
+    optional_key("package", ValueShape::Definition("quantity"), PACKAGE),
+    optional_key("tier", ValueShape::List("tier", 0, MANY), TIER),
 ];
 
-pub(super) const TIER_KEYS: &[Key] = &[
-    may("up_to", Is::A("quantity"), "where it ends, after the allowance; the last one has no end"),
-    must("price", Is::A("decimal"), PRICE),
+pub(super) const TIER_KEYS: &[SchemaKey] = &[
+    optional_key(
+        "up_to",
+        ValueShape::Definition("quantity"),
+        "where it ends, after the allowance; the last one has no end",
+    ),
+    required_key("price", ValueShape::Definition("decimal"), PRICE),
 ];
 
-pub(super) const CHARGE: &[Key] = &[
-    must("name", Is::A("label"), "shown on the bill"),
-    may("unit", Is::A("label"), "shown on the bill; the factors' units unless given"),
-    may("basis", Is::A("basis"), "what it is counted by; every request unless given"),
-    may("price", Is::A("decimal"), PRICE),
-    may("per", Is::A("per"), PER),
-    may("free", Is::A("quantity"), FREE),
-    may("credit_price", Is::A("decimal"), CREDIT),
-    may("package", Is::A("quantity"), PACKAGE),
-    may("tier", Is::List("tier", 0, MANY), TIER),
-    may("pool", Is::A("name"), "the pool that has the price"),
-    may("weight", Is::A("ratio"), "units of the pool for one unit of the charge; 1 unless given"),
-    may("when", Is::A("input_name"), "only if this switch is on"),
-    may("unless", Is::A("input_name"), "only if this switch is off"),
-    may("factor", Is::List("factor", 0, limits::FACTORS), "multiplied with each other"),
+pub(super) const CHARGE: &[SchemaKey] = &[
+    required_key("name", ValueShape::Definition("label"), "shown on the bill"),
+    optional_key(
+        "unit",
+        ValueShape::Definition("label"),
+        "shown on the bill; the factors' units unless given",
+    ),
+    optional_key(
+        "basis",
+        ValueShape::Definition("basis"),
+        "what it is counted by; every request unless given",
+    ),
+    optional_key("price", ValueShape::Definition("decimal"), PRICE),
+    optional_key("per", ValueShape::Definition("per"), PER),
+    optional_key("free", ValueShape::Definition("quantity"), FREE),
+    optional_key("credit_price", ValueShape::Definition("decimal"), CREDIT),
+    optional_key("package", ValueShape::Definition("quantity"), PACKAGE),
+    optional_key("tier", ValueShape::List("tier", 0, MANY), TIER),
+    optional_key("pool", ValueShape::Definition("name"), "the pool that has the price"),
+    optional_key(
+        "weight",
+        ValueShape::Definition("ratio"),
+        "units of the pool for one unit of the charge; 1 unless given",
+    ),
+    optional_key("when", ValueShape::Definition("input_name"), "only if this switch is on"),
+    optional_key("unless", ValueShape::Definition("input_name"), "only if this switch is off"),
+    optional_key(
+        "factor",
+        ValueShape::List("factor", 0, limits::FACTORS),
+        "multiplied with each other",
+    ),
 ];
 
-pub(super) const FACTOR: &[Key] = &[
-    may("meter", Is::A("meter_or_requests"), "the value of that meter; `requests` is 1"),
-    may("phases", Is::List("phase", 1, 4), "the sum of these phases"),
-    may("input", Is::A("input_name"), "a quantity that nobody measures"),
-    may("period", Is::True, "the length of the billing period"),
-    may("lookup", Is::A("name"), "the meter or input that the table is looked up by"),
-    may("table", Is::List("row", 0, limits::ROWS), "the value of the first row that reaches up"),
-    may("max_of", Is::List("measure", 2, limits::ALTERNATIVES), "the largest of several"),
-    must("unit", Is::A("name"), "what the value is counted in"),
-    may("times", Is::A("times"), "multiplied by a decimal, a fraction or an input"),
-    may(
+pub(super) const FACTOR: &[SchemaKey] = &[
+    optional_key(
+        "meter",
+        ValueShape::Definition("meter_or_requests"),
+        "the value of that meter; `requests` is 1",
+    ),
+    optional_key("phases", ValueShape::List("phase", 1, 4), "the sum of these phases"),
+    optional_key("input", ValueShape::Definition("input_name"), "a quantity that nobody measures"),
+    optional_key("period", ValueShape::True, "the length of the billing period"),
+    optional_key(
+        "lookup",
+        ValueShape::Definition("name"),
+        "the meter or input that the table is looked up by",
+    ),
+    optional_key(
+        "table",
+        ValueShape::List("row", 0, limits::ROWS),
+        "the value of the first row that reaches up",
+    ),
+    optional_key(
+        "max_of",
+        ValueShape::List("measure", 2, limits::ALTERNATIVES),
+        "the largest of several",
+    ),
+    required_key("unit", ValueShape::Definition("name"), "what the value is counted in"),
+    optional_key(
+        "times",
+        ValueShape::Definition("times"),
+        "multiplied by a decimal, a fraction or an input",
+    ),
+    optional_key(
         "as",
-        Is::A("name"),
+        ValueShape::Definition("name"),
         "what the product with `times` is counted in, where that is another unit",
     ),
-    may("above", Is::A("quantity"), "only what is above that"),
-    may("at_most", Is::A("quantity"), "never more than that"),
-    may("limit", Is::A("quantity"), "a usage beyond it is refused: it is not on offer"),
-    may("minimum", Is::A("quantity"), "at least that, before the grid"),
-    may("grid", Is::A("quantity"), "up to the next multiple"),
-    may("each", Is::Bool, "minimum and grid for each phase, then the sum"),
-    may("fallback", Is::List("fallback", 0, MANY), "what stands in for a meter, in this order"),
+    optional_key("above", ValueShape::Definition("quantity"), "only what is above that"),
+    optional_key("at_most", ValueShape::Definition("quantity"), "never more than that"),
+    optional_key(
+        "limit",
+        ValueShape::Definition("quantity"),
+        "a usage beyond it is refused: it is not on offer",
+    ),
+    optional_key("minimum", ValueShape::Definition("quantity"), "at least that, before the grid"),
+    optional_key("grid", ValueShape::Definition("quantity"), "up to the next multiple"),
+    optional_key("each", ValueShape::Bool, "minimum and grid for each phase, then the sum"),
+    optional_key(
+        "fallback",
+        ValueShape::List("fallback", 0, MANY),
+        "what stands in for a meter, in this order",
+    ),
 ];
 
-pub(super) const ROW: &[Key] = &[
-    must("up_to", Is::A("quantity"), "how far the row reaches; ascending"),
-    must("value", Is::A("decimal"), "what the factor is then"),
+pub(super) const ROW: &[SchemaKey] = &[
+    required_key("up_to", ValueShape::Definition("quantity"), "how far the row reaches; ascending"),
+    required_key("value", ValueShape::Definition("decimal"), "what the factor is then"),
 ];
 
-pub(super) const MEASURE: &[Key] = &[
-    may("meter", Is::A("meter_or_requests"), "the value of that meter"),
-    may("phases", Is::List("phase", 1, 4), "the sum of these phases"),
-    may("input", Is::A("input_name"), "a quantity that nobody measures"),
-    may("grid", Is::A("quantity"), "up to the next multiple, before `times`"),
-    may("times", Is::A("times"), "multiplied by a decimal, a fraction or an input"),
+pub(super) const MEASURE: &[SchemaKey] = &[
+    optional_key("meter", ValueShape::Definition("meter_or_requests"), "the value of that meter"),
+    optional_key("phases", ValueShape::List("phase", 1, 4), "the sum of these phases"),
+    optional_key("input", ValueShape::Definition("input_name"), "a quantity that nobody measures"),
+    optional_key(
+        "grid",
+        ValueShape::Definition("quantity"),
+        "up to the next multiple, before `times`",
+    ),
+    optional_key(
+        "times",
+        ValueShape::Definition("times"),
+        "multiplied by a decimal, a fraction or an input",
+    ),
 ];
 
-pub(super) const FALLBACK: &[Key] = &[
-    may("meter", Is::A("meter"), "of the same dimension"),
-    may("value", Is::A("quantity"), "a constant"),
-    must("note", Is::A("label"), "put on every line it is used for"),
+pub(super) const FALLBACK: &[SchemaKey] = &[
+    optional_key("meter", ValueShape::Definition("meter"), "of the same dimension"),
+    optional_key("value", ValueShape::Definition("quantity"), "a constant"),
+    required_key("note", ValueShape::Definition("label"), "put on every line it is used for"),
 ];
 
-pub(super) const EXAMPLE: &[Key] = &[
-    must("name", Is::A("label"), NAME),
-    must("source", Is::A("label"), "where it is worked out"),
-    may("variant", Is::A("id"), "the model it is of; the first unless given"),
-    may("free", Is::Bool, "whether allowances apply; true unless given"),
-    may("days", Is::A("period"), "length of the period; `month_days` unless given"),
-    may("rounding", Is::A("rounding"), "this source rounds in another way than the model"),
-    may("digits", Is::Whole(0, limits::DIGITS as u64), "decimals that this source rounds to"),
-    may("set", Is::Map("input_value"), "values of inputs"),
-    may("amount", Is::A("decimal"), "the total as printed"),
-    may("lines", Is::Map("decimal"), "amounts of positions (charges or pools) as printed"),
-    may("quantities", Is::Map("decimal"), "quantities of charges before the allowance"),
-    may("billable", Is::Map("decimal"), "quantities of positions after allowance and packages"),
-    may("disputed", Is::A("label"), "why it does NOT come out; it must not, then"),
-    may("usage", Is::List("usage", 0, MANY), "groups of invocations that are alike"),
+pub(super) const EXAMPLE: &[SchemaKey] = &[
+    required_key("name", ValueShape::Definition("label"), NAME),
+    required_key("source", ValueShape::Definition("label"), "where it is worked out"),
+    optional_key(
+        "variant",
+        ValueShape::Definition("id"),
+        "the model it is of; the first unless given",
+    ),
+    optional_key("free", ValueShape::Bool, "whether allowances apply; true unless given"),
+    optional_key(
+        "days",
+        ValueShape::Definition("period"),
+        "length of the period; `month_days` unless given",
+    ),
+    optional_key(
+        "rounding",
+        ValueShape::Definition("rounding"),
+        "this source rounds in another way than the model",
+    ),
+    optional_key(
+        "digits",
+        ValueShape::Whole(0, limits::DIGITS as u64),
+        "decimals that this source rounds to",
+    ),
+    optional_key("set", ValueShape::Map("input_value"), "values of inputs"),
+    optional_key("amount", ValueShape::Definition("decimal"), "the total as printed"),
+    optional_key(
+        "lines",
+        ValueShape::Map("decimal"),
+        "amounts of positions (charges or pools) as printed",
+    ),
+    optional_key(
+        "quantities",
+        ValueShape::Map("decimal"),
+        "quantities of charges before the allowance",
+    ),
+    optional_key(
+        "billable",
+        ValueShape::Map("decimal"),
+        "quantities of positions after allowance and packages",
+    ),
+    optional_key(
+        "disputed",
+        ValueShape::Definition("label"),
+        "why it does NOT come out; it must not, then",
+    ),
+    optional_key(
+        "usage",
+        ValueShape::List("usage", 0, MANY),
+        "groups of invocations that are alike",
+    ),
 ];
 
-pub(super) const USAGE: &[Key] = &[
-    must("requests", Is::A("count"), "how many invocations"),
-    may("cold", Is::Bool, "whether the sandbox was made for them; false unless given"),
-    may("phases", Is::A("phases"), "how long each phase took"),
-    may("meters", Is::A("meters"), "what was measured of each"),
-    may("set", Is::Map("input_value"), "inputs of this group only"),
-    may("instances", Is::A("count"), "stretches, for charges by instance"),
-    may("instance_time", Is::A("time"), "how long each stretch is"),
+pub(super) const USAGE: &[SchemaKey] = &[
+    required_key("requests", ValueShape::Definition("count"), "how many invocations"),
+    optional_key(
+        "cold",
+        ValueShape::Bool,
+        "whether the sandbox was made for them; false unless given",
+    ),
+    optional_key("phases", ValueShape::Definition("phases"), "how long each phase took"),
+    optional_key("meters", ValueShape::Definition("meters"), "what was measured of each"),
+    optional_key("set", ValueShape::Map("input_value"), "inputs of this group only"),
+    optional_key(
+        "instances",
+        ValueShape::Definition("count"),
+        "stretches, for charges by instance",
+    ),
+    optional_key("instance_time", ValueShape::Definition("time"), "how long each stretch is"),
 ];
 
-pub(super) const PHASES: &[Key] = &[
-    may("create", Is::A("time"), "making the sandbox"),
-    may("start", Is::A("time"), "bringing the function to its first instruction"),
-    may("run", Is::A("time"), "the function itself"),
-    may("teardown", Is::A("time"), "taking the sandbox down"),
+pub(super) const PHASES: &[SchemaKey] = &[
+    optional_key("create", ValueShape::Definition("time"), "making the sandbox"),
+    optional_key(
+        "start",
+        ValueShape::Definition("time"),
+        "bringing the function to its first instruction",
+    ),
+    optional_key("run", ValueShape::Definition("time"), "the function itself"),
+    optional_key("teardown", ValueShape::Definition("time"), "taking the sandbox down"),
 ];

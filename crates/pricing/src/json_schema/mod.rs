@@ -7,10 +7,10 @@ mod probe;
 
 use serde_json::{Map, Value, json};
 
-use self::keys::{Is, Key};
-use super::money::Policy;
-use super::schema::{self, Basis, Granularity, Kind};
-use super::text::MAX_LABEL_CHARS;
+use self::keys::{SchemaKey, ValueShape};
+use super::money::RoundingPolicy;
+use super::scalars::MAX_LABEL_CHARS;
+use super::schema::{self, ChargeBasis, Granularity, ModelInputKind};
 use super::unit::{Dimension, Gigabyte, Phase};
 use cyclometer_core::meter::Meter;
 use cyclometer_core::quantity::MAX_CHARS;
@@ -27,7 +27,7 @@ const DECIMAL: &str = concat!(
     r"(\.[0-9]+(_[0-9]+)*)?([eE][+-]?0*([0-2]?[0-9]|30))?"
 );
 /// Returns the pattern of a fraction: one decimal over another that is not 0.
-fn fraction() -> String {
+fn fraction_pattern() -> String {
     format!(r"{DECIMAL}/(?![0._]*([eE].*)?$){DECIMAL}")
 }
 
@@ -46,47 +46,49 @@ const MEASURED: &[Dimension] = &[
 
 /// Table: its name in `$defs`, the keys that serde reads, the descriptions of the keys, and the
 /// rules between keys.
-type Table = (&'static str, &'static [&'static str], &'static [Key], fn() -> Value);
+type TableSchema = (&'static str, &'static [&'static str], &'static [SchemaKey], fn() -> Value);
 
-fn tables() -> [Table; 13] {
+fn table_schemas() -> [TableSchema; 13] {
     use keys::{
         CHARGE, EXAMPLE, FACTOR, FALLBACK, INPUT, MEASURE, MODEL, PHASES, POOL, ROW, TIER_KEYS,
         USAGE, VARIANT,
     };
     let free = || json!({});
     [
-        ("model", probe::keys::<schema::ModelFile>(), MODEL, free),
-        ("variant", probe::keys::<schema::VariantFile>(), VARIANT, free),
-        ("input", probe::keys::<schema::InputFile>(), INPUT, free),
-        ("pool", probe::keys::<schema::PoolFile>(), POOL, || prices(&["price", "tier"])),
-        ("tier", probe::keys::<schema::TierFile>(), TIER_KEYS, free),
-        ("charge", probe::keys::<schema::ChargeFile>(), CHARGE, charge),
-        ("factor", probe::keys::<schema::FactorFile>(), FACTOR, factor),
-        ("row", probe::keys::<schema::RowFile>(), ROW, free),
+        ("model", probe::field_names::<schema::ModelFile>(), MODEL, free),
+        ("variant", probe::field_names::<schema::ModelVariantFile>(), VARIANT, free),
+        ("input", probe::field_names::<schema::InputFile>(), INPUT, free),
+        ("pool", probe::field_names::<schema::PoolFile>(), POOL, || {
+            price_rules(&["price", "tier"])
+        }),
+        ("tier", probe::field_names::<schema::TierFile>(), TIER_KEYS, free),
+        ("charge", probe::field_names::<schema::ChargeFile>(), CHARGE, charge_rules),
+        ("factor", probe::field_names::<schema::FactorFile>(), FACTOR, factor_rules),
+        ("row", probe::field_names::<schema::RowFile>(), ROW, free),
         (
             "measure",
-            probe::keys::<schema::MeasureFile>(),
+            probe::field_names::<schema::MeasureFile>(),
             MEASURE,
-            || json!({ "oneOf": required(&["meter", "phases", "input"]) }),
+            || json!({ "oneOf": require_each(&["meter", "phases", "input"]) }),
         ),
         (
             "fallback",
-            probe::keys::<schema::FallbackFile>(),
+            probe::field_names::<schema::FallbackFile>(),
             FALLBACK,
-            || json!({ "oneOf": required(&["meter", "value"]) }),
+            || json!({ "oneOf": require_each(&["meter", "value"]) }),
         ),
         (
             "example",
-            probe::keys::<schema::ExampleFile>(),
+            probe::field_names::<schema::ExampleFile>(),
             EXAMPLE,
-            || json!({ "anyOf": required(&["amount", "lines", "quantities", "billable"]) }),
+            || json!({ "anyOf": require_each(&["amount", "lines", "quantities", "billable"]) }),
         ),
-        ("usage", probe::keys::<schema::UsageFile>(), USAGE, || {
+        ("usage", probe::field_names::<schema::UsageFile>(), USAGE, || {
             json!({ "dependentRequired": {
                 "instances": ["instance_time"], "instance_time": ["instances"],
             } })
         }),
-        ("phases", probe::keys::<schema::PhasesFile>(), PHASES, free),
+        ("phases", probe::field_names::<schema::PhasesFile>(), PHASES, free),
     ]
 }
 
@@ -94,13 +96,13 @@ fn tables() -> [Table; 13] {
 /// has no days; TOML has them, and requires them without quotes.
 #[must_use]
 pub fn json_schema() -> Value {
-    let mut defs = values();
-    for (name, keys, known, between) in tables() {
-        defs.insert(name.to_owned(), table(keys, known, between()));
+    let mut defs = value_definitions();
+    for (name, keys, known, between) in table_schemas() {
+        defs.insert(name.to_owned(), build_table_schema(keys, known, between()));
     }
-    defs.insert("meters".to_owned(), meters());
+    defs.insert("meters".to_owned(), meter_values_schema());
     let mut root = defs.remove("model").unwrap_or_default();
-    merge(
+    merge_object(
         &mut root,
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -113,7 +115,7 @@ pub fn json_schema() -> Value {
     root
 }
 
-fn merge(into: &mut Value, from: Value) {
+fn merge_object(into: &mut Value, from: Value) {
     if let (Value::Object(into), Value::Object(from)) = (into, from) {
         into.extend(from);
     }
@@ -121,10 +123,10 @@ fn merge(into: &mut Value, from: Value) {
 
 /// Builds the schema of one table. A key without a description gets no type, which a test
 /// refuses.
-fn table(keys: &[&str], known: &[Key], between: Value) -> Value {
+fn build_table_schema(keys: &[&str], known: &[SchemaKey], between: Value) -> Value {
     let property = |name: &&str| {
         let key = known.iter().find(|key| key.name == *name);
-        ((*name).to_owned(), key.map_or_else(|| json!({}), value))
+        ((*name).to_owned(), key.map_or_else(|| json!({}), key_schema))
     };
     let must = known.iter().filter(|key| key.required).map(|key| key.name);
     let mut table = json!({
@@ -133,46 +135,48 @@ fn table(keys: &[&str], known: &[Key], between: Value) -> Value {
         "additionalProperties": false,
         "required": must.collect::<Vec<_>>(),
     });
-    merge(&mut table, between);
+    merge_object(&mut table, between);
     table
 }
 
-fn value(key: &Key) -> Value {
+fn key_schema(key: &SchemaKey) -> Value {
     let def = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
     let mut value = match key.value {
-        Is::A(name) => def(name),
-        Is::List(of, least, most) => {
+        ValueShape::Definition(name) => def(name),
+        ValueShape::List(of, least, most) => {
             let mut list = json!({ "type": "array", "items": def(of), "minItems": least });
             if most < usize::MAX {
-                merge(&mut list, json!({ "maxItems": most }));
+                merge_object(&mut list, json!({ "maxItems": most }));
             }
             list
         }
-        Is::Map(of) => json!({ "type": "object", "additionalProperties": def(of) }),
-        Is::Bool => json!({ "type": "boolean" }),
-        Is::True => json!({ "const": true }),
-        Is::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        ValueShape::Map(of) => json!({ "type": "object", "additionalProperties": def(of) }),
+        ValueShape::Bool => json!({ "type": "boolean" }),
+        ValueShape::True => json!({ "const": true }),
+        ValueShape::Whole(least, most) => {
+            json!({ "type": "integer", "minimum": least, "maximum": most })
+        }
     };
-    merge(&mut value, json!({ "description": key.about }));
+    merge_object(&mut value, json!({ "description": key.about }));
     value
 }
 
 /// Returns one `required` rule per key, for `oneOf` and `anyOf`.
-fn required(keys: &[&str]) -> Vec<Value> {
+fn require_each(keys: &[&str]) -> Vec<Value> {
     keys.iter().map(|key| json!({ "required": [key] })).collect()
 }
 
-fn prices(one_of: &[&str]) -> Value {
+fn price_rules(one_of: &[&str]) -> Value {
     json!({
-        "oneOf": required(one_of),
+        "oneOf": require_each(one_of),
         "dependentRequired": { "credit_price": ["free"] },
     })
 }
 
-fn charge() -> Value {
-    let mut charge = prices(&["price", "tier", "pool"]);
-    let own = required(&["per", "free", "credit_price", "package"]);
-    merge(
+fn charge_rules() -> Value {
+    let mut charge = price_rules(&["price", "tier", "pool"]);
+    let own = require_each(&["per", "free", "credit_price", "package"]);
+    merge_object(
         &mut charge,
         json!({
             "not": { "required": ["when", "unless"] },
@@ -193,40 +197,40 @@ fn charge() -> Value {
 }
 
 /// Builds the rules of factors: the measure determines the units.
-fn factor() -> Value {
+fn factor_rules() -> Value {
     let mut rules: Vec<Value> = Vec::new();
     for dimension in MEASURED {
-        let meters = meters_of(*dimension);
+        let meters = meter_names_of(*dimension);
         let is = json!({ "required": ["meter"], "properties": { "meter": { "enum": meters } } });
-        rules.push(json!({ "if": is, "then": in_units(*dimension) }));
+        rules.push(json!({ "if": is, "then": quantities_in_units(*dimension) }));
     }
     let phases = json!({ "required": ["phases"] });
-    rules.push(json!({ "if": phases, "then": in_units(Dimension::Time) }));
+    rules.push(json!({ "if": phases, "then": quantities_in_units(Dimension::Time) }));
     for rule in &mut rules {
         // The unit named by `as` is a plain number, and limits and grids are written in it.
-        merge(&mut rule["if"], json!({ "not": { "required": ["as"] } }));
+        merge_object(&mut rule["if"], json!({ "not": { "required": ["as"] } }));
     }
     let each = json!({ "required": ["each"], "properties": { "each": { "const": true } } });
-    let shaped = required(&["times", "above", "at_most", "limit"]);
+    let shaped = require_each(&["times", "above", "at_most", "limit"]);
     rules.push(json!({
         "if": each, "then": { "required": ["phases"], "not": { "anyOf": shaped } },
     }));
     json!({
-        "oneOf": required(&["meter", "phases", "input", "period", "lookup", "max_of"]),
+        "oneOf": require_each(&["meter", "phases", "input", "period", "lookup", "max_of"]),
         "dependentRequired": { "table": ["lookup"], "lookup": ["table"], "as": ["times"] },
         "allOf": rules,
     })
 }
 
-fn meters_of(dimension: Dimension) -> Vec<&'static str> {
+fn meter_names_of(dimension: Dimension) -> Vec<&'static str> {
     if dimension == Dimension::Requests {
         return vec!["requests"];
     }
-    let all = Meter::ALL.iter().filter(|meter| Dimension::of(**meter) == dimension);
+    let all = Meter::ALL.iter().filter(|meter| Dimension::for_meter(**meter) == dimension);
     all.map(|meter| meter.name()).collect()
 }
 
-fn in_units(dimension: Dimension) -> Value {
+fn quantities_in_units(dimension: Dimension) -> Value {
     let quantity = json!({ "$ref": format!("#/$defs/{}", dimension.name()) });
     let mut properties = Map::new();
     for key in ["above", "at_most", "limit", "minimum", "grid"] {
@@ -237,11 +241,11 @@ fn in_units(dimension: Dimension) -> Value {
 }
 
 /// Builds the definitions of values that are not tables.
-fn values() -> Map<String, Value> {
+fn value_definitions() -> Map<String, Value> {
     let text = |pattern: &str, about: &str| json!({ "type": "string", "pattern": format!("^({pattern})$"), "description": about });
     let choice = |names: &[&str]| json!({ "enum": names });
     let mut decimal = text(DECIMAL, "a decimal in quotes, without a sign: 0.20 or 4.57e-2");
-    merge(&mut decimal, json!({ "maxLength": MAX_CHARS }));
+    merge_object(&mut decimal, json!({ "maxLength": MAX_CHARS }));
     let quantity = format!(r"{DECIMAL}(\s*|\s+\S.*|[^0-9.\s].*)");
     let time = Dimension::Time.unit_names().join("|");
     let switch = "on|off|yes|no|true|false";
@@ -262,9 +266,9 @@ fn values() -> Map<String, Value> {
             { "type": "integer", "minimum": 1 },
             { "$ref": "#/$defs/decimal", "not": { "pattern": r"^[0._]*([eE].*)?$" } },
         ] },
-        "ratio": text(&format!("{DECIMAL}|{}", fraction()), "a decimal or a fraction such as 5/48"),
+        "ratio": text(&format!("{DECIMAL}|{}", fraction_pattern()), "a decimal or a fraction such as 5/48"),
         "times": text(
-            &format!("{DECIMAL}|{}|{INPUT_NAME}", fraction()),
+            &format!("{DECIMAL}|{}|{INPUT_NAME}", fraction_pattern()),
             "a decimal, a fraction, or the name of an input",
         ),
         "quantity": text(&quantity, "a decimal and a unit"),
@@ -281,12 +285,12 @@ fn values() -> Map<String, Value> {
             { "type": "integer", "minimum": 1, "maximum": 366 },
             text(&format!(r"{DECIMAL}\s*({time})?\s*"), "days, or a time such as 730 h"),
         ] },
-        "granularity": choice(probe::choices::<Granularity>()),
-        "rounding": choice(probe::choices::<Policy>()),
-        "gb": choice(probe::choices::<Gigabyte>()),
-        "basis": choice(probe::choices::<Basis>()),
-        "kind": choice(probe::choices::<Kind>()),
-        "phase": choice(probe::choices::<Phase>()),
+        "granularity": choice(probe::variant_names::<Granularity>()),
+        "rounding": choice(probe::variant_names::<RoundingPolicy>()),
+        "gb": choice(probe::variant_names::<Gigabyte>()),
+        "basis": choice(probe::variant_names::<ChargeBasis>()),
+        "kind": choice(probe::variant_names::<ModelInputKind>()),
+        "phase": choice(probe::variant_names::<Phase>()),
     });
     let mut defs = if let Value::Object(defs) = texts { defs } else { Map::new() };
     let mut names: Vec<&str> = Meter::ALL.iter().map(|meter| meter.name()).collect();
@@ -300,7 +304,7 @@ fn values() -> Map<String, Value> {
             units.push_str("|KB");
         }
         // A bare number is complete for a count, but not for a time.
-        let pattern = if dimension.bare() {
+        let pattern = if dimension.accepts_bare_numbers() {
             format!(r"{DECIMAL}\s*([kKMGBT]\s*|([kKMGBT]\s+)?({units})\s*)?")
         } else {
             format!(r"{DECIMAL}\s*({units})\s*")
@@ -312,9 +316,9 @@ fn values() -> Map<String, Value> {
 }
 
 /// Builds the schema of meter values, each in units of its dimension.
-fn meters() -> Value {
+fn meter_values_schema() -> Value {
     let property = |meter: &Meter| {
-        let dimension = Dimension::of(*meter).name();
+        let dimension = Dimension::for_meter(*meter).name();
         let about = format!("{dimension}: {}", meter.meaning());
         let value = json!({ "$ref": format!("#/$defs/{dimension}"), "description": about });
         (meter.name().to_owned(), value)
@@ -332,7 +336,7 @@ mod tests {
 
     #[test]
     fn every_key_that_is_read_is_described_and_no_other() {
-        for (table, keys, known, _) in tables() {
+        for (table, keys, known, _) in table_schemas() {
             let described: Vec<&str> = known.iter().map(|key| key.name).collect();
             assert_eq!(described, keys, "[[{table}]]: src/pricing/json_schema/keys.rs");
             assert!(known.iter().all(|key| !key.about.is_empty()), "{table}");
@@ -342,11 +346,11 @@ mod tests {
     #[test]
     fn choices_are_those_of_the_reader() {
         assert_eq!(
-            probe::choices::<Policy>(),
-            Policy::ALL.iter().map(|it| it.1).collect::<Vec<_>>()
+            probe::variant_names::<RoundingPolicy>(),
+            RoundingPolicy::ALL.iter().map(|it| it.1).collect::<Vec<_>>()
         );
-        assert_eq!(probe::choices::<Basis>(), ["request", "instance", "period"]);
-        assert_eq!(probe::choices::<Phase>(), ["create", "start", "run", "teardown"]);
-        assert_eq!(probe::keys::<String>(), [""; 0]);
+        assert_eq!(probe::variant_names::<ChargeBasis>(), ["request", "instance", "period"]);
+        assert_eq!(probe::variant_names::<Phase>(), ["create", "start", "run", "teardown"]);
+        assert_eq!(probe::field_names::<String>(), [""; 0]);
     }
 }

@@ -6,29 +6,29 @@ use serde::de::value::Error;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
-type Names = &'static [&'static str];
+type FieldNames = &'static [&'static str];
 
 /// Returns the keys of a table.
-pub(super) fn keys<T: Deserialize<'static>>() -> Names {
-    names::<T>()
+pub(super) fn field_names<T: Deserialize<'static>>() -> FieldNames {
+    probe_names::<T>()
 }
 
 /// Returns the names of a choice.
-pub(super) fn choices<T: Deserialize<'static>>() -> Names {
-    names::<T>()
+pub(super) fn variant_names<T: Deserialize<'static>>() -> FieldNames {
+    probe_names::<T>()
 }
 
-fn names<T: Deserialize<'static>>() -> Names {
-    let mut found: Names = &[];
+fn probe_names<T: Deserialize<'static>>() -> FieldNames {
+    let mut found: FieldNames = &[];
     // Deserialization always fails: there is nothing to read.
-    let _ = T::deserialize(Probe(&mut found));
+    let _ = T::deserialize(SchemaProbe(&mut found));
     found
 }
 
 /// Deserializer that records the requested field or variant names and provides no value.
-struct Probe<'a>(&'a mut Names);
+struct SchemaProbe<'a>(&'a mut FieldNames);
 
-impl<'de> Deserializer<'de> for Probe<'_> {
+impl<'de> Deserializer<'de> for SchemaProbe<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
@@ -38,7 +38,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        fields: Names,
+        fields: FieldNames,
         visitor: V,
     ) -> Result<V::Value, Error> {
         *self.0 = fields;
@@ -48,7 +48,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        variants: Names,
+        variants: FieldNames,
         visitor: V,
     ) -> Result<V::Value, Error> {
         *self.0 = variants;

@@ -5,49 +5,49 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::{Resolved, bounded, factor, input_position, limits, unknown};
-use crate::charge::{Charge, Free, Input, Measure, Pool, Tier};
-use crate::error::Problem;
+use super::{ResolveResult, check_count, factor, input_position, limits, unknown_name};
+use crate::charge::{Charge, Measure, ModelInput, MonthlyAllowance, Pool, Tier};
+use crate::error::SpannedProblem;
 use crate::number::Exact;
-use crate::schema::{Basis, ChargeFile, Kind, PoolFile, TierFile};
-use crate::text::{Per, Price};
+use crate::scalars::{Per, Price};
+use crate::schema::{ChargeBasis, ChargeFile, ModelInputKind, PoolFile, TierFile};
 use cyclometer_core::quantity::{Decimal, QuantityError};
 
 /// Resolves the charges and their pools, in the order of the charges that feed them.
-pub(super) fn charges(
+pub(super) fn resolve_charges(
     list: Spanned<Vec<Spanned<ChargeFile>>>,
     pools: Vec<Spanned<PoolFile>>,
-    inputs: &[Input],
-) -> Resolved<(Vec<Pool>, Vec<Arc<Charge>>)> {
-    bounded(list.get_ref().len(), 1, limits::CHARGES, "[[charge]]", list.span())?;
-    let mut pools = Pools::new(pools)?;
+    inputs: &[ModelInput],
+) -> ResolveResult<(Vec<Pool>, Vec<Arc<Charge>>)> {
+    check_count(list.get_ref().len(), 1, limits::CHARGES, "[[charge]]", list.span())?;
+    let mut pools = PoolResolver::new(pools)?;
     let mut charges: Vec<Arc<Charge>> = Vec::new();
     for file in list.into_inner() {
         let name = &file.get_ref().name;
         if charges.iter().any(|other| other.name == name.get_ref().0) {
             let text = format!("there are two charges `{}`", name.get_ref().0);
-            return Err(Problem::new(name.span(), text));
+            return Err(SpannedProblem::new(name.span(), text));
         }
-        charges.push(Arc::new(charge(file, &mut pools, inputs)?));
+        charges.push(Arc::new(resolve_charge(file, &mut pools, inputs)?));
     }
-    Ok((pools.finish()?, charges))
+    Ok((pools.into_used_pools()?, charges))
 }
 
 /// Declared pools, and those that are in use.
-struct Pools {
+struct PoolResolver {
     declared: Vec<(Range<usize>, Pool)>,
     used: Vec<Pool>,
 }
 
-impl Pools {
-    fn new(files: Vec<Spanned<PoolFile>>) -> Resolved<Self> {
+impl PoolResolver {
+    fn new(files: Vec<Spanned<PoolFile>>) -> ResolveResult<Self> {
         let mut declared: Vec<(Range<usize>, Pool)> = Vec::new();
         for file in files {
             let span = file.span();
             let file = file.into_inner();
             let name = file.name;
             let at = name.span();
-            let prices = Prices {
+            let prices = PriceKeys {
                 price: file.price,
                 per: file.per,
                 free: file.free,
@@ -55,9 +55,12 @@ impl Pools {
                 package: file.package,
                 tier: file.tier,
             };
-            let pool = prices.pool(name.into_inner().0, file.unit.0, true, &span)?;
+            let pool = prices.into_pool(name.into_inner().0, file.unit.0, true, &span)?;
             if declared.iter().any(|(_, other)| other.name == pool.name) {
-                return Err(Problem::new(at, format!("there are two pools `{}`", pool.name)));
+                return Err(SpannedProblem::new(
+                    at,
+                    format!("there are two pools `{}`", pool.name),
+                ));
             }
             declared.push((at, pool));
         }
@@ -65,53 +68,61 @@ impl Pools {
     }
 
     /// Returns the index of the declared pool with that name among those in use.
-    fn shared(&mut self, name: &Spanned<String>) -> Resolved<usize> {
+    fn use_declared_pool(&mut self, name: &Spanned<String>) -> ResolveResult<usize> {
         let at = self.used.iter().position(|pool| pool.shared && &*pool.name == name.get_ref());
         if let Some(at) = at {
             return Ok(at);
         }
         let found = self.declared.iter().find(|(_, pool)| &*pool.name == name.get_ref());
         let Some((_, pool)) = found else {
-            return Err(unknown("pool", name, self.declared.iter().map(|(_, pool)| pool.name())));
+            return Err(unknown_name(
+                "pool",
+                name,
+                self.declared.iter().map(|(_, pool)| pool.name()),
+            ));
         };
         self.used.push(pool.clone());
         Ok(self.used.len() - 1)
     }
 
-    fn own(&mut self, pool: Pool, span: Range<usize>) -> Resolved<usize> {
+    fn add_own_pool(&mut self, pool: Pool, span: Range<usize>) -> ResolveResult<usize> {
         let taken = self.used.iter().chain(self.declared.iter().map(|(_, pool)| pool));
         if taken.into_iter().any(|other| other.name == pool.name) {
             let text = format!("a pool and a charge are both called `{}`", pool.name);
-            return Err(Problem::new(span, text));
+            return Err(SpannedProblem::new(span, text));
         }
         self.used.push(pool);
         Ok(self.used.len() - 1)
     }
 
-    fn finish(self) -> Resolved<Vec<Pool>> {
+    fn into_used_pools(self) -> ResolveResult<Vec<Pool>> {
         let unused =
             self.declared.iter().find(|(_, pool)| !self.used.iter().any(|it| it.name == pool.name));
         match unused {
             Some((span, pool)) => {
                 let text = format!("no charge feeds the pool `{}`", pool.name);
-                Err(Problem::new(span.clone(), text))
+                Err(SpannedProblem::new(span.clone(), text))
             }
             None => Ok(self.used),
         }
     }
 }
 
-fn charge(file: Spanned<ChargeFile>, pools: &mut Pools, inputs: &[Input]) -> Resolved<Charge> {
+fn resolve_charge(
+    file: Spanned<ChargeFile>,
+    pools: &mut PoolResolver,
+    inputs: &[ModelInput],
+) -> ResolveResult<Charge> {
     let span = file.span();
     let mut file = file.into_inner();
-    let basis = file.basis.unwrap_or(Basis::Request);
-    let least = usize::from(basis != Basis::Period);
-    bounded(file.factor.len(), least, limits::FACTORS, "[[charge.factor]]", span.clone())?;
+    let basis = file.basis.unwrap_or(ChargeBasis::Request);
+    let least = usize::from(basis != ChargeBasis::Period);
+    check_count(file.factor.len(), least, limits::FACTORS, "[[charge.factor]]", span.clone())?;
     let mut factors = Vec::new();
     for written in std::mem::take(&mut file.factor) {
         let at = written.span();
-        let factor = factor::factor(written, inputs)?;
-        fits(&factor.measure, basis, at)?;
+        let factor = factor::resolve_factor(written, inputs)?;
+        check_basis(&factor.measure, basis, at)?;
         factors.push(factor);
     }
     let units: Vec<&str> = factors.iter().map(|factor| &**factor.billed_unit()).collect();
@@ -120,54 +131,60 @@ fn charge(file: Spanned<ChargeFile>, pools: &mut Pools, inputs: &[Input]) -> Res
         (None, []) => "month".into(),
         (None, units) => units.join("-").into(),
     };
-    let condition = condition(&file, inputs)?;
+    let condition = resolve_condition(&file, inputs)?;
     let name = file.name.get_ref().0.clone();
-    let (pool, weight) = pool(file, &unit, pools, &span)?;
+    let (pool, weight) = resolve_pool(file, &unit, pools, &span)?;
     let rate = &weight * &pools.used[pool].list_rate();
     Ok(Charge { name, unit, basis, pool, weight, rate, condition, factors })
 }
 
 /// Checks that a charge by period measures only what is the same for all invocations, and that
 /// other charges do not use the period.
-fn fits(measure: &Measure, basis: Basis, span: Range<usize>) -> Resolved<()> {
+fn check_basis(measure: &Measure, basis: ChargeBasis, span: Range<usize>) -> ResolveResult<()> {
     let by_period = matches!(measure, Measure::Period | Measure::Month);
     let text = match basis {
-        Basis::Period if !measure.is_constant() || matches!(measure, Measure::Requests) => {
+        ChargeBasis::Period if !measure.is_constant() || matches!(measure, Measure::Requests) => {
             "a charge by period has inputs and `period` for factors: nothing that is measured"
         }
-        Basis::Request | Basis::Instance if by_period => {
+        ChargeBasis::Request | ChargeBasis::Instance if by_period => {
             "the length of the period is for charges with basis = \"period\""
         }
         _ => return Ok(()),
     };
-    Err(Problem::new(span, text))
+    Err(SpannedProblem::new(span, text))
 }
 
-fn condition(file: &ChargeFile, inputs: &[Input]) -> Resolved<Option<(usize, bool)>> {
+fn resolve_condition(
+    file: &ChargeFile,
+    inputs: &[ModelInput],
+) -> ResolveResult<Option<(usize, bool)>> {
     let (name, on) = match (&file.when, &file.unless) {
         (None, None) => return Ok(None),
         (Some(name), None) => (name, true),
         (None, Some(name)) => (name, false),
         (Some(_), Some(unless)) => {
-            return Err(Problem::new(unless.span(), "a charge has `when` or `unless`, not both"));
+            return Err(SpannedProblem::new(
+                unless.span(),
+                "a charge has `when` or `unless`, not both",
+            ));
         }
     };
     let position = input_position(inputs, name)?;
-    if inputs[position].kind != Kind::Switch {
+    if inputs[position].kind != ModelInputKind::Switch {
         let text = format!("`{}` is no switch: only switches are on or off", name.get_ref());
-        return Err(Problem::new(name.span(), text));
+        return Err(SpannedProblem::new(name.span(), text));
     }
     Ok(Some((position, on)))
 }
 
 /// Resolves the pool that the charge feeds, and its weight.
-fn pool(
+fn resolve_pool(
     file: ChargeFile,
     unit: &Arc<str>,
-    pools: &mut Pools,
+    pools: &mut PoolResolver,
     span: &Range<usize>,
-) -> Resolved<(usize, Exact)> {
-    let prices = Prices {
+) -> ResolveResult<(usize, Exact)> {
+    let prices = PriceKeys {
         price: file.price,
         per: file.per,
         free: file.free,
@@ -177,22 +194,25 @@ fn pool(
     };
     let Some(name) = file.pool else {
         if let Some(weight) = file.weight {
-            return Err(Problem::new(weight.span(), "a weight is for charges with a `pool`"));
+            return Err(SpannedProblem::new(
+                weight.span(),
+                "a weight is for charges with a `pool`",
+            ));
         }
         let at = file.name.span();
-        let pool = prices.pool(file.name.into_inner().0, Arc::clone(unit), false, span)?;
-        return Ok((pools.own(pool, at)?, Exact::from(1)));
+        let pool = prices.into_pool(file.name.into_inner().0, Arc::clone(unit), false, span)?;
+        return Ok((pools.add_own_pool(pool, at)?, Exact::from(1)));
     };
     if !prices.is_empty() {
         let text = "a charge with a `pool` has no prices of its own: they are the pool's";
-        return Err(Problem::new(name.span(), text));
+        return Err(SpannedProblem::new(name.span(), text));
     }
     let weight = file.weight.map_or(Exact::from(1), |weight| weight.into_inner().0);
-    Ok((pools.shared(&name)?, weight))
+    Ok((pools.use_declared_pool(&name)?, weight))
 }
 
 /// Price keys that charges and pools have in common.
-struct Prices {
+struct PriceKeys {
     price: Option<Price>,
     per: Option<Spanned<Per>>,
     free: Option<Spanned<String>>,
@@ -201,7 +221,7 @@ struct Prices {
     tier: Vec<Spanned<TierFile>>,
 }
 
-impl Prices {
+impl PriceKeys {
     const fn is_empty(&self) -> bool {
         self.price.is_none()
             && self.per.is_none()
@@ -211,34 +231,34 @@ impl Prices {
             && self.tier.is_empty()
     }
 
-    fn pool(
+    fn into_pool(
         self,
         name: Arc<str>,
         unit: Arc<str>,
         shared: bool,
         span: &Range<usize>,
-    ) -> Resolved<Pool> {
+    ) -> ResolveResult<Pool> {
         let tiers = match (self.price, self.tier) {
             (Some(price), tiers) if tiers.is_empty() => {
                 vec![Tier { up_to: None, price: price.into_money() }]
             }
-            (None, tiers) if !tiers.is_empty() => tiers_of(tiers, &unit)?,
+            (None, tiers) if !tiers.is_empty() => resolve_tiers(tiers, &unit)?,
             _ => {
                 let text = format!(
                     "`{name}` has a `price` or [[tier]]s, one of the two (a charge may have a \
                      `pool` instead)"
                 );
-                return Err(Problem::new(span.clone(), text));
+                return Err(SpannedProblem::new(span.clone(), text));
             }
         };
-        let free = free(self.free, self.credit_price, &unit)?;
-        let package = self.package.map(|text| package(&text, &unit)).transpose()?;
+        let free = resolve_allowance(self.free, self.credit_price, &unit)?;
+        let package = self.package.map(|text| resolve_package(&text, &unit)).transpose()?;
         let per = self.per.map_or(Exact::from(1), |per| per.into_inner().0);
         Ok(Pool { name, unit, tiers, per, free, package, shared })
     }
 }
 
-fn tiers_of(files: Vec<Spanned<TierFile>>, unit: &str) -> Resolved<Vec<Tier>> {
+fn resolve_tiers(files: Vec<Spanned<TierFile>>, unit: &str) -> ResolveResult<Vec<Tier>> {
     let last = files.len() - 1;
     let mut tiers: Vec<Tier> = Vec::with_capacity(files.len());
     for (index, file) in files.into_iter().enumerate() {
@@ -246,13 +266,13 @@ fn tiers_of(files: Vec<Spanned<TierFile>>, unit: &str) -> Resolved<Vec<Tier>> {
         let file = file.into_inner();
         let up_to = match (&file.up_to, index == last) {
             (None, true) => None,
-            (Some(text), false) => Some((in_unit(text, unit)?, text.span())),
+            (Some(text), false) => Some((parse_in_unit(text, unit)?, text.span())),
             (None, false) => {
-                return Err(Problem::new(span, "only the last tier has no `up_to`"));
+                return Err(SpannedProblem::new(span, "only the last tier has no `up_to`"));
             }
             (Some(text), true) => {
                 let text = (text.span(), "the last tier has no `up_to`: what is beyond it?");
-                return Err(Problem::new(text.0, text.1));
+                return Err(SpannedProblem::new(text.0, text.1));
             }
         };
         let before = tiers.last().and_then(|tier| tier.up_to.as_ref());
@@ -260,49 +280,50 @@ fn tiers_of(files: Vec<Spanned<TierFile>>, unit: &str) -> Resolved<Vec<Tier>> {
             && end <= before
         {
             let text = format!("tiers ascend: this one ends at {end}, the one before at {before}");
-            return Err(Problem::new(span.clone(), text));
+            return Err(SpannedProblem::new(span.clone(), text));
         }
         tiers.push(Tier { up_to: up_to.map(|(end, _)| end), price: file.price.into_money() });
     }
     Ok(tiers)
 }
 
-fn package(text: &Spanned<String>, unit: &str) -> Resolved<Exact> {
-    let package = in_unit(text, unit)?;
+fn resolve_package(text: &Spanned<String>, unit: &str) -> ResolveResult<Exact> {
+    let package = parse_in_unit(text, unit)?;
     if package.is_zero() {
-        return Err(Problem::new(text.span(), "a package holds more than 0"));
+        return Err(SpannedProblem::new(text.span(), "a package holds more than 0"));
     }
     Ok(package)
 }
 
-fn free(
+fn resolve_allowance(
     text: Option<Spanned<String>>,
     credit_price: Option<Spanned<Price>>,
     unit: &str,
-) -> Resolved<Option<Free>> {
+) -> ResolveResult<Option<MonthlyAllowance>> {
     match (text, credit_price) {
-        (Some(text), credit) => Ok(Some(Free {
-            quantity: in_unit(&text, unit)?,
+        (Some(text), credit) => Ok(Some(MonthlyAllowance {
+            quantity: parse_in_unit(&text, unit)?,
             credit_price: credit.map(|price| price.into_inner().into_money()),
         })),
-        (None, Some(price)) => {
-            Err(Problem::new(price.span(), "`credit_price` is what `free` is worth: it has none"))
-        }
+        (None, Some(price)) => Err(SpannedProblem::new(
+            price.span(),
+            "`credit_price` is what `free` is worth: it has none",
+        )),
         (None, None) => Ok(None),
     }
 }
 
 /// Parses `400000 GB-s` where the unit must be `unit`, in singular or plural.
-fn in_unit(text: &Spanned<String>, unit: &str) -> Resolved<Exact> {
-    let problem = |message: String| Problem::new(text.span(), message);
+fn parse_in_unit(text: &Spanned<String>, unit: &str) -> ResolveResult<Exact> {
+    let problem = |message: String| SpannedProblem::new(text.span(), message);
     let read = |error: QuantityError| problem(error.to_string());
     let fits = |given: &str| given == unit || given.strip_suffix('s') == Some(unit);
-    let (number, given) = Decimal::split(text.get_ref()).map_err(read)?;
+    let (number, given) = Decimal::parse_prefix(text.get_ref()).map_err(read)?;
     if fits(given) {
         return Ok(Exact::from(&number));
     }
     // 400k GB-s, unless the unit itself is such a letter.
-    let (number, given) = Decimal::split_count(text.get_ref()).map_err(read)?;
+    let (number, given) = Decimal::parse_count_prefix(text.get_ref()).map_err(read)?;
     if fits(given) {
         return Ok(Exact::from(&number));
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::{Resolved, bounded, input_position, limits, unknown};
-use crate::charge::{Factor, Fallback, Input, Measure, Row, StandIn, Times};
-use crate::error::Problem;
+use super::{ResolveResult, check_count, input_position, limits, unknown_name};
+use crate::charge::{Factor, Fallback, LookupRow, Measure, ModelInput, Multiplier, StandIn};
+use crate::error::SpannedProblem;
 use crate::number::Exact;
-use crate::schema::{FactorFile, FallbackFile, Kind, MeasureFile, RowFile};
+use crate::schema::{FactorFile, FallbackFile, MeasureFile, ModelInputKind, RowFile};
 use crate::unit::{Dimension, Gigabyte, Phase};
 use cyclometer_core::meter::Meter;
 
@@ -19,37 +19,40 @@ pub(super) const REQUESTS: &str = "requests";
 /// Unit of the whole billing period.
 const MONTH: &str = "month";
 
-type Measured = (Measure, Dimension);
+type DimensionedMeasure = (Measure, Dimension);
 
-pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Factor> {
+pub(super) fn resolve_factor(
+    file: Spanned<FactorFile>,
+    inputs: &[ModelInput],
+) -> ResolveResult<Factor> {
     let span = file.span();
     let mut file = file.into_inner();
-    let inner_grids = inner_grids(file.max_of.as_ref(), inputs)?;
-    let (measure, dimension) = measure(&mut file, inputs, &span)?;
+    let inner_grids = resolve_inner_grids(file.max_of.as_ref(), inputs)?;
+    let (measure, dimension) = resolve_measure(&mut file, inputs, &span)?;
     let size = match &measure {
         Measure::Month => 1,
         _ => dimension
-            .unit(file.unit.get_ref())
-            .map_err(|text| Problem::new(file.unit.span(), text))?,
+            .size_of_unit(file.unit.get_ref())
+            .map_err(|text| SpannedProblem::new(file.unit.span(), text))?,
     };
-    let each = each(&file, &measure)?;
-    let product_unit = product_unit(&file)?;
+    let each = resolve_each(&file, &measure)?;
+    let product_unit = resolve_product_unit(&file)?;
     let label = product_unit.as_deref().unwrap_or(file.unit.get_ref()).to_owned();
     // The unit named by `as` is a plain number; `size` metered units make one of it.
     let scale = Exact::from(if product_unit.is_some() { size } else { 1 });
     let counted = if product_unit.is_some() { Dimension::Number } else { dimension };
     let quantity = |text: &Option<Spanned<String>>| {
-        let read = text.as_ref().map(|text| shaped(counted, &label, text)).transpose();
+        let read = text.as_ref().map(|text| parse_bound(counted, &label, text)).transpose();
         read.map(|value| value.map(|value| &value * &scale))
     };
     let grid = quantity(&file.grid)?;
     if let (Some(grid), Some(text)) = (&grid, &file.grid)
         && grid.is_zero()
     {
-        return Err(Problem::new(text.span(), "a grid has steps larger than 0"));
+        return Err(SpannedProblem::new(text.span(), "a grid has steps larger than 0"));
     }
     Ok(Factor {
-        times: times(file.times.as_ref(), inputs)?,
+        times: resolve_multiplier(file.times.as_ref(), inputs)?,
         product_unit,
         inner_grids,
         above: quantity(&file.above)?,
@@ -57,7 +60,7 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
         limit: quantity(&file.limit)?,
         minimum: quantity(&file.minimum)?.unwrap_or_default(),
         grid: grid.unwrap_or_default(),
-        fallbacks: fallbacks(file.fallback, &measure)?,
+        fallbacks: resolve_fallbacks(file.fallback, &measure)?,
         each,
         unit: file.unit.into_inner().into(),
         size: Exact::from(size),
@@ -67,22 +70,24 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
 }
 
 /// Resolves the unit of the product with `times`, which is also that of limits, minimum and grid.
-fn product_unit(file: &FactorFile) -> Resolved<Option<Arc<str>>> {
+fn resolve_product_unit(file: &FactorFile) -> ResolveResult<Option<Arc<str>>> {
     let Some(unit) = &file.product_unit else { return Ok(None) };
     if file.times.is_none() {
         let text = "`as` names what `times` makes of the unit: it needs `times`";
-        return Err(Problem::new(unit.span(), text));
+        return Err(SpannedProblem::new(unit.span(), text));
     }
     // Any word is accepted, as for a plain number.
-    Dimension::Number.unit(unit.get_ref()).map_err(|text| Problem::new(unit.span(), text))?;
+    Dimension::Number
+        .size_of_unit(unit.get_ref())
+        .map_err(|text| SpannedProblem::new(unit.span(), text))?;
     Ok(Some(unit.get_ref().as_str().into()))
 }
 
 /// Resolves the grid of each alternative of `max_of`; empty if no alternative has one.
-fn inner_grids(
+fn resolve_inner_grids(
     several: Option<&Spanned<Vec<Spanned<MeasureFile>>>>,
-    inputs: &[Input],
-) -> Resolved<Vec<Exact>> {
+    inputs: &[ModelInput],
+) -> ResolveResult<Vec<Exact>> {
     let alternatives = several.map_or(&[][..], |several| several.get_ref().as_slice());
     if alternatives.iter().all(|file| file.get_ref().grid.is_none()) {
         return Ok(Vec::new());
@@ -95,49 +100,58 @@ fn inner_grids(
             grids.push(Exact::default());
             continue;
         };
-        let (_, dimension) =
-            one(file.meter.as_ref(), file.phases.clone(), file.input.as_ref(), inputs, &span)?;
-        let grid = quantity(dimension, text)?;
+        let (_, dimension) = resolve_single_measure(
+            file.meter.as_ref(),
+            file.phases.clone(),
+            file.input.as_ref(),
+            inputs,
+            &span,
+        )?;
+        let grid = parse_quantity(dimension, text)?;
         if grid.is_zero() {
-            return Err(Problem::new(text.span(), "a grid has steps larger than 0"));
+            return Err(SpannedProblem::new(text.span(), "a grid has steps larger than 0"));
         }
         grids.push(grid);
     }
     Ok(grids)
 }
 
-fn each(file: &FactorFile, measure: &Measure) -> Resolved<bool> {
+fn resolve_each(file: &FactorFile, measure: &Measure) -> ResolveResult<bool> {
     let Some(each) = file.each.as_ref().filter(|each| *each.get_ref()) else {
         return Ok(false);
     };
     let shaped = [&file.times, &file.above, &file.at_most, &file.limit];
     if !matches!(measure, Measure::Phases(_)) || shaped.iter().any(|key| key.is_some()) {
         let text = "`each` is for phases with `minimum` and `grid`, and nothing else";
-        return Err(Problem::new(each.span(), text));
+        return Err(SpannedProblem::new(each.span(), text));
     }
     Ok(true)
 }
 
 /// Parses a bound or grid of a factor; a plain number may name the factor's unit.
-fn shaped(dimension: Dimension, label: &str, text: &Spanned<String>) -> Resolved<Exact> {
+fn parse_bound(dimension: Dimension, label: &str, text: &Spanned<String>) -> ResolveResult<Exact> {
     let written = text.get_ref();
     let bare = [label, label.strip_suffix('s').unwrap_or(label), &format!("{label}s")]
         .into_iter()
         .find_map(|label| written.trim_end().strip_suffix(label))
         .filter(|bare| dimension == Dimension::Number && !bare.trim().is_empty());
     match bare {
-        Some(bare) => quantity(dimension, &Spanned::new(text.span(), bare.to_owned())),
-        None => quantity(dimension, text),
+        Some(bare) => parse_quantity(dimension, &Spanned::new(text.span(), bare.to_owned())),
+        None => parse_quantity(dimension, text),
     }
 }
 
 /// Parses a quantity, in which GB always is 10^9 bytes: units in a file are literal.
-fn quantity(dimension: Dimension, text: &Spanned<String>) -> Resolved<Exact> {
-    let read = dimension.quantity(text.get_ref(), Gigabyte::Decimal);
-    read.map_err(|error| Problem::new(text.span(), error.to_string()))
+fn parse_quantity(dimension: Dimension, text: &Spanned<String>) -> ResolveResult<Exact> {
+    let read = dimension.parse_quantity(text.get_ref(), Gigabyte::Decimal);
+    read.map_err(|error| SpannedProblem::new(text.span(), error.to_string()))
 }
 
-fn measure(file: &mut FactorFile, inputs: &[Input], span: &Range<usize>) -> Resolved<Measured> {
+fn resolve_measure(
+    file: &mut FactorFile,
+    inputs: &[ModelInput],
+    span: &Range<usize>,
+) -> ResolveResult<DimensionedMeasure> {
     let given = [
         file.meter.is_some(),
         file.phases.is_some(),
@@ -149,61 +163,67 @@ fn measure(file: &mut FactorFile, inputs: &[Input], span: &Range<usize>) -> Reso
     if given.iter().filter(|given| **given).count() != 1 {
         let text = "a factor is measured by exactly one of `meter`, `phases`, `input`, `period`, \
                     `lookup` and `max_of`";
-        return Err(Problem::new(span.clone(), text));
+        return Err(SpannedProblem::new(span.clone(), text));
     }
     if let (Some(row), None) = (file.table.first(), &file.lookup) {
-        return Err(Problem::new(row.span(), "a `table` belongs to a `lookup`"));
+        return Err(SpannedProblem::new(row.span(), "a `table` belongs to a `lookup`"));
     }
     if let Some(period) = &file.period {
         if !period.get_ref() {
-            return Err(Problem::new(period.span(), "leave `period` out, or write true"));
+            return Err(SpannedProblem::new(period.span(), "leave `period` out, or write true"));
         }
         let month = file.unit.get_ref() == MONTH;
         let measure = if month { Measure::Month } else { Measure::Period };
         return Ok((measure, if month { Dimension::Number } else { Dimension::Time }));
     }
     if let Some(name) = file.lookup.take() {
-        return lookup(&name, std::mem::take(&mut file.table), inputs);
+        return resolve_lookup(&name, std::mem::take(&mut file.table), inputs);
     }
     if let Some(several) = file.max_of.take() {
-        return max_of(several, inputs);
+        return resolve_max_of(several, inputs);
     }
-    one(file.meter.as_ref(), file.phases.take(), file.input.as_ref(), inputs, span)
+    resolve_single_measure(
+        file.meter.as_ref(),
+        file.phases.take(),
+        file.input.as_ref(),
+        inputs,
+        span,
+    )
 }
 
 /// Resolves a single measure: a meter, phases or an input.
-fn one(
+fn resolve_single_measure(
     meter: Option<&Spanned<String>>,
     phases: Option<Spanned<Vec<Phase>>>,
     input: Option<&Spanned<String>>,
-    inputs: &[Input],
+    inputs: &[ModelInput],
     span: &Range<usize>,
-) -> Resolved<Measured> {
+) -> ResolveResult<DimensionedMeasure> {
     match (meter, phases, input) {
-        (Some(name), None, None) => meter_of(name),
-        (None, Some(phases), None) => phases_of(phases),
-        (None, None, Some(name)) => input_of(name, inputs),
+        (Some(name), None, None) => resolve_meter(name),
+        (None, Some(phases), None) => resolve_phases(phases),
+        (None, None, Some(name)) => resolve_input(name, inputs),
         _ => {
             let text = "name exactly one of `meter`, `phases` and `input`";
-            Err(Problem::new(span.clone(), text))
+            Err(SpannedProblem::new(span.clone(), text))
         }
     }
 }
 
-fn meter_of(name: &Spanned<String>) -> Resolved<Measured> {
+fn resolve_meter(name: &Spanned<String>) -> ResolveResult<DimensionedMeasure> {
     if name.get_ref() == REQUESTS {
         return Ok((Measure::Requests, Dimension::Requests));
     }
-    let meter = known_meter(name)?;
-    Ok((Measure::Meter(meter), Dimension::of(meter)))
+    let meter = find_meter(name)?;
+    Ok((Measure::Meter(meter), Dimension::for_meter(meter)))
 }
 
-fn known_meter(name: &Spanned<String>) -> Resolved<Meter> {
+fn find_meter(name: &Spanned<String>) -> ResolveResult<Meter> {
     let names = Meter::ALL.iter().map(|meter| meter.name()).chain([REQUESTS]);
-    Meter::from_name(name.get_ref()).ok_or_else(|| unknown("meter", name, names))
+    Meter::from_name(name.get_ref()).ok_or_else(|| unknown_name("meter", name, names))
 }
 
-fn phases_of(phases: Spanned<Vec<Phase>>) -> Resolved<Measured> {
+fn resolve_phases(phases: Spanned<Vec<Phase>>) -> ResolveResult<DimensionedMeasure> {
     let span = phases.span();
     let phases = phases.into_inner();
     let mut distinct = phases.clone();
@@ -211,83 +231,100 @@ fn phases_of(phases: Spanned<Vec<Phase>>) -> Resolved<Measured> {
     distinct.dedup();
     if phases.is_empty() || distinct.len() != phases.len() {
         let text = "`phases` names one phase or more, each once: it would be billed twice";
-        return Err(Problem::new(span, text));
+        return Err(SpannedProblem::new(span, text));
     }
     Ok((Measure::Phases(phases.into()), Dimension::Time))
 }
 
-fn input_of(name: &Spanned<String>, inputs: &[Input]) -> Resolved<Measured> {
+fn resolve_input(
+    name: &Spanned<String>,
+    inputs: &[ModelInput],
+) -> ResolveResult<DimensionedMeasure> {
     let position = input_position(inputs, name)?;
     let input = &inputs[position];
-    if input.kind == Kind::Switch {
+    if input.kind == ModelInputKind::Switch {
         let text = "a switch is not a quantity: use `when` or `unless` of the charge";
-        return Err(Problem::new(name.span(), text));
+        return Err(SpannedProblem::new(name.span(), text));
     }
     Ok((Measure::Input(position), input.dimension()))
 }
 
 /// Resolves a lookup: a table with a meter or an input as its key.
-fn lookup(
+fn resolve_lookup(
     name: &Spanned<String>,
     table: Vec<Spanned<RowFile>>,
-    inputs: &[Input],
-) -> Resolved<Measured> {
-    bounded(table.len(), 1, limits::ROWS, "rows of the `table`", name.span())?;
+    inputs: &[ModelInput],
+) -> ResolveResult<DimensionedMeasure> {
+    check_count(table.len(), 1, limits::ROWS, "rows of the `table`", name.span())?;
     let (of, dimension) = if inputs.iter().any(|input| &*input.name == name.get_ref()) {
-        input_of(name, inputs)?
+        resolve_input(name, inputs)?
     } else {
-        meter_of(name)?
+        resolve_meter(name)?
     };
-    let mut rows: Vec<Row> = Vec::with_capacity(table.len());
+    let mut rows: Vec<LookupRow> = Vec::with_capacity(table.len());
     for row in table {
         let row = row.into_inner();
-        let up_to = quantity(dimension, &row.up_to)?;
+        let up_to = parse_quantity(dimension, &row.up_to)?;
         if rows.last().is_some_and(|before| up_to <= before.up_to) {
-            return Err(Problem::new(row.up_to.span(), "the rows of a table ascend"));
+            return Err(SpannedProblem::new(row.up_to.span(), "the rows of a table ascend"));
         }
-        rows.push(Row { up_to, value: row.value.value });
+        rows.push(LookupRow { up_to, value: row.value.value });
     }
     let measure = Measure::Lookup { of: Box::new(of), rows: rows.into() };
     Ok((measure, Dimension::Number))
 }
 
-fn max_of(several: Spanned<Vec<Spanned<MeasureFile>>>, inputs: &[Input]) -> Resolved<Measured> {
+fn resolve_max_of(
+    several: Spanned<Vec<Spanned<MeasureFile>>>,
+    inputs: &[ModelInput],
+) -> ResolveResult<DimensionedMeasure> {
     let span = several.span();
     let several = several.into_inner();
-    bounded(several.len(), 2, limits::ALTERNATIVES, "measures in `max_of`", span)?;
+    check_count(several.len(), 2, limits::ALTERNATIVES, "measures in `max_of`", span)?;
     let mut measures = Vec::with_capacity(several.len());
     let mut common = None;
     for file in several {
         let span = file.span();
         let file = file.into_inner();
-        let (measure, dimension) =
-            one(file.meter.as_ref(), file.phases, file.input.as_ref(), inputs, &span)?;
+        let (measure, dimension) = resolve_single_measure(
+            file.meter.as_ref(),
+            file.phases,
+            file.input.as_ref(),
+            inputs,
+            &span,
+        )?;
         if *common.get_or_insert(dimension) != dimension {
             let text = "the measures of `max_of` are of one dimension: these cannot be compared";
-            return Err(Problem::new(span, text));
+            return Err(SpannedProblem::new(span, text));
         }
-        measures.push((measure, times(file.times.as_ref(), inputs)?));
+        measures.push((measure, resolve_multiplier(file.times.as_ref(), inputs)?));
     }
     Ok((Measure::MaxOf(measures), common.unwrap_or(Dimension::Number)))
 }
 
 /// Resolves a multiplier: a decimal, a fraction, or the name of an input that is a number.
-fn times(text: Option<&Spanned<String>>, inputs: &[Input]) -> Resolved<Times> {
-    let Some(text) = text else { return Ok(Times::Once) };
+fn resolve_multiplier(
+    text: Option<&Spanned<String>>,
+    inputs: &[ModelInput],
+) -> ResolveResult<Multiplier> {
+    let Some(text) = text else { return Ok(Multiplier::Once) };
     if text.get_ref().starts_with(|c: char| c.is_ascii_digit()) {
         return Exact::parse_fraction(text.get_ref())
-            .map(Times::By)
-            .map_err(|error| Problem::new(text.span(), error.to_string()));
+            .map(Multiplier::By)
+            .map_err(|error| SpannedProblem::new(text.span(), error.to_string()));
     }
     let position = input_position(inputs, text)?;
-    if !matches!(inputs[position].kind, Kind::Number | Kind::Count) {
+    if !matches!(inputs[position].kind, ModelInputKind::Number | ModelInputKind::Count) {
         let text = (text.span(), "only a number or a count can multiply");
-        return Err(Problem::new(text.0, text.1));
+        return Err(SpannedProblem::new(text.0, text.1));
     }
-    Ok(Times::Input(position))
+    Ok(Multiplier::Input(position))
 }
 
-fn fallbacks(files: Vec<Spanned<FallbackFile>>, measure: &Measure) -> Resolved<Vec<Fallback>> {
+fn resolve_fallbacks(
+    files: Vec<Spanned<FallbackFile>>,
+    measure: &Measure,
+) -> ResolveResult<Vec<Fallback>> {
     let meter = match measure {
         Measure::Meter(meter) => Some(*meter),
         Measure::Lookup { of, .. } => match **of {
@@ -301,18 +338,18 @@ fn fallbacks(files: Vec<Spanned<FallbackFile>>, measure: &Measure) -> Resolved<V
             None => Ok(Vec::new()),
             Some(file) => {
                 let text = "only a meter can be missing, so only a meter has a fallback";
-                Err(Problem::new(file.span(), text))
+                Err(SpannedProblem::new(file.span(), text))
             }
         };
     };
     let mut accepted: Vec<Fallback> = Vec::new();
     for file in files {
         let span = file.span();
-        let stand_in = stand_in(&file, meter)?;
+        let stand_in = resolve_stand_in(&file, meter)?;
         let twice = stand_in == StandIn::Meter(meter)
             || accepted.iter().any(|other| other.stand_in == stand_in);
         if twice {
-            return Err(Problem::new(span, "this is named twice"));
+            return Err(SpannedProblem::new(span, "this is named twice"));
         }
         let note = Arc::clone(&file.get_ref().note.0);
         accepted.push(Fallback { stand_in, note });
@@ -320,19 +357,22 @@ fn fallbacks(files: Vec<Spanned<FallbackFile>>, measure: &Measure) -> Resolved<V
     Ok(accepted)
 }
 
-fn stand_in(file: &Spanned<FallbackFile>, meter: Meter) -> Resolved<StandIn> {
-    let dimension = Dimension::of(meter);
+fn resolve_stand_in(file: &Spanned<FallbackFile>, meter: Meter) -> ResolveResult<StandIn> {
+    let dimension = Dimension::for_meter(meter);
     match (&file.get_ref().meter, &file.get_ref().value) {
         (Some(name), None) => {
-            let stand_in = known_meter(name)?;
-            if Dimension::of(stand_in) != dimension {
+            let stand_in = find_meter(name)?;
+            if Dimension::for_meter(stand_in) != dimension {
                 let text =
                     format!("`{stand_in}` cannot stand in for `{meter}`: it is not {dimension}");
-                return Err(Problem::new(name.span(), text));
+                return Err(SpannedProblem::new(name.span(), text));
             }
             Ok(StandIn::Meter(stand_in))
         }
-        (None, Some(text)) => quantity(dimension, text).map(StandIn::Value),
-        _ => Err(Problem::new(file.span(), "a fallback is a `meter` or a `value`, one of the two")),
+        (None, Some(text)) => parse_quantity(dimension, text).map(StandIn::Value),
+        _ => Err(SpannedProblem::new(
+            file.span(),
+            "a fallback is a `meter` or a `value`, one of the two",
+        )),
     }
 }

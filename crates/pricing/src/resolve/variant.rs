@@ -2,36 +2,39 @@
 
 use toml::Spanned;
 
-use super::{Resolved, unknown};
-use crate::error::Problem;
-use crate::schema::{ChargeFile, InputFile, ModelFile, PoolFile, VariantFile};
-use crate::text::Price;
+use super::{ResolveResult, unknown_name};
+use crate::error::SpannedProblem;
+use crate::scalars::Price;
+use crate::schema::{ChargeFile, InputFile, ModelFile, ModelVariantFile, PoolFile};
 
 /// Entry of a file that is found by its name: a charge, pool or input.
-trait Named {
+trait NamedEntry {
     fn name(&self) -> &str;
 }
 
-impl Named for ChargeFile {
+impl NamedEntry for ChargeFile {
     fn name(&self) -> &str {
         &self.name.get_ref().0
     }
 }
 
-impl Named for PoolFile {
+impl NamedEntry for PoolFile {
     fn name(&self) -> &str {
         &self.name.get_ref().0
     }
 }
 
-impl Named for InputFile {
+impl NamedEntry for InputFile {
     fn name(&self) -> &str {
         &self.name.get_ref().0
     }
 }
 
 /// Applies a variant to its base file and returns the resulting whole file.
-pub(super) fn apply(base: &ModelFile, variant: Spanned<VariantFile>) -> Resolved<ModelFile> {
+pub(super) fn apply_variant(
+    base: &ModelFile,
+    variant: Spanned<ModelVariantFile>,
+) -> ResolveResult<ModelFile> {
     let variant = variant.into_inner();
     let mut file = base.clone();
     file.id = variant.id;
@@ -53,19 +56,19 @@ pub(super) fn apply(base: &ModelFile, variant: Spanned<VariantFile>) -> Resolved
     let span = file.charge.span();
     let mut charges = file.charge.into_inner();
     for name in &variant.without {
-        without(name, &mut charges, &mut file.pool, &mut file.input)?;
+        remove_named(name, &mut charges, &mut file.pool, &mut file.input)?;
     }
-    replace(&mut file.input, variant.input);
-    replace(&mut file.pool, variant.pool);
-    replace(&mut charges, variant.charge);
+    replace_by_name(&mut file.input, variant.input);
+    replace_by_name(&mut file.pool, variant.pool);
+    replace_by_name(&mut charges, variant.charge);
     for (name, price) in variant.prices {
-        reprice(&name, &price, &mut charges, &mut file.pool)?;
+        replace_price(&name, &price, &mut charges, &mut file.pool)?;
     }
     file.charge = Spanned::new(span, charges);
     Ok(file)
 }
 
-fn replace<T: Named>(list: &mut Vec<Spanned<T>>, news: Vec<Spanned<T>>) {
+fn replace_by_name<T: NamedEntry>(list: &mut Vec<Spanned<T>>, news: Vec<Spanned<T>>) {
     for new in news {
         match list.iter_mut().find(|old| old.get_ref().name() == new.get_ref().name()) {
             Some(old) => *old = new,
@@ -74,17 +77,17 @@ fn replace<T: Named>(list: &mut Vec<Spanned<T>>, news: Vec<Spanned<T>>) {
     }
 }
 
-fn without(
+fn remove_named(
     name: &Spanned<String>,
     charges: &mut Vec<Spanned<ChargeFile>>,
     pools: &mut Vec<Spanned<PoolFile>>,
     inputs: &mut Vec<Spanned<InputFile>>,
-) -> Resolved<()> {
+) -> ResolveResult<()> {
     let before = charges.len() + pools.len() + inputs.len();
     let problem = {
         let known = charges.iter().map(|it| it.get_ref().name());
         let known = known.chain(pools.iter().map(|it| it.get_ref().name()));
-        unknown(
+        unknown_name(
             "charge, pool or input",
             name,
             known.chain(inputs.iter().map(|it| it.get_ref().name())),
@@ -96,12 +99,12 @@ fn without(
     if charges.len() + pools.len() + inputs.len() == before { Err(problem) } else { Ok(()) }
 }
 
-fn reprice(
+fn replace_price(
     name: &Spanned<String>,
     price: &Price,
     charges: &mut [Spanned<ChargeFile>],
     pools: &mut [Spanned<PoolFile>],
-) -> Resolved<()> {
+) -> ResolveResult<()> {
     let charge = charges.iter_mut().map(Spanned::get_mut).find(|it| it.name() == name.get_ref());
     let pool = pools.iter_mut().map(Spanned::get_mut).find(|it| it.name() == name.get_ref());
     // A charge may feed a pool of its own name: the price is then the pool's.
@@ -111,7 +114,7 @@ fn reprice(
         (None, None) => {
             let known = charges.iter().map(|it| it.get_ref().name());
             let known = known.chain(pools.iter().map(|it| it.get_ref().name()));
-            return Err(unknown("charge or pool", name, known));
+            return Err(unknown_name("charge or pool", name, known));
         }
     };
     if slot.is_none() {
@@ -119,7 +122,7 @@ fn reprice(
             "`{}` has no plain price: a variant replaces its tiers with a charge of its own",
             name.get_ref()
         );
-        return Err(Problem::new(name.span(), text));
+        return Err(SpannedProblem::new(name.span(), text));
     }
     *slot = Some(price.clone());
     Ok(())

@@ -204,21 +204,21 @@ fn inputs_are_given_have_a_default_or_are_missed() {
     let billed = |terms: &Terms| {
         model.bill_under(&usage, terms).unwrap().lines[0].quantity.to_plain_string()
     };
-    let mut terms = Terms::of(&model);
+    let mut terms = Terms::for_model(&model);
     // The provider's GB are GiB where users write in its terms.
-    terms.set(&model, "disk", "8 GB", model.gb()).unwrap();
+    terms.set_input(&model, "disk", "8 GB", model.gigabyte_convention()).unwrap();
     assert_eq!(billed(&terms), "3");
-    terms.set(&model, "disk", "8 GB", Gigabyte::Decimal).unwrap();
+    terms.set_input(&model, "disk", "8 GB", Gigabyte::Decimal).unwrap();
     // 4,000,000,000 B less 2^30 B, in 2^30 B.
     assert_eq!(billed(&terms), "2.7252902984619140625");
-    terms.set(&model, "share", "0.25", Gigabyte::Decimal).unwrap();
-    terms.set(&model, "disk", "8 GiB", Gigabyte::Decimal).unwrap();
+    terms.set_input(&model, "share", "0.25", Gigabyte::Decimal).unwrap();
+    terms.set_input(&model, "disk", "8 GiB", Gigabyte::Decimal).unwrap();
     assert_eq!(billed(&terms), "1");
-    let unknown = terms.set(&model, "disc", "1", Gigabyte::Decimal).unwrap_err().to_string();
+    let unknown = terms.set_input(&model, "disc", "1", Gigabyte::Decimal).unwrap_err().to_string();
     assert_eq!(unknown, "`test` has no input `disc`: did you mean `disk`?");
-    let value = terms.set(&model, "disk", "1 s", Gigabyte::Decimal).unwrap_err().to_string();
+    let value = terms.set_input(&model, "disk", "1 s", Gigabyte::Decimal).unwrap_err().to_string();
     assert!(value.starts_with("`disk`: `s` is not a unit of memory or data"), "{value}");
-    let changed: Vec<&str> = terms.changed(&model).map(|(input, _)| input.name()).collect();
+    let changed: Vec<&str> = terms.changed_inputs(&model).map(|(input, _)| input.name()).collect();
     assert_eq!(changed, ["disk", "share"]);
 }
 
@@ -240,11 +240,11 @@ fn switches_choose_between_charges() {
         let bill = model.bill_under(&Usage::new(false), terms).unwrap();
         bill.lines.iter().map(|line| line.charge.name().to_owned()).collect()
     };
-    let mut terms = Terms::of(&model);
+    let mut terms = Terms::for_model(&model);
     assert_eq!(names(&terms), ["always", "on demand"]);
-    terms.set(&model, "rented", "on", Gigabyte::Decimal).unwrap();
+    terms.set_input(&model, "rented", "on", Gigabyte::Decimal).unwrap();
     assert_eq!(names(&terms), ["always", "rented"]);
-    terms.set(&model, "rented", "no", Gigabyte::Decimal).unwrap();
+    terms.set_input(&model, "rented", "no", Gigabyte::Decimal).unwrap();
     assert_eq!(names(&terms), ["always", "on demand"]);
 }
 
@@ -296,7 +296,7 @@ fn the_largest_meters_do_not_overflow() {
     let nines = "18446744073709551615".parse::<crate::Exact>().unwrap();
     let square = &nines * &nines;
     let expected = &(&square * &square) * &"800000000000000000000000".parse().unwrap();
-    let expected = expected.over(&"1152921504606846976".parse().unwrap()).unwrap();
+    let expected = expected.checked_div(&"1152921504606846976".parse().unwrap()).unwrap();
     assert_eq!(*total.as_exact(), expected);
     assert_eq!(total.to_plain_string().parse(), Ok(total));
 }
@@ -306,11 +306,11 @@ fn every_step_is_told() {
     let text = with("", "times = \"2\"\nabove = \"1 s\"\nminimum = \"3 s\"\ngrid = \"2 s\"");
     let model = parse(&text);
     let charge = model.charges().next().unwrap();
-    let trace = model.trace(charge, &cpu(1_500), &Terms::of(&model)).unwrap();
+    let trace = model.trace_charge(charge, &cpu(1_500), &Terms::for_model(&model)).unwrap();
     let steps: Vec<String> = trace[0]
         .steps
         .iter()
-        .map(|step| format!("{}: {}", step.what, step.dimension.shown(&step.value)))
+        .map(|step| format!("{}: {}", step.description, step.dimension.format_value(&step.value)))
         .collect();
     let expected = [
         "cpu_time: 1.5 s",

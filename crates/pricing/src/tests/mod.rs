@@ -14,7 +14,7 @@ mod shipped;
 mod split;
 
 use super::PriceModel;
-use super::shipped;
+use super::builtin_files;
 
 const HEAD: &str = r#"id = "test"
 name = "Test"
@@ -39,9 +39,9 @@ fn with(charge: &str, factor: &str) -> String {
 }
 
 fn parse(text: &str) -> PriceModel {
-    PriceModel::parse(text, "test.toml").unwrap()
+    PriceModel::parse_first(text, "test.toml").unwrap()
 }
 
 fn complaint(text: &str) -> String {
-    PriceModel::parse(text, "test.toml").unwrap_err().to_string()
+    PriceModel::parse_first(text, "test.toml").unwrap_err().to_string()
 }

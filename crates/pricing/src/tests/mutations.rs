@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::shipped;
+use super::builtin_files;
 use crate::survival::price_model_survives;
 use cyclometer_testkit::cpu_time;
 
@@ -227,7 +227,7 @@ pub(super) fn mutants<'a>(
 #[test]
 fn a_broken_file_is_a_model_or_a_complaint_with_a_place() {
     let mut slowest = (Duration::ZERO, String::new());
-    for (origin, text) in shipped() {
+    for (origin, text) in builtin_files() {
         for (round, (what, mutant)) in mutants(origin, text).take(MUTANTS).enumerate() {
             let begun = cpu_time();
             let outcome = catch_unwind(AssertUnwindSafe(|| price_model_survives(&mutant)));
@@ -243,7 +243,7 @@ fn a_broken_file_is_a_model_or_a_complaint_with_a_place() {
 
 #[test]
 fn shipped_files_survive_unbroken_and_mutants_differ() {
-    for (origin, text) in shipped() {
+    for (origin, text) in builtin_files() {
         price_model_survives(text);
         let mut dice = Dice::of(origin);
         let same = MUTATIONS.iter().filter(|(_, mutation)| mutation(text, &mut dice) == **text);

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::{parse, with};
-use crate::{Exact, Money, PriceModel, Settlement, Subtotal, Terms, UsageGroup, builtin, find};
+use crate::{
+    Exact, Money, PriceModel, Settlement, Subtotal, Terms, UsageGroup, builtin_models,
+    find_builtin_model,
+};
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::Nanos;
 
@@ -32,18 +35,18 @@ fn groups(model: &PriceModel, loads: &[(u64, u64)]) -> Vec<UsageGroup> {
     let group = |(requests, time): &(u64, u64)| {
         let mut usage = Usage::new(false);
         usage.set(Meter::CpuTime, *time);
-        let terms = Terms::of(model);
-        UsageGroup { requests: Exact::from(*requests), usage, terms, stretches: None }
+        let terms = Terms::for_model(model);
+        UsageGroup { requests: Exact::from(*requests), usage, terms, instance_spans: None }
     };
     loads.iter().map(group).collect()
 }
 
 fn settle(model: &PriceModel, loads: &[(u64, u64)], free: bool) -> Settlement {
-    let mut terms = Terms::of(model);
+    let mut terms = Terms::for_model(model);
     if !free {
-        terms.without_free();
+        terms.exclude_allowances();
     }
-    let subtotals = model.subtotals(&groups(model, loads), &terms).unwrap();
+    let subtotals = model.charge_subtotals(&groups(model, loads), &terms).unwrap();
     model.settle(&subtotals, &terms, model.rounding())
 }
 
@@ -86,7 +89,7 @@ proptest! {
         // At 0.02 a second, 5 x 10^10 ns cost 1.
         let steps = u128::from(value.max(minimum)).div_ceil(u128::from(grid));
         let scaled = amount.as_exact() * &Exact::from(50_000_000_000);
-        prop_assert_eq!(scaled, Exact::whole(steps * u128::from(grid)));
+        prop_assert_eq!(scaled, Exact::from_integer(steps * u128::from(grid)));
     }
 
     #[test]
@@ -127,11 +130,11 @@ proptest! {
         which: prop::sample::Index,
         quantities in proptest::collection::vec((0_u64..1 << 50, 0_u64..1 << 50), 64),
     ) {
-        let model = &builtin()[which.index(builtin().len())];
-        let terms = Terms::of(model);
-        let model = &PriceModel::parse(&model.to_toml(), "printed").unwrap();
+        let model = &builtin_models()[which.index(builtin_models().len())];
+        let terms = Terms::for_model(model);
+        let model = &PriceModel::parse_first(&model.to_toml(), "printed").unwrap();
         let bill = |pick: fn(&(u64, u64)) -> u64| {
-            let empty = model.subtotals(&[], &terms);
+            let empty = model.charge_subtotals(&[], &terms);
             let subtotals = empty.map(|list| {
                 let pairs = list.into_iter().zip(&quantities);
                 let sum = |(it, pair): (Subtotal, &(u64, u64))| {
@@ -154,14 +157,14 @@ proptest! {
 
     #[test]
     fn lines_add_up_and_a_second_bill_is_the_same(usage in usages()) {
-        for model in builtin() {
+        for model in builtin_models() {
             let bill = model.bill(&usage);
             prop_assert_eq!(&bill, &model.bill(&usage));
             if let Ok(bill) = bill {
                 let sum: Money = bill.lines.iter().map(|line| &line.amount).sum();
                 prop_assert_eq!(&sum, &bill.total);
                 for line in &bill.lines {
-                    let amount = &line.quantity * line.charge.rate();
+                    let amount = &line.quantity * line.charge.list_rate();
                     prop_assert_eq!(&amount, line.amount.as_exact());
                 }
             }
@@ -175,7 +178,7 @@ proptest! {
         for meter in Meter::ALL {
             larger.set(*meter, usage.get(*meter).map(|value| value + u64::from(more)));
         }
-        for model in builtin() {
+        for model in builtin_models() {
             if let (Ok(before), Ok(after)) = (model.bill(&usage), model.bill(&larger)) {
                 prop_assert!(before.total <= after.total, "{}", model.id());
             }
@@ -195,10 +198,10 @@ proptest! {
         usage.phases.start = Some(Nanos(start));
         usage.phases.run = Some(Nanos(run));
         usage.set(Meter::MemoryAllocated, mib << 20);
-        let bill = find("aws-lambda-x86").unwrap().bill(&usage).unwrap();
+        let bill = find_builtin_model("aws-lambda-x86").unwrap().bill(&usage).unwrap();
         let duration = bill.lines.iter().find(|line| line.charge.name() == "duration").unwrap();
         let scaled = duration.amount.as_exact() * &Exact::from(1024 * 1000 * 10_000_000_000);
-        prop_assert_eq!(scaled, Exact::whole(expected));
+        prop_assert_eq!(scaled, Exact::from_integer(expected));
     }
 
     #[test]
@@ -212,17 +215,17 @@ proptest! {
 
     #[test]
     fn fractions_survive_being_stored(a: u64, b in 1_u64..) {
-        let value = Exact::from(a).over(&Exact::from(b)).unwrap();
-        let stored = value.fraction().unwrap_or_else(|| value.to_plain_string());
+        let value = Exact::from(a).checked_div(&Exact::from(b)).unwrap();
+        let stored = value.to_fraction_string().unwrap_or_else(|| value.to_plain_string());
         prop_assert_eq!(stored.parse(), Ok(value));
     }
 
     #[test]
     fn ratios_are_within_half_a_step(a in 0_u64..1 << 40, b in 1_u64..1 << 40, digits in 0_u32..12) {
-        let ratio = Exact::from(a).ratio(&Exact::from(b), digits).unwrap();
+        let ratio = Exact::from(a).ratio_to(&Exact::from(b), digits).unwrap();
         // 2 x |ratio x b - a| <= b x 10^-digits, in integers.
         let scale = 10_u128.pow(digits);
-        let scaled: u128 = (&ratio * &Exact::whole(scale)).to_plain_string().parse().unwrap();
+        let scaled: u128 = (&ratio * &Exact::from_integer(scale)).to_plain_string().parse().unwrap();
         let error = (scaled * u128::from(b)).abs_diff(u128::from(a) * scale);
         prop_assert!(2 * error <= u128::from(b));
     }

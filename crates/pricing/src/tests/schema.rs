@@ -9,7 +9,7 @@ use serde_json::json;
 use super::mutations::mutants;
 use super::{HEAD, with};
 use crate::schema::ModelFile;
-use crate::{PriceModel, json_schema, shipped};
+use crate::{PriceModel, builtin_files, json_schema};
 use cyclometer_testkit::skip;
 
 #[test]
@@ -51,16 +51,16 @@ fn has_the_shape(text: &str) -> bool {
 
 #[test]
 fn shipped_files_are_valid() {
-    let texts: Vec<String> = shipped().iter().map(|(_, text)| (*text).to_owned()).collect();
+    let texts: Vec<String> = builtin_files().iter().map(|(_, text)| (*text).to_owned()).collect();
     let Some(verdicts) = verdicts(&texts) else { return };
-    for ((origin, _), verdict) in shipped().iter().zip(verdicts) {
+    for ((origin, _), verdict) in builtin_files().iter().zip(verdicts) {
         assert_eq!(verdict, Some(true), "{origin}");
     }
 }
 
 #[test]
 fn what_is_accepted_is_valid_and_what_is_valid_has_the_shape() {
-    let mut texts: Vec<String> = shipped()
+    let mut texts: Vec<String> = builtin_files()
         .iter()
         .flat_map(|(origin, text)| mutants(origin, text).take(11))
         .map(|(_, mutant)| mutant)

@@ -2,7 +2,7 @@
 //! rows that were computed from the paper's formulas elsewhere: `tests/data/README.md` describes
 //! how.
 
-use crate::{Exact, Terms, find};
+use crate::{Exact, Terms, find_builtin_model};
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::Nanos;
 
@@ -16,7 +16,7 @@ fn exact(text: &str) -> Exact {
 /// Returns a decimal times a unit, rounded to the nearest whole number.
 fn whole(text: &str, unit: u64) -> u64 {
     let value = &exact(text) * &Exact::from(unit);
-    value.round(0, crate::Direction::HalfUp).to_u64().unwrap()
+    value.round_to(0, crate::RoundingDirection::HalfUp).to_u64().unwrap()
 }
 
 fn usage(field: &dyn Fn(&str) -> String) -> Usage {
@@ -44,8 +44,8 @@ fn shapes_bill_what_the_papers_formulas_bill() {
         };
         let usage = usage(&field);
         for shape in SHAPES {
-            let model = find(&format!("shape-{shape}")).unwrap();
-            let bill = model.bill_under(&usage, &Terms::of(model)).unwrap();
+            let model = find_builtin_model(&format!("shape-{shape}")).unwrap();
+            let bill = model.bill_under(&usage, &Terms::for_model(model)).unwrap();
             for (charge, column) in [("vCPU time", "vcpu_s"), ("memory", "gb_s")] {
                 let billed = bill.lines.iter().find(|line| line.charge.name() == charge);
                 let billed = billed.map(|line| line.quantity.clone()).unwrap_or_default();

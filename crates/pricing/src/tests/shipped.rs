@@ -1,25 +1,27 @@
 //! Tests of the built-in models, of finding models, and of the files of the documentation.
 
-use super::{CHARGE, HEAD, parse, shipped};
-use crate::{PriceCatalog, PriceModel, builtin, find};
+use super::{CHARGE, HEAD, builtin_files, parse};
+use crate::{PriceCatalog, PriceModel, builtin_models, find_builtin_model};
 
 #[test]
 fn every_shipped_file_is_accepted_and_bills_its_examples() {
     let mut models = 0;
-    for (origin, text) in shipped() {
+    for (origin, text) in builtin_files() {
         let parsed = PriceModel::parse_all(text, origin).unwrap_or_else(|error| panic!("{error}"));
         let examples = parsed.iter().map(|model| model.examples().len()).sum::<usize>();
         assert!(examples > 0, "{origin} proves nothing");
         for model in &parsed {
             for example in model.examples() {
-                example.check(model).unwrap_or_else(|failure| panic!("{origin}: {failure}"));
+                example
+                    .check_against(model)
+                    .unwrap_or_else(|failure| panic!("{origin}: {failure}"));
             }
         }
         models += parsed.len();
     }
-    assert_eq!(builtin().len(), models, "a file is missing in the program");
-    assert_eq!(PriceCatalog::builtin().overlaps(), [""; 0]);
-    let mut ids: Vec<&str> = builtin().iter().map(PriceModel::id).collect();
+    assert_eq!(builtin_models().len(), models, "a file is missing in the program");
+    assert_eq!(PriceCatalog::with_builtin_models().describe_overlaps(), [""; 0]);
+    let mut ids: Vec<&str> = builtin_models().iter().map(PriceModel::id).collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), models, "two files have a model of one id");
@@ -27,7 +29,7 @@ fn every_shipped_file_is_accepted_and_bills_its_examples() {
 
 #[test]
 fn printed_models_are_the_same_when_they_are_read_again() {
-    for model in builtin() {
+    for model in builtin_models() {
         let text = model.to_toml();
         let again = PriceModel::parse_all(&text, "printed").unwrap_or_else(|error| {
             panic!("{}: {error}", model.id());
@@ -36,7 +38,7 @@ fn printed_models_are_the_same_when_they_are_read_again() {
         assert!(model.same_tariff(&again[0]), "{}", model.id());
         assert_eq!(again[0].to_toml(), text, "{}", model.id());
         for example in again[0].examples() {
-            example.check(&again[0]).unwrap();
+            example.check_against(&again[0]).unwrap();
         }
     }
 }
@@ -57,20 +59,20 @@ fn what_makes_models_differ() {
     ] {
         assert!(!model.same_tariff(&other(from, to)), "{from} -> {to}");
     }
-    let digest = model.digest();
+    let digest = model.source_digest();
     assert_eq!(digest.len(), 64);
-    assert_ne!(digest, other("\"0.02\"", "\"0.0200\"").digest(), "it is the text's");
+    assert_ne!(digest, other("\"0.02\"", "\"0.0200\"").source_digest(), "it is the text's");
 }
 
 #[test]
 fn models_are_found_by_id_or_by_a_hint() {
-    assert_eq!(find("per-cycle").unwrap().id(), "per-cycle");
-    let error = find("per-cycel").unwrap_err();
+    assert_eq!(find_builtin_model("per-cycle").unwrap().id(), "per-cycle");
+    let error = find_builtin_model("per-cycel").unwrap_err();
     assert_eq!(error.nearest.as_deref(), Some("per-cycle"));
     let message = error.to_string();
     let expected = "there is no price model `per-cycel`: did you mean `per-cycle`?";
     assert!(message.starts_with(expected), "{message}");
-    let error = find("gold").unwrap_err();
+    let error = find_builtin_model("gold").unwrap_err();
     assert!(error.nearest.is_none());
     assert!(error.to_string().contains(", per-cycle, "), "{error}");
 }
@@ -82,11 +84,11 @@ fn a_folder_takes_the_place_of_what_is_there_and_says_so() {
     write("a.toml", &format!("{HEAD}{CHARGE}").replace("\"test\"", "\"per-cycle\""));
     write("b.toml", &format!("{HEAD}{CHARGE}"));
     write("notes.txt", "no model");
-    let mut catalog = PriceCatalog::builtin();
-    catalog.add(folder.path()).unwrap();
-    assert_eq!(catalog.models().len(), builtin().len() + 1);
-    assert_eq!(catalog.find("per-cycle").unwrap().name(), "Test");
-    let [notice] = catalog.notices() else { panic!("one notice") };
+    let mut catalog = PriceCatalog::with_builtin_models();
+    catalog.add_path(folder.path()).unwrap();
+    assert_eq!(catalog.models().len(), builtin_models().len() + 1);
+    assert_eq!(catalog.find_model("per-cycle").unwrap().name(), "Test");
+    let [notice] = catalog.replacement_notices() else { panic!("one notice") };
     let file = folder.path().join("a.toml");
     let expected = format!(
         "per-cycle from {} takes the place of the one from pricing/per-cycle.toml",
@@ -94,12 +96,12 @@ fn a_folder_takes_the_place_of_what_is_there_and_says_so() {
     );
     assert_eq!(*notice, expected);
     write("c.toml", "id = 1");
-    let error = catalog.add(folder.path()).unwrap_err().to_string();
+    let error = catalog.add_path(folder.path()).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}:1:6: ", folder.path().join("c.toml").display())));
-    let missing = catalog.add(&folder.path().join("missing")).unwrap_err().to_string();
+    let missing = catalog.add_path(&folder.path().join("missing")).unwrap_err().to_string();
     assert!(missing.contains("missing: No such file"), "{missing}");
     std::fs::write(folder.path().join("c.toml"), [0xff, 0xfe]).unwrap();
-    let binary = catalog.add(&folder.path().join("c.toml")).unwrap_err().to_string();
+    let binary = catalog.add_path(&folder.path().join("c.toml")).unwrap_err().to_string();
     assert!(binary.contains("c.toml:1:1: this is no text"), "{binary}");
 }
 
@@ -128,7 +130,7 @@ fn whole_files_of_the_documentation_are_accepted_and_bill_their_examples() {
             PriceModel::parse_all(file, "the page").unwrap_or_else(|it| panic!("{it}\n{file}"))
         {
             for example in model.examples() {
-                example.check(&model).unwrap_or_else(|failure| panic!("{failure}"));
+                example.check_against(&model).unwrap_or_else(|failure| panic!("{failure}"));
                 examples += 1;
             }
         }
@@ -144,7 +146,7 @@ fn the_tutorial_quotes_what_the_program_says() {
     let error = PriceModel::parse_all(&wrong, "nimbus.toml").unwrap_err();
     assert!(PAGE.contains(&format!("error: {error}\n")), "{error}");
     let model = parse(&whole.replace("above = \"5 GiB\"\n", ""));
-    let failure = model.examples()[0].check(&model).unwrap_err().to_string();
+    let failure = model.examples()[0].check_against(&model).unwrap_err().to_string();
     let (_, figures) = failure.split_once(" expects ").unwrap();
     assert!(PAGE.contains(&format!("expects {figures}\n")), "{failure}");
 }
@@ -191,5 +193,5 @@ fn the_example_of_the_reference_comes_out() {
     let text = format!("{head}{egress}{requests}{variant}{example}");
     let models = PriceModel::parse_all(&text, "the page").unwrap_or_else(|error| panic!("{error}"));
     let model = models.iter().find(|model| model.id() == "example-arm").unwrap();
-    model.examples()[0].check(model).unwrap();
+    model.examples()[0].check_against(model).unwrap();
 }

@@ -28,9 +28,9 @@ fn usage(start: u64, run: u64, cpu: u64, before: Option<u64>) -> Usage {
 /// Returns the parts that are not 0, in milliseconds.
 fn parts(model: &str, usage: &Usage) -> Vec<(&'static str, String)> {
     let model = parse(model);
-    let waste = model.waste(usage, &Terms::of(&model)).unwrap();
+    let waste = model.waste_by_charge(usage, &Terms::for_model(&model)).unwrap();
     let [(_, waste)] = &waste[..] else { panic!("one charge") };
-    let shown = waste.parts().into_iter().filter(|(_, part)| !part.is_zero());
+    let shown = waste.named_parts().into_iter().filter(|(_, part)| !part.is_zero());
     shown
         .map(|(name, part)| (name, (part.as_exact() * &Exact::from(1_000)).to_plain_string()))
         .collect()

@@ -50,16 +50,17 @@ fn cells_are_run_until_their_medians_are_known() {
     assert_eq!((runs("0"), runs("1")), (12, 60));
     // A cell that only fails is given up, and skips rounds before.
     assert!((5..=10).contains(&runs("2")), "{}", runs("2"));
-    assert_eq!((tally.ok, tally.wide), (72, 2));
+    assert_eq!((tally.ok, tally.imprecise), (72, 2));
 }
 
 #[test]
 fn what_takes_too_long_is_ended_and_said_to_be_wide() {
     let mut lanes = lanes_that(1, |_| std::thread::sleep(Duration::from_millis(5)));
-    let until = Until { within: Some(Nanos(40_000_000)), ..("0.01%".parse().expect("a width")) };
+    let until =
+        StoppingRule { within: Some(Nanos(40_000_000)), ..("0.01%".parse().expect("a width")) };
     let request = PlanRequest { until: Some(until), ..request(&["nop"], 1_000_000) };
     let (tally, told) = record(&mut lanes, &request, &Control::default());
     assert!((1..=8).contains(&tally.ok), "{} of 5 ms in 40 ms", tally.ok);
-    assert_eq!(tally.wide, 1);
+    assert_eq!(tally.imprecise, 1);
     assert_eq!(told.last().map(String::as_str), Some("ended ok"));
 }

@@ -1,10 +1,10 @@
 //! Sentences on the cost of a million invocations, coarse beside fine, and on the ratio
 //! of the two.
 
-use super::super::prices::thousands;
-use super::{BARE, USUAL};
+use super::super::prices::separate_thousands;
+use super::{REFERENCE_LANE, UNSANDBOXED_LANE};
 use cyclometer_pricing::{Exact, Money, Waste};
-use cyclometer_replay::{Group, Key, Summary};
+use cyclometer_replay::{GroupKey, GroupTotal, ReplaySummary};
 use cyclometer_store::RunsOfCell;
 
 /// Largest ratio that is called about the same.
@@ -12,25 +12,33 @@ const NEARLY: &str = "1.05";
 
 /// Describes the cost of a million invocations in one sandbox, with the share that pays
 /// for no work, and in `docker` where that is another lane.
-pub(super) fn cost(summary: &Summary, start: &str, cells: &[&RunsOfCell]) -> Vec<String> {
-    let Some((coarse, fine)) = summary.pairs().next() else { return Vec::new() };
-    let groups: Vec<(&str, &Group)> =
-        cells.iter().filter_map(|cell| Some((&*cell.names[2], group(summary, cell)?))).collect();
+pub(super) fn describe_cost(
+    summary: &ReplaySummary,
+    start: &str,
+    cells: &[&RunsOfCell],
+) -> Vec<String> {
+    let Some((coarse, fine)) = summary.coarse_fine_pairs().next() else { return Vec::new() };
+    let groups: Vec<(&str, &GroupTotal)> = cells
+        .iter()
+        .filter_map(|cell| Some((&*cell.names[2], find_group(summary, cell)?)))
+        .collect();
     let named = |name: &str| groups.iter().find(|(lane, _)| *lane == name);
-    let subject = groups.iter().find(|(lane, _)| *lane != BARE && *lane != USUAL);
-    let subject = subject.or_else(|| named(USUAL)).or_else(|| groups.first());
+    let subject =
+        groups.iter().find(|(lane, _)| *lane != UNSANDBOXED_LANE && *lane != REFERENCE_LANE);
+    let subject = subject.or_else(|| named(REFERENCE_LANE)).or_else(|| groups.first());
     let Some((lane, group)) = subject else { return Vec::new() };
-    let [on_coarse, on_fine] = [coarse, fine].map(|model| tariff(summary, model));
-    let amounts = |group: &Group| [coarse, fine].map(|model| amount(summary, group, model));
+    let [on_coarse, on_fine] = [coarse, fine].map(|model| tariff_phrase(summary, model));
+    let amounts =
+        |group: &GroupTotal| [coarse, fine].map(|model| mean_bill_text(summary, group, model));
     let many = format!("a million {start} runs in {lane} cost");
     let known = |amount: String, on: &str, other: &str, model: usize| {
-        let why = refusal(group, model);
+        let why = first_refusal_reason(group, model);
         format!("A{} {amount} {on}; what they cost {other} is not known: {why}.", &many[1..])
     };
-    let for_nothing = no_work(&group.models[coarse].waste);
+    let for_nothing = describe_wasted_share(&group.models[coarse].waste);
     let mut sentences = vec![match amounts(group) {
         [Some(dollars), Some(fine_dollars)] => {
-            let relation = relation(group, (coarse, fine), &on_coarse);
+            let relation = describe_price_ratio(group, (coarse, fine), &on_coarse);
             format!(
                 "A{} {dollars} {on_coarse} ({for_nothing}) and {fine_dollars} {on_fine}{relation}.",
                 &many[1..]
@@ -40,9 +48,11 @@ pub(super) fn cost(summary: &Summary, start: &str, cells: &[&RunsOfCell]) -> Vec
             known(dollars, &format!("{on_coarse} ({for_nothing})"), &on_fine, fine)
         }
         [None, Some(dollars)] => known(dollars, &on_fine, &on_coarse, coarse),
-        [None, None] => format!("What {many} is not known: {}.", refusal(group, coarse)),
+        [None, None] => {
+            format!("What {many} is not known: {}.", first_refusal_reason(group, coarse))
+        }
     }];
-    if let Some((other, group)) = named(USUAL).filter(|(other, _)| other != lane)
+    if let Some((other, group)) = named(REFERENCE_LANE).filter(|(other, _)| other != lane)
         && let [Some(coarse), Some(fine)] = amounts(group)
     {
         sentences.push(format!("In {other} they cost {coarse} and {fine}."));
@@ -50,9 +60,9 @@ pub(super) fn cost(summary: &Summary, start: &str, cells: &[&RunsOfCell]) -> Vec
     sentences
 }
 
-fn group<'a>(summary: &'a Summary, cell: &RunsOfCell) -> Option<&'a Group> {
+fn find_group<'a>(summary: &'a ReplaySummary, cell: &RunsOfCell) -> Option<&'a GroupTotal> {
     let [workload, preset, lane, start] = &cell.names;
-    let is_it = |key: &Key| {
+    let is_it = |key: &GroupKey| {
         [&*key.workload, &*key.preset, &*key.lane, &*key.start]
             == [&**workload, &**preset, &**lane, &**start]
     };
@@ -60,7 +70,7 @@ fn group<'a>(summary: &'a Summary, cell: &RunsOfCell) -> Option<&'a Group> {
 }
 
 /// Returns a tariff as a phrase: `on AWS Lambda x86`, `per cycle`.
-fn tariff(summary: &Summary, model: usize) -> String {
+fn tariff_phrase(summary: &ReplaySummary, model: usize) -> String {
     let info = &summary.models()[model];
     if info.id == "per-cycle" {
         return "per cycle".to_owned();
@@ -70,9 +80,9 @@ fn tariff(summary: &Summary, model: usize) -> String {
 }
 
 /// Returns the mean bill of a million with its currency.
-fn amount(summary: &Summary, group: &Group, model: usize) -> Option<String> {
+fn mean_bill_text(summary: &ReplaySummary, group: &GroupTotal, model: usize) -> Option<String> {
     let mean = group.models.get(model)?.mean_per_million()?;
-    let text = digits(&mean);
+    let text = format_amount(&mean);
     Some(match &*summary.models()[model].currency {
         "USD" => format!("${text}"),
         other => format!("{text} {other}"),
@@ -80,21 +90,21 @@ fn amount(summary: &Summary, group: &Group, model: usize) -> Option<String> {
 }
 
 /// Formats an amount to the cent, or to two significant digits below ten cents.
-fn digits(amount: &Exact) -> String {
+fn format_amount(amount: &Exact) -> String {
     const TWO: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(1);
-    let dime = Exact::from(1).over(&Exact::from(10)).unwrap_or_default();
+    let dime = Exact::from(1).checked_div(&Exact::from(10)).unwrap_or_default();
     if amount.is_zero() {
         "0".to_owned()
     } else if *amount < dime {
-        amount.significant(TWO)
+        amount.to_significant_string(TWO)
     } else {
-        thousands(&amount.rounded(2))
+        separate_thousands(&amount.to_rounded_string(2))
     }
 }
 
-fn percent(share: &Exact) -> String {
+fn format_percent(share: &Exact) -> String {
     let percent = share * &Exact::from(100);
-    match percent.rounded(0).as_str() {
+    match percent.to_rounded_string(0).as_str() {
         "0" if !percent.is_zero() => "less than 1 %".to_owned(),
         "100" if percent != Exact::from(100) => "more than 99 %".to_owned(),
         whole => format!("{whole} %"),
@@ -103,56 +113,66 @@ fn percent(share: &Exact) -> String {
 
 /// Describes the share of a bill that paid for no work, and the share that was not
 /// measured.
-fn no_work(waste: &Waste<Money>) -> String {
-    let part = |part: &Money| part.as_exact().over(waste.total().as_exact());
-    match (waste.share(), part(&waste.unmeasured)) {
+fn describe_wasted_share(waste: &Waste<Money>) -> String {
+    let part = |part: &Money| part.as_exact().checked_div(waste.total().as_exact());
+    match (waste.wasted_share(), part(&waste.unmeasured)) {
         (None, _) | (_, None) => "nothing at all".to_owned(),
         (Some(share), Some(unmeasured)) if unmeasured.is_zero() => {
-            format!("{} of it for no work", percent(&share))
+            format!("{} of it for no work", format_percent(&share))
         }
         (Some(share), Some(unmeasured)) if share.is_zero() => {
-            format!("what {} of it is for was not measured", percent(&unmeasured))
+            format!("what {} of it is for was not measured", format_percent(&unmeasured))
         }
         (Some(share), Some(unmeasured)) => format!(
             "at least {} of it for no work, and what {} is for was not measured",
-            percent(&share),
-            percent(&unmeasured)
+            format_percent(&share),
+            format_percent(&unmeasured)
         ),
     }
 }
 
 /// Describes the ratio of the finer price to the coarse one, the larger as a multiple of
 /// the smaller, with the reason where it is known.
-fn relation(group: &Group, (coarse, fine): (usize, usize), on_coarse: &str) -> String {
+fn describe_price_ratio(
+    group: &GroupTotal,
+    (coarse, fine): (usize, usize),
+    on_coarse: &str,
+) -> String {
     let [above, below] = [coarse, fine].map(|model| &group.models[model].total);
     let (larger, smaller) = if above >= below { (above, below) } else { (below, above) };
-    let Some(ratio) = larger.as_exact().over(smaller.as_exact()) else { return String::new() };
+    let Some(ratio) = larger.as_exact().checked_div(smaller.as_exact()) else {
+        return String::new();
+    };
     if NEARLY.parse().is_ok_and(|nearly: Exact| ratio <= nearly) {
         return ", which is about the same".to_owned();
     }
     let ten = Exact::from(10);
-    let times = if ratio < ten { ratio.rounded(1) } else { thousands(&ratio.rounded(0)) };
+    let times = if ratio < ten {
+        ratio.to_rounded_string(1)
+    } else {
+        separate_thousands(&ratio.to_rounded_string(0))
+    };
     if above < below {
         return format!(
             ", which is {times} times as much, since the former bills time and memory, whatever \
              is computed in them"
         );
     }
-    let why = why_coarse(&group.models[coarse].waste);
+    let why = main_waste_reason(&group.models[coarse].waste);
     let why = why.map_or_else(String::new, |why| format!(", since {why}"));
     format!("; {on_coarse} it is {times} times as much{why}")
 }
 
 /// Returns what most of a coarse bill pays for, if that is not work.
-fn why_coarse(waste: &Waste<Money>) -> Option<String> {
+fn main_waste_reason(waste: &Waste<Money>) -> Option<String> {
     let total = waste.total();
     let (name, part) = waste
-        .parts()
+        .named_parts()
         .into_iter()
         .filter(|(name, _)| !matches!(*name, "used" | "unmeasured"))
         .max_by(|one, two| one.1.cmp(two.1))?;
-    let share = part.as_exact().over(total.as_exact())?;
-    if share < Exact::from(1).over(&Exact::from(2))? {
+    let share = part.as_exact().checked_div(total.as_exact())?;
+    if share < Exact::from(1).checked_div(&Exact::from(2))? {
         return None;
     }
     let what = match name {
@@ -162,10 +182,10 @@ fn why_coarse(waste: &Waste<Money>) -> Option<String> {
         "startup" => "starting up",
         _ => "the request itself, whatever it does",
     };
-    Some(format!("{} of that bill is for {what}", percent(&share)))
+    Some(format!("{} of that bill is for {what}", format_percent(&share)))
 }
 
-fn refusal(group: &Group, model: usize) -> String {
+fn first_refusal_reason(group: &GroupTotal, model: usize) -> String {
     group.models[model]
         .refused
         .keys()

@@ -14,40 +14,40 @@
 //! - Of three lanes all are named; of more, the fastest and the slowest.
 
 mod cost;
+mod phrasing;
 mod speed;
-mod words;
 
 use std::fmt;
 
-use super::prices::thousands;
+use super::prices::separate_thousands;
 use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::escape_line;
 use cyclometer_pricing::{PriceCatalog, Terms, UnknownModel};
-use cyclometer_replay::{Contract, Summary};
+use cyclometer_replay::{Contract, ReplaySummary};
 use cyclometer_store::{ComparedMeter, ReplayError, ReplayPlan, RunsOfCell, Store, StoreError};
 
-use speed::Reading;
+use speed::LaneTiming;
 
 /// Largest ratio of two medians that still counts as equal: the whole interval of the
 /// ratio lies between 1 / 1.05 and 1.05.
-pub const BAND: f64 = 1.05;
+pub const EQUALITY_BAND: f64 = 1.05;
 
 /// The lane without a sandbox.
-const BARE: &str = "native";
+const UNSANDBOXED_LANE: &str = "native";
 
 /// The lane that others are compared with, where it was recorded.
-const USUAL: &str = "docker";
+const REFERENCE_LANE: &str = "docker";
 
 /// Findings on one workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct WorkloadAnswer {
     /// The workload.
     pub workload: String,
     /// Sentences on the workload, each with its full stop.
     pub sentences: Vec<String>,
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for WorkloadAnswer {
     /// Writes `nbody: wasmtime starts cold 78x [55, 88] faster than docker.`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.workload, self.sentences.join(" "))
@@ -57,7 +57,7 @@ impl fmt::Display for Answer {
 /// Returns an answer for each workload of a recording, in the order of `cells`;
 /// with prices where `summary` has its bills under a coarse and a fine model.
 #[must_use]
-pub fn answers(cells: &[RunsOfCell], summary: Option<&Summary>) -> Vec<Answer> {
+pub fn build_answers(cells: &[RunsOfCell], summary: Option<&ReplaySummary>) -> Vec<WorkloadAnswer> {
     let mut subjects: Vec<[&str; 2]> = Vec::new();
     for cell in cells {
         let [workload, preset, ..] = &cell.names;
@@ -78,7 +78,7 @@ pub fn answers(cells: &[RunsOfCell], summary: Option<&Summary>) -> Vec<Answer> {
             } else {
                 (*workload).to_owned()
             };
-            Answer { workload: name, sentences: sentences(&mine, summary) }
+            WorkloadAnswer { workload: name, sentences: workload_sentences(&mine, summary) }
         })
         .collect()
 }
@@ -88,70 +88,72 @@ pub fn answers(cells: &[RunsOfCell], summary: Option<&Summary>) -> Vec<Answer> {
 ///
 /// # Errors
 /// Returns an error if the database cannot be read.
-pub fn of_recording(
+pub fn load_answers(
     store: &Store,
     prices: &PriceCatalog,
     recording: i64,
-) -> Result<Vec<Answer>, StoreError> {
-    let cells = store.runs(recording)?;
-    let plan = headline(prices).ok().map(|models| ReplayPlan::of(vec![recording], models));
-    let summary = match plan.map(|plan| store.simulate(&plan)) {
+) -> Result<Vec<WorkloadAnswer>, StoreError> {
+    let cells = store.cell_runs(recording)?;
+    let plan = headline_contracts(prices)
+        .ok()
+        .map(|models| ReplayPlan::for_recordings(vec![recording], models));
+    let summary = match plan.map(|plan| store.replay_without_saving(&plan)) {
         Some(Ok(summary)) => Some(summary),
         Some(Err(ReplayError::Store(error))) => return Err(error),
         Some(Err(ReplayError::Empty(_))) | None => None,
     };
-    Ok(answers(&cells, summary.as_ref()))
+    Ok(build_answers(&cells, summary.as_ref()))
 }
 
 /// Models of the comparison at the end of a recording: coarse beside fine.
-pub const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
+pub const HEADLINE_MODELS: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
 
 /// Finds the models of [`HEADLINE`] in a catalog, each on its own terms.
 ///
 /// # Errors
 /// Returns an error if the catalog lacks one of them.
-pub fn headline(catalog: &PriceCatalog) -> Result<Vec<Contract>, UnknownModel> {
-    HEADLINE
+pub fn headline_contracts(catalog: &PriceCatalog) -> Result<Vec<Contract>, UnknownModel> {
+    HEADLINE_MODELS
         .iter()
-        .map(|id| catalog.find(id).map(|model| (model.clone(), Terms::of(model))))
+        .map(|id| catalog.find_model(id).map(|model| (model.clone(), Terms::for_model(model))))
         .collect()
 }
 
 /// Returns the answers as one text, a line each, wrapped at `width` columns.
 #[must_use]
-pub fn text(answers: &[Answer], width: usize) -> String {
+pub fn render_answers(answers: &[WorkloadAnswer], width: usize) -> String {
     let paragraphs: Vec<String> = answers
         .iter()
-        .map(|answer| words::wrap(&escape_line(&answer.to_string()), width))
+        .map(|answer| phrasing::wrap_lines(&escape_line(&answer.to_string()), width))
         .collect();
     paragraphs.join("\n")
 }
 
 /// Returns the sentences of one workload.
-fn sentences(cells: &[&RunsOfCell], summary: Option<&Summary>) -> Vec<String> {
+fn workload_sentences(cells: &[&RunsOfCell], summary: Option<&ReplaySummary>) -> Vec<String> {
     let well: Vec<&RunsOfCell> = cells.iter().filter(|cell| cell.ok > 0).copied().collect();
     let of = |start: &str| -> Vec<&RunsOfCell> {
         well.iter().filter(|cell| cell.names[3] == start).copied().collect()
     };
     let (cold, warm) = (of("cold"), of("warm"));
     let mut all = Vec::new();
-    all.extend(speed::compare("cold", &cold));
-    all.extend(speed::compare("warm", &warm));
-    if speed::any_open(&all) {
+    all.extend(speed::describe_speed("cold", &cold));
+    all.extend(speed::describe_speed("warm", &warm));
+    if speed::has_undecided(&all) {
         all.push("Where no difference is shown, more runs may tell.".to_owned());
     }
-    all.extend(few_runs(cells));
-    all.extend(memory(if cold.is_empty() { &warm } else { &cold }));
+    all.extend(describe_too_few_runs(cells));
+    all.extend(describe_peak_memory(if cold.is_empty() { &warm } else { &cold }));
     let (start, priced) = if cold.is_empty() { ("warm", &warm) } else { ("cold", &cold) };
     if let Some(summary) = summary {
-        all.extend(cost::cost(summary, start, priced));
+        all.extend(cost::describe_cost(summary, start, priced));
     }
-    all.extend(failures(cells));
+    all.extend(describe_failures(cells));
     all
 }
 
 /// Reports that there are too few runs for intervals, and how many are needed.
-fn few_runs(cells: &[&RunsOfCell]) -> Option<String> {
+fn describe_too_few_runs(cells: &[&RunsOfCell]) -> Option<String> {
     let need = cyclometer_stats::LEAST_RUNS as u64;
     // Where runs failed, more runs are no cure.
     let few = cells.iter().filter(|cell| cell.ok > 0 && cell.bad == 0 && cell.ok < need);
@@ -164,9 +166,9 @@ fn few_runs(cells: &[&RunsOfCell]) -> Option<String> {
 }
 
 /// Reports the peak memory of each lane.
-fn memory(cells: &[&RunsOfCell]) -> Option<String> {
+fn describe_peak_memory(cells: &[&RunsOfCell]) -> Option<String> {
     let most = |cell: &RunsOfCell| {
-        let values = values(cell, "memory_peak_bytes");
+        let values = meter_values(cell, "memory_peak_bytes");
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -181,11 +183,11 @@ fn memory(cells: &[&RunsOfCell]) -> Option<String> {
             None => missing.push(&*cell.names[2]),
         }
     }
-    let not = |lanes: &[&str]| format!("not measured in {}", words::list(lanes, "or"));
+    let not = |lanes: &[&str]| format!("not measured in {}", phrasing::join_names(lanes, "or"));
     let told = match peaks.as_slice() {
         [] if missing.is_empty() => return None,
         [] => return Some(format!("Memory was {}.", not(&missing))),
-        few if few.len() <= speed::NAMED => {
+        few if few.len() <= speed::MOST_NAMED => {
             let parts: Vec<_> =
                 few.iter().map(|(peak, lane)| format!("{peak} in {lane}")).collect();
             parts.join(", ")
@@ -207,12 +209,12 @@ fn memory(cells: &[&RunsOfCell]) -> Option<String> {
 }
 
 /// Names the cells that are left out since no run ended well in them.
-fn failures(cells: &[&RunsOfCell]) -> Option<String> {
+fn describe_failures(cells: &[&RunsOfCell]) -> Option<String> {
     let failed: Vec<String> = cells
         .iter()
         .filter(|cell| cell.ok == 0 && cell.bad > 0)
         .map(|cell| {
-            let runs = thousands(&cell.bad.to_string());
+            let runs = separate_thousands(&cell.bad.to_string());
             let [_, _, lane, start] = &cell.names;
             match cell.bad {
                 1 => format!("{start} in {lane} (its only run failed)"),
@@ -222,19 +224,19 @@ fn failures(cells: &[&RunsOfCell]) -> Option<String> {
         .collect();
     let names: Vec<&str> = failed.iter().map(String::as_str).collect();
     (!names.is_empty())
-        .then(|| format!("Left out, and without a price: {}.", words::list(&names, "and")))
+        .then(|| format!("Left out, and without a price: {}.", phrasing::join_names(&names, "and")))
 }
 
 /// Returns the values of a meter in a cell.
-fn values<'a>(cell: &'a RunsOfCell, key: &str) -> &'a [f64] {
-    reading(cell, key).values
+fn meter_values<'a>(cell: &'a RunsOfCell, key: &str) -> &'a [f64] {
+    lane_timing(cell, key).values
 }
 
-fn reading<'a>(cell: &'a RunsOfCell, key: &str) -> Reading<'a> {
+fn lane_timing<'a>(cell: &'a RunsOfCell, key: &str) -> LaneTiming<'a> {
     let at = ComparedMeter::ALL.iter().position(|meter| meter.key == key);
     let values = at.and_then(|at| cell.values.get(at)).map_or(&[][..], Vec::as_slice);
     let quantum = at.and_then(|at| cell.quanta.get(at).copied().flatten());
-    Reading::new(&cell.names[2], values, quantum)
+    LaneTiming::new(&cell.names[2], values, quantum)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::Nanos;
-use cyclometer_pricing::find;
-use cyclometer_replay::{Key, Row, replay};
+use cyclometer_pricing::find_builtin_model;
+use cyclometer_replay::{GroupKey, UsageRow, replay_rows};
 use cyclometer_stats::Quantum;
 
 /// Ten container starts and ten of a sandbox in process, in milliseconds.
@@ -42,7 +42,7 @@ fn cell(lane: &str, start: &str, startup: &[f64], run: &[f64]) -> RunsOfCell {
 }
 
 fn told(cells: &[RunsOfCell]) -> String {
-    let answers = answers(cells, None);
+    let answers = build_answers(cells, None);
     let [answer] = answers.as_slice() else { panic!("one workload: {answers:?}") };
     answer.to_string()
 }
@@ -88,17 +88,17 @@ fn as_fast_is_said_only_of_what_lies_within_the_band() {
     assert!(text(1.048).contains(" slower than native"), "{}", text(1.048));
     assert!(text(0.9).contains("1.11x [1.1"), "{}", text(0.9));
     // A lower end that is above 1 never reads as 1.
-    let near = Reading::new("b", &STEADY, None);
+    let near = LaneTiming::new("b", &STEADY, None);
     let far = scaled(1.06);
-    let far = Reading::new("a", &far, None);
-    assert!(matches!(speed::relate(&far, &near), speed::Relation::Slower(_)));
+    let far = LaneTiming::new("a", &far, None);
+    assert!(matches!(speed::compare_timings(&far, &near), speed::Relation::Slower(_)));
     let change = cyclometer_stats::Change {
         ratio: 1.07,
         low: 1.0004,
         high: 1.2,
         confidence: cyclometer_stats::Confidence::default(),
     };
-    assert_eq!(words::times(&change), "1.0700x [1.0004, 1.2000]");
+    assert_eq!(phrasing::format_ratio(&change), "1.0700x [1.0004, 1.2000]");
 }
 
 // A run of a process begins at exec: compared with it, a short run in a worker mostly
@@ -161,7 +161,7 @@ fn too_few_runs_name_no_winner_and_say_how_many_there_must_be() {
 fn what_the_clock_cannot_tell_is_no_ratio() {
     let mut short = cell("wasmtime", "cold", &[0.001; 10], &STEADY);
     let at = ComparedMeter::ALL.iter().position(|meter| meter.key == "startup_ns").expect("there");
-    short.quanta[at] = Some(Quantum { span: Nanos(200), of: "clock" });
+    short.quanta[at] = Some(Quantum { span: Nanos(200), origin: "clock" });
     let text = told(&[short, cell("docker", "cold", &CONTAINER, &STEADY)]);
     assert!(
         text.contains(
@@ -195,7 +195,7 @@ fn what_was_not_measured_is_said() {
     assert!(text.contains("Peak memory: 5.00 MiB in wasmtime; not measured in docker."), "{text}");
     let text = told(&[cell("docker", "cold", &[], &[1.0; 8])]);
     assert!(text.contains("How long a cold start-up takes was not measured."), "{text}");
-    assert_eq!(answers(&[], None), []);
+    assert_eq!(build_answers(&[], None), []);
 }
 
 #[test]
@@ -233,42 +233,42 @@ fn workloads_have_a_paragraph_each() {
     let mut other = cell("wasmtime", "cold", &SANDBOX, &STEADY);
     other.names[0] = "nop".to_owned();
     let cells = [cell("wasmtime", "cold", &SANDBOX, &STEADY), other.clone()];
-    let answers_of_two = answers(&cells, None);
+    let answers_of_two = build_answers(&cells, None);
     assert_eq!(answers_of_two.iter().map(|it| &*it.workload).collect::<Vec<_>>(), ["nbody", "nop"]);
     other.names = ["nbody", "paper", "wasmtime", "cold"].map(str::to_owned);
     let names: Vec<String> =
-        answers(&[cells[0].clone(), other], None).into_iter().map(|it| it.workload).collect();
+        build_answers(&[cells[0].clone(), other], None).into_iter().map(|it| it.workload).collect();
     assert_eq!(names, ["nbody (quick)", "nbody (paper)"]);
-    let wrapped = text(&answers_of_two, 40);
+    let wrapped = render_answers(&answers_of_two, 40);
     assert!(wrapped.lines().all(|line| line.chars().count() <= 40), "{wrapped}");
-    assert_eq!(wrapped.replace("\n  ", " "), text(&answers_of_two, 10_000));
+    assert_eq!(wrapped.replace("\n  ", " "), render_answers(&answers_of_two, 10_000));
 }
 
 /// Returns the bills of one warm invocation of 10 ms at 1 GiB.
-fn bills(lane: &str, cpu_ms: Option<u64>, cycles: Option<u64>) -> Summary {
+fn bills(lane: &str, cpu_ms: Option<u64>, cycles: Option<u64>) -> ReplaySummary {
     let mut usage = Usage::new(false);
     usage.phases.run = Some(Nanos(10_000_000));
     usage.set(Meter::MemoryAllocated, 1 << 30);
     usage.set(Meter::MemoryPeak, 1 << 29);
     usage.set(Meter::CpuTime, cpu_ms.map(|it| it * 1_000_000));
     usage.set(Meter::Cycles, cycles);
-    let key = Key {
+    let key = GroupKey {
         lane: lane.into(),
         workload: "nbody".into(),
         preset: "quick".into(),
         start: "warm".into(),
     };
-    let row = Row { invocation: 1, key, offset: Nanos(0), failed: false, usage };
-    let contracts = HEADLINE.map(|id| {
-        let model = find(id).expect("built in");
-        (model.clone(), Terms::of(model))
+    let row = UsageRow { invocation: 1, key, offset: Nanos(0), failed: false, usage };
+    let contracts = HEADLINE_MODELS.map(|id| {
+        let model = find_builtin_model(id).expect("built in");
+        (model.clone(), Terms::for_model(model))
     });
-    replay(std::iter::once(Ok::<_, Infallible>(row)), &contracts).expect("rows")
+    replay_rows(std::iter::once(Ok::<_, Infallible>(row)), &contracts).expect("rows")
 }
 
 fn priced(lane: &str, cpu_ms: Option<u64>, cycles: Option<u64>) -> String {
     let cells = [cell(lane, "warm", &SANDBOX, &STEADY)];
-    answers(&cells, Some(&bills(lane, cpu_ms, cycles)))[0].to_string()
+    build_answers(&cells, Some(&bills(lane, cpu_ms, cycles)))[0].to_string()
 }
 
 // By hand: 10 ms of 1 GiB at 0.0000166667 are 0.16667, and a request 0.20, of a
@@ -315,7 +315,7 @@ fn what_never_ended_well_has_no_price() {
     let mut failing = cell("wasmtime", "warm", &[], &[]);
     (failing.ok, failing.bad) = (0, 3);
     let summary = bills("wasmtime", Some(4), Some(1_000_000));
-    let text = answers(&[failing], Some(&summary))[0].to_string();
+    let text = build_answers(&[failing], Some(&summary))[0].to_string();
     assert!(!text.contains('$'), "{text}");
 }
 
@@ -327,8 +327,8 @@ fn times() -> impl Strategy<Value = Vec<f64>> {
 
 /// Returns the winner that a text names, or its statement in the place of one.
 fn verdict(first: &[f64], second: &[f64]) -> &'static str {
-    let (first, second) = (Reading::new("a", first, None), Reading::new("b", second, None));
-    match speed::relate(&first, &second) {
+    let (first, second) = (LaneTiming::new("a", first, None), LaneTiming::new("b", second, None));
+    match speed::compare_timings(&first, &second) {
         speed::Relation::Faster(_) => "faster",
         speed::Relation::Slower(_) => "slower",
         speed::Relation::Alike => "alike",

@@ -1,8 +1,8 @@
 //! Explanation of the bill of one invocation at the list price: every step, and what each
 //! part pays for.
 
-use super::figures::{Currency, TIED, amount, factor, metered};
-use super::page::Page;
+use super::number_format::{CurrencyFormat, TIED, format_amount, format_factor, format_metered};
+use super::page::TextPage;
 use super::steps;
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_pricing::{
@@ -43,7 +43,7 @@ pub fn explain_bill<'a>(
 ) -> Result<BillExplanation<'a>, Refusal> {
     let bill = model.bill_under(usage, terms)?;
     let traces = model.invocation_traces(usage, terms)?;
-    let wastes = model.waste(usage, terms)?;
+    let wastes = model.waste_by_charge(usage, terms)?;
     let mut waste = Waste::<Money>::default();
     let mut lines = Vec::new();
     // All three are in the order of the charges that count.
@@ -55,7 +55,7 @@ pub fn explain_bill<'a>(
         requests: Exact::from(1),
         usage: *usage,
         terms: terms.clone(),
-        stretches: None,
+        instance_spans: None,
     };
     Ok(BillExplanation { model, group, lines, total: bill.total, waste })
 }
@@ -75,105 +75,120 @@ impl BillExplanation<'_> {
 
     /// Renders the whole calculation; no line is longer than 80 characters.
     #[must_use]
-    pub fn text(&self) -> String {
-        let mut page = Page::default();
+    pub fn to_text(&self) -> String {
+        let mut page = TextPage::default();
         let model = self.model;
         let from = model.effective_from();
-        page.text(
+        page.add_text(
             0,
             &format!("{} ({}), from {from}, {}", model.name(), model.id(), model.currency()),
         );
-        let used = steps::usage(model, &self.group).join(", ");
+        let used = steps::list_usage(model, &self.group).join(", ");
         let of = if used.is_empty() { String::new() } else { format!(": {used}") };
-        page.text(0, &format!("one invocation at the list price{of}"));
+        page.add_text(0, &format!("one invocation at the list price{of}"));
         for line in self.lines.iter().filter(|line| !line.trace.quantity.is_zero()) {
-            page.gap();
-            self.line(&mut page, line);
+            page.add_gap();
+            self.write_line(&mut page, line);
         }
-        page.gap();
-        page.row(2, "total", "", &self.money(&self.total));
-        self.decomposition(&mut page);
-        if let Some(what) = model.uncertain() {
-            page.gap();
-            page.text(2, &format!("uncertain: {what}"));
+        page.add_gap();
+        page.add_row(2, "total", "", &self.format_money(&self.total));
+        self.write_decomposition(&mut page);
+        if let Some(what) = model.uncertainty_note() {
+            page.add_gap();
+            page.add_text(2, &format!("uncertain: {what}"));
         }
         if page.has_cut() {
-            page.text(2, "~: cut to 15 digits; --format json has them all");
+            page.add_text(2, "~: cut to 15 digits; --format json has them all");
         }
-        page.finish()
+        page.into_text()
     }
 
-    fn money(&self, money: &Money) -> String {
-        Currency(self.model.currency()).exact(money.as_exact())
+    fn format_money(&self, money: &Money) -> String {
+        CurrencyFormat(self.model.currency()).format_exact(money.as_exact())
     }
 
-    fn line(&self, page: &mut Page, line: &BillLine) {
+    fn write_line(&self, page: &mut TextPage, line: &BillLine) {
         let charge = &line.trace.charge;
-        let pool = &self.model.pools()[charge.pool()];
-        page.text(2, &format!("{}, {}", charge.name(), charge.unit()));
+        let pool = &self.model.pools()[charge.pool_index()];
+        page.add_text(2, &format!("{}, {}", charge.name(), charge.unit()));
         for part in &line.trace.parts {
-            steps::factors(page, INDENT, &part.factors, (&part.each, charge.unit(), ""));
+            steps::write_factors(
+                page,
+                INDENT,
+                &part.factors,
+                (&part.quantity_each, charge.unit(), ""),
+            );
             if part.factors.iter().all(steps::is_one) {
-                page.row(INDENT, "the request", "", &amount(&part.each, charge.unit()));
+                page.add_row(
+                    INDENT,
+                    "the request",
+                    "",
+                    &format_amount(&part.quantity_each, charge.unit()),
+                );
             }
         }
-        let weight = charge.weight();
+        let weight = charge.pool_weight();
         if *weight != Exact::from(1) {
             let fed = &line.trace.quantity * weight;
-            page.row(
+            page.add_row(
                 INDENT,
-                &format!("x{TIED}{}", factor(weight)),
+                &format!("x{TIED}{}", format_factor(weight)),
                 "=",
-                &amount(&fed, pool.unit()),
+                &format_amount(&fed, pool.unit()),
             );
         }
         let price = pool.tiers().first().map(|tier| tier.price.as_exact());
-        let left =
-            Currency(self.model.currency()).times(price.unwrap_or(&Exact::default()), pool.per());
-        page.row(INDENT, &left, "=", &self.money(&line.amount));
+        let left = CurrencyFormat(self.model.currency())
+            .format_price(price.unwrap_or(&Exact::default()), pool.units_per_price());
+        page.add_row(INDENT, &left, "=", &self.format_money(&line.amount));
     }
 
-    fn decomposition(&self, page: &mut Page) {
+    fn write_decomposition(&self, page: &mut TextPage) {
         if self.total.is_zero() {
             return;
         }
-        page.gap();
-        page.text(2, "what it is for");
-        for (name, part) in self.waste.parts() {
+        page.add_gap();
+        page.add_text(2, "what it is for");
+        for (name, part) in self.waste.named_parts() {
             if part.is_zero() {
                 continue;
             }
-            let share = part.as_exact().over(self.total.as_exact()).unwrap_or_default();
-            let percent = (&share * &Exact::from(100)).rounded(1);
-            page.row(INDENT, name, "", &format!("{} ({percent}{TIED}%)", self.money(part)));
-            page.text(INDENT + 2, &self.reason(name));
+            let share = part.as_exact().checked_div(self.total.as_exact()).unwrap_or_default();
+            let percent = (&share * &Exact::from(100)).to_rounded_string(1);
+            page.add_row(
+                INDENT,
+                name,
+                "",
+                &format!("{} ({percent}{TIED}%)", self.format_money(part)),
+            );
+            page.add_text(INDENT + 2, &self.explain_part(name));
         }
     }
 
     /// Explains in one line why a part exists.
-    pub(super) fn reason(&self, part: &str) -> String {
+    pub(super) fn explain_part(&self, part: &str) -> String {
         match part {
-            "used" => self.used(),
+            "used" => self.explain_used(),
             "idle" => {
-                let billed = self.time_of(|waste| &waste.idle).unwrap_or_default();
-                format!("{billed} billed, {}", self.cpu_of_run())
+                let billed = self.billed_time_of(|waste| &waste.idle).unwrap_or_default();
+                format!("{billed} billed, {}", self.describe_run_cpu())
             }
             "headroom" => format!(
                 "{} allocated, {} touched",
-                self.metered(Meter::MemoryAllocated),
-                self.metered(Meter::MemoryPeak)
+                self.format_meter(Meter::MemoryAllocated),
+                self.format_meter(Meter::MemoryPeak)
             ),
-            "rounding" => self.rounding(),
+            "rounding" => self.explain_rounding(),
             "startup" => {
                 let phases = [Phase::Create, Phase::Start].into_iter().filter_map(|phase| {
-                    let span = phase.of(&self.group.usage.phases)?;
-                    let read = self.model.phases().contains(&phase);
-                    let time = metered(&Exact::from(span.0), Dimension::Time);
+                    let span = phase.duration_in(&self.group.usage.phases)?;
+                    let read = self.model.used_phases().contains(&phase);
+                    let time = format_metered(&Exact::from(span.0), Dimension::Time);
                     read.then(|| format!("{phase} {time}"))
                 });
                 let mut told: Vec<String> = phases.collect();
                 if told.is_empty() {
-                    told.push(format!("{} of CPU", self.metered(Meter::CpuStartup)));
+                    told.push(format!("{} of CPU", self.format_meter(Meter::CpuStartup)));
                 }
                 format!("until the first instruction: {}", told.join(", "))
             }
@@ -187,7 +202,7 @@ impl BillExplanation<'_> {
                 let is_missing = |meter: &Meter| match meter {
                     // Where there is no CPU time, its parts do not matter.
                     Meter::CpuStartup => {
-                        usage.get(Meter::CpuTime).is_some() && usage.cpu_of_run().is_none()
+                        usage.get(Meter::CpuTime).is_some() && usage.run_cpu_time().is_none()
                     }
                     meter => usage.get(*meter).is_none(),
                 };
@@ -201,48 +216,48 @@ impl BillExplanation<'_> {
     }
 
     /// Describes the CPU time of the run.
-    fn cpu_of_run(&self) -> String {
+    fn describe_run_cpu(&self) -> String {
         let usage = &self.group.usage;
-        match usage.cpu_of_run() {
+        match usage.run_cpu_time() {
             Some(cpu) if usage.get(Meter::CpuStartup).is_some() => {
-                let cpu = metered(&Exact::from(cpu.0), Dimension::Time);
+                let cpu = format_metered(&Exact::from(cpu.0), Dimension::Time);
                 format!("{cpu} of CPU after the start-up")
             }
-            _ => format!("{} of CPU", self.metered(Meter::CpuTime)),
+            _ => format!("{} of CPU", self.format_meter(Meter::CpuTime)),
         }
     }
 
-    fn used(&self) -> String {
+    fn explain_used(&self) -> String {
         let usage = &self.group.usage;
         let used = |line: &&BillLine| !line.waste.used.is_zero();
-        let last = |factor: &FactorTrace| amount(&factor.billed, &factor.unit);
+        let last = |factor: &FactorTrace| format_amount(&factor.billed, &factor.unit);
         if let Some(line) = self.lines.iter().find(used)
-            && self.time_of(|waste| &waste.used).is_none()
+            && self.billed_time_of(|waste| &waste.used).is_none()
         {
             let factors = line.trace.parts.iter().flat_map(|part| &part.factors);
             let factors: Vec<String> = factors.map(last).collect();
             return format!("{}: {}", line.trace.charge.name(), factors.join(" x "));
         }
-        let cpu = self.cpu_of_run();
+        let cpu = self.describe_run_cpu();
         if usage.get(Meter::MemoryPeak).is_none() {
             return cpu;
         }
-        format!("{cpu}, {} of memory touched", self.metered(Meter::MemoryPeak))
+        format!("{cpu}, {} of memory touched", self.format_meter(Meter::MemoryPeak))
     }
 
     /// Describes the first step onto a grid or a minimum that adds something.
-    fn rounding(&self) -> String {
+    fn explain_rounding(&self) -> String {
         let lines = self.lines.iter().filter(|line| !line.waste.rounding.is_zero());
         let mut said: Vec<String> = Vec::new();
         for factor in lines.flat_map(|line| line.trace.parts.iter().flat_map(|it| &it.factors)) {
             for pair in factor.steps.windows(2) {
                 let [before, after] = pair else { continue };
-                let grid =
-                    after.what.starts_with("up to the") || after.what.starts_with("at least");
+                let grid = after.description.starts_with("up to the")
+                    || after.description.starts_with("at least");
                 let text = format!(
                     "{} is billed as {}",
-                    metered(&before.value, before.dimension),
-                    metered(&after.value, after.dimension)
+                    format_metered(&before.value, before.dimension),
+                    format_metered(&after.value, after.dimension)
                 );
                 if grid && !said.contains(&text) {
                     said.push(text);
@@ -253,24 +268,25 @@ impl BillExplanation<'_> {
     }
 
     /// Returns the billed time of the first charge with a non-zero `part`.
-    fn time_of(&self, part: impl Fn(&Waste<Money>) -> &Money) -> Option<String> {
+    fn billed_time_of(&self, part: impl Fn(&Waste<Money>) -> &Money) -> Option<String> {
         let line = self.lines.iter().find(|line| !part(&line.waste).is_zero())?;
         let factors = line.trace.parts.iter().flat_map(|part| &part.factors);
         let wall = |factor: &&FactorTrace| {
             let time = factor.steps.last().is_some_and(|step| step.dimension == Dimension::Time);
             let phases = factor.steps.iter().any(|step| {
-                step.read && step.what.split(" + ").any(|word| word == "wall" || is_phase(word))
+                step.is_measured
+                    && step.description.split(" + ").any(|word| word == "wall" || is_phase(word))
             });
             time && phases
         };
         let step = factors.filter(wall).find_map(|factor| factor.steps.last())?;
-        Some(metered(&step.value, Dimension::Time))
+        Some(format_metered(&step.value, Dimension::Time))
     }
 
-    fn metered(&self, meter: Meter) -> String {
+    fn format_meter(&self, meter: Meter) -> String {
         self.group.usage.get(meter).map_or_else(
             || "an unknown amount".to_owned(),
-            |value| metered(&Exact::from(value), Dimension::of(meter)),
+            |value| format_metered(&Exact::from(value), Dimension::for_meter(meter)),
         )
     }
 }

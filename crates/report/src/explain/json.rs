@@ -5,136 +5,136 @@ use serde_json::{Map, Value, json};
 use super::{BillExplanation, Explanation};
 use cyclometer_core::meter::Meter;
 use cyclometer_pricing::{
-    Basis, ChargeTrace, Dimension, Exact, FactorTrace, Money, PartTrace, Phase, Position,
+    ChargeBasis, ChargeTrace, Dimension, Exact, FactorTrace, Money, PartTrace, Phase, Position,
     PriceModel, Rounding, Terms, UsageGroup, Waste,
 };
 
 impl Explanation<'_> {
     /// Returns the whole calculation as JSON.
     #[must_use]
-    pub fn json(&self) -> Value {
-        let mut object = Object::default();
-        object.set("model", model(self.model));
-        object.set("terms", terms(self.model, self.terms));
-        object.set("rounding", rounding(self.settlement.rounding));
+    pub fn to_json(&self) -> Value {
+        let mut object = ExactObject::default();
+        object.set("model", model_json(self.model));
+        object.set("terms", terms_json(self.model, self.terms));
+        object.set("rounding", rounding_json(self.settlement.rounding));
         object.set("notes", self.notes.clone());
-        let groups = self.groups.iter().map(|it| group(self.model, it));
+        let groups = self.groups.iter().map(|it| group_json(self.model, it));
         object.set("groups", groups.collect::<Vec<_>>());
         let charges = self.traces.iter().map(|trace| self.charge_json(trace));
         object.set("charges", charges.collect::<Vec<_>>());
         let positions =
             self.settlement.positions.iter().map(|position| self.position_json(position));
         object.set("positions", positions.collect::<Vec<_>>());
-        object.money("total", &self.settlement.total);
-        object.money("exact_total", &self.settlement.exact);
-        object.value()
+        object.set_money("total", &self.settlement.total);
+        object.set_money("exact_total", &self.settlement.exact);
+        object.into_value()
     }
 
     fn charge_json(&self, trace: &ChargeTrace) -> Value {
-        let mut object = charge(self.model, trace);
-        let parts = trace.parts.iter().map(|it| part(trace, it));
+        let mut object = charge_object(self.model, trace);
+        let parts = trace.parts.iter().map(|it| part_json(trace, it));
         object.set("parts", parts.collect::<Vec<_>>());
-        object.value()
+        object.into_value()
     }
 
     fn position_json(&self, position: &Position) -> Value {
         let pool = &self.model.pools()[position.pool];
-        let mut object = Object::default();
+        let mut object = ExactObject::default();
         object.set("name", &*position.name);
         object.set("unit", &*position.unit);
-        object.exact("quantity", &position.quantity);
-        object.exact("free", &position.free);
-        if let Some(free) = pool.free() {
-            object.exact("allowance", &free.quantity);
+        object.set_exact("quantity", &position.quantity);
+        object.set_exact("free", &position.free);
+        if let Some(free) = pool.allowance() {
+            object.set_exact("allowance", &free.quantity);
             if let Some(price) = &free.credit_price {
-                object.money("credit_price", price);
+                object.set_money("credit_price", price);
             }
         }
-        if let Some(package) = pool.package() {
-            object.exact("package", package);
+        if let Some(package) = pool.package_size() {
+            object.set_exact("package", package);
         }
-        object.exact("billable", &position.billable);
-        object.exact("per", pool.per());
+        object.set_exact("billable", &position.billable);
+        object.set_exact("per", pool.units_per_price());
         let tiers = position.tiers.iter().map(|tier| {
-            let mut object = Object::default();
-            object.exact("quantity", &tier.quantity);
-            object.money("price", &tier.price);
-            object.money("amount", &tier.amount);
-            object.value()
+            let mut object = ExactObject::default();
+            object.set_exact("quantity", &tier.quantity);
+            object.set_money("price", &tier.price);
+            object.set_money("amount", &tier.amount);
+            object.into_value()
         });
         object.set("tiers", tiers.collect::<Vec<_>>());
-        let from = position.from.iter().map(|sum| {
-            let mut object = Object::default();
+        let from = position.subtotals.iter().map(|sum| {
+            let mut object = ExactObject::default();
             object.set("charge", sum.charge.name());
-            object.exact("quantity", &sum.quantity);
-            object.exact("weight", sum.charge.weight());
-            object.exact("adds", &(&sum.quantity * sum.charge.weight()));
-            object.value()
+            object.set_exact("quantity", &sum.quantity);
+            object.set_exact("weight", sum.charge.pool_weight());
+            object.set_exact("adds", &(&sum.quantity * sum.charge.pool_weight()));
+            object.into_value()
         });
         object.set("from", from.collect::<Vec<_>>());
-        object.money("credit", &position.credit);
-        object.money("amount", &position.amount);
-        object.money("rounded", &position.rounded);
-        object.value()
+        object.set_money("credit", &position.credit);
+        object.set_money("amount", &position.amount);
+        object.set_money("rounded", &position.rounded);
+        object.into_value()
     }
 }
 
 impl BillExplanation<'_> {
     /// Returns the whole calculation as JSON.
     #[must_use]
-    pub fn json(&self) -> Value {
-        let mut object = Object::default();
-        object.set("model", model(self.model));
-        object.set("terms", terms(self.model, &self.group.terms));
-        object.set("usage", group(self.model, &self.group));
+    pub fn to_json(&self) -> Value {
+        let mut object = ExactObject::default();
+        object.set("model", model_json(self.model));
+        object.set("terms", terms_json(self.model, &self.group.terms));
+        object.set("usage", group_json(self.model, &self.group));
         let lines = self.lines.iter().map(|line| {
-            let mut object = charge(self.model, &line.trace);
-            let factors = line.trace.parts.iter().flat_map(|part| &part.factors).map(factor);
+            let mut object = charge_object(self.model, &line.trace);
+            let factors = line.trace.parts.iter().flat_map(|part| &part.factors).map(factor_json);
             object.set("factors", factors.collect::<Vec<_>>());
-            object.exact("list_rate", line.trace.charge.rate());
-            object.money("amount", &line.amount);
-            object.set("decomposition", waste(&line.waste));
-            object.value()
+            object.set_exact("list_rate", line.trace.charge.list_rate());
+            object.set_money("amount", &line.amount);
+            object.set("decomposition", waste_json(&line.waste));
+            object.into_value()
         });
         object.set("lines", lines.collect::<Vec<_>>());
-        object.money("total", &self.total);
-        object.set("decomposition", waste(&self.waste));
-        let reasons = self.waste.parts().into_iter().filter(|(_, part)| !part.is_zero());
+        object.set_money("total", &self.total);
+        object.set("decomposition", waste_json(&self.waste));
+        let reasons = self.waste.named_parts().into_iter().filter(|(_, part)| !part.is_zero());
         let reasons = reasons.map(|(name, _)| {
-            (name.to_owned(), Value::from(self.reason(name).replace('\u{a0}', " ")))
+            (name.to_owned(), Value::from(self.explain_part(name).replace('\u{a0}', " ")))
         });
         object.set("reasons", Value::Object(reasons.collect()));
-        object.value()
+        object.into_value()
     }
 }
 
 /// A JSON object in which numbers are exact.
 #[derive(Default)]
-struct Object(Map<String, Value>);
+struct ExactObject(Map<String, Value>);
 
-impl Object {
+impl ExactObject {
     fn set(&mut self, key: &str, value: impl Into<Value>) {
         self.0.insert(key.to_owned(), value.into());
     }
 
     /// Sets a decimal, and beside it the fraction where no finite decimal is exact.
-    fn exact(&mut self, key: &str, value: &Exact) {
+    fn set_exact(&mut self, key: &str, value: &Exact) {
         self.set(key, value.to_plain_string());
-        if let Some(fraction) = value.fraction() {
+        if let Some(fraction) = value.to_fraction_string() {
             self.set(&format!("{key}_fraction"), fraction);
         }
     }
 
-    fn money(&mut self, key: &str, value: &Money) {
-        self.exact(key, value.as_exact());
+    fn set_money(&mut self, key: &str, value: &Money) {
+        self.set_exact(key, value.as_exact());
     }
 
-    fn value(self) -> Value {
+    fn into_value(self) -> Value {
         Value::Object(self.0)
     }
 }
 
-fn model(model: &PriceModel) -> Value {
+fn model_json(model: &PriceModel) -> Value {
     json!({
         "id": model.id(),
         "name": model.name(),
@@ -144,32 +144,32 @@ fn model(model: &PriceModel) -> Value {
         "effective_from": model.effective_from(),
         "effective_until": model.effective_until(),
         "source": model.source(),
-        "retrieved": model.retrieved(),
-        "uncertain": model.uncertain(),
+        "retrieved": model.retrieved_on(),
+        "uncertain": model.uncertainty_note(),
     })
 }
 
-fn terms(model: &PriceModel, terms: &Terms) -> Value {
-    let mut object = Object::default();
-    object.exact("period_ns", terms.period());
-    object.set("free", terms.free());
+fn terms_json(model: &PriceModel, terms: &Terms) -> Value {
+    let mut object = ExactObject::default();
+    object.set_exact("period_ns", terms.period());
+    object.set("free", terms.applies_allowances());
     let changed = terms
-        .changed(model)
+        .changed_inputs(model)
         .map(|(input, value)| (input.name().to_owned(), Value::from(value.to_plain_string())));
     object.set("inputs", Value::Object(changed.collect()));
-    object.value()
+    object.into_value()
 }
 
-fn rounding(rounding: Rounding) -> Value {
+fn rounding_json(rounding: Rounding) -> Value {
     json!({ "policy": rounding.policy.name(), "digits": rounding.digits })
 }
 
-fn group(model: &PriceModel, group: &UsageGroup) -> Value {
-    let mut object = Object::default();
-    object.exact("requests", &group.requests);
+fn group_json(model: &PriceModel, group: &UsageGroup) -> Value {
+    let mut object = ExactObject::default();
+    object.set_exact("requests", &group.requests);
     object.set("cold", group.usage.cold);
     for phase in [Phase::Create, Phase::Start, Phase::Run, Phase::Teardown] {
-        if let Some(span) = phase.of(&group.usage.phases) {
+        if let Some(span) = phase.duration_in(&group.usage.phases) {
             object.set(&format!("{phase}_ns"), span.0);
         }
     }
@@ -179,62 +179,62 @@ fn group(model: &PriceModel, group: &UsageGroup) -> Value {
     object.set("meters", Value::Object(meters.collect()));
     let inputs = group
         .terms
-        .changed(model)
+        .changed_inputs(model)
         .map(|(input, value)| (input.name().to_owned(), Value::from(value.to_plain_string())));
     object.set("inputs", Value::Object(inputs.collect()));
-    if let Some((count, time)) = &group.stretches {
-        object.exact("instances", count);
+    if let Some((count, time)) = &group.instance_spans {
+        object.set_exact("instances", count);
         object.set("instance_time_ns", time.0);
     }
-    object.value()
+    object.into_value()
 }
 
-fn charge(model: &PriceModel, trace: &ChargeTrace) -> Object {
+fn charge_object(model: &PriceModel, trace: &ChargeTrace) -> ExactObject {
     let charge = &trace.charge;
-    let mut object = Object::default();
+    let mut object = ExactObject::default();
     object.set("name", charge.name());
     object.set("unit", charge.unit());
     object.set(
         "basis",
         match charge.basis() {
-            Basis::Request => "request",
-            Basis::Instance => "instance",
-            Basis::Period => "period",
+            ChargeBasis::Request => "request",
+            ChargeBasis::Instance => "instance",
+            ChargeBasis::Period => "period",
         },
     );
-    object.set("position", model.pools()[charge.pool()].name());
-    object.exact("weight", charge.weight());
-    object.exact("quantity", &trace.quantity);
+    object.set("position", model.pools()[charge.pool_index()].name());
+    object.set_exact("weight", charge.pool_weight());
+    object.set_exact("quantity", &trace.quantity);
     object
 }
 
-fn part(trace: &ChargeTrace, part: &PartTrace) -> Value {
-    let mut object = Object::default();
+fn part_json(trace: &ChargeTrace, part: &PartTrace) -> Value {
+    let mut object = ExactObject::default();
     if let Some(group) = part.group {
         object.set("group", group + 1);
     }
-    if let Some((switch, on)) = &part.off {
+    if let Some((switch, on)) = &part.disabled_by {
         let state = if *on { "off" } else { "on" };
         object.set("switched_off", format!("{switch} is {state}"));
     }
-    object.set("factors", part.factors.iter().map(factor).collect::<Vec<_>>());
-    object.exact("each", &part.each);
-    object.exact("count", &part.count);
-    object.exact("quantity", &part.quantity);
+    object.set("factors", part.factors.iter().map(factor_json).collect::<Vec<_>>());
+    object.set_exact("each", &part.quantity_each);
+    object.set_exact("count", &part.count);
+    object.set_exact("quantity", &part.quantity);
     object.set("unit", trace.charge.unit());
-    object.value()
+    object.into_value()
 }
 
-fn factor(factor: &FactorTrace) -> Value {
-    let mut object = Object::default();
+fn factor_json(factor: &FactorTrace) -> Value {
+    let mut object = ExactObject::default();
     object.set("unit", &*factor.unit);
-    object.exact("billed", &factor.billed);
+    object.set_exact("billed", &factor.billed);
     object.set("note", factor.note.as_deref());
     let steps = factor.steps.iter().map(|step| {
-        let mut object = Object::default();
-        object.set("what", &*step.what);
-        object.set("read", step.read);
-        object.exact("value", &step.value);
+        let mut object = ExactObject::default();
+        object.set("what", &*step.description);
+        object.set("read", step.is_measured);
+        object.set_exact("value", &step.value);
         object.set(
             "unit",
             match step.dimension {
@@ -242,16 +242,16 @@ fn factor(factor: &FactorTrace) -> Value {
                 dimension => dimension.units().first().map_or("", |(unit, _)| unit),
             },
         );
-        object.value()
+        object.into_value()
     });
     object.set("steps", steps.collect::<Vec<_>>());
-    object.value()
+    object.into_value()
 }
 
-fn waste(waste: &Waste<Money>) -> Value {
-    let mut object = Object::default();
-    for (name, part) in waste.parts() {
-        object.money(name, part);
+fn waste_json(waste: &Waste<Money>) -> Value {
+    let mut object = ExactObject::default();
+    for (name, part) in waste.named_parts() {
+        object.set_money(name, part);
     }
-    object.value()
+    object.into_value()
 }

@@ -3,9 +3,9 @@
 
 mod bill;
 mod cell;
-mod figures;
 mod json;
 mod month;
+mod number_format;
 pub(crate) mod page;
 mod steps;
 #[cfg(test)]
@@ -37,14 +37,14 @@ pub struct Explanation<'a> {
 /// # Errors
 ///
 /// Returns a refusal for each input that the model needs and nobody gave.
-pub fn explain<'a>(
+pub fn explain_period<'a>(
     model: &'a PriceModel,
     groups: &'a [UsageGroup],
     terms: &'a Terms,
     rounding: Rounding,
 ) -> Result<Explanation<'a>, Vec<Refusal>> {
-    let traces = model.traces(groups, terms)?;
-    let subtotals: Vec<Subtotal> = traces.iter().map(ChargeTrace::subtotal).collect();
+    let traces = model.trace_charges(groups, terms)?;
+    let subtotals: Vec<Subtotal> = traces.iter().map(ChargeTrace::to_subtotal).collect();
     let settlement = model.settle(&subtotals, terms, rounding);
     Ok(Explanation { model, groups, terms, traces, settlement, notes: Vec::new() })
 }
@@ -71,7 +71,7 @@ impl Explanation<'_> {
 
     /// Builds one row a position, without the steps.
     #[must_use]
-    pub fn positions(&self) -> Table {
+    pub fn position_table(&self) -> Table {
         let mut table = Table::new(&[
             Column::text("position", "position"),
             Column::text("unit", "unit"),
@@ -95,7 +95,7 @@ impl Explanation<'_> {
                 Cell::text(position.free.to_plain_string()),
                 Cell::text(position.billable.to_plain_string()),
                 Cell::text(price.unwrap_or_default()),
-                Cell::text(pool.per().to_plain_string()),
+                Cell::text(pool.units_per_price().to_plain_string()),
                 Cell::text(position.credit.to_plain_string()),
                 Cell::text(position.amount.to_plain_string()),
                 Cell::text(position.rounded.to_plain_string()),

@@ -1,10 +1,10 @@
 //! Explanation of the bill of a month of invocations like the recorded ones.
 
 use super::Explanation;
-use super::figures::{TIED, amount, factor, number};
-use super::page::Page;
-use super::text::{alike, titled};
-use cyclometer_pricing::{Basis, Exact, Position, PriceModel, Settlement, Subtotal, Terms};
+use super::number_format::{TIED, format_amount, format_factor, format_number};
+use super::page::TextPage;
+use super::text::{is_same_unit, title_with_unit};
+use cyclometer_pricing::{ChargeBasis, Exact, Position, PriceModel, Settlement, Subtotal, Terms};
 
 const INDENT: usize = 4;
 
@@ -27,27 +27,27 @@ pub fn month_text(
         notes: Vec::new(),
     };
     let scale = Scale { requests, billed: Exact::from(billed) };
-    let mut page = Page::default();
-    page.text(
+    let mut page = TextPage::default();
+    page.add_text(
         0,
         &format!(
             "a month of {} like those: allowances, tiers and monthly charges apply",
-            amount(requests, "request")
+            format_amount(requests, "request")
         ),
     );
     for position in settlement.positions.iter().filter(|it| !it.quantity.is_zero()) {
-        page.gap();
-        scale.quantities(&mut page, model, position);
+        page.add_gap();
+        scale.write_quantities(&mut page, model, position);
         let pool = &model.pools()[position.pool];
-        Explanation::allowance(&mut page, position, pool);
-        explanation.price(&mut page, position, pool);
+        Explanation::write_allowance(&mut page, position, pool);
+        explanation.write_price(&mut page, position, pool);
     }
-    page.gap();
-    explanation.total(&mut page);
+    page.add_gap();
+    explanation.write_total(&mut page);
     if page.has_cut() {
-        page.text(2, "~: cut to 15 digits");
+        page.add_text(2, "~: cut to 15 digits");
     }
-    page.finish()
+    page.into_text()
 }
 
 /// Scales the recorded invocations to those of a month.
@@ -57,45 +57,46 @@ struct Scale<'a> {
 }
 
 impl Scale<'_> {
-    fn quantities(&self, page: &mut Page, model: &PriceModel, position: &Position) {
+    fn write_quantities(&self, page: &mut TextPage, model: &PriceModel, position: &Position) {
         let pool = &model.pools()[position.pool];
         let unit = pool.unit();
-        page.text(2, &titled(pool.name(), unit, pool.name()));
+        page.add_text(2, &title_with_unit(pool.name(), unit, pool.name()));
         let fed: Vec<&Subtotal> =
-            position.from.iter().filter(|it| !it.quantity.is_zero()).collect();
+            position.subtotals.iter().filter(|it| !it.quantity.is_zero()).collect();
         for subtotal in &fed {
             let charge = &subtotal.charge;
-            let plain = fed.len() == 1 && *charge.weight() == Exact::from(1);
+            let plain = fed.len() == 1 && *charge.pool_weight() == Exact::from(1);
             let indent = if plain { INDENT } else { INDENT + 2 };
             if !plain {
-                page.text(INDENT, &titled(charge.name(), charge.unit(), unit));
+                page.add_text(INDENT, &title_with_unit(charge.name(), charge.unit(), unit));
             }
-            self.quantity(page, indent, subtotal);
-            if *charge.weight() != Exact::from(1) || !alike(charge.unit(), unit) {
-                let left = format!("x{TIED}{}", factor(charge.weight()));
-                let fed = &subtotal.quantity * charge.weight();
-                page.row(indent, &left, "=", &amount(&fed, unit));
+            self.write_quantity(page, indent, subtotal);
+            if *charge.pool_weight() != Exact::from(1) || !is_same_unit(charge.unit(), unit) {
+                let left = format!("x{TIED}{}", format_factor(charge.pool_weight()));
+                let fed = &subtotal.quantity * charge.pool_weight();
+                page.add_row(indent, &left, "=", &format_amount(&fed, unit));
             }
         }
         if fed.len() > 1 {
-            page.row(INDENT, "together", "=", &amount(&position.quantity, unit));
+            page.add_row(INDENT, "together", "=", &format_amount(&position.quantity, unit));
         }
     }
 
-    fn quantity(&self, page: &mut Page, indent: usize, subtotal: &Subtotal) {
+    fn write_quantity(&self, page: &mut TextPage, indent: usize, subtotal: &Subtotal) {
         let unit = subtotal.charge.unit();
-        let all = amount(&subtotal.quantity, unit);
-        if subtotal.charge.basis() == Basis::Period {
-            return page.row(indent, "by the month", "", &all);
+        let all = format_amount(&subtotal.quantity, unit);
+        if subtotal.charge.basis() == ChargeBasis::Period {
+            return page.add_row(indent, "by the month", "", &all);
         }
-        let sum = (&subtotal.quantity * &self.billed).over(self.requests).unwrap_or_default();
+        let sum =
+            (&subtotal.quantity * &self.billed).checked_div(self.requests).unwrap_or_default();
         let left = format!(
             "{} /{TIED}{} x{TIED}{}",
-            amount(&sum, unit),
-            number(&self.billed),
-            number(self.requests)
+            format_amount(&sum, unit),
+            format_number(&self.billed),
+            format_number(self.requests)
         );
-        page.row(indent, &left, "=", &all);
+        page.add_row(indent, &left, "=", &all);
     }
 }
 
@@ -104,13 +105,13 @@ mod tests {
     use super::*;
     use cyclometer_core::meter::{Meter, Usage};
     use cyclometer_core::units::Nanos;
-    use cyclometer_pricing::find;
-    use cyclometer_replay::{Key, Row, replay};
+    use cyclometer_pricing::find_builtin_model;
+    use cyclometer_replay::{GroupKey, UsageRow, replay_rows};
 
     #[test]
     fn a_month_can_be_followed_by_hand() {
-        let model = find("aws-lambda-x86").unwrap();
-        let terms = Terms::of(model);
+        let model = find_builtin_model("aws-lambda-x86").unwrap();
+        let terms = Terms::for_model(model);
         let rows = [120, 240].map(|ms| {
             let mut usage = Usage::new(true);
             usage.phases.run = Some(Nanos(ms * 1_000_000));
@@ -118,8 +119,8 @@ mod tests {
             let name = |text: &str| text.into();
             let (lane, workload, preset, start) =
                 (name("native"), name("f"), name("small"), name("cold"));
-            let key = Key { lane, workload, preset, start };
-            Ok::<_, std::convert::Infallible>(Row {
+            let key = GroupKey { lane, workload, preset, start };
+            Ok::<_, std::convert::Infallible>(UsageRow {
                 invocation: 1,
                 key,
                 offset: Nanos(0),
@@ -128,9 +129,9 @@ mod tests {
             })
         });
         let contract = (model.clone(), terms.clone());
-        let summary = replay(rows, &[contract]).unwrap();
+        let summary = replay_rows(rows, &[contract]).unwrap();
         let requests = Exact::from(3_000_000);
-        let month = summary.month(&summary.overall(), 0, &requests).unwrap();
+        let month = summary.monthly_bill(&summary.overall_group(), 0, &requests).unwrap();
         let text = month_text((model, &terms), &month, &requests, 2);
         // 2 GB x 0.36 s / 2 x 3,000,000 = 1,080,000; less 400,000 free ones.
         for line in [

@@ -1,6 +1,6 @@
 //! A page of 80 columns for a calculation: terms on the left, results on the right.
 
-use super::figures::TIED;
+use super::number_format::TIED;
 
 /// Number of columns of a page.
 const WIDTH: usize = 80;
@@ -13,36 +13,36 @@ const ARROW: usize = 56;
 
 /// Lines of at most 80 characters.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(super) struct TextPage {
     lines: Vec<String>,
 }
 
-impl Page {
+impl TextPage {
     /// Adds an empty line, but never two in a row.
-    pub(super) fn gap(&mut self) {
+    pub(super) fn add_gap(&mut self) {
         if self.lines.last().is_some_and(|line| !line.is_empty()) {
             self.lines.push(String::new());
         }
     }
 
     /// Adds running text; continuation lines are indented further.
-    pub(super) fn text(&mut self, indent: usize, text: &str) {
+    pub(super) fn add_text(&mut self, indent: usize, text: &str) {
         let first = " ".repeat(indent);
         let next = " ".repeat(indent + 2);
-        for (index, line) in wrapped(text, WIDTH - indent - 2).into_iter().enumerate() {
+        for (index, line) in wrap_words(text, WIDTH - indent - 2).into_iter().enumerate() {
             self.lines.push(format!("{}{line}", if index == 0 { &first } else { &next }));
         }
     }
 
     /// Adds `left` and, further right, a result after its sign (`=`, `-`, `+`).
-    pub(super) fn row(&mut self, indent: usize, left: &str, sign: &str, result: &str) {
-        let mut before = wrapped(left, WIDTH - indent - 2);
+    pub(super) fn add_row(&mut self, indent: usize, left: &str, sign: &str, result: &str) {
+        let mut before = wrap_words(left, WIDTH - indent - 2);
         let fits_all = before.len() == 1 && {
-            let used = (indent + chars(left) + 1).max(RESULT);
-            used + 2 + chars(result) <= WIDTH
+            let used = (indent + count_chars(left) + 1).max(RESULT);
+            used + 2 + count_chars(result) <= WIDTH
         };
-        if !fits_all && indent + chars(left) + 1 > RESULT {
-            before = wrapped(left, RESULT - indent - 1);
+        if !fits_all && indent + count_chars(left) + 1 > RESULT {
+            before = wrap_words(left, RESULT - indent - 1);
         }
         let last = before.pop().unwrap_or_default();
         for (index, line) in before.iter().enumerate() {
@@ -50,14 +50,14 @@ impl Page {
         }
         let indent = indent + usize::from(!before.is_empty()) * 2;
         let mut line = format!("{}{last}", " ".repeat(indent));
-        let fits = chars(&line) < RESULT
-            || (chars(&line) + 3 + chars(result) <= WIDTH && before.is_empty());
+        let fits = count_chars(&line) < RESULT
+            || (count_chars(&line) + 3 + count_chars(result) <= WIDTH && before.is_empty());
         if !fits {
             self.lines.push(line);
             line = String::new();
         }
-        let start = (chars(&line) + usize::from(!line.is_empty())).max(RESULT);
-        let results = wrapped(result, WIDTH - start - 2);
+        let start = (count_chars(&line) + usize::from(!line.is_empty())).max(RESULT);
+        let results = wrap_words(result, WIDTH - start - 2);
         for (index, result) in results.iter().enumerate() {
             let sign = if index == 0 { sign } else { "" };
             let text = format!("{line:start$}{sign:<2}{result}");
@@ -67,20 +67,26 @@ impl Page {
     }
 
     /// Adds a row with a result and its printed form.
-    pub(super) fn row_to(&mut self, indent: usize, left: &str, result: &str, printed: &str) {
+    pub(super) fn add_printed_row(
+        &mut self,
+        indent: usize,
+        left: &str,
+        result: &str,
+        printed: &str,
+    ) {
         let column = ARROW - RESULT - 2;
         let arrow = format!("->{TIED}{printed}");
-        if chars(result) < column && column + chars(&arrow) + RESULT + 2 <= WIDTH {
+        if count_chars(result) < column && column + count_chars(&arrow) + RESULT + 2 <= WIDTH {
             // Tied spaces, so that no line is broken in the padding.
-            let pad = TIED.to_string().repeat(column - chars(result));
-            self.row(indent, left, "=", &format!("{result}{pad}{arrow}"));
+            let pad = TIED.to_string().repeat(column - count_chars(result));
+            self.add_row(indent, left, "=", &format!("{result}{pad}{arrow}"));
         } else {
-            self.row(indent, left, "=", &format!("{result} {arrow}"));
+            self.add_row(indent, left, "=", &format!("{result} {arrow}"));
         }
     }
 
     /// Returns the text of the page.
-    pub(super) fn finish(mut self) -> String {
+    pub(super) fn into_text(mut self) -> String {
         while self.lines.last().is_some_and(String::is_empty) {
             self.lines.pop();
         }
@@ -94,16 +100,16 @@ impl Page {
     }
 }
 
-fn chars(text: &str) -> usize {
+fn count_chars(text: &str) -> usize {
     text.chars().count()
 }
 
 /// Breaks text into lines of at most `width` characters, at spaces where there are any.
-pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap_words(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         let mut word: Vec<char> = word.chars().collect();
-        let line = lines.last().map_or(0, |line| chars(line));
+        let line = lines.last().map_or(0, |line| count_chars(line));
         if line > 0 && line + 1 + word.len() > width {
             lines.push(String::new());
         }
@@ -128,18 +134,18 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn page(write: impl FnOnce(&mut Page)) -> String {
-        let mut page = Page::default();
+    fn page(write: impl FnOnce(&mut TextPage)) -> String {
+        let mut page = TextPage::default();
         write(&mut page);
-        page.finish()
+        page.into_text()
     }
 
     #[test]
     fn results_stand_below_each_other() {
         let text = page(|page| {
-            page.row(4, "run", "", "120 ms");
-            page.row(4, "x 3 requests", "=", "360 ms");
-            page.row_to(4, "x $1.00", "$2.333338", "$2.33");
+            page.add_row(4, "run", "", "120 ms");
+            page.add_row(4, "x 3 requests", "=", "360 ms");
+            page.add_printed_row(4, "x $1.00", "$2.333338", "$2.33");
         });
         assert_eq!(
             text,
@@ -153,10 +159,10 @@ mod tests {
     fn nothing_is_wider_than_the_page_and_nothing_is_lost() {
         let long = "word ".repeat(40) + &"x".repeat(200);
         let text = page(|page| {
-            page.row(4, &long, "=", &long);
-            page.row(4, "short", "=", &"9".repeat(150));
-            page.row_to(4, &long, &"9".repeat(45), &"8".repeat(45));
-            page.text(2, &long);
+            page.add_row(4, &long, "=", &long);
+            page.add_row(4, "short", "=", &"9".repeat(150));
+            page.add_printed_row(4, &long, &"9".repeat(45), &"8".repeat(45));
+            page.add_text(2, &long);
         });
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         let count = |c| text.chars().filter(|it| *it == c).count();

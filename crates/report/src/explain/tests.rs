@@ -2,10 +2,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{explain, explain_bill};
+use super::{explain_bill, explain_period};
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::Nanos;
-use cyclometer_pricing::{Exact, Given, PriceModel, Terms, builtin, find};
+use cyclometer_pricing::{
+    Exact, PriceModel, Terms, UsageBuilder, builtin_models, find_builtin_model,
+};
 
 fn exact(text: &str) -> Exact {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -13,14 +15,17 @@ fn exact(text: &str) -> Exact {
 
 /// Returns the page for one group of requests.
 fn page(model: &str, said: &[&str]) -> String {
-    let model = find(model).unwrap();
-    let mut given = Given::new(model, Terms::of(model));
+    let model = find_builtin_model(model).unwrap();
+    let mut given = UsageBuilder::new(model, Terms::for_model(model));
     for text in said {
-        given.read(text).unwrap();
+        given.apply_assignment(text).unwrap();
     }
-    let (group, notes) = given.finish().unwrap();
+    let (group, notes) = given.build_group().unwrap();
     let groups = [group];
-    explain(model, &groups, given.terms(), model.rounding()).unwrap().with_notes(notes).text()
+    explain_period(model, &groups, given.terms(), model.rounding())
+        .unwrap()
+        .with_notes(notes)
+        .to_text()
 }
 
 /// Asserts that all these lines occur, in this order, however far apart their words are.
@@ -172,11 +177,11 @@ fn a_virtual_currency() {
 
 #[test]
 fn all_that_is_missing_is_named_at_once() {
-    let model = find("aws-lambda-x86").unwrap();
-    let mut given = Given::new(model, Terms::of(model));
-    given.read("requests=3M").unwrap();
-    let groups = [given.finish().unwrap().0];
-    let refusals = explain(model, &groups, given.terms(), model.rounding()).unwrap_err();
+    let model = find_builtin_model("aws-lambda-x86").unwrap();
+    let mut given = UsageBuilder::new(model, Terms::for_model(model));
+    given.apply_assignment("requests=3M").unwrap();
+    let groups = [given.build_group().unwrap().0];
+    let refusals = explain_period(model, &groups, given.terms(), model.rounding()).unwrap_err();
     let texts: Vec<String> = refusals.iter().map(ToString::to_string).collect();
     assert_eq!(
         texts,
@@ -189,7 +194,7 @@ fn all_that_is_missing_is_named_at_once() {
 
 #[test]
 fn the_bill_of_one_invocation_and_what_it_is_for() {
-    let model = find("aws-lambda-x86").unwrap();
+    let model = find_builtin_model("aws-lambda-x86").unwrap();
     let mut usage = Usage::new(true);
     usage.phases.start = Some(Nanos(50_000_000));
     usage.phases.run = Some(Nanos(203_400_000));
@@ -197,7 +202,7 @@ fn the_bill_of_one_invocation_and_what_it_is_for() {
     usage.set(Meter::MemoryPeak, 32 << 20);
     usage.set(Meter::CpuTime, 54_000_000);
     usage.set(Meter::CpuStartup, 50_000_000);
-    let bill = explain_bill(model, &usage, &Terms::of(model)).unwrap();
+    let bill = explain_bill(model, &usage, &Terms::for_model(model)).unwrap();
     // 0.125 GiB x 254 ms x 0.0000166667, of which 0.6 ms are the grid's, 50 ms
     // the start's, and 4 ms of CPU were worked in a quarter of the memory.
     assert_eq!(*bill.total().as_exact(), exact("0.000000729167725"));
@@ -210,7 +215,7 @@ fn the_bill_of_one_invocation_and_what_it_is_for() {
     assert_eq!(*bill.waste().headroom.as_exact(), of("3"));
     assert_eq!(*bill.waste().fees.as_exact(), exact("0.0000002"));
     holds(
-        &bill.text(),
+        &bill.to_text(),
         &[
             "one invocation at the list price: start 50 ms, run 203.4 ms,",
             "start + run 253.4 ms",
@@ -234,26 +239,27 @@ fn the_bill_of_one_invocation_and_what_it_is_for() {
             "whatever it does: invocations",
         ],
     );
-    assert_eq!(bill.json()["total"], "0.000000729167725");
+    assert_eq!(bill.to_json()["total"], "0.000000729167725");
     let idle = "254 ms billed, 4 ms of CPU after the start-up";
-    assert_eq!(bill.json()["reasons"]["idle"], idle);
+    assert_eq!(bill.to_json()["reasons"]["idle"], idle);
     // With the same CPU time, but without its split by phase: 203.4 ms of run.
     usage.set(Meter::CpuStartup, None);
-    let bill = explain_bill(model, &usage, &Terms::of(model)).unwrap();
+    let bill = explain_bill(model, &usage, &Terms::for_model(model)).unwrap();
     assert_eq!(*bill.waste().unmeasured.as_exact(), of("203.4"));
     assert!(bill.waste().idle.is_zero() && bill.waste().used.is_zero());
     holds(
-        &bill.text(),
+        &bill.to_text(),
         &["unmeasured $0.0000004237508475 (58.1 %)", "used or not? not measured: cpu_startup"],
     );
-    assert_eq!(bill.json()["reasons"]["unmeasured"], "used or not? not measured: cpu_startup");
+    assert_eq!(bill.to_json()["reasons"]["unmeasured"], "used or not? not measured: cpu_startup");
 }
 
 /// Calls `each` with the explanation of every example.
 fn every_example(mut each: impl FnMut(&PriceModel, &str, &super::Explanation<'_>)) {
-    for model in builtin() {
+    for model in builtin_models() {
         for example in model.examples() {
-            let explained = explain(model, example.usage(), example.terms(), example.rounding());
+            let explained =
+                explain_period(model, example.usage_groups(), example.terms(), example.rounding());
             let name = format!("{}: {}", model.id(), example.name());
             if let Ok(explanation) = explained {
                 each(model, &name, &explanation);
@@ -266,9 +272,9 @@ fn every_example(mut each: impl FnMut(&PriceModel, &str, &super::Explanation<'_>
 fn nothing_is_wider_than_80_columns() {
     let mut pages = 0;
     every_example(|model, name, explanation| {
-        let mut texts = vec![explanation.text()];
+        let mut texts = vec![explanation.to_text()];
         for group in explanation.groups {
-            texts.extend(explain_bill(model, &group.usage, &group.terms).map(|it| it.text()));
+            texts.extend(explain_bill(model, &group.usage, &group.terms).map(|it| it.to_text()));
         }
         for text in texts {
             let wide = text.lines().find(|line| line.chars().count() > 80);
@@ -298,7 +304,7 @@ fn sum<'a>(objects: impl Iterator<Item = &'a Value>, key: &str) -> Exact {
 fn every_product_and_sum_of_the_json_comes_out() {
     let mut products = 0;
     every_example(|_, name, explanation| {
-        let json = explanation.json();
+        let json = explanation.to_json();
         for charge in each(&json, "charges") {
             for part in each(charge, "parts") {
                 let billed = each(part, "factors").map(|factor| number(factor, "billed"));
@@ -327,7 +333,7 @@ fn every_product_and_sum_of_the_json_comes_out() {
             assert_eq!(sum(each(position, "tiers"), "quantity"), left, "{name}: {position}");
             for tier in each(position, "tiers") {
                 let amount = &number(tier, "quantity") * &number(tier, "price");
-                let amount = amount.over(&number(position, "per")).unwrap();
+                let amount = amount.checked_div(&number(position, "per")).unwrap();
                 assert_eq!(amount, number(tier, "amount"), "{name}: {tier}");
                 products += 1;
             }
@@ -390,7 +396,7 @@ fn follow(text: &str) -> usize {
                 (&before, shown(by), shown(per))
                 && !by_is_fraction(rest)
             {
-                let times = |one: &Exact| (one * &by).over(&per).unwrap();
+                let times = |one: &Exact| (one * &by).checked_div(&per).unwrap();
                 assert!(times(last) == *value || times(last_base) == *base, "{line}\n in {text}");
                 checked += 1;
             }
@@ -423,7 +429,7 @@ fn by_is_fraction(text: &str) -> bool {
 #[test]
 fn a_reader_with_a_calculator_gets_the_same() {
     let mut checked = 0;
-    every_example(|_, _, explanation| checked += follow(&explanation.text()));
+    every_example(|_, _, explanation| checked += follow(&explanation.to_text()));
     assert!(checked > 800, "{checked}");
     // The check itself can fail.
     let wrong = "    run                               2 s\n    \

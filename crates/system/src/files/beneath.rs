@@ -8,13 +8,13 @@ use std::path::{Component, Path, PathBuf};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, fstat};
 
-use super::{FileKind, FileProblem};
+use super::{FileError, FileKind};
 
 /// Most links on the way to one file, as many as the kernel follows.
 const MAX_LINKS: usize = 40;
 
 /// One component of a path that is being opened.
-enum Step {
+enum PathStep {
     Into(OsString),
     Up,
 }
@@ -29,20 +29,20 @@ pub(super) fn open_beneath(
     root: BorrowedFd<'_>,
     path: &Path,
     folder: &Path,
-) -> Result<OwnedFd, FileProblem> {
+) -> Result<OwnedFd, FileError> {
     let leads_out = |link: Option<&(PathBuf, PathBuf)>| match link.cloned() {
-        Some((link, target)) => FileProblem::LeadsOut { link, target, folder: folder.to_owned() },
-        None => FileProblem::Outside(folder.to_owned()),
+        Some((link, target)) => FileError::LeadsOut { link, target, folder: folder.to_owned() },
+        None => FileError::Outside(folder.to_owned()),
     };
     // Each step with the index of the link that it comes from.
-    let first = steps(path).ok_or_else(|| leads_out(None))?;
-    let mut steps: VecDeque<(Step, Option<usize>)> =
+    let first = parse_steps(path).ok_or_else(|| leads_out(None))?;
+    let mut steps: VecDeque<(PathStep, Option<usize>)> =
         first.into_iter().map(|step| (step, None)).collect();
     // Handles and names of the folders from the root to the current one.
     let mut way: Vec<(OwnedFd, OsString)> = Vec::new();
     let mut links: Vec<(PathBuf, PathBuf)> = Vec::new();
     while let Some((step, by)) = steps.pop_front() {
-        let Step::Into(name) = step else {
+        let PathStep::Into(name) = step else {
             if way.pop().is_none() {
                 return Err(leads_out(by.and_then(|number| links.get(number))));
             }
@@ -56,11 +56,11 @@ pub(super) fn open_beneath(
             continue;
         }
         if links.len() == MAX_LINKS {
-            return Err(FileProblem::Circle);
+            return Err(FileError::Circle);
         }
         let target = PathBuf::from(readlinkat(&handle, "")?);
         let link = (way.iter().map(|(_, name)| name).chain([&name]).collect(), target);
-        let more = self::steps(&link.1).ok_or_else(|| leads_out(Some(&link)))?;
+        let more = self::parse_steps(&link.1).ok_or_else(|| leads_out(Some(&link)))?;
         for step in more.into_iter().rev() {
             steps.push_front((step, Some(links.len())));
         }
@@ -73,13 +73,13 @@ pub(super) fn open_beneath(
 }
 
 /// Splits a relative path into steps; returns `None` for an absolute one.
-fn steps(path: &Path) -> Option<Vec<Step>> {
+fn parse_steps(path: &Path) -> Option<Vec<PathStep>> {
     let step = |part| match part {
-        Component::Normal(name) => Some(Some(Step::Into(name.to_owned()))),
-        Component::ParentDir => Some(Some(Step::Up)),
+        Component::Normal(name) => Some(Some(PathStep::Into(name.to_owned()))),
+        Component::ParentDir => Some(Some(PathStep::Up)),
         Component::CurDir => Some(None),
         Component::RootDir | Component::Prefix(_) => None,
     };
-    let steps: Option<Vec<Option<Step>>> = path.components().map(step).collect();
+    let steps: Option<Vec<Option<PathStep>>> = path.components().map(step).collect();
     steps.map(|steps| steps.into_iter().flatten().collect())
 }

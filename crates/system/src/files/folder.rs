@@ -9,14 +9,14 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat};
 
 use super::beneath::open_beneath;
-use super::{Bound, FileKind, FileProblem, handle_path, read_handle, reopen};
+use super::{Bound, FileError, FileKind, handle_path, read_handle, reopen_for_reading};
 
 /// Most entries that are read from a folder.
 const MAX_ENTRIES: usize = 10_000;
 
 /// Policy that decides which symbolic links among a folder's entries are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Links {
+pub enum LinkPolicy {
     /// Only links that stay below the folder, which may come from anyone.
     Beneath,
     /// All links: the folder is the user's own, such as the configuration folder, whose
@@ -30,7 +30,7 @@ pub enum Links {
 pub struct Folder {
     handle: OwnedFd,
     path: PathBuf,
-    links: Links,
+    links: LinkPolicy,
 }
 
 impl Folder {
@@ -38,7 +38,7 @@ impl Folder {
     ///
     /// # Errors
     /// Returns an error when there is none, or it is no folder.
-    pub fn open(path: &Path, links: Links) -> Result<Self, FileProblem> {
+    pub fn open(path: &Path, links: LinkPolicy) -> Result<Self, FileError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let handle = open(path, flags, Mode::empty())?;
         Ok(Self { handle, path: path.to_owned(), links })
@@ -48,11 +48,11 @@ impl Folder {
     ///
     /// # Errors
     /// Returns an error when there is none, it is no folder, or a link leads out.
-    pub fn open_folder(&self, name: &Path) -> Result<Self, FileProblem> {
-        let handle = self.handle(name)?;
-        match kind(&handle)? {
+    pub fn open_folder(&self, name: &Path) -> Result<Self, FileError> {
+        let handle = self.open_entry(name)?;
+        match handle_kind(&handle)? {
             FileKind::Folder => Ok(Self { handle, path: self.path.join(name), links: self.links }),
-            _ => Err(FileProblem::Io(std::io::ErrorKind::NotADirectory.into())),
+            _ => Err(FileError::Io(std::io::ErrorKind::NotADirectory.into())),
         }
     }
 
@@ -66,8 +66,8 @@ impl Folder {
     ///
     /// # Errors
     /// Returns an error when there is none, or a link leads out.
-    pub fn kind(&self, name: &Path) -> Result<FileKind, FileProblem> {
-        kind(&self.handle(name)?)
+    pub fn entry_kind(&self, name: &Path) -> Result<FileKind, FileError> {
+        handle_kind(&self.open_entry(name)?)
     }
 
     /// Reads a regular file.
@@ -75,16 +75,16 @@ impl Folder {
     /// # Errors
     /// Returns an error when the file cannot be read, is not regular, leads out of the
     /// folder, or is larger than `bound`.
-    pub fn read(&self, name: &Path, bound: Bound) -> Result<Vec<u8>, FileProblem> {
-        read_handle(self.handle(name)?.as_fd(), bound)
+    pub fn read_file(&self, name: &Path, bound: Bound) -> Result<Vec<u8>, FileError> {
+        read_handle(self.open_entry(name)?.as_fd(), bound)
     }
 
     /// Reads a regular file as UTF-8 text.
     ///
     /// # Errors
     /// Fails like [`Folder::read`], and when the file is not UTF-8.
-    pub fn read_text(&self, name: &Path, bound: Bound) -> Result<String, FileProblem> {
-        super::into_text(self.read(name, bound)?)
+    pub fn read_text_file(&self, name: &Path, bound: Bound) -> Result<String, FileError> {
+        super::into_text(self.read_file(name, bound)?)
     }
 
     /// Finds a regular file that is to be executed or read later: its handle (`O_PATH`)
@@ -92,19 +92,19 @@ impl Folder {
     ///
     /// # Errors
     /// Returns an error when there is none, or a link leads out.
-    pub fn find_regular(&self, name: &Path) -> Result<RegularFile, FileProblem> {
-        RegularFile::from_handle(self.handle(name)?, self.path.join(name))
+    pub fn find_regular(&self, name: &Path) -> Result<RegularFile, FileError> {
+        RegularFile::from_handle(self.open_entry(name)?, self.path.join(name))
     }
 
     /// Lists the names of all entries, sorted.
     ///
     /// # Errors
     /// Returns an error when the folder cannot be read, or has more than 10,000 entries.
-    pub fn entries(&self) -> Result<Vec<OsString>, FileProblem> {
+    pub fn entry_names(&self) -> Result<Vec<OsString>, FileError> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(handle_path(self.handle.as_fd()))? {
             if names.len() == MAX_ENTRIES {
-                return Err(FileProblem::TooMany(MAX_ENTRIES));
+                return Err(FileError::TooMany(MAX_ENTRIES));
             }
             names.push(entry?.file_name());
         }
@@ -116,8 +116,8 @@ impl Folder {
     ///
     /// # Errors
     /// Fails like [`Folder::entries`].
-    pub fn toml_files(&self) -> Result<Vec<PathBuf>, FileProblem> {
-        let names = self.entries()?.into_iter().map(PathBuf::from);
+    pub fn toml_files(&self) -> Result<Vec<PathBuf>, FileError> {
+        let names = self.entry_names()?.into_iter().map(PathBuf::from);
         Ok(names.filter(|name| name.extension().is_some_and(|kind| kind == "toml")).collect())
     }
 
@@ -125,10 +125,10 @@ impl Folder {
         &self.handle
     }
 
-    fn handle(&self, name: &Path) -> Result<OwnedFd, FileProblem> {
+    fn open_entry(&self, name: &Path) -> Result<OwnedFd, FileError> {
         match self.links {
-            Links::Beneath => open_beneath(self.handle.as_fd(), name, &self.path),
-            Links::Anywhere => {
+            LinkPolicy::Beneath => open_beneath(self.handle.as_fd(), name, &self.path),
+            LinkPolicy::Anywhere => {
                 let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
                 let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
                 Ok(openat(&self.handle, name, flags, Mode::empty())?)
@@ -137,7 +137,7 @@ impl Folder {
     }
 }
 
-fn kind(handle: &OwnedFd) -> Result<FileKind, FileProblem> {
+fn handle_kind(handle: &OwnedFd) -> Result<FileKind, FileError> {
     Ok(FileKind::from_mode(fstat(handle)?.st_mode))
 }
 
@@ -153,15 +153,15 @@ impl RegularFile {
     ///
     /// # Errors
     /// Returns an error when there is none, or it is no regular file.
-    pub fn find(path: &Path) -> Result<Self, FileProblem> {
+    pub fn from_path(path: &Path) -> Result<Self, FileError> {
         let handle = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
         Self::from_handle(handle, path.to_owned())
     }
 
-    fn from_handle(handle: OwnedFd, path: PathBuf) -> Result<Self, FileProblem> {
-        match kind(&handle)? {
+    fn from_handle(handle: OwnedFd, path: PathBuf) -> Result<Self, FileError> {
+        match handle_kind(&handle)? {
             FileKind::Regular => Ok(Self { handle, path }),
-            other => Err(FileProblem::Kind(other)),
+            other => Err(FileError::Kind(other)),
         }
     }
 
@@ -175,15 +175,15 @@ impl RegularFile {
     ///
     /// # Errors
     /// Returns an error when that is not permitted.
-    pub fn open(&self) -> std::io::Result<File> {
-        reopen(self.handle.as_fd())
+    pub fn open_for_reading(&self) -> std::io::Result<File> {
+        reopen_for_reading(self.handle.as_fd())
     }
 
     /// Returns the size of the file in bytes.
     ///
     /// # Errors
     /// Returns an error when the system cannot tell.
-    pub fn size(&self) -> std::io::Result<u64> {
+    pub fn size_in_bytes(&self) -> std::io::Result<u64> {
         Ok(u64::try_from(fstat(&self.handle)?.st_size).unwrap_or(0))
     }
 
@@ -191,7 +191,7 @@ impl RegularFile {
     ///
     /// # Errors
     /// Returns an error when it cannot be read, or is larger than `bound`.
-    pub fn read(&self, bound: Bound) -> Result<Vec<u8>, FileProblem> {
+    pub fn read_content(&self, bound: Bound) -> Result<Vec<u8>, FileError> {
         read_handle(self.handle.as_fd(), bound)
     }
 }

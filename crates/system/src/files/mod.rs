@@ -16,16 +16,16 @@
 //! (`clippy.toml`).
 
 mod beneath;
+mod by_name;
+mod error;
 mod folder;
-mod given;
-mod problem;
 mod remove;
 mod write;
 
-pub use folder::{Folder, Links, RegularFile};
-pub use given::{into_text, read_given, read_kernel_text, read_regular, read_standard_input};
-pub use problem::is_plain;
-pub use problem::{FileKind, FileProblem, shown_path};
+pub use by_name::{into_text, read_kernel_text, read_regular, read_standard_input, read_user_file};
+pub use error::is_displayable;
+pub use error::{FileError, FileKind, display_path};
+pub use folder::{Folder, LinkPolicy, RegularFile};
 pub use remove::remove_tree;
 pub use write::{PrivateFolder, create_new};
 
@@ -54,11 +54,11 @@ impl Bound {
 }
 
 /// Reads `source` to its end, or fails if it is larger than `bound`.
-fn read_bounded(mut source: impl Read, bound: Bound) -> Result<Vec<u8>, FileProblem> {
+fn read_bounded(mut source: impl Read, bound: Bound) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
     source.by_ref().take(bound.most.0.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > bound.most.0 {
-        return Err(FileProblem::TooLarge(bound));
+        return Err(FileError::TooLarge(bound));
     }
     Ok(content)
 }
@@ -67,21 +67,21 @@ fn read_bounded(mut source: impl Read, bound: Bound) -> Result<Vec<u8>, FileProb
 ///
 /// The kind of file is checked before it is opened for reading, since opening a device can
 /// already have an effect; the file that was checked is the one that is read.
-fn read_handle(handle: BorrowedFd<'_>, bound: Bound) -> Result<Vec<u8>, FileProblem> {
+fn read_handle(handle: BorrowedFd<'_>, bound: Bound) -> Result<Vec<u8>, FileError> {
     let status = nix::sys::stat::fstat(handle)?;
     match FileKind::from_mode(status.st_mode) {
         FileKind::Regular => {}
-        other => return Err(FileProblem::Kind(other)),
+        other => return Err(FileError::Kind(other)),
     }
     // Files that grow while they are read are caught by `read_bounded`.
     if u64::try_from(status.st_size).unwrap_or(u64::MAX) > bound.most.0 {
-        return Err(FileProblem::TooLarge(bound));
+        return Err(FileError::TooLarge(bound));
     }
-    read_bounded(reopen(handle)?, bound)
+    read_bounded(reopen_for_reading(handle)?, bound)
 }
 
 /// Reopens the file behind `handle` for reading.
-fn reopen(handle: BorrowedFd<'_>) -> std::io::Result<File> {
+fn reopen_for_reading(handle: BorrowedFd<'_>) -> std::io::Result<File> {
     std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)

@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::shown_path;
+use super::display_path;
 
 /// Removes a file, or a folder with its content. Links are removed, not followed. File
 /// systems that are mounted on the folder or below it are not entered, since they may hold
@@ -29,7 +29,7 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 
 /// Removes the entry called `name` from a folder; `path` is its path for messages.
 fn remove_entry(folder: BorrowedFd<'_>, name: &OsStr, path: &Path) -> io::Result<()> {
-    let failed = |error: Errno| named(path, error);
+    let failed = |error: Errno| error_with_path(path, error);
     match unlinkat(folder, name, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::EISDIR) => {}
         other => return other.map_err(failed),
@@ -38,7 +38,7 @@ fn remove_entry(folder: BorrowedFd<'_>, name: &OsStr, path: &Path) -> io::Result
         Err(Errno::EXDEV) => {
             let told = format!(
                 "something is mounted on {0}: `umount {0}`, if it is not needed",
-                shown_path(path)
+                display_path(path)
             );
             return Err(io::Error::other(told));
         }
@@ -51,9 +51,9 @@ fn remove_entry(folder: BorrowedFd<'_>, name: &OsStr, path: &Path) -> io::Result
     unlinkat(folder, name, UnlinkatFlags::RemoveDir).map_err(failed)
 }
 
-fn named(path: &Path, error: Errno) -> io::Error {
+fn error_with_path(path: &Path, error: Errno) -> io::Error {
     let kind = io::Error::from(error).kind();
-    io::Error::new(kind, format!("{}: {}", shown_path(path), error.desc()))
+    io::Error::new(kind, format!("{}: {}", display_path(path), error.desc()))
 }
 
 /// Opens a folder if it lies in the same mount as its parent, or fails with `EXDEV`.

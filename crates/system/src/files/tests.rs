@@ -12,12 +12,12 @@ fn folder() -> (tempfile::TempDir, Folder) {
     std::fs::create_dir_all(place.path().join("f/sub")).expect("made");
     std::fs::write(place.path().join("f/a"), "inside").expect("written");
     std::fs::write(place.path().join("outside"), "outside").expect("written");
-    let folder = Folder::open(&place.path().join("f"), Links::Beneath).expect("opened");
+    let folder = Folder::open(&place.path().join("f"), LinkPolicy::Beneath).expect("opened");
     (place, folder)
 }
 
 fn read(folder: &Folder, name: &str) -> Result<String, String> {
-    let content = folder.read_text(Path::new(name), SMALL);
+    let content = folder.read_text_file(Path::new(name), SMALL);
     content.map_err(|problem| problem.to_string())
 }
 
@@ -70,13 +70,13 @@ fn an_open_folder_stays_the_one_that_was_opened() {
     std::fs::create_dir(at("f")).expect("made");
     std::fs::write(at("f/a"), "another").expect("written");
     assert_eq!(read(&folder, "a"), Ok("inside".to_owned()));
-    folder.replace(Path::new("new"), b"x", 0o600).expect("written");
+    folder.replace_file(Path::new("new"), b"x", 0o600).expect("written");
     assert!(at("g/new").exists() && !at("f/new").exists());
     // A file keeps its identity, too.
     let file = folder.find_regular(Path::new("a")).expect("found");
     std::fs::remove_file(at("g/a")).expect("removed");
     symlink("/dev/zero", at("g/a")).expect("linked");
-    assert_eq!(file.read(SMALL).expect("read"), b"inside");
+    assert_eq!(file.read_content(SMALL).expect("read"), b"inside");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_folder_that_is_swapped_for_a_link_all_the_time_is_never_left() {
 fn no_more_is_read_than_the_bound_and_one_byte() {
     // The bound holds whatever size the file reports.
     let mut taken = std::io::repeat(b'x').take(1 << 30);
-    assert!(matches!(read_bounded(&mut taken, SMALL), Err(FileProblem::TooLarge(_))));
+    assert!(matches!(read_bounded(&mut taken, SMALL), Err(FileError::TooLarge(_))));
     assert_eq!((1 << 30) - taken.limit(), 11);
     assert_eq!(read_bounded(&b"0123456789"[..], SMALL).expect("it fits"), b"0123456789");
     let (place, folder) = folder();
@@ -130,16 +130,16 @@ fn what_is_written_is_whole_and_new() {
     let at = |name: &str| place.path().join(name);
     symlink(at("outside"), at("f/link")).expect("linked");
     symlink(at("f"), at("f/sub/out")).expect("linked");
-    folder.replace(Path::new("link"), b"new", 0o640).expect("written");
+    folder.replace_file(Path::new("link"), b"new", 0o640).expect("written");
     assert_eq!(std::fs::read(at("outside")).expect("there"), b"outside");
     assert_eq!(std::fs::read(at("f/link")).expect("there"), b"new");
     let mode = std::fs::metadata(at("f/link")).expect("there").permissions().mode();
     assert_eq!(mode & 0o137, 0, "no more than was asked for");
-    folder.replace(Path::new("sub/b"), b"new", 0o600).expect("written");
-    assert!(folder.replace(Path::new("sub/out/c"), b"new", 0o600).is_err());
-    assert!(folder.replace(Path::new("../c"), b"new", 0o600).is_err());
-    assert!(folder.replace(Path::new("sub"), b"new", 0o600).is_err(), "a folder is no file");
-    let names = folder.entries().expect("read");
+    folder.replace_file(Path::new("sub/b"), b"new", 0o600).expect("written");
+    assert!(folder.replace_file(Path::new("sub/out/c"), b"new", 0o600).is_err());
+    assert!(folder.replace_file(Path::new("../c"), b"new", 0o600).is_err());
+    assert!(folder.replace_file(Path::new("sub"), b"new", 0o600).is_err(), "a folder is no file");
+    let names = folder.entry_names().expect("read");
     assert_eq!(names, ["a", "link", "sub"], "nothing is left of what failed");
 }
 
@@ -155,8 +155,8 @@ fn private_folders_are_new_and_go_with_their_process() {
     let mode = std::fs::metadata(&path).expect("there").permissions().mode();
     assert_eq!(mode & 0o7777, 0o700);
     let name = path.file_name().expect("a name").to_string_lossy();
-    let owner = crate::owner::Owner::in_name(&name).expect("as all names of ours");
-    assert!(owner.in_use(None).is_some(), "{name}");
+    let owner = crate::owner::Owner::from_name(&name).expect("as all names of ours");
+    assert!(owner.in_use_reason(None).is_some(), "{name}");
     let other = PrivateFolder::new("unit").expect("made");
     assert!(path.exists() && other.path() != path, "the living keep theirs");
     drop(scratch);

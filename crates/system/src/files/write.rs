@@ -12,7 +12,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, mkdtemp, unlinkat};
 
-use super::{FileProblem, Folder, remove_tree};
+use super::{FileError, Folder, remove_tree};
 use crate::owner::{self, Owner};
 
 impl Folder {
@@ -22,17 +22,17 @@ impl Folder {
     ///
     /// # Errors
     /// Returns the error of the system call; no partial file is left behind.
-    pub fn replace(&self, name: &Path, content: &[u8], mode: u32) -> Result<(), FileProblem> {
+    pub fn replace_file(&self, name: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
         let inside = name.parent().filter(|parent| !parent.as_os_str().is_empty());
         let sub = inside.map(|parent| self.open_folder(parent)).transpose()?;
         let folder = sub.as_ref().unwrap_or(self);
         let Some(name) = name.file_name() else {
-            return Err(FileProblem::Outside(self.path().to_owned()));
+            return Err(FileError::Outside(self.path().to_owned()));
         };
         let (partial, mut file) = folder.new_partial(mode)?;
         let written = file
             .write_all(content)
-            .map_err(FileProblem::from)
+            .map_err(FileError::from)
             .and_then(|()| Ok(renameat(folder.as_handle(), &*partial, folder.as_handle(), name)?));
         if written.is_err() {
             let _ = unlinkat(folder.as_handle(), &*partial, UnlinkatFlags::NoRemoveDir);
@@ -41,7 +41,7 @@ impl Folder {
     }
 
     /// Creates a file under an unused name.
-    fn new_partial(&self, mode: u32) -> Result<(String, File), FileProblem> {
+    fn new_partial(&self, mode: u32) -> Result<(String, File), FileError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +134,7 @@ fn check_shared(base: &Path) -> std::io::Result<()> {
     if foreign || (shared && mode & libc::S_ISVTX == 0) {
         return Err(std::io::Error::other(format!(
             "others may replace what is put into {}: set TMPDIR to a folder of your own",
-            super::shown_path(base)
+            super::display_path(base)
         )));
     }
     Ok(())
@@ -146,10 +146,10 @@ fn remove_abandoned(base: &Path, purpose: &str) {
     let tag = format!("-{purpose}");
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(owner) = Owner::in_name(&name).filter(|_| name.contains(&tag)) else { continue };
+        let Some(owner) = Owner::from_name(&name).filter(|_| name.contains(&tag)) else { continue };
         let Ok(data) = entry.metadata() else { continue };
         let ours = data.is_dir() && data.uid() == me;
-        if ours && owner.in_use(data.modified().ok()).is_none() {
+        if ours && owner.in_use_reason(data.modified().ok()).is_none() {
             // A leftover does no harm here; `clean` reports why it stays.
             let _ = remove_tree(&entry.path());
         }

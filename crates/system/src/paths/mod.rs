@@ -8,17 +8,17 @@
 //!
 //! [`OwnFolder`] opens a folder if every part of its path belongs to this user or to root.
 
-mod chain;
 mod own_folder;
+mod trust;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub use chain::{Distrust, Purpose, examine, examine_file};
 pub use own_folder::partial_name;
-pub use own_folder::{Entry, OwnFolder};
+pub use own_folder::{OwnFolder, OwnFolderEntry};
+pub use trust::{FolderPurpose, TrustError, check_file_trust, check_folder_trust};
 
 /// Name of this program's folder in each of the user's.
 const OURS: &str = "cyclometer";
@@ -26,37 +26,38 @@ const OURS: &str = "cyclometer";
 /// Returns the home of this user: `HOME` if it is absolute, else the one in the
 /// user database.
 #[must_use]
-pub fn home() -> Option<PathBuf> {
+pub fn home_folder() -> Option<PathBuf> {
     let of_user = || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-    absolute("HOME").or_else(|| Some(of_user()?.dir).filter(|home| home.is_absolute()))
+    absolute_path_from_env("HOME")
+        .or_else(|| Some(of_user()?.dir).filter(|home| home.is_absolute()))
 }
 
 /// Returns the cache folder of this program, for files that can be recreated. It may not
 /// exist.
 #[must_use]
-pub fn cache() -> Option<PathBuf> {
-    of_kind("XDG_CACHE_HOME", ".cache")
+pub fn cache_folder() -> Option<PathBuf> {
+    xdg_folder("XDG_CACHE_HOME", ".cache")
 }
 
 /// Returns the data folder of this program, for files that are to stay. It may not exist.
 #[must_use]
-pub fn data() -> Option<PathBuf> {
-    of_kind("XDG_DATA_HOME", ".local/share")
+pub fn data_folder() -> Option<PathBuf> {
+    xdg_folder("XDG_DATA_HOME", ".local/share")
 }
 
 /// Returns the configuration folder of this program. It may not exist.
 #[must_use]
-pub fn config() -> Option<PathBuf> {
-    of_kind("XDG_CONFIG_HOME", ".config")
+pub fn config_folder() -> Option<PathBuf> {
+    xdg_folder("XDG_CONFIG_HOME", ".config")
 }
 
-fn of_kind(variable: &str, usual: &str) -> Option<PathBuf> {
-    let base = absolute(variable).or_else(|| Some(home()?.join(usual)))?;
+fn xdg_folder(variable: &str, usual: &str) -> Option<PathBuf> {
+    let base = absolute_path_from_env(variable).or_else(|| Some(home_folder()?.join(usual)))?;
     Some(base.join(OURS))
 }
 
 /// Returns the value of an environment variable if it is an absolute path.
-fn absolute(variable: &str) -> Option<PathBuf> {
+fn absolute_path_from_env(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
@@ -70,8 +71,8 @@ pub const NO_HOME: &str =
 ///
 /// # Errors
 /// Returns the problem of the first candidate.
-pub fn temporary() -> io::Result<PathBuf> {
-    temporary_that(|_| true)
+pub fn temporary_folder() -> io::Result<PathBuf> {
+    find_temporary_folder(|_| true)
 }
 
 /// Returns the first trusted temporary folder with `bytes` of free space, or the first of
@@ -79,8 +80,8 @@ pub fn temporary() -> io::Result<PathBuf> {
 ///
 /// # Errors
 /// Fails like [`temporary`].
-pub fn temporary_with_room(bytes: u64) -> io::Result<PathBuf> {
-    temporary_that(|path| has_room(path, bytes)).or_else(|_| temporary())
+pub fn temporary_folder_with_room(bytes: u64) -> io::Result<PathBuf> {
+    find_temporary_folder(|path| has_room(path, bytes)).or_else(|_| temporary_folder())
 }
 
 /// Returns whether a folder has `bytes` of free space; `true` where that is unknown.
@@ -95,10 +96,10 @@ pub fn has_room(folder: &Path, bytes: u64) -> bool {
 
 /// Returns all trusted folders for temporary files.
 #[must_use]
-pub fn all_temporary() -> Vec<PathBuf> {
+pub fn temporary_folders() -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = Vec::new();
     for candidate in temporary_candidates() {
-        let found = temporary_that(|path| path == candidate);
+        let found = find_temporary_folder(|path| path == candidate);
         all.extend(found.into_iter().filter(|path| !all.contains(path)).collect::<Vec<_>>());
     }
     all
@@ -106,19 +107,19 @@ pub fn all_temporary() -> Vec<PathBuf> {
 
 fn temporary_candidates() -> impl Iterator<Item = PathBuf> {
     let candidates = [
-        absolute("TMPDIR"),
+        absolute_path_from_env("TMPDIR"),
         Some(PathBuf::from("/tmp")),
         Some(PathBuf::from("/var/tmp")),
-        absolute("XDG_RUNTIME_DIR"),
+        absolute_path_from_env("XDG_RUNTIME_DIR"),
     ];
     candidates.into_iter().flatten()
 }
 
-fn temporary_that(is_wanted: impl Fn(&Path) -> bool) -> io::Result<PathBuf> {
+fn find_temporary_folder(is_wanted: impl Fn(&Path) -> bool) -> io::Result<PathBuf> {
     let mut first = None;
     for path in temporary_candidates().filter(|path| is_wanted(path)) {
-        match examine(&path, Purpose::Parent) {
-            Err(_) if is_of_the_system(&path) => return Ok(path),
+        match check_folder_trust(&path, FolderPurpose::Parent) {
+            Err(_) if is_system_temporary_folder(&path) => return Ok(path),
             Ok(true) => return path.canonicalize(),
             Ok(false) => {
                 let missing = || io::Error::other(format!("there is no {}", path.display()));
@@ -135,7 +136,7 @@ fn temporary_that(is_wanted: impl Fn(&Path) -> bool) -> io::Result<PathBuf> {
 
 /// Returns whether a folder is a temporary folder of the system, in a user namespace that
 /// does not know its owner: mostly root outside.
-fn is_of_the_system(path: &Path) -> bool {
+fn is_system_temporary_folder(path: &Path) -> bool {
     let known = [Path::new("/tmp"), Path::new("/var/tmp")].contains(&path);
     let data = path.symlink_metadata().ok().filter(|data| known && data.is_dir());
     let is_sticky = data.is_some_and(|data| data.permissions().mode() & libc::S_ISVTX != 0);
@@ -148,31 +149,34 @@ fn is_of_the_system(path: &Path) -> bool {
 ///
 /// # Errors
 /// Returns the reason why it may not be relied on.
-pub fn examine_content(path: &Path) -> Result<(), Distrust> {
+pub fn check_content_trust(path: &Path) -> Result<(), TrustError> {
     if !path.is_dir() {
-        return examine_readable(path);
+        return check_readable_trust(path);
     }
-    examine(path, Purpose::Read)?;
-    let entries = fs::read_dir(path).map_err(|error| Distrust::of(path, error))?;
+    check_folder_trust(path, FolderPurpose::Read)?;
+    let entries = fs::read_dir(path).map_err(|error| TrustError::for_path(path, error))?;
     entries.flatten().try_for_each(|entry| {
         let path = entry.path();
         if path.is_dir() {
-            examine(&path, Purpose::Read).map(drop)
+            check_folder_trust(&path, FolderPurpose::Read).map(drop)
         } else {
-            examine_readable(&path)
+            check_readable_trust(&path)
         }
     })
 }
 
 /// Checks like [`examine_file`], and also that nobody else can write the file.
-fn examine_readable(path: &Path) -> Result<(), Distrust> {
-    examine_file(path, Purpose::Parent)?;
+fn check_readable_trust(path: &Path) -> Result<(), TrustError> {
+    check_file_trust(path, FolderPurpose::Parent)?;
     let mode = fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777);
     if mode & 0o022 == 0 {
         return Ok(());
     }
     let shown = path.display();
-    Err(Distrust::of(path, format!("others can write it (mode {mode:04o}): `chmod go-w {shown}`")))
+    Err(TrustError::for_path(
+        path,
+        format!("others can write it (mode {mode:04o}): `chmod go-w {shown}`"),
+    ))
 }
 
 /// Makes a folder and its missing parents for this user alone, independent of the umask.
@@ -251,7 +255,7 @@ pub fn is_in_user_namespace() -> bool {
 
 /// Returns the name and the number of a user, for messages.
 #[must_use]
-pub fn name_of_user(uid: u32) -> String {
+pub fn describe_user(uid: u32) -> String {
     let known = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
     match known {
         Some(user) => format!("{} ({uid})", user.name),

@@ -14,7 +14,7 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::chain::{Distrust, Purpose, walk};
+use super::trust::{FolderPurpose, TrustError, walk_to_folder};
 use crate::procfs::ProcessIdentity;
 
 /// Prefix of the names of files that are being written.
@@ -29,7 +29,7 @@ pub struct OwnFolder {
 
 /// Entry of an [`OwnFolder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct OwnFolderEntry {
     /// Name of the entry.
     pub name: String,
     /// Size on the disk in bytes, with its content.
@@ -43,11 +43,11 @@ impl OwnFolder {
     ///
     /// # Errors
     /// Returns the reason why the folder is not trusted or cannot be made.
-    pub fn open(path: &Path) -> Result<Self, Distrust> {
-        let path = std::path::absolute(path).map_err(|error| Distrust::of(path, error))?;
-        let looked_up = walk(&path, Purpose::Keep, true)?;
-        let folder = looked_up.ok_or(Errno::ENOENT).and_then(|folder| reopen(&folder));
-        let folder = folder.map_err(|error| Distrust::of(&path, error.desc()))?;
+    pub fn open(path: &Path) -> Result<Self, TrustError> {
+        let path = std::path::absolute(path).map_err(|error| TrustError::for_path(path, error))?;
+        let looked_up = walk_to_folder(&path, FolderPurpose::Keep, true)?;
+        let folder = looked_up.ok_or(Errno::ENOENT).and_then(|folder| reopen_folder(&folder));
+        let folder = folder.map_err(|error| TrustError::for_path(&path, error.desc()))?;
         Ok(Self { folder: folder.into(), path })
     }
 
@@ -59,7 +59,7 @@ impl OwnFolder {
 
     /// Returns the folder as a file, to be locked.
     #[must_use]
-    pub const fn file(&self) -> &File {
+    pub const fn as_file(&self) -> &File {
         &self.folder
     }
 
@@ -67,7 +67,7 @@ impl OwnFolder {
     ///
     /// # Errors
     /// Returns an error when something else has its name, or the file system refuses.
-    pub fn subfolder(&self, name: &str) -> io::Result<Self> {
+    pub fn open_subfolder(&self, name: &str) -> io::Result<Self> {
         match mkdirat(&self.folder, name, Mode::S_IRWXU) {
             Ok(()) => fchmodat(&self.folder, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?,
             Err(Errno::EEXIST) => {}
@@ -84,7 +84,7 @@ impl OwnFolder {
     /// Reads a file of at most `most` bytes. Returns `None` unless there is a file that
     /// only this user can write and that has no other hard link.
     #[must_use]
-    pub fn read(&self, name: &str, most: u64) -> Option<Vec<u8>> {
+    pub fn read_file(&self, name: &str, most: u64) -> Option<Vec<u8>> {
         let file = self.open_file(name)?;
         let size = file.metadata().ok()?.len();
         if size > most {
@@ -124,7 +124,7 @@ impl OwnFolder {
     ///
     /// # Errors
     /// Returns the error of the file system.
-    pub fn write(&self, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
+    pub fn write_file(&self, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
         let partial = partial_name(name)?;
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -134,9 +134,9 @@ impl OwnFolder {
             .set_permissions(fs::Permissions::from_mode(mode))
             .and_then(|()| file.write_all(content));
         drop(file);
-        let placed = written.and_then(|()| self.rename(&partial, name));
+        let placed = written.and_then(|()| self.rename_file(&partial, name));
         if placed.is_err() {
-            self.remove(&partial);
+            self.remove_entry(&partial);
         }
         placed
     }
@@ -145,11 +145,11 @@ impl OwnFolder {
     ///
     /// # Errors
     /// Returns the error of the file system.
-    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+    pub fn rename_file(&self, from: &str, to: &str) -> io::Result<()> {
         match renameat(&self.folder, from, &self.folder, to) {
             // A folder has the name; only this user can have made it.
             Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
-                self.remove(to);
+                self.remove_entry(to);
                 Ok(renameat(&self.folder, from, &self.folder, to)?)
             }
             other => Ok(other?),
@@ -166,35 +166,35 @@ impl OwnFolder {
     }
 
     /// Removes the entry called `name`, also a folder with its content.
-    pub fn remove(&self, name: &str) {
+    pub fn remove_entry(&self, name: &str) {
         // A leftover does no harm, and its removal is tried again later.
         if unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir) == Err(Errno::EISDIR) {
-            let _ = crate::files::remove_tree(&self.by_descriptor().join(name));
+            let _ = crate::files::remove_tree(&self.descriptor_path().join(name));
         }
     }
 
     /// Returns all entries of the folder.
     #[must_use]
-    pub fn entries(&self) -> Vec<Entry> {
-        let all = fs::read_dir(self.by_descriptor()).into_iter().flatten().flatten();
+    pub fn list_entries(&self) -> Vec<OwnFolderEntry> {
+        let all = fs::read_dir(self.descriptor_path()).into_iter().flatten().flatten();
         all.filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let (bytes, used) = measure(&entry.path())?;
-            Some(Entry { name, bytes, used })
+            let (bytes, used) = measure_disk_usage(&entry.path())?;
+            Some(OwnFolderEntry { name, bytes, used })
         })
         .collect()
     }
 
     /// Removes partial files whose writers are gone.
-    pub fn sweep(&self) {
-        for entry in self.entries() {
+    pub fn remove_abandoned_files(&self) {
+        for entry in self.list_entries() {
             if is_abandoned(&entry.name) {
-                self.remove(&entry.name);
+                self.remove_entry(&entry.name);
             }
         }
     }
 
-    fn by_descriptor(&self) -> PathBuf {
+    fn descriptor_path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd()))
     }
 }
@@ -225,19 +225,19 @@ fn is_ours(data: &fs::Metadata) -> bool {
     data.uid() == nix::unistd::geteuid().as_raw() && data.mode() & 0o022 == 0
 }
 
-fn reopen(folder: &OwnedFd) -> nix::Result<OwnedFd> {
+fn reopen_folder(folder: &OwnedFd) -> nix::Result<OwnedFd> {
     openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Returns the size on the disk of a file or folder, and the time of the last write to any
 /// part of it; links are not followed.
-fn measure(path: &Path) -> Option<(u64, SystemTime)> {
+fn measure_disk_usage(path: &Path) -> Option<(u64, SystemTime)> {
     let data = path.symlink_metadata().ok()?;
     // `blocks` counts units of 512 bytes, independent of the block size of the file system.
     let (mut bytes, mut used) = (data.blocks() * 512, data.modified().ok()?);
     if data.is_dir() {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-            if let Some((more, later)) = measure(&entry.path()) {
+            if let Some((more, later)) = measure_disk_usage(&entry.path()) {
                 bytes += more;
                 used = used.max(later);
             }
@@ -262,33 +262,37 @@ mod tests {
     fn only_plain_files_of_ours_with_one_name_are_read() {
         let (place, folder) = folder();
         let at = |name: &str| folder.path().join(name);
-        folder.write("good", b"content", 0o600).expect("written");
-        assert_eq!(folder.read("good", 7).as_deref(), Some(&b"content"[..]));
-        assert_eq!(folder.read("good", 6), None, "larger than asked for");
-        assert_eq!(folder.read("none", 100), None);
+        folder.write_file("good", b"content", 0o600).expect("written");
+        assert_eq!(folder.read_file("good", 7).as_deref(), Some(&b"content"[..]));
+        assert_eq!(folder.read_file("good", 6), None, "larger than asked for");
+        assert_eq!(folder.read_file("none", 100), None);
         symlink("good", at("link")).expect("linked");
         fs::create_dir(at("folder")).expect("made");
         nix::unistd::mkfifo(&at("pipe"), Mode::S_IRWXU).expect("made");
-        folder.write("open", b"x", 0o622).expect("written");
-        folder.write("first", b"x", 0o600).expect("written");
+        folder.write_file("open", b"x", 0o622).expect("written");
+        folder.write_file("first", b"x", 0o600).expect("written");
         fs::hard_link(at("first"), place.path().join("second")).expect("linked");
         for name in ["link", "folder", "pipe", "open", "first"] {
-            assert_eq!(folder.read(name, 100), None, "{name}");
-            folder.write(name, b"healed", 0o600).expect("written");
-            assert_eq!(folder.read(name, 100).as_deref(), Some(&b"healed"[..]), "{name}");
+            assert_eq!(folder.read_file(name, 100), None, "{name}");
+            folder.write_file(name, b"healed", 0o600).expect("written");
+            assert_eq!(folder.read_file(name, 100).as_deref(), Some(&b"healed"[..]), "{name}");
         }
-        assert_eq!(folder.read("good", 7).as_deref(), Some(&b"content"[..]), "behind the link");
+        assert_eq!(
+            folder.read_file("good", 7).as_deref(),
+            Some(&b"content"[..]),
+            "behind the link"
+        );
     }
 
     #[test]
     fn the_folder_stays_the_one_that_was_looked_at() {
         let (place, folder) = folder();
-        folder.write("x", b"mine", 0o600).expect("written");
+        folder.write_file("x", b"mine", 0o600).expect("written");
         fs::rename(place.path().join("a"), place.path().join("gone")).expect("moved");
         fs::create_dir_all(place.path().join("a/b")).expect("made");
         fs::write(place.path().join("a/b/x"), "planted").expect("written");
-        assert_eq!(folder.read("x", 100).as_deref(), Some(&b"mine"[..]));
-        folder.write("y", b"mine", 0o600).expect("written");
+        assert_eq!(folder.read_file("x", 100).as_deref(), Some(&b"mine"[..]));
+        folder.write_file("y", b"mine", 0o600).expect("written");
         assert!(place.path().join("gone/b/y").exists());
     }
 
@@ -301,8 +305,8 @@ mod tests {
         for name in gone.iter().copied().chain([&*mine, "kept"]) {
             fs::write(folder.path().join(name), "x").expect("written");
         }
-        folder.sweep();
-        let mut left: Vec<String> = folder.entries().into_iter().map(|it| it.name).collect();
+        folder.remove_abandoned_files();
+        let mut left: Vec<String> = folder.list_entries().into_iter().map(|it| it.name).collect();
         left.sort();
         assert_eq!(left, ["kept".to_owned(), mine]);
     }

@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use super::snapshot::{PlanView, Snapshot, StorageState};
-use super::view::View;
+use super::snapshot::{LiveSnapshot, PlanView, StorageState};
+use super::snapshot_builder::SnapshotBuilder;
 use cyclometer_lanes::Sample;
 use cyclometer_record::Event;
 use cyclometer_replay::Contract;
 use cyclometer_system::threads::start_thread;
 
 /// Events that may wait in the queue; any beyond that are counted and left out.
-const QUEUE: usize = 16_384;
+const QUEUE_CAPACITY: usize = 16_384;
 /// Time between two snapshots.
-const PACE: Duration = Duration::from_millis(50);
+const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Input of the aggregator.
-pub enum Item {
+pub enum FeedItem {
     /// A session begins: everything shown before is cleared.
     Begin(PlanView),
     /// Plan of the recording, now that lanes are open.
@@ -51,13 +51,13 @@ pub enum Item {
 /// Sending side of the aggregator's queue.
 #[derive(Clone)]
 pub struct Feed {
-    queue: Sender<Item>,
-    lost: Arc<Lost>,
+    queue: Sender<FeedItem>,
+    lost: Arc<DropCounters>,
 }
 
 /// Counts of what found the queue full.
 #[derive(Debug, Default)]
-pub struct Lost {
+pub struct DropCounters {
     /// Events left out.
     pub events: AtomicU64,
     /// Samples left out, of running invocations.
@@ -65,27 +65,27 @@ pub struct Lost {
 }
 
 /// Callback for the samples of one lane.
-pub type Tap = Box<dyn FnMut(Sample) + Send>;
+pub type SampleTap = Box<dyn FnMut(Sample) + Send>;
 
 /// Reading side of the aggregator: the newest snapshot.
 #[derive(Clone)]
 pub struct LiveHandle {
-    newest: Arc<Mutex<Arc<Snapshot>>>,
+    newest: Arc<Mutex<Arc<LiveSnapshot>>>,
 }
 
 impl Feed {
     /// Sends an item that must not be lost; blocks while the queue is full.
-    pub fn tell(&self, item: Item) {
+    pub fn send_blocking(&self, item: FeedItem) {
         // A closed queue means that the program is ending.
         let _ = self.queue.send(item);
     }
 
     /// Sends an event. Events of single invocations are left out and counted
     /// when the queue is full, since recording has priority.
-    pub fn event(&self, event: Box<Event>) {
+    pub fn send_event(&self, event: Box<Event>) {
         match *event {
             Event::Finished { .. } | Event::Started { .. } | Event::WarmedUp { .. } => {
-                if let Err(TrySendError::Full(_)) = self.queue.try_send(Item::Event(event)) {
+                if let Err(TrySendError::Full(_)) = self.queue.try_send(FeedItem::Event(event)) {
                     self.lost.events.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -93,17 +93,17 @@ impl Feed {
             | Event::Cell { .. }
             | Event::Preparing { .. }
             | Event::Prepared { .. }
-            | Event::Looked { .. }
-            | Event::Ended { .. } => self.tell(Item::Event(event)),
+            | Event::PrecisionChecked { .. }
+            | Event::Ended { .. } => self.send_blocking(FeedItem::Event(event)),
         }
     }
 
     /// Returns the callback for the sampler of a lane, or for the one of all lanes.
     #[must_use]
-    pub fn tap(&self, lane: Option<&str>) -> Tap {
+    pub fn sample_tap(&self, lane: Option<&str>) -> SampleTap {
         let (feed, lane): (Self, Option<Arc<str>>) = (self.clone(), lane.map(Into::into));
         Box::new(move |sample| {
-            let item = Item::Sample { lane: lane.clone(), sample };
+            let item = FeedItem::Sample { lane: lane.clone(), sample };
             if let Err(TrySendError::Full(_)) = feed.queue.try_send(item) {
                 feed.lost.samples.fetch_add(1, Ordering::Relaxed);
             }
@@ -112,7 +112,7 @@ impl Feed {
 
     /// Returns the number of events left out so far.
     #[must_use]
-    pub fn lost(&self) -> u64 {
+    pub fn dropped_events(&self) -> u64 {
         self.lost.events.load(Ordering::Relaxed)
     }
 }
@@ -121,7 +121,7 @@ impl LiveHandle {
     /// Returns the newest snapshot. The lock is held only while its reference
     /// count is raised.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub fn newest_snapshot(&self) -> Arc<LiveSnapshot> {
         Arc::clone(&self.newest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -131,14 +131,16 @@ impl LiveHandle {
 ///
 /// # Errors
 /// Fails when the system provides no thread.
-pub fn start(changed: impl Fn() -> bool + Send + 'static) -> std::io::Result<(Feed, LiveHandle)> {
-    let (queue, incoming) = bounded(QUEUE);
-    let lost = Arc::new(Lost::default());
+pub fn spawn_aggregator(
+    changed: impl Fn() -> bool + Send + 'static,
+) -> std::io::Result<(Feed, LiveHandle)> {
+    let (queue, incoming) = bounded(QUEUE_CAPACITY);
+    let lost = Arc::new(DropCounters::default());
     let feed = Feed { queue, lost: Arc::clone(&lost) };
     let handle = LiveHandle { newest: Arc::default() };
     let newest = Arc::clone(&handle.newest);
     start_thread("live", move || {
-        gather(&incoming, &lost, |snapshot| {
+        run_aggregator(&incoming, &lost, |snapshot| {
             *newest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
             changed()
         });
@@ -147,8 +149,12 @@ pub fn start(changed: impl Fn() -> bool + Send + 'static) -> std::io::Result<(Fe
 }
 
 /// Aggregates until all senders are gone, or until nobody reads the snapshots.
-fn gather(incoming: &Receiver<Item>, lost: &Lost, mut publish: impl FnMut(Snapshot) -> bool) {
-    let mut view = View::default();
+fn run_aggregator(
+    incoming: &Receiver<FeedItem>,
+    lost: &DropCounters,
+    mut publish: impl FnMut(LiveSnapshot) -> bool,
+) {
+    let mut view = SnapshotBuilder::default();
     let mut changed = false;
     let mut due = Instant::now();
     loop {
@@ -159,19 +165,22 @@ fn gather(incoming: &Receiver<Item>, lost: &Lost, mut publish: impl FnMut(Snapsh
         };
         match next {
             Ok(item) => {
-                view.take(item);
+                view.apply_item(item);
                 changed = true;
             }
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }
         if changed && Instant::now() >= due {
-            view.lost(lost.events.load(Ordering::Relaxed), lost.samples.load(Ordering::Relaxed));
-            if !publish(view.snapshot()) {
+            view.set_dropped(
+                lost.events.load(Ordering::Relaxed),
+                lost.samples.load(Ordering::Relaxed),
+            );
+            if !publish(view.build_snapshot()) {
                 return;
             }
             changed = false;
-            due = Instant::now() + PACE;
+            due = Instant::now() + SNAPSHOT_INTERVAL;
         }
     }
 }

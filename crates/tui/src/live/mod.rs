@@ -8,14 +8,14 @@
 
 mod chart;
 mod feed;
+mod quantile_window;
 mod snapshot;
-mod view;
-mod window;
+mod snapshot_builder;
 
-pub use chart::{KEPT, Known, Point, SPANS};
-pub use feed::{Feed, Item, LiveHandle, start};
+pub use chart::{ChartedUntil, KEPT, Point, SPANS};
+pub use feed::{Feed, FeedItem, LiveHandle, spawn_aggregator};
+pub use quantile_window::WindowQuantiles;
 pub use snapshot::{
-    CellState, CellView, LaneView, Phase, PlanView, Running, Snapshot, StorageState,
+    CellState, CellView, LaneView, LiveSnapshot, PlanView, Running, SessionPhase, StorageState,
 };
-pub use view::View;
-pub use window::Quantiles;
+pub use snapshot_builder::SnapshotBuilder;

@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use super::chart::{Chart, Known};
-use super::window::Quantiles;
+use super::chart::{Chart, ChartedUntil};
+use super::quantile_window::WindowQuantiles;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::{StartKind, Status};
 use cyclometer_meter::{Meter, Provenances, Usage};
 use cyclometer_record::SamplerReport;
-use cyclometer_replay::{Group, Summary};
+use cyclometer_replay::{GroupTotal, ReplaySummary};
 
 /// Progress of the session.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Phase {
+pub enum SessionPhase {
     /// Nothing runs.
     #[default]
     Idle,
@@ -36,7 +36,7 @@ pub enum Phase {
     },
 }
 
-impl Phase {
+impl SessionPhase {
     /// Returns whether a recording is under way.
     #[must_use]
     pub const fn is_active(&self) -> bool {
@@ -95,7 +95,7 @@ pub struct LaneView {
 
 /// Line of the messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
+pub struct LogEntry {
     /// Text; for a failure, also where it happened first.
     pub text: Arc<str>,
     /// Number of times that it was reported.
@@ -104,7 +104,7 @@ pub struct Remark {
     pub others: u32,
 }
 
-impl fmt::Display for Remark {
+impl fmt::Display for LogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.count, self.others) {
             (0 | 1, _) => f.write_str(&self.text),
@@ -129,7 +129,7 @@ pub struct Running {
     /// The newest sample of CPU time.
     pub cpu: Option<u64>,
     /// Moment up to which the cell's chart holds what it used.
-    pub known: Known,
+    pub known: ChartedUntil,
 }
 
 /// Progress of a cell.
@@ -150,7 +150,7 @@ pub enum CellState {
 
 /// Newest invocation of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Last {
+pub struct LastInvocation {
     /// Number in the cell.
     pub sequence: u32,
     /// Status that it ended with.
@@ -183,14 +183,14 @@ pub struct CellView {
     /// The newest warm-up: shown until something is recorded.
     pub warmup: Option<Usage>,
     /// Newest recorded invocation.
-    pub last: Option<Last>,
+    pub last: Option<LastInvocation>,
     /// Reason of the newest invocation that did not end well.
     pub reason: Option<Arc<str>>,
     /// Quantiles of create and start together, in nanoseconds, of invocations
     /// that ended well.
-    pub startup: Option<Quantiles>,
+    pub startup: Option<WindowQuantiles>,
     /// Quantiles of the run, in nanoseconds, of invocations that ended well.
-    pub run: Option<Quantiles>,
+    pub run: Option<WindowQuantiles>,
     /// The largest peak of memory.
     pub peak: Option<u64>,
     /// Use of the machine over time, warm-ups included.
@@ -206,7 +206,7 @@ impl CellView {
     ///
     /// # Errors
     /// Returns the reason why the value is missing.
-    pub fn meter(&self, meter: Meter) -> Result<u64, String> {
+    pub fn newest_meter_value(&self, meter: Meter) -> Result<u64, String> {
         let Some(last) = &self.last else {
             return Err("no invocation has ended yet".to_owned());
         };
@@ -226,7 +226,7 @@ impl CellView {
 
 /// Snapshot of the recording at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Snapshot {
+pub struct LiveSnapshot {
     /// Number of events taken.
     pub events: u64,
     /// Events that found the queue full: they are in the database, but not here.
@@ -234,7 +234,7 @@ pub struct Snapshot {
     /// Samples of running invocations that found the queue full.
     pub samples_dropped: u64,
     /// Progress of the session.
-    pub phase: Phase,
+    pub phase: SessionPhase,
     /// Number of the recording in the database.
     pub recording: Option<i64>,
     /// Moment at which the first lane was opened.
@@ -250,7 +250,7 @@ pub struct Snapshot {
     /// The cells, in the order of the plan.
     pub cells: Vec<CellView>,
     /// Bills so far, by cell, of the chosen price models.
-    pub bills: Option<Arc<Summary>>,
+    pub bills: Option<Arc<ReplaySummary>>,
     /// Reason why the bills do not cover all invocations.
     pub bills_note: Option<String>,
     /// Whether finished invocations reach the database.
@@ -258,19 +258,19 @@ pub struct Snapshot {
     /// Cost of the sampler, once it is known.
     pub sampler: Option<SamplerReport>,
     /// Remarks and failures, the newest last.
-    pub log: VecDeque<Remark>,
+    pub log: VecDeque<LogEntry>,
 }
 
-impl Snapshot {
+impl LiveSnapshot {
     /// Returns the number of planned invocations; `None`: until stopped.
     #[must_use]
-    pub fn planned(&self) -> Option<u64> {
+    pub fn planned_invocations(&self) -> Option<u64> {
         self.plan.runs.map(|runs| u64::from(runs) * self.cells.len() as u64)
     }
 
     /// Returns the sums of a cell; `None` if nothing of it was billed.
     #[must_use]
-    pub fn bill(&self, cell: &CellView) -> Option<&Group> {
+    pub fn bill_group(&self, cell: &CellView) -> Option<&GroupTotal> {
         let lane = &self.lanes.get(cell.lane)?.name;
         let found = self.bills.as_ref()?.groups().find(|(key, _)| {
             key.lane == *lane
@@ -283,7 +283,7 @@ impl Snapshot {
 
     /// Returns the cell of a lane, workload and start.
     #[must_use]
-    pub fn cell(&self, lane: usize, workload: &str, start: StartKind) -> Option<&CellView> {
+    pub fn find_cell(&self, lane: usize, workload: &str, start: StartKind) -> Option<&CellView> {
         self.cells
             .iter()
             .find(|cell| cell.lane == lane && &*cell.workload == workload && cell.start == start)

@@ -10,13 +10,13 @@ pub mod timeline;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
-use super::action::{Action, Effect};
+use super::action::{Effect, UserAction};
 use super::model::Model;
 use cyclometer_report::Table;
 
 /// Screen of the observatory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Screen {
+pub enum ScreenId {
     /// Recording that runs now.
     Live,
     /// Bills of price models beside lanes.
@@ -29,7 +29,7 @@ pub enum Screen {
     Host,
 }
 
-impl Screen {
+impl ScreenId {
     /// All screens, in the order of their digits.
     pub const ALL: [Self; 5] = [Self::Live, Self::Bills, Self::Timeline, Self::History, Self::Host];
 
@@ -49,65 +49,65 @@ impl Screen {
 /// Handles that the screen comes into sight.
 pub fn entered(model: &mut Model) -> Vec<Effect> {
     match model.screen {
-        Screen::Live => Vec::new(),
-        Screen::Bills => bills::entered(model),
-        Screen::Timeline => timeline::entered(model),
-        Screen::History => history::entered(model),
-        Screen::Host => host::entered(model),
+        ScreenId::Live => Vec::new(),
+        ScreenId::Bills => bills::entered(model),
+        ScreenId::Timeline => timeline::entered(model),
+        ScreenId::History => history::entered(model),
+        ScreenId::Host => host::entered(model),
     }
 }
 
 /// Applies an action to the screen in sight.
-pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
     match model.screen {
-        Screen::Live => live::act(model, action),
-        Screen::Bills => bills::act(model, action),
-        Screen::Timeline => timeline::act(model, action),
-        Screen::History => history::act(model, action),
-        Screen::Host => host::act(model, action),
+        ScreenId::Live => live::apply_action(model, action),
+        ScreenId::Bills => bills::apply_action(model, action),
+        ScreenId::Timeline => timeline::apply_action(model, action),
+        ScreenId::History => history::apply_action(model, action),
+        ScreenId::Host => host::apply_action(model, action),
     }
 }
 
 /// Handles a click on the screen in sight.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     match model.screen {
-        Screen::Live => live::click(model, area, at),
-        Screen::Bills => bills::click(model, area, at),
-        Screen::Timeline => timeline::click(model, area, at),
-        Screen::History => history::click(model, area, at),
-        Screen::Host => host::click(model, area, at),
+        ScreenId::Live => live::click(model, area, at),
+        ScreenId::Bills => bills::click(model, area, at),
+        ScreenId::Timeline => timeline::click(model, area, at),
+        ScreenId::History => history::click(model, area, at),
+        ScreenId::Host => host::click(model, area, at),
     }
 }
 
 /// Advances whatever moves by itself; called for every frame.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
     match model.screen {
-        Screen::Bills => bills::tick(model),
-        Screen::Timeline => timeline::tick(model),
-        Screen::History => history::tick(model),
-        Screen::Host => host::tick(model),
-        Screen::Live => history::ending::tick(model),
+        ScreenId::Bills => bills::tick(model),
+        ScreenId::Timeline => timeline::tick(model),
+        ScreenId::History => history::tick(model),
+        ScreenId::Host => host::tick(model),
+        ScreenId::Live => history::conclusion::request_conclusion(model),
     }
 }
 
 /// Draws the screen in sight.
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     match model.screen {
-        Screen::Live => live::draw(frame, area, model),
-        Screen::Bills => bills::draw(frame, area, model),
-        Screen::Timeline => timeline::draw(frame, area, model),
-        Screen::History => history::draw(frame, area, model),
-        Screen::Host => host::draw(frame, area, model),
+        ScreenId::Live => live::render(frame, area, model),
+        ScreenId::Bills => bills::render(frame, area, model),
+        ScreenId::Timeline => timeline::render(frame, area, model),
+        ScreenId::History => history::render(frame, area, model),
+        ScreenId::Host => host::render(frame, area, model),
     }
 }
 
 /// Returns the figures of the screen in sight, for an export as CSV or JSON.
 pub fn table(model: &Model) -> Table {
     match model.screen {
-        Screen::Live => live::table(model),
-        Screen::Bills => bills::table(model),
-        Screen::Timeline => timeline::table(model),
-        Screen::History => history::table(model),
-        Screen::Host => host::table(model),
+        ScreenId::Live => live::table(model),
+        ScreenId::Bills => bills::export_table(model),
+        ScreenId::Timeline => timeline::export_table(model),
+        ScreenId::History => history::table(model),
+        ScreenId::Host => host::table(model),
     }
 }

@@ -2,8 +2,8 @@
 
 use ratatui::text::{Line, Span};
 
-use crate::theme::{Role, Theme};
-use crate::widgets::text::width;
+use crate::theme::{StyleRole, Theme};
+use crate::widgets::text::display_width;
 use cyclometer_pricing::{Exact, Money, Waste};
 
 /// Names of the parts, short enough for the legend.
@@ -24,13 +24,13 @@ pub const ABOUT: [&str; 7] = [
 /// Returns the share of each part in parts per million; `None` where the whole
 /// is zero.
 #[must_use]
-pub fn shares(waste: &Waste<Money>) -> Option<[u64; 7]> {
+pub fn waste_shares(waste: &Waste<Money>) -> Option<[u64; 7]> {
     let total = waste.total();
     let mut shares = [0; 7];
-    for (share, (_, part)) in shares.iter_mut().zip(waste.parts()) {
-        let ratio = part.as_exact().over(total.as_exact())?;
+    for (share, (_, part)) in shares.iter_mut().zip(waste.named_parts()) {
+        let ratio = part.as_exact().checked_div(total.as_exact())?;
         *share = (&ratio * &Exact::from(1_000_000))
-            .round(0, cyclometer_pricing::Direction::HalfUp)
+            .round_to(0, cyclometer_pricing::RoundingDirection::HalfUp)
             .to_u64()?;
     }
     Some(shares)
@@ -40,7 +40,7 @@ pub fn shares(waste: &Waste<Money>) -> Option<[u64; 7]> {
 /// shares as cells allow, and together exactly `width`. The largest remainders
 /// get what rounding down leaves.
 #[must_use]
-pub fn cells(shares: &[u64; 7], width: usize) -> [usize; 7] {
+pub fn cell_counts(shares: &[u64; 7], width: usize) -> [usize; 7] {
     let sum: u128 = shares.iter().map(|share| u128::from(*share)).sum();
     let mut cells = [0; 7];
     if sum == 0 {
@@ -63,13 +63,13 @@ pub fn cells(shares: &[u64; 7], width: usize) -> [usize; 7] {
 
 /// Returns the bar as spans.
 #[must_use]
-pub fn spans(theme: &Theme, shares: &[u64; 7], width: usize) -> Vec<Span<'static>> {
-    let cells = cells(shares, width);
+pub fn bar_spans(theme: &Theme, shares: &[u64; 7], width: usize) -> Vec<Span<'static>> {
+    let cells = cell_counts(shares, width);
     let parts = cells.into_iter().enumerate().filter(|(_, count)| *count > 0);
     parts
         .map(|(at, count)| {
-            let text: String = std::iter::repeat_n(theme.part(at), count).collect();
-            Span::styled(text, theme.style(Role::Part(at)))
+            let text: String = std::iter::repeat_n(theme.part_sign(at), count).collect();
+            Span::styled(text, theme.style(StyleRole::Part(at)))
         })
         .collect()
 }
@@ -77,15 +77,15 @@ pub fn spans(theme: &Theme, shares: &[u64; 7], width: usize) -> Vec<Span<'static
 /// Returns sign and name of every part in lines of `room` columns, with its
 /// share where there is one.
 #[must_use]
-pub fn legend(theme: &Theme, shares: Option<&[u64; 7]>, room: usize) -> Vec<Line<'static>> {
+pub fn legend_lines(theme: &Theme, shares: Option<&[u64; 7]>, room: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let (mut spans, mut used) = (vec![Span::raw(" ")], 1);
     for (at, name) in NAMES.iter().enumerate() {
         let text = match shares.map(|shares| shares[at]).filter(|share| *share > 0) {
-            Some(share) => format!("{name} {}", percent(share)),
+            Some(share) => format!("{name} {}", format_percent(share)),
             None => (*name).to_owned(),
         };
-        let takes = 2 + width(&text);
+        let takes = 2 + display_width(&text);
         if used > 1 && used + takes > room {
             lines.push(Line::from(std::mem::replace(&mut spans, vec![Span::raw(" ")])));
             used = 1;
@@ -94,7 +94,7 @@ pub fn legend(theme: &Theme, shares: Option<&[u64; 7]>, room: usize) -> Vec<Line
             spans.push(Span::raw(" "));
         }
         used += takes;
-        spans.push(Span::styled(theme.part(at).to_string(), theme.style(Role::Part(at))));
+        spans.push(Span::styled(theme.part_sign(at).to_string(), theme.style(StyleRole::Part(at))));
         spans.push(Span::raw(text));
     }
     lines.push(Line::from(spans));
@@ -103,7 +103,7 @@ pub fn legend(theme: &Theme, shares: Option<&[u64; 7]>, room: usize) -> Vec<Line
 
 /// Formats parts per million as per cent: `12%`, `0.3%`, `<0.1%`.
 #[must_use]
-pub fn percent(ppm: u64) -> String {
+pub fn format_percent(ppm: u64) -> String {
     match ppm {
         0 => "0%".to_owned(),
         1..=499 => "<0.1%".to_owned(),
@@ -120,17 +120,17 @@ mod tests {
     #[test]
     fn cells_follow_the_shares() {
         let shares = [500_000, 250_000, 0, 250_000, 0, 0, 0];
-        assert_eq!(cells(&shares, 8), [4, 2, 0, 2, 0, 0, 0]);
+        assert_eq!(cell_counts(&shares, 8), [4, 2, 0, 2, 0, 0, 0]);
         // 2.5, 1.25, 1.25 of 5: the half goes up.
-        assert_eq!(cells(&shares, 5), [3, 1, 0, 1, 0, 0, 0]);
-        assert_eq!(cells(&[0; 7], 5), [0; 7]);
+        assert_eq!(cell_counts(&shares, 5), [3, 1, 0, 1, 0, 0, 0]);
+        assert_eq!(cell_counts(&[0; 7], 5), [0; 7]);
     }
 
     proptest! {
         #[test]
         fn parts_fill_the_bar(shares: [u32; 7], width in 0_usize..300) {
             let shares = shares.map(u64::from);
-            let total: usize = cells(&shares, width).iter().sum();
+            let total: usize = cell_counts(&shares, width).iter().sum();
             prop_assert_eq!(total, if shares.iter().sum::<u64>() == 0 { 0 } else { width });
         }
     }
@@ -139,9 +139,9 @@ mod tests {
     fn a_legend_names_all_parts_by_sign_and_fits() {
         let theme = Theme::new(crate::theme::Palette::Mono, true);
         for room in [20, 40, 78, 200] {
-            let lines = legend(&theme, Some(&[600_000, 0, 0, 0, 0, 400_000, 0]), room);
+            let lines = legend_lines(&theme, Some(&[600_000, 0, 0, 0, 0, 400_000, 0]), room);
             let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
-            assert!(text.iter().all(|line| width(line) <= room), "{text:?}");
+            assert!(text.iter().all(|line| display_width(line) <= room), "{text:?}");
             let text = text.join("");
             let signs = ["#used 60%", ".idle", ":head-room", "%rounding", "@start-up", "=fees 40%"];
             assert!(signs.iter().all(|it| text.contains(it)), "{text}");
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn shares_are_written_as_per_cent() {
-        let texts = [0, 499, 500, 3_000, 99_499, 99_500, 1_000_000].map(percent);
+        let texts = [0, 499, 500, 3_000, 99_499, 99_500, 1_000_000].map(format_percent);
         assert_eq!(texts, ["0%", "<0.1%", "0.1%", "0.3%", "9.9%", "10%", "100%"]);
     }
 }

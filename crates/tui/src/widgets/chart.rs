@@ -3,15 +3,15 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::theme::{Role, Theme};
+use crate::theme::{StyleRole, Theme};
 
 /// Draws `values`, the newest at the right edge, as columns as high as the
 /// area; `None` leaves a gap. `top` is the value that fills the area.
-pub fn columns(
+pub fn draw_columns(
     buffer: &mut Buffer,
     area: Rect,
     theme: &Theme,
-    role: Role,
+    role: StyleRole,
     values: &[Option<u64>],
     top: u64,
 ) {
@@ -19,10 +19,10 @@ pub fn columns(
     let shown = values.len().min(usize::from(area.width));
     let values = &values[values.len() - shown..];
     let first = area.right() - u16::try_from(shown).unwrap_or(area.width);
-    let levels = theme.levels();
+    let levels = theme.level_signs();
     for (value, x) in values.iter().zip(first..) {
         let Some(value) = value else { continue };
-        let eighths = eighths(*value, top, area.height);
+        let eighths = height_in_eighths(*value, top, area.height);
         for row in 0..area.height {
             let filled = eighths.saturating_sub(usize::from(row) * 8).min(8);
             let y = area.bottom() - 1 - row;
@@ -46,13 +46,13 @@ pub fn mark_unknown(buffer: &mut Buffer, area: Rect, theme: &Theme, unknown: &[b
     let first = area.right() - u16::try_from(shown).unwrap_or(area.width);
     for (is_unknown, x) in unknown[unknown.len() - shown..].iter().zip(first..) {
         if *is_unknown && let Some(cell) = buffer.cell_mut((x, area.bottom() - 1)) {
-            cell.set_char('?').set_style(theme.style(Role::Dim));
+            cell.set_char('?').set_style(theme.style(StyleRole::Dim));
         }
     }
 }
 
 /// Returns the eighths of a line that a value fills: at least one unless it is 0.
-fn eighths(value: u64, top: u64, height: u16) -> usize {
+fn height_in_eighths(value: u64, top: u64, height: u16) -> usize {
     if value == 0 || top == 0 {
         return 0;
     }
@@ -63,7 +63,7 @@ fn eighths(value: u64, top: u64, height: u16) -> usize {
 
 /// Returns a horizontal gauge of `width` cells that shows `part` of `whole`.
 #[must_use]
-pub fn gauge(theme: &Theme, part: u64, whole: u64, width: usize) -> String {
+pub fn format_gauge(theme: &Theme, part: u64, whole: u64, width: usize) -> String {
     let filled = if whole == 0 {
         0
     } else {
@@ -84,7 +84,14 @@ mod tests {
         let theme = Theme::new(Palette::Mono, false);
         let area = Rect::new(0, 0, 4, 2);
         let mut buffer = Buffer::empty(area);
-        columns(&mut buffer, area, &theme, Role::Text, &[Some(0), Some(1), None, Some(100)], 100);
+        draw_columns(
+            &mut buffer,
+            area,
+            &theme,
+            StyleRole::Text,
+            &[Some(0), Some(1), None, Some(100)],
+            100,
+        );
         let line = |y| (0..4).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         assert_eq!(line(0), "   █");
         assert_eq!(line(1), " ▁ █", "what is not 0 shows");
@@ -95,7 +102,7 @@ mod tests {
         let theme = Theme::new(Palette::Mono, true);
         let mut buffer = Buffer::empty(Rect::new(0, 0, 2, 1));
         let values: Vec<_> = (0..10).map(|_| Some(5)).collect();
-        columns(&mut buffer, Rect::new(1, 0, 9, 9), &theme, Role::Text, &values, 5);
+        draw_columns(&mut buffer, Rect::new(1, 0, 9, 9), &theme, StyleRole::Text, &values, 5);
         assert_eq!(buffer[(0, 0)].symbol(), " ");
         assert_eq!(buffer[(1, 0)].symbol(), "#");
     }
@@ -113,10 +120,10 @@ mod tests {
     #[test]
     fn a_gauge_is_full_at_the_whole() {
         let theme = Theme::new(Palette::Mono, true);
-        assert_eq!(gauge(&theme, 0, 100, 4), "....");
-        assert_eq!(gauge(&theme, 1, 100, 4), "#...");
-        assert_eq!(gauge(&theme, 100, 100, 4), "####");
-        assert_eq!(gauge(&theme, 200, 100, 4), "####");
-        assert_eq!(gauge(&theme, 1, 0, 4), "....");
+        assert_eq!(format_gauge(&theme, 0, 100, 4), "....");
+        assert_eq!(format_gauge(&theme, 1, 100, 4), "#...");
+        assert_eq!(format_gauge(&theme, 100, 100, 4), "####");
+        assert_eq!(format_gauge(&theme, 200, 100, 4), "####");
+        assert_eq!(format_gauge(&theme, 1, 0, 4), "....");
     }
 }

@@ -5,12 +5,12 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::text::{pad, width};
-use crate::theme::{Role, Theme};
+use super::text::{display_width, pad};
+use crate::theme::{StyleRole, Theme};
 
 /// Column of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub struct GridColumn {
     /// Heading of the column.
     pub title: String,
     /// Whether the column is aligned as a number.
@@ -24,20 +24,20 @@ pub struct Column {
 
 /// Cell: text with a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cell {
+pub struct GridCell {
     /// Text of the cell.
     pub text: String,
     /// Meaning of the text, which determines its style.
-    pub role: Role,
+    pub role: StyleRole,
 }
 
 /// Table to be drawn.
 #[derive(Debug, Clone, Default)]
-pub struct Grid {
+pub struct SelectionGrid {
     /// Columns of the table.
-    pub columns: Vec<Column>,
+    pub columns: Vec<GridColumn>,
     /// Rows, with a cell for each column.
-    pub rows: Vec<Vec<Cell>>,
+    pub rows: Vec<Vec<GridCell>>,
     /// Selected row.
     pub selected: Option<usize>,
     /// Selected column, if cells are selected.
@@ -47,16 +47,16 @@ pub struct Grid {
     pub skip: usize,
 }
 
-impl Column {
+impl GridColumn {
     /// Creates a column of text.
     #[must_use]
-    pub fn text(title: impl Into<String>, least: usize) -> Self {
+    pub fn for_text(title: impl Into<String>, least: usize) -> Self {
         Self { title: title.into(), number: false, least, grows: false }
     }
 
     /// Creates a column of numbers.
     #[must_use]
-    pub fn number(title: impl Into<String>, least: usize) -> Self {
+    pub fn for_numbers(title: impl Into<String>, least: usize) -> Self {
         Self { title: title.into(), number: true, least, grows: false }
     }
 
@@ -67,16 +67,16 @@ impl Column {
     }
 }
 
-impl Cell {
+impl GridCell {
     /// Creates a cell of plain text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), role: Role::Text }
+        Self { text: text.into(), role: StyleRole::Text }
     }
 
     /// Creates a cell of text with a role.
     #[must_use]
-    pub fn of(text: impl Into<String>, role: Role) -> Self {
+    pub fn with_role(text: impl Into<String>, role: StyleRole) -> Self {
         Self { text: text.into(), role }
     }
 }
@@ -84,7 +84,7 @@ impl Cell {
 /// Returns the first row in view when row `selected` of `count` has to be, in
 /// `height` lines.
 #[must_use]
-pub const fn offset(selected: usize, count: usize, height: usize) -> usize {
+pub const fn first_visible_row(selected: usize, count: usize, height: usize) -> usize {
     if count <= height || height == 0 {
         return 0;
     }
@@ -97,20 +97,20 @@ pub const fn offset(selected: usize, count: usize, height: usize) -> usize {
 pub fn row_at(area: Rect, y: u16, selected: usize, count: usize) -> Option<usize> {
     let height = usize::from(area.height.saturating_sub(1));
     let line = usize::from(y.checked_sub(area.y + 1)?);
-    let row = offset(selected, count, height) + line;
+    let row = first_visible_row(selected, count, height) + line;
     (line < height && row < count).then_some(row)
 }
 
-impl Grid {
+impl SelectionGrid {
     /// Returns the columns that fit into `room`, with the width of each.
-    fn layout(&self, room: usize) -> Vec<(usize, usize)> {
+    fn visible_columns(&self, room: usize) -> Vec<(usize, usize)> {
         let natural = |at: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(at));
-            let widest = cells.map(|cell| width(&cell.text)).max().unwrap_or(0);
+            let widest = cells.map(|cell| display_width(&cell.text)).max().unwrap_or(0);
             let column = &self.columns[at];
             // Growing columns take what they need from the remaining width.
             let wish = if column.grows { column.least } else { widest.max(column.least) };
-            wish.max(width(&column.title).min(column.least.max(1)))
+            wish.max(display_width(&column.title).min(column.least.max(1)))
         };
         let order = (0..self.columns.len()).filter(|at| *at == 0 || *at > self.skip);
         let mut shown: Vec<(usize, usize)> = Vec::new();
@@ -132,29 +132,31 @@ impl Grid {
     }
 
     /// Draws the table in an area.
-    pub fn draw(&self, frame: &mut Frame<'_>, area: Rect, theme: &Theme) {
+    pub fn render(&self, frame: &mut Frame<'_>, area: Rect, theme: &Theme) {
         let room = usize::from(area.width);
         if room == 0 || area.height == 0 {
             return;
         }
-        let layout = self.layout(room);
+        let layout = self.visible_columns(room);
         let heading = layout.iter().map(|(at, wide)| {
             let column = &self.columns[*at];
             format!(" {}", pad(&column.title, *wide, column.number))
         });
-        let mut lines =
-            vec![Line::from(Span::styled(heading.collect::<String>(), theme.style(Role::Dim)))];
+        let mut lines = vec![Line::from(Span::styled(
+            heading.collect::<String>(),
+            theme.style(StyleRole::Dim),
+        ))];
         let height = usize::from(area.height - 1);
-        let first = offset(self.selected.unwrap_or(0), self.rows.len(), height);
+        let first = first_visible_row(self.selected.unwrap_or(0), self.rows.len(), height);
         for (index, row) in self.rows.iter().enumerate().skip(first).take(height) {
-            lines.push(self.line(row, index, &layout, theme));
+            lines.push(self.row_line(row, index, &layout, theme));
         }
         frame.render_widget(ratatui::widgets::Paragraph::new(lines), area);
     }
 
-    fn line(
+    fn row_line(
         &self,
-        row: &[Cell],
+        row: &[GridCell],
         index: usize,
         layout: &[(usize, usize)],
         theme: &Theme,
@@ -167,7 +169,7 @@ impl Grid {
             let chosen = selected && self.column.is_none_or(|column| column == *at);
             let mut style = theme.style(cell.role);
             if chosen {
-                style = style.patch(theme.style(Role::Selected));
+                style = style.patch(theme.style(StyleRole::Selected));
             }
             // Without colours and without reversed text the pointer still marks
             // the row.
@@ -188,21 +190,26 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
-    fn grid(rows: usize) -> Grid {
-        Grid {
-            columns: vec![Column::text("name", 4).growing(), Column::number("n", 3)],
+    fn grid(rows: usize) -> SelectionGrid {
+        SelectionGrid {
+            columns: vec![
+                GridColumn::for_text("name", 4).growing(),
+                GridColumn::for_numbers("n", 3),
+            ],
             rows: (0..rows)
-                .map(|row| vec![Cell::new(format!("row {row}")), Cell::new(row.to_string())])
+                .map(|row| {
+                    vec![GridCell::new(format!("row {row}")), GridCell::new(row.to_string())]
+                })
                 .collect(),
             selected: Some(0),
-            ..Grid::default()
+            ..SelectionGrid::default()
         }
     }
 
-    fn drawn(grid: &Grid, width: u16, height: u16) -> Vec<String> {
+    fn drawn(grid: &SelectionGrid, width: u16, height: u16) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a buffer");
         let theme = Theme::new(Palette::Mono, true);
-        terminal.draw(|frame| grid.draw(frame, frame.area(), &theme)).expect("drawn");
+        terminal.draw(|frame| grid.render(frame, frame.area(), &theme)).expect("drawn");
         let buffer = terminal.backend().buffer().clone();
         (0..height).map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect()).collect()
     }

@@ -33,12 +33,12 @@ pub fn fit(text: &str, width: usize) -> String {
 /// begin alike keep the ends in which they differ.
 #[must_use]
 pub fn fit_middle(text: &str, room: usize) -> String {
-    if width(text) <= room || room < 3 {
+    if display_width(text) <= room || room < 3 {
         return fit(text, room);
     }
     let head = fit(text, room.div_ceil(2));
     let mut tail: Vec<char> = Vec::new();
-    let mut used = width(&head);
+    let mut used = display_width(&head);
     for character in escape_line(text).chars().rev() {
         let wide = character.width().unwrap_or(0);
         if used + wide > room {
@@ -106,7 +106,7 @@ fn wrap_line(line: &str, width: usize, lines: &mut Vec<String>) {
 
 /// Returns the number of columns that the text takes, as [`fit`] shows it.
 #[must_use]
-pub fn width(text: &str) -> usize {
+pub fn display_width(text: &str) -> usize {
     escape_line(text).width()
 }
 
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(fit("wasmtime", 6), "wasmt~");
         assert_eq!(fit("日本語", 4), "日~");
         assert_eq!(fit("a\u{1b}[2J", 10), "a\\x1b[2J");
-        assert_eq!(width("a\u{1b}[2J"), 8);
+        assert_eq!(display_width("a\u{1b}[2J"), 8);
         assert_eq!(pad("\u{202e}", 9, true), " \\u{202e}");
         assert_eq!(fit_middle("abcdefghij\u{200b}", 12), "abcde~{200b}");
         assert_eq!(fit("abc", 0), "");

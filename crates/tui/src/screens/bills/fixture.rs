@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::desk::Desk;
-use crate::model::Settings;
+use crate::model::TuiSettings;
+use crate::query_worker::QueryContext;
 use crate::testing::{self, press};
-use crate::update::{Message, update};
+use crate::update::{AppMessage, update};
 use cyclometer_lanes::{Cancel, Job, Outcome, Status};
 use cyclometer_meter::{Meter, Phases, Provenances, Source as MeterSource, Usage};
 use cyclometer_record::{Event, Sink};
@@ -19,7 +19,7 @@ pub(super) const MIB: u64 = 1 << 20;
 
 /// Resources that an invocation used.
 #[derive(Clone, Copy)]
-pub(super) struct Used {
+pub(super) struct UsedResources {
     pub(super) start_ms: u64,
     pub(super) run_ms: u64,
     pub(super) cpu_ms: u64,
@@ -29,18 +29,18 @@ pub(super) struct Used {
 }
 
 /// Script of a recording that is written event by event.
-pub(super) struct Script {
+pub(super) struct RecordingScript {
     pub(super) events: Vec<Event>,
     jobs: Vec<Arc<Job>>,
     pub(super) at: u64,
 }
 
-impl Script {
+impl RecordingScript {
     pub(super) fn new() -> Self {
         Self { events: Vec::new(), jobs: Vec::new(), at: 0 }
     }
 
-    pub(super) fn lane(&mut self, name: &str, unavailable: Option<&str>) {
+    pub(super) fn add_lane(&mut self, name: &str, unavailable: Option<&str>) {
         self.events.push(Event::Lane {
             name: name.to_owned(),
             version: String::new(),
@@ -49,10 +49,10 @@ impl Script {
         });
     }
 
-    pub(super) fn cell(&mut self, lane: &str, workload: &str, start: StartKind) -> usize {
-        let catalog = Catalog::builtin().expect("shipped workloads");
+    pub(super) fn add_cell(&mut self, lane: &str, workload: &str, start: StartKind) -> usize {
+        let catalog = Catalog::load_builtin().expect("shipped workloads");
         let workload = Arc::clone(catalog.get(workload).expect("shipped"));
-        let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
+        let preset = Arc::new(workload.find_preset("quick").expect("shipped").clone());
         let limits = preset.limits;
         let cell = self.jobs.len();
         let job = Arc::new(Job { cell, workload, preset, start, limits, cpu: None });
@@ -61,7 +61,7 @@ impl Script {
         cell
     }
 
-    pub(super) fn ran(&mut self, cell: usize, sequence: u32, used: Used) {
+    pub(super) fn add_invocation(&mut self, cell: usize, sequence: u32, used: UsedResources) {
         let start = self.jobs[cell].start;
         let mut usage = Usage::new(start == StartKind::Cold);
         usage.phases = Phases {
@@ -81,8 +81,9 @@ impl Script {
             usage.set(Meter::WasmOps, ops);
         }
         let mut sources = Provenances::default();
-        sources.set(Meter::Wall, MeterSource::Clock, "");
-        let requested = cyclometer_core::units::Nanos(cyclometer_lanes::now().0 + self.at);
+        sources.set_source(Meter::Wall, MeterSource::Clock, "");
+        let requested =
+            cyclometer_core::units::Nanos(cyclometer_lanes::monotonic_now().0 + self.at);
         self.at += wall * MS;
         let outcome = Box::new(Outcome {
             status: Status::Ok,
@@ -110,7 +111,7 @@ impl Script {
         let mut writer = Writer::start(store, &header, Box::new(|_| ())).expect("a writer");
         let recording = writer.recording();
         for event in self.events {
-            writer.send(event).expect("written");
+            writer.send_event(event).expect("written");
         }
         writer.finish().expect("all written");
         recording
@@ -120,16 +121,16 @@ impl Script {
 /// Returns a script of three lanes, one of which cannot run. `native` has four cold
 /// runs of nbody: 120 ms, 60 ms of CPU, 64 MiB of 1 GiB touched. `wasmtime` has two
 /// cold runs of nbody and two warm ones of nop, of other lengths.
-pub(super) fn script() -> Script {
-    let mut script = Script::new();
-    script.lane("native", None);
-    script.lane("wasmtime", None);
-    script.lane("docker", Some("no Docker engine answers at /var/run/docker.sock"));
-    let native = script.cell("native", "nbody", StartKind::Cold);
-    let cold = script.cell("wasmtime", "nbody", StartKind::Cold);
-    let warm = script.cell("wasmtime", "nop", StartKind::Warm);
-    script.cell("docker", "nbody", StartKind::Cold);
-    let used = Used {
+pub(super) fn three_lane_script() -> RecordingScript {
+    let mut script = RecordingScript::new();
+    script.add_lane("native", None);
+    script.add_lane("wasmtime", None);
+    script.add_lane("docker", Some("no Docker engine answers at /var/run/docker.sock"));
+    let native = script.add_cell("native", "nbody", StartKind::Cold);
+    let cold = script.add_cell("wasmtime", "nbody", StartKind::Cold);
+    let warm = script.add_cell("wasmtime", "nop", StartKind::Warm);
+    script.add_cell("docker", "nbody", StartKind::Cold);
+    let used = UsedResources {
         start_ms: 0,
         run_ms: 120,
         cpu_ms: 60,
@@ -138,70 +139,81 @@ pub(super) fn script() -> Script {
         ops: None,
     };
     for sequence in 1..=4 {
-        script.ran(native, sequence, used);
+        script.add_invocation(native, sequence, used);
     }
-    let longer = Used { start_ms: 30, run_ms: 150, cpu_ms: 170, peak_mib: 201, ..used };
+    let longer = UsedResources { start_ms: 30, run_ms: 150, cpu_ms: 170, peak_mib: 201, ..used };
     for sequence in 1..=2 {
-        script.ran(cold, sequence, Used { ops: Some(670_000_000), ..longer });
-        let nop = Used { start_ms: 0, run_ms: 3, cpu_ms: 3, peak_mib: 16, ops: Some(15), ..used };
-        script.ran(warm, sequence, nop);
+        script.add_invocation(cold, sequence, UsedResources { ops: Some(670_000_000), ..longer });
+        let nop = UsedResources {
+            start_ms: 0,
+            run_ms: 3,
+            cpu_ms: 3,
+            peak_mib: 16,
+            ops: Some(15),
+            ..used
+        };
+        script.add_invocation(warm, sequence, nop);
     }
     script
 }
 
-pub(super) fn desk_of(folder: &Path) -> Desk {
-    let settings = Settings {
+pub(super) fn worker_for_folder(folder: &Path) -> QueryContext {
+    let settings = TuiSettings {
         database: folder.join("c.db"),
-        prices: cyclometer_pricing::PriceCatalog::builtin(),
+        prices: cyclometer_pricing::PriceCatalog::with_builtin_models(),
         workloads: Vec::new(),
         folder: folder.to_owned(),
     };
-    Desk::new(Arc::new(settings), Cancel::default())
+    QueryContext::new(Arc::new(settings), Cancel::default())
 }
 
 /// Returns the model with an open recording, before anything was requested.
-pub(super) fn opened(size: (u16, u16), recording: i64) -> Model {
+pub(super) fn model_with_recording(size: (u16, u16), recording: i64) -> Model {
     let mut model = testing::model(size);
     model.opened = Some(recording);
     model
 }
 
 /// Answers the requests among the effects until no new one follows.
-pub(super) fn serve(model: &mut Model, desk: &mut Desk, effects: Vec<Effect>) {
+pub(super) fn answer_all_requests(
+    model: &mut Model,
+    desk: &mut QueryContext,
+    effects: Vec<Effect>,
+) {
     let mut waiting = effects;
     while let Some(effect) = waiting.pop() {
         let Effect::Bills(ask) = effect else { continue };
         let answer = answer(desk, ask);
-        waiting.extend(update(model, Message::Bills(Box::new(answer))));
+        waiting.extend(update(model, AppMessage::Bills(Box::new(answer))));
     }
 }
 
-pub(super) fn go(model: &mut Model, desk: &mut Desk) {
+pub(super) fn open_bills_screen(model: &mut Model, desk: &mut QueryContext) {
     let effects = press(model, "2");
-    serve(model, desk, effects);
+    answer_all_requests(model, desk, effects);
 }
 
-pub(super) fn keys(model: &mut Model, desk: &mut Desk, keys: &[&str]) {
+pub(super) fn press_keys(model: &mut Model, desk: &mut QueryContext, keys: &[&str]) {
     for key in keys {
         let effects = press(model, key);
-        serve(model, desk, effects);
+        answer_all_requests(model, desk, effects);
     }
 }
 
 /// Returns the screen with all bills loaded.
-pub(super) fn full(size: (u16, u16)) -> (tempfile::TempDir, Desk, Model) {
+pub(super) fn open_loaded_screen(size: (u16, u16)) -> (tempfile::TempDir, QueryContext, Model) {
     let folder = tempfile::tempdir().expect("a folder");
-    let recording = script().write(&folder.path().join("c.db"));
-    let mut desk = desk_of(folder.path());
-    let mut model = opened(size, recording);
-    go(&mut model, &mut desk);
+    let recording = three_lane_script().write(&folder.path().join("c.db"));
+    let mut desk = worker_for_folder(folder.path());
+    let mut model = model_with_recording(size, recording);
+    open_bills_screen(&mut model, &mut desk);
     (folder, desk, model)
 }
 
 /// Selects a model.
-pub(super) fn select(model: &mut Model, id: &str) {
-    model.bills.chosen = Some(id.to_owned());
-    arrange(model);
-    let at = model.bills.order[model.bills.row];
-    assert_eq!(model.bills.held.as_ref().expect("figures").figures.rows[at].id, id);
+pub(super) fn select_model(model: &mut Model, id: &str) {
+    model.bills.selected_model = Some(id.to_owned());
+    update_rows_and_detail(model);
+    let at = model.bills.visible_rows[model.bills.selected_row];
+    assert_eq!(model.bills.loaded.as_ref().expect("figures").table.rows[at].id, id);
 }

@@ -9,18 +9,18 @@
 //! └────────────────────────────────────────────────────┘└───────────────────────────┘
 //! ```
 
-mod desk;
+mod bill_query;
+mod bill_table;
 mod detail;
+mod detail_panel;
 mod draw;
 #[cfg(test)]
 mod drawing_tests;
-mod figures;
+mod export;
 #[cfg(test)]
 mod fixture;
-mod order;
-mod panel;
-mod request;
-mod table;
+mod queries;
+mod sorting;
 #[cfg(test)]
 mod tests;
 
@@ -28,21 +28,21 @@ use std::sync::Arc;
 
 use ratatui::layout::{Position, Rect};
 
-use crate::action::{Action, Effect};
+use crate::action::{Effect, UserAction};
 use crate::model::Model;
-use crate::overlay::{Overlay, Purpose};
+use crate::overlay::{DialogPurpose, Overlay};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::StartKind;
 
-use desk::{Cell, Known, Trouble};
-use detail::Detail;
-use figures::Figures;
-use order::Sort;
-use request::{Request, SIZES, VOLUMES, wanted};
+use bill_query::{BillsQuery, MEMORY_SIZES, MONTHLY_REQUESTS, current_query};
+use bill_table::BillTable;
+use detail::BillDetail;
+use queries::{BillsQueryError, ExplainedCell, ReplayedBills};
+use sorting::BillSortKey;
 
-pub use desk::{Answer, Ask, answer};
-pub use draw::draw;
-pub use table::table;
+pub use draw::render;
+pub use export::export_table;
+pub use queries::{BillsRequest, BillsResponse, answer};
 
 /// Explanation of the amounts, shown in the help.
 pub const LEGEND: &str = "A row a price model, a column a lane. Lanes may have different numbers of \
@@ -60,21 +60,21 @@ pub const LEGEND: &str = "A row a price model, a column a lane. Lanes may have d
     arithmetic.";
 
 /// Duration from which on a running computation is indicated on the screen.
-const NOTICEABLE: Nanos = Nanos(300_000_000);
+const SLOW_AFTER: Nanos = Nanos(300_000_000);
 
 /// Shortest time between two computations that are due to a growing recording.
-const PACE: Nanos = Nanos(1_000_000_000);
+const MIN_REFRESH_INTERVAL: Nanos = Nanos(1_000_000_000);
 
 /// Factor between the duration of a computation and the pause that follows it:
 /// recomputing takes up to a fifth of the time, since it disturbs what is measured.
-const SHARE: u64 = 5;
+const PAUSE_FACTOR: u64 = 5;
 
 /// Time until a failed computation is tried again.
-const RETRY: Nanos = Nanos(5_000_000_000);
+const RETRY_DELAY: Nanos = Nanos(5_000_000_000);
 
 /// State of the bills screen.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct BillsState {
     /// Workload shown; `None`: all.
     workload: Option<String>,
     /// Start kind shown; `None`: both.
@@ -86,239 +86,259 @@ pub struct State {
     /// Whether only the models of the live view are shown.
     live_only: bool,
     /// Filter: words that a row must contain, in lower case.
-    words: String,
-    sort: Sort,
+    filter_words: String,
+    sort: BillSortKey,
     reverse: bool,
     /// Id of the selected model, which keeps the selection when rows move.
-    chosen: Option<String>,
+    selected_model: Option<String>,
     /// Position of the selected row among the visible ones.
-    row: usize,
+    selected_row: usize,
     /// Index of the selected lane.
-    lane: usize,
+    selected_lane: usize,
     /// Request that has no response yet, and when it was made.
-    asked: Option<(Request, Nanos)>,
+    pending: Option<(BillsQuery, Nanos)>,
     /// Cell whose explanation was requested, and when.
-    explaining: Option<(Box<Cell>, Nanos)>,
+    pending_explanation: Option<(Box<ExplainedCell>, Nanos)>,
     /// Request that was answered last, successfully or not.
-    last: Option<Request>,
+    last_answered: Option<BillsQuery>,
     /// Time before which a growing recording does not cause a new request.
-    rest_until: Nanos,
+    next_refresh_at: Nanos,
     /// Bills that are shown.
-    held: Option<Held>,
+    loaded: Option<LoadedBills>,
     /// Error of the latest computation: the reason why nothing newer is shown.
-    trouble: Option<Trouble>,
+    error: Option<BillsQueryError>,
     /// Visible rows, as indices into [`Figures::rows`].
-    order: Vec<usize>,
+    visible_rows: Vec<usize>,
     /// Texts about the selected cell.
-    detail: Option<Detail>,
+    detail: Option<BillDetail>,
 }
 
 /// Loaded bills with the request that they answer.
 #[derive(Debug)]
-struct Held {
-    request: Request,
-    known: Arc<Known>,
-    figures: Figures,
+struct LoadedBills {
+    request: BillsQuery,
+    replayed: Arc<ReplayedBills>,
+    table: BillTable,
 }
 
 /// Handles that the screen comes into view.
 pub fn entered(model: &mut Model) -> Vec<Effect> {
-    if model.bills.trouble.is_some() {
+    if model.bills.error.is_some() {
         // Returning to the screen retries after an error.
-        model.bills.last = None;
+        model.bills.last_answered = None;
     }
-    follow(model)
+    request_missing_bills(model)
 }
 
 /// Handles the passage of time.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
-    follow(model)
+    request_missing_bills(model)
 }
 
 /// Requests the bills to be shown, unless they are loaded or already requested.
-fn follow(model: &mut Model) -> Vec<Effect> {
-    let Some(mut wish) = wanted(model) else {
-        let State { asked, held, trouble, last, detail, order, .. } = &mut model.bills;
+fn request_missing_bills(model: &mut Model) -> Vec<Effect> {
+    let Some(mut wish) = current_query(model) else {
+        let BillsState {
+            pending: asked,
+            loaded: held,
+            error: trouble,
+            last_answered: last,
+            detail,
+            visible_rows: order,
+            ..
+        } = &mut model.bills;
         (*asked, *held, *trouble, *last, *detail) = (None, None, None, None, None);
         order.clear();
         return Vec::new();
     };
     let now = model.now;
     let state = &mut model.bills;
-    let other = |request: &Request| request.source.recording != wish.source.recording;
-    if state.held.as_ref().is_some_and(|held| other(&held.request)) {
-        (state.held, state.detail, state.trouble) = (None, None, None);
-        state.order.clear();
+    let other = |request: &BillsQuery| request.source.recording != wish.source.recording;
+    if state.loaded.as_ref().is_some_and(|held| other(&held.request)) {
+        (state.loaded, state.detail, state.error) = (None, None, None);
+        state.visible_rows.clear();
     }
-    if let Some(held) = &state.held
+    if let Some(held) = &state.loaded
         && held.request.source.is_like(&wish.source)
         && held.request.view != wish.view
     {
         // Another view needs no other sums; new invocations come with the next replay.
         wish.source.done = held.request.source.done;
     }
-    if let Some((asked, _)) = &state.asked {
+    if let Some((asked, _)) = &state.pending {
         if asked.is_like(&wish) {
             return Vec::new();
         }
-    } else if let Some(last) = state.last.as_ref().filter(|last| last.is_like(&wish)) {
-        let again = state.trouble.as_ref().is_some_and(|it| it.passes);
-        if (last.source.done == wish.source.done && !again) || now < state.rest_until {
+    } else if let Some(last) = state.last_answered.as_ref().filter(|last| last.is_like(&wish)) {
+        let again = state.error.as_ref().is_some_and(|it| it.is_transient);
+        if (last.source.done == wish.source.done && !again) || now < state.next_refresh_at {
             return Vec::new();
         }
     }
-    let known = state.held.as_ref().map(|held| Arc::clone(&held.known));
-    state.asked = Some((wish.clone(), now));
-    vec![Effect::Bills(Ask::Figures { request: Box::new(wish), known })]
+    let known = state.loaded.as_ref().map(|held| Arc::clone(&held.replayed));
+    state.pending = Some((wish.clone(), now));
+    vec![Effect::Bills(BillsRequest::Table { request: Box::new(wish), known })]
 }
 
 /// Handles a response of the query worker.
-pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
+pub fn answered(model: &mut Model, answer: BillsResponse) -> Vec<Effect> {
     match answer {
-        Answer::Figures { request, result } => {
+        BillsResponse::Table { request, result } => {
             let (now, state) = (model.now, &mut model.bills);
-            let Some((_, since)) = state.asked.take_if(|(asked, _)| *asked == *request) else {
+            let Some((_, since)) = state.pending.take_if(|(asked, _)| *asked == *request) else {
                 return Vec::new();
             };
-            let rest = Nanos(now.since(since).0.saturating_mul(SHARE)).max(PACE);
-            state.rest_until = Nanos(now.0 + rest.0);
-            state.last = Some((*request).clone());
+            let rest = Nanos(now.saturating_since(since).0.saturating_mul(PAUSE_FACTOR))
+                .max(MIN_REFRESH_INTERVAL);
+            state.next_refresh_at = Nanos(now.0 + rest.0);
+            state.last_answered = Some((*request).clone());
             match result {
                 Ok((known, figures)) => {
-                    state.trouble = None;
-                    state.held = Some(Held { request: *request, known, figures });
+                    state.error = None;
+                    state.loaded =
+                        Some(LoadedBills { request: *request, replayed: known, table: figures });
                 }
                 Err(trouble) => {
-                    if trouble.passes {
-                        state.rest_until = Nanos(now.0 + RETRY.0);
+                    if trouble.is_transient {
+                        state.next_refresh_at = Nanos(now.0 + RETRY_DELAY.0);
                     }
-                    state.trouble = Some(trouble);
+                    state.error = Some(trouble);
                 }
             }
-            arrange(model);
-            leave_unknown_workload(model)
+            update_rows_and_detail(model);
+            reset_unknown_workload(model)
         }
-        Answer::Explained { cell, text } => {
-            explained(model, &cell, text);
+        BillsResponse::Explained { cell, text } => {
+            show_explanation(model, &cell, text);
             Vec::new()
         }
     }
 }
 
 /// Resets a workload filter that names no workload of this recording.
-fn leave_unknown_workload(model: &mut Model) -> Vec<Effect> {
+fn reset_unknown_workload(model: &mut Model) -> Vec<Effect> {
     let state = &mut model.bills;
-    let Some(held) = &state.held else { return Vec::new() };
-    let gone = |name: &String| !held.figures.workloads.contains(name);
+    let Some(held) = &state.loaded else { return Vec::new() };
+    let gone = |name: &String| !held.table.workloads.contains(name);
     if state.workload.as_ref().is_some_and(gone) {
         state.workload = None;
-        return follow(model);
+        return request_missing_bills(model);
     }
     Vec::new()
 }
 
-fn explained(model: &mut Model, cell: &Cell, text: Result<String, String>) {
-    let asked = model.bills.explaining.as_ref();
+fn show_explanation(model: &mut Model, cell: &ExplainedCell, text: Result<String, String>) {
+    let asked = model.bills.pending_explanation.as_ref();
     let same = asked.is_some_and(|(asked, _)| {
         asked.model == cell.model && asked.lane == cell.lane && asked.request == cell.request
     });
     if !same {
         return;
     }
-    model.bills.explaining = None;
-    let in_sight = model.screen == crate::screens::Screen::Bills && model.overlay.is_none();
+    model.bills.pending_explanation = None;
+    let in_sight = model.screen == crate::screens::ScreenId::Bills && model.overlay.is_none();
     if !in_sight {
         return;
     }
     match text {
         Ok(text) => {
-            let title = cell.known.summary.models().get(cell.model).map_or("", |info| &info.id);
+            let title = cell.replayed.summary.models().get(cell.model).map_or("", |info| &info.id);
             let title = format!("{title} in {}", cell.lane);
             model.overlay = Some(Overlay::Text { title, text, scroll: 0 });
         }
-        Err(reason) => model.complain(format!("cannot be explained: {reason}")),
+        Err(reason) => model.notify_error(format!("cannot be explained: {reason}")),
     }
 }
 
 /// Recomputes the visible rows and the detail after a change. The selected model stays
 /// selected while it is visible.
-fn arrange(model: &mut Model) {
+fn update_rows_and_detail(model: &mut Model) {
     let state = &mut model.bills;
-    let Some(held) = &state.held else { return };
-    let figures = &held.figures;
-    state.lane = state.lane.min(figures.lanes.len().saturating_sub(1));
-    state.order = order::order(figures, &state.words, (state.sort, state.reverse), state.lane);
-    let chosen = state.chosen.as_ref();
-    let place = chosen.and_then(|id| state.order.iter().position(|at| figures.rows[*at].id == *id));
-    state.row = place.unwrap_or(state.row).min(state.order.len().saturating_sub(1));
-    let row = state.order.get(state.row).copied();
-    state.detail = row.map(|row| detail::of(held, row, state.lane, &model.live.models));
+    let Some(held) = &state.loaded else { return };
+    let figures = &held.table;
+    state.selected_lane = state.selected_lane.min(figures.lanes.len().saturating_sub(1));
+    state.visible_rows = sorting::sort_rows(
+        figures,
+        &state.filter_words,
+        (state.sort, state.reverse),
+        state.selected_lane,
+    );
+    let chosen = state.selected_model.as_ref();
+    let place =
+        chosen.and_then(|id| state.visible_rows.iter().position(|at| figures.rows[*at].id == *id));
+    state.selected_row =
+        place.unwrap_or(state.selected_row).min(state.visible_rows.len().saturating_sub(1));
+    let row = state.visible_rows.get(state.selected_row).copied();
+    state.detail =
+        row.map(|row| detail::describe_cell(held, row, state.selected_lane, &model.live.models));
 }
 
 /// Handles an action.
-pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
-    let page = isize::try_from(draw::page(model)).unwrap_or(1);
+pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+    let page = isize::try_from(draw::rows_per_page(model)).unwrap_or(1);
     let state = &mut model.bills;
-    state.explaining = None;
+    state.pending_explanation = None;
     match action {
-        Action::Up => move_row(state, -1),
-        Action::Down => move_row(state, 1),
-        Action::PageUp => move_row(state, -page),
-        Action::PageDown => move_row(state, page),
-        Action::First => move_row(state, isize::MIN),
-        Action::Last => move_row(state, isize::MAX),
-        Action::Left | Action::PreviousPanel => state.lane = state.lane.saturating_sub(1),
+        UserAction::Up => move_selection(state, -1),
+        UserAction::Down => move_selection(state, 1),
+        UserAction::PageUp => move_selection(state, -page),
+        UserAction::PageDown => move_selection(state, page),
+        UserAction::First => move_selection(state, isize::MIN),
+        UserAction::Last => move_selection(state, isize::MAX),
+        UserAction::Left | UserAction::PreviousPanel => {
+            state.selected_lane = state.selected_lane.saturating_sub(1)
+        }
         // An index past the last lane is clamped below.
-        Action::Right | Action::NextPanel => state.lane += 1,
-        Action::Sort => state.sort = state.sort.next(),
-        Action::Reverse => state.reverse = !state.reverse,
-        Action::LessMemory => state.memory = state.memory.saturating_sub(1),
-        Action::MoreMemory => state.memory = (state.memory + 1).min(SIZES.len() - 1),
-        Action::LessVolume => state.volume = state.volume.saturating_sub(1),
-        Action::MoreVolume => state.volume = (state.volume + 1).min(VOLUMES.len() - 1),
-        Action::Models => state.live_only = !state.live_only,
-        Action::NextWorkload => state.workload = next_workload(state),
-        Action::StartKind => {
+        UserAction::Right | UserAction::NextPanel => state.selected_lane += 1,
+        UserAction::Sort => state.sort = state.sort.next(),
+        UserAction::Reverse => state.reverse = !state.reverse,
+        UserAction::LessMemory => state.memory = state.memory.saturating_sub(1),
+        UserAction::MoreMemory => state.memory = (state.memory + 1).min(MEMORY_SIZES.len() - 1),
+        UserAction::LessVolume => state.volume = state.volume.saturating_sub(1),
+        UserAction::MoreVolume => state.volume = (state.volume + 1).min(MONTHLY_REQUESTS.len() - 1),
+        UserAction::Models => state.live_only = !state.live_only,
+        UserAction::NextWorkload => state.workload = next_workload(state),
+        UserAction::StartKind => {
             state.start = match state.start {
                 None => Some(StartKind::Cold),
                 Some(StartKind::Cold) => Some(StartKind::Warm),
                 Some(StartKind::Warm) => None,
             };
         }
-        Action::Filter => {
-            let text = state.words.clone();
+        UserAction::Filter => {
+            let text = state.filter_words.clone();
             let title = "words of a line, name or provider".to_owned();
-            model.overlay = Some(Overlay::Prompt { title, text, purpose: Purpose::Filter });
+            model.overlay = Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Filter });
         }
-        Action::Enter => return explain(model),
-        Action::Back => back(state),
+        UserAction::Enter => return request_explanation(model),
+        UserAction::Back => clear_filters(state),
         _ => return Vec::new(),
     }
-    arrange(model);
-    follow(model)
+    update_rows_and_detail(model);
+    request_missing_bills(model)
 }
 
 /// Clears the filter first, then every setting that differs from the recording.
-fn back(state: &mut State) {
-    if !state.words.is_empty() {
-        state.words.clear();
+fn clear_filters(state: &mut BillsState) {
+    if !state.filter_words.is_empty() {
+        state.filter_words.clear();
         return;
     }
     (state.workload, state.start) = (None, None);
     (state.memory, state.volume) = (0, 0);
 }
 
-fn move_row(state: &mut State, by: isize) {
-    let last = state.order.len().saturating_sub(1);
-    let Some(held) = &state.held else { return };
-    state.row = state.row.saturating_add_signed(by).min(last);
-    let row = state.order.get(state.row).and_then(|at| held.figures.rows.get(*at));
-    state.chosen = row.map(|row| row.id.clone());
+fn move_selection(state: &mut BillsState, by: isize) {
+    let last = state.visible_rows.len().saturating_sub(1);
+    let Some(held) = &state.loaded else { return };
+    state.selected_row = state.selected_row.saturating_add_signed(by).min(last);
+    let row = state.visible_rows.get(state.selected_row).and_then(|at| held.table.rows.get(*at));
+    state.selected_model = row.map(|row| row.id.clone());
 }
 
 /// Returns the workload after the one shown; `None` (all) after the last.
-fn next_workload(state: &State) -> Option<String> {
-    let names = &state.held.as_ref()?.figures.workloads;
+fn next_workload(state: &BillsState) -> Option<String> {
+    let names = &state.loaded.as_ref()?.table.workloads;
     match &state.workload {
         None => names.first().cloned(),
         Some(name) => {
@@ -329,49 +349,51 @@ fn next_workload(state: &State) -> Option<String> {
 }
 
 /// Requests the arithmetic of the selected cell.
-fn explain(model: &mut Model) -> Vec<Effect> {
+fn request_explanation(model: &mut Model) -> Vec<Effect> {
     let (now, state) = (model.now, &mut model.bills);
-    let Some(held) = &state.held else { return Vec::new() };
-    let figures = &held.figures;
-    let row = state.order.get(state.row).copied();
-    let Some((at, lane)) = row.zip(figures.lanes.get(state.lane)) else { return Vec::new() };
+    let Some(held) = &state.loaded else { return Vec::new() };
+    let figures = &held.table;
+    let row = state.visible_rows.get(state.selected_row).copied();
+    let Some((at, lane)) = row.zip(figures.lanes.get(state.selected_lane)) else {
+        return Vec::new();
+    };
     let row = &figures.rows[at];
     if let Err(reason) = &lane.group {
         let title = format!("{} in {}", row.id, lane.name);
         model.overlay = Some(Overlay::Text { title, text: reason.clone(), scroll: 0 });
         return Vec::new();
     }
-    let models = held.known.summary.models();
+    let models = held.replayed.summary.models();
     let Some(place) = models.iter().position(|info| info.id == row.id) else {
         return Vec::new();
     };
-    let cell = Box::new(Cell {
+    let cell = Box::new(ExplainedCell {
         request: held.request.clone(),
-        known: Arc::clone(&held.known),
+        replayed: Arc::clone(&held.replayed),
         model: place,
         lane: lane.name.clone(),
     });
-    state.explaining = Some((cell.clone(), now));
-    vec![Effect::Bills(Ask::Explain(cell))]
+    state.pending_explanation = Some((cell.clone(), now));
+    vec![Effect::Bills(BillsRequest::Explain(cell))]
 }
 
 /// Handles a click: selects a cell.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    let Some((row, lane)) = draw::hit(model, area, at) else { return Vec::new() };
+    let Some((row, lane)) = draw::cell_at_position(model, area, at) else { return Vec::new() };
     let state = &mut model.bills;
-    state.explaining = None;
-    if let (Some(row), Some(held)) = (row, &state.held) {
-        state.row = row;
-        let row = state.order.get(row).and_then(|at| held.figures.rows.get(*at));
-        state.chosen = row.map(|row| row.id.clone());
+    state.pending_explanation = None;
+    if let (Some(row), Some(held)) = (row, &state.loaded) {
+        state.selected_row = row;
+        let row = state.visible_rows.get(row).and_then(|at| held.table.rows.get(*at));
+        state.selected_model = row.map(|row| row.id.clone());
     }
-    state.lane = lane.unwrap_or(state.lane);
-    arrange(model);
+    state.selected_lane = lane.unwrap_or(state.selected_lane);
+    update_rows_and_detail(model);
     Vec::new()
 }
 
 /// Shows only rows that contain these words, given in lower case.
-pub fn filter(model: &mut Model, words: String) {
-    model.bills.words = words;
-    arrange(model);
+pub fn set_filter(model: &mut Model, words: String) {
+    model.bills.filter_words = words;
+    update_rows_and_detail(model);
 }

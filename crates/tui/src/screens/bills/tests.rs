@@ -1,94 +1,101 @@
 //! Tests of keys, responses and the passage of time, with amounts computed by hand.
 
-use super::fixture::{MIB, MS, Script, Used, desk_of, full, go, keys, opened, select, serve};
+use super::fixture::{
+    MIB, MS, RecordingScript, UsedResources, answer_all_requests, model_with_recording,
+    open_bills_screen, open_loaded_screen, press_keys, select_model, worker_for_folder,
+};
 use super::*;
-use crate::desk::Question;
+use crate::query_worker::QueryRequest;
 use crate::testing::{self, press};
-use crate::update::{Message, tick, update};
+use crate::update::{AppMessage, advance_to, update};
 
 /// Returns the row of a model.
-fn row<'a>(model: &'a Model, id: &str) -> &'a figures::Row {
-    let held = model.bills.held.as_ref().expect("figures");
-    held.figures.rows.iter().find(|row| row.id == id).expect("a row")
+fn find_row<'a>(model: &'a Model, id: &str) -> &'a bill_table::ModelRow {
+    let held = model.bills.loaded.as_ref().expect("figures");
+    held.table.rows.iter().find(|row| row.id == id).expect("a row")
 }
 
-fn exact(model: &Model, id: &str, lane: usize) -> String {
-    row(model, id).amount(lane).expect("an amount").to_plain_string()
+fn exact_amount(model: &Model, id: &str, lane: usize) -> String {
+    find_row(model, id).amount_in_lane(lane).expect("an amount").to_plain_string()
 }
 
-fn detail(model: &Model) -> &Detail {
+fn current_detail(model: &Model) -> &BillDetail {
     model.bills.detail.as_ref().expect("a detail")
 }
 
-fn asks(effects: &[Effect]) -> usize {
-    effects.iter().filter(|it| matches!(it, Effect::Bills(Ask::Figures { .. }))).count()
+fn count_table_requests(effects: &[Effect]) -> usize {
+    effects.iter().filter(|it| matches!(it, Effect::Bills(BillsRequest::Table { .. }))).count()
 }
 
 #[test]
 fn the_figures_are_those_of_the_hand() {
-    let (_folder, mut desk, mut model) = full((200, 60));
+    let (_folder, mut desk, mut model) = open_loaded_screen((200, 60));
     // 1 GiB x 0.12 s x 0.0000166667 + 0.0000002 = 0.000002200004 each.
-    assert_eq!(exact(&model, "aws-lambda-x86", 0), "2.200004");
+    assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "2.200004");
     // 120,000,000 ticks x 0.0115 / 10^12.
-    assert_eq!(exact(&model, "per-cycle", 0), "1.38");
+    assert_eq!(exact_amount(&model, "per-cycle", 0), "1.38");
     // Two of 180 ms and two of 3 ms: 0.183 / 2 GB-s x 0.0000166667 + 0.0000002.
-    assert_eq!(exact(&model, "aws-lambda-x86", 1), "1.72500305");
-    select(&mut model, "aws-lambda-x86");
-    let told = detail(&model);
+    assert_eq!(exact_amount(&model, "aws-lambda-x86", 1), "1.72500305");
+    select_model(&mut model, "aws-lambda-x86");
+    let told = current_detail(&model);
     // Half of 2.000004 is idle; of the other half a sixteenth is touched.
     let parts: Vec<&str> = told.parts.iter().map(|part| part.trim()).collect();
     assert_eq!(parts, ["0.0625", "1", "0.9375", "0", "0", "0.2", "0"]);
-    assert!(told.compared.iter().any(|it| it.ends_with("per-cycle (fine): coarse 1.59x")));
+    assert!(told.comparisons.iter().any(|it| it.ends_with("per-cycle (fine): coarse 1.59x")));
     // 360,000 GB-s are free; 2,000,000 requests are not.
-    keys(&mut model, &mut desk, &["}", "}", "}", "}", "}"]);
-    assert_eq!(exact(&model, "aws-lambda-x86", 0), "0.4");
+    press_keys(&mut model, &mut desk, &["}", "}", "}", "}", "}"]);
+    assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "0.4");
     // 720,000 - 400,000 GB-s x 0.0000166667 = 5.333344, and the requests.
-    keys(&mut model, &mut desk, &["]", "]", "]", "]", "]", "]"]);
+    press_keys(&mut model, &mut desk, &["]", "]", "]", "]", "]", "]"]);
     assert_eq!(
-        model.bills.held.as_ref().expect("figures").request.source.memory.map(|it| it.0),
+        model.bills.loaded.as_ref().expect("figures").request.source.memory.map(|it| it.0),
         Some(2_048 * MIB)
     );
-    assert_eq!(exact(&model, "aws-lambda-x86", 0), "5.73");
+    assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "5.73");
     // Without nop: two of 180 ms at 2 GiB are 1,080,000 GB-s.
-    keys(&mut model, &mut desk, &["w"]);
+    press_keys(&mut model, &mut desk, &["w"]);
     assert_eq!(model.bills.workload.as_deref(), Some("nbody"));
     // 680,000 x 0.0000166667 = 11.333356.
-    assert_eq!(exact(&model, "aws-lambda-x86", 1), "11.73");
+    assert_eq!(exact_amount(&model, "aws-lambda-x86", 1), "11.73");
 }
 
 #[test]
 fn what_is_missing_says_why() {
-    let (_folder, mut desk, mut model) = full((80, 24));
+    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     let reason = |model: &Model, id: &str, lane: usize| {
-        row(model, id).cells[lane].price.clone().expect_err("missing")
+        find_row(model, id).cells[lane].price.clone().expect_err("missing")
     };
     assert!(reason(&model, "aws-lambda-x86", 2).starts_with("the lane could not run: no Docker"));
     assert!(reason(&model, "per-wasm-op", 0).starts_with("refused 4 of 4: `wasm_ops`"));
     assert!(reason(&model, "aws-fargate-arm", 0).starts_with("there are monthly charges only"));
-    keys(&mut model, &mut desk, &["t", "t"]);
+    press_keys(&mut model, &mut desk, &["t", "t"]);
     assert_eq!(reason(&model, "aws-lambda-x86", 0), "no warm start was recorded in native");
     // They come last in either direction of the order.
     for key in ["S", "S"] {
-        keys(&mut model, &mut desk, &[key]);
-        let held = model.bills.held.as_ref().expect("figures");
-        let there = model.bills.order.iter().map(|at| held.figures.rows[*at].amount(0).is_some());
+        press_keys(&mut model, &mut desk, &[key]);
+        let held = model.bills.loaded.as_ref().expect("figures");
+        let there = model
+            .bills
+            .visible_rows
+            .iter()
+            .map(|at| held.table.rows[*at].amount_in_lane(0).is_some());
         let there: Vec<bool> = there.collect();
         assert!(there.is_sorted_by(|one, other| one >= other), "{there:?}");
     }
     // Enter shows the full reason.
-    keys(&mut model, &mut desk, &["enter"]);
+    press_keys(&mut model, &mut desk, &["enter"]);
     let text = "no warm start was recorded in native";
     assert!(matches!(&model.overlay, Some(Overlay::Text { text: shown, .. }) if shown == text));
 }
 
 #[test]
 fn currencies_stand_apart_and_dollars_first() {
-    let (_folder, mut desk, mut model) = full((80, 24));
+    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     for reverse in [false, true] {
-        let held = model.bills.held.as_ref().expect("figures");
-        let rows = model.bills.order.iter().map(|at| &held.figures.rows[*at]);
+        let held = model.bills.loaded.as_ref().expect("figures");
+        let rows = model.bills.visible_rows.iter().map(|at| &held.table.rows[*at]);
         let sold = rows.filter(|row| row.is_sold());
-        let priced: Vec<_> = sold.filter_map(|row| Some((row, row.amount(0)?))).collect();
+        let priced: Vec<_> = sold.filter_map(|row| Some((row, row.amount_in_lane(0)?))).collect();
         let mut currencies: Vec<&str> = priced.iter().map(|(row, _)| &*row.currency).collect();
         currencies.dedup();
         assert_eq!(currencies, ["USD", "CNY", "EUR"]);
@@ -100,66 +107,66 @@ fn currencies_stand_apart_and_dollars_first() {
         } else {
             one <= other
         }));
-        keys(&mut model, &mut desk, &["S"]);
+        press_keys(&mut model, &mut desk, &["S"]);
     }
 }
 
 #[test]
 fn the_selection_stays_on_its_model() {
-    let (_folder, mut desk, mut model) = full((80, 24));
+    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     let chosen = |model: &Model| {
-        let held = model.bills.held.as_ref().expect("figures");
-        held.figures.rows[model.bills.order[model.bills.row]].id.clone()
+        let held = model.bills.loaded.as_ref().expect("figures");
+        held.table.rows[model.bills.visible_rows[model.bills.selected_row]].id.clone()
     };
-    keys(&mut model, &mut desk, &["j", "j", "j"]);
+    press_keys(&mut model, &mut desk, &["j", "j", "j"]);
     let id = chosen(&model);
     for key in ["s", "s", "S", "right", "s", "]", "}"] {
-        keys(&mut model, &mut desk, &[key]);
+        press_keys(&mut model, &mut desk, &[key]);
         assert_eq!(chosen(&model), id, "after {key}");
     }
-    assert_eq!(model.bills.lane, 1);
-    keys(&mut model, &mut desk, &["right", "right", "right"]);
-    assert_eq!(model.bills.lane, 2, "there is no further lane");
+    assert_eq!(model.bills.selected_lane, 1);
+    press_keys(&mut model, &mut desk, &["right", "right", "right"]);
+    assert_eq!(model.bills.selected_lane, 2, "there is no further lane");
     // A filter hides it, and clearing the filter shows it again.
-    keys(&mut model, &mut desk, &["/", "n", "e", "a", "r", "enter"]);
-    assert_eq!((chosen(&model), model.bills.order.len()), ("near".to_owned(), 1));
-    keys(&mut model, &mut desk, &["esc"]);
+    press_keys(&mut model, &mut desk, &["/", "n", "e", "a", "r", "enter"]);
+    assert_eq!((chosen(&model), model.bills.visible_rows.len()), ("near".to_owned(), 1));
+    press_keys(&mut model, &mut desk, &["esc"]);
     assert_eq!(chosen(&model), id);
-    keys(&mut model, &mut desk, &["esc"]);
+    press_keys(&mut model, &mut desk, &["esc"]);
     assert_eq!((model.bills.memory, model.bills.volume), (0, 0));
-    keys(&mut model, &mut desk, &["G"]);
-    assert_eq!(model.bills.row, model.bills.order.len() - 1);
-    keys(&mut model, &mut desk, &["g"]);
-    assert_eq!(model.bills.row, 0);
+    press_keys(&mut model, &mut desk, &["G"]);
+    assert_eq!(model.bills.selected_row, model.bills.visible_rows.len() - 1);
+    press_keys(&mut model, &mut desk, &["g"]);
+    assert_eq!(model.bills.selected_row, 0);
 }
 
 #[test]
 fn what_nobody_sells_stands_apart_and_is_never_first() {
-    let (_folder, mut desk, mut model) = full((120, 40));
+    let (_folder, mut desk, mut model) = open_loaded_screen((120, 40));
     for _ in 0..6 {
-        let held = model.bills.held.as_ref().expect("figures");
-        let sold = |at: &usize| held.figures.rows[*at].is_sold();
-        assert!(sold(&model.bills.order[0]));
-        assert!(model.bills.order.is_sorted_by_key(|at| !sold(at)), "behind what is sold");
-        let detail = detail(&model);
+        let held = model.bills.loaded.as_ref().expect("figures");
+        let sold = |at: &usize| held.table.rows[*at].is_sold();
+        assert!(sold(&model.bills.visible_rows[0]));
+        assert!(model.bills.visible_rows.is_sorted_by_key(|at| !sold(at)), "behind what is sold");
+        let detail = current_detail(&model);
         assert!(detail.cheapest.iter().all(|line| !line[0].starts_with("shape-")));
-        assert!(detail.compared.iter().all(|line| !line.contains(" shape-")), "{detail:?}");
-        keys(&mut model, &mut desk, &["S"]);
-        keys(&mut model, &mut desk, &["s"]);
+        assert!(detail.comparisons.iter().all(|line| !line.contains(" shape-")), "{detail:?}");
+        press_keys(&mut model, &mut desk, &["S"]);
+        press_keys(&mut model, &mut desk, &["s"]);
     }
-    keys(&mut model, &mut desk, &["G"]);
+    press_keys(&mut model, &mut desk, &["G"]);
     let shown = testing::text(&model);
     assert!(shown.contains("nobody sells these:"), "{shown}");
-    assert!(detail(&model).about.iter().any(|line| line.contains("nobody sells it")));
+    assert!(current_detail(&model).about.iter().any(|line| line.contains("nobody sells it")));
 }
 
 #[test]
 fn a_filter_matches_what_is_seen_in_a_line() {
-    let (_folder, mut desk, mut model) = full((120, 40));
+    let (_folder, mut desk, mut model) = open_loaded_screen((120, 40));
     let found = |model: &mut Model, words: &str| {
-        filter(model, words.to_owned());
-        let held = model.bills.held.as_ref().expect("figures");
-        let rows = model.bills.order.iter().map(|at| &held.figures.rows[*at]);
+        set_filter(model, words.to_owned());
+        let held = model.bills.loaded.as_ref().expect("figures");
+        let rows = model.bills.visible_rows.iter().map(|at| &held.table.rows[*at]);
         rows.map(|row| (row.id.clone(), row.granularity, row.currency.clone())).collect::<Vec<_>>()
     };
     let hybrid = found(&mut model, "hybrid");
@@ -173,21 +180,21 @@ fn a_filter_matches_what_is_seen_in_a_line() {
     // The filter matches the id together with its mark.
     assert_eq!(found(&mut model, "aws-lambda-arm?").len(), 1);
     let amount = {
-        filter(&mut model, String::new());
-        let row = row(&model, "aws-lambda-x86");
-        row.cells[0].price.as_ref().expect("billed").shown.trim().to_owned()
+        set_filter(&mut model, String::new());
+        let row = find_row(&model, "aws-lambda-x86");
+        row.cells[0].price.as_ref().expect("billed").text.trim().to_owned()
     };
     assert!(found(&mut model, &amount).iter().any(|row| row.0 == "aws-lambda-x86"));
-    keys(&mut model, &mut desk, &["esc"]);
+    press_keys(&mut model, &mut desk, &["esc"]);
 }
 
 #[test]
 fn ids_are_whole_and_all_lanes_in_sight_at_120x40() {
-    let (_folder, _desk, model) = full((120, 40));
+    let (_folder, _desk, model) = open_loaded_screen((120, 40));
     let shown = testing::text(&model);
-    let held = model.bills.held.as_ref().expect("figures");
+    let held = model.bills.loaded.as_ref().expect("figures");
     let heads = shown.lines().find(|line| line.contains(" grain ")).expect("headings");
-    assert!(held.figures.lanes.iter().all(|lane| heads.contains(&lane.name)), "{shown}");
+    assert!(held.table.lanes.iter().all(|lane| heads.contains(&lane.name)), "{shown}");
     assert!(shown.contains("google-cloud-functions-gen1") || !shown.contains('~'), "{shown}");
     for sign in ["+ monthly charges on top", "? uncertain", "- missing"] {
         assert!(shown.contains(sign), "marks are explained: {shown}");
@@ -196,143 +203,155 @@ fn ids_are_whole_and_all_lanes_in_sight_at_120x40() {
 
 #[test]
 fn words_are_searched_in_id_name_and_provider() {
-    let (_folder, _desk, mut model) = full((80, 24));
-    filter(&mut model, "amazon edge".to_owned());
-    let held = model.bills.held.as_ref().expect("figures");
-    let found: Vec<&str> = model.bills.order.iter().map(|at| &*held.figures.rows[*at].id).collect();
+    let (_folder, _desk, mut model) = open_loaded_screen((80, 24));
+    set_filter(&mut model, "amazon edge".to_owned());
+    let held = model.bills.loaded.as_ref().expect("figures");
+    let found: Vec<&str> =
+        model.bills.visible_rows.iter().map(|at| &*held.table.rows[*at].id).collect();
     assert_eq!(found, ["aws-lambda-edge"]);
-    filter(&mut model, "nothing has this".to_owned());
-    assert!(model.bills.order.is_empty() && model.bills.detail.is_none());
+    set_filter(&mut model, "nothing has this".to_owned());
+    assert!(model.bills.visible_rows.is_empty() && model.bills.detail.is_none());
     assert!(testing::text(&model).contains("no model has all of: nothing has this"));
 }
 
 #[test]
 fn sizes_and_volumes_end_where_they_end() {
-    let mut model = opened((80, 24), 1);
-    assert_eq!(asks(&press(&mut model, "2")), 1);
-    assert_eq!(asks(&press(&mut model, "[")), 0, "what was measured is the least");
+    let mut model = model_with_recording((80, 24), 1);
+    assert_eq!(count_table_requests(&press(&mut model, "2")), 1);
+    assert_eq!(count_table_requests(&press(&mut model, "[")), 0, "what was measured is the least");
     for _ in 0..20 {
         press(&mut model, "]");
         press(&mut model, "}");
     }
-    let wish = wanted(&model).expect("a recording");
+    let wish = current_query(&model).expect("a recording");
     assert_eq!(wish.source.memory.map(|it| it.0), Some(10_240 * MIB));
     assert_eq!(wish.view.month, Some(1_000_000_000));
-    assert_eq!(asks(&press(&mut model, "}")), 0);
-    assert_eq!(asks(&press(&mut model, "{")), 1);
+    assert_eq!(count_table_requests(&press(&mut model, "}")), 0);
+    assert_eq!(count_table_requests(&press(&mut model, "{")), 1);
 }
 
 #[test]
 fn only_the_models_of_the_live_view() {
-    let (_folder, mut desk, mut model) = full((80, 24));
+    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     model.live.models.push("aws-lambda-x86-2014".to_owned());
-    let effects = tick(&mut model, testing::NOW);
-    serve(&mut model, &mut desk, effects);
+    let effects = advance_to(&mut model, testing::NOW);
+    answer_all_requests(&mut model, &mut desk, effects);
     // The model is no longer valid, and is shown because it was chosen.
-    assert!(row(&model, "aws-lambda-x86-2014").marks.starts_with('*'));
-    keys(&mut model, &mut desk, &["p"]);
-    let held = model.bills.held.as_ref().expect("figures");
-    assert_eq!(held.figures.rows.len(), 3);
+    assert!(find_row(&model, "aws-lambda-x86-2014").marks.starts_with('*'));
+    press_keys(&mut model, &mut desk, &["p"]);
+    let held = model.bills.loaded.as_ref().expect("figures");
+    assert_eq!(held.table.rows.len(), 3);
     model.live.models.clear();
-    let effects = tick(&mut model, testing::NOW);
-    serve(&mut model, &mut desk, effects);
+    let effects = advance_to(&mut model, testing::NOW);
+    answer_all_requests(&mut model, &mut desk, effects);
     assert!(testing::text(&model).contains("the live view has no price models"));
-    keys(&mut model, &mut desk, &["p"]);
-    assert!(model.bills.trouble.is_none());
+    press_keys(&mut model, &mut desk, &["p"]);
+    assert!(model.bills.error.is_none());
 }
 
 #[test]
 fn another_view_needs_no_other_sums() {
-    let (_folder, mut desk, mut model) = full((80, 24));
-    let before = Arc::clone(&model.bills.held.as_ref().expect("figures").known);
-    keys(&mut model, &mut desk, &["w", "t", "}", "}"]);
-    let after = &model.bills.held.as_ref().expect("figures").known;
+    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let before = Arc::clone(&model.bills.loaded.as_ref().expect("figures").replayed);
+    press_keys(&mut model, &mut desk, &["w", "t", "}", "}"]);
+    let after = &model.bills.loaded.as_ref().expect("figures").replayed;
     assert!(Arc::ptr_eq(&before, after));
-    keys(&mut model, &mut desk, &["]"]);
-    assert!(!Arc::ptr_eq(&before, &model.bills.held.as_ref().expect("figures").known));
+    press_keys(&mut model, &mut desk, &["]"]);
+    assert!(!Arc::ptr_eq(&before, &model.bills.loaded.as_ref().expect("figures").replayed));
 }
 
 #[test]
 fn an_answer_that_is_out_of_date_is_ignored() {
-    let (_folder, mut desk, mut model) = full((80, 24));
+    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     let mut first = press(&mut model, "]");
     let mut second = press(&mut model, "]");
     let (Some(Effect::Bills(first)), Some(Effect::Bills(second))) = (first.pop(), second.pop())
     else {
         panic!("two questions");
     };
-    assert!(second.replaces(&first));
+    assert!(second.supersedes(&first));
     let late = answer(&mut desk, first);
-    update(&mut model, Message::Bills(Box::new(late)));
-    let memory = |model: &Model| model.bills.held.as_ref().and_then(|it| it.request.source.memory);
+    update(&mut model, AppMessage::Bills(Box::new(late)));
+    let memory =
+        |model: &Model| model.bills.loaded.as_ref().and_then(|it| it.request.source.memory);
     assert_eq!(memory(&model), None, "what was shown stays");
     let newest = answer(&mut desk, second);
-    update(&mut model, Message::Bills(Box::new(newest)));
+    update(&mut model, AppMessage::Bills(Box::new(newest)));
     assert_eq!(memory(&model).map(|it| it.0), Some(256 * MIB));
     // The arithmetic of a cell that is no longer selected is ignored too.
     let effects = press(&mut model, "enter");
     press(&mut model, "down");
-    serve(&mut model, &mut desk, effects);
+    answer_all_requests(&mut model, &mut desk, effects);
     assert_eq!(model.overlay, None);
 }
 
 #[test]
 fn a_recording_that_grows_is_asked_for_at_most_once_a_second() {
-    let (_folder, mut desk, mut model) = full((80, 24));
+    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     let recording = model.opened.take();
     let grow = |model: &mut Model, done: u64| {
-        let snapshot = crate::live::Snapshot { recording, done, ..Default::default() };
+        let snapshot = crate::live::LiveSnapshot { recording, done, ..Default::default() };
         model.snapshot = Arc::new(snapshot);
     };
     let at = |ms: u64| Nanos(testing::NOW.0 + ms * MS);
     grow(&mut model, 1);
     // An immediate response is followed by a pause of one second.
-    assert_eq!(asks(&tick(&mut model, at(999))), 0);
-    let effects = tick(&mut model, at(1_000));
-    assert_eq!(asks(&effects), 1);
+    assert_eq!(count_table_requests(&advance_to(&mut model, at(999))), 0);
+    let effects = advance_to(&mut model, at(1_000));
+    assert_eq!(count_table_requests(&effects), 1);
     grow(&mut model, 2);
-    assert_eq!(asks(&tick(&mut model, at(1_400))), 0, "an answer is on its way");
+    assert_eq!(
+        count_table_requests(&advance_to(&mut model, at(1_400))),
+        0,
+        "an answer is on its way"
+    );
     drawing_tests::draw_in_all_sizes("recomputing", &mut model);
     model.size = (80, 24);
     model.now = at(1_500);
-    serve(&mut model, &mut desk, effects);
+    answer_all_requests(&mut model, &mut desk, effects);
     assert!(!testing::text(&model).contains("recomputing: "));
     // The computation took half a second: five times that is left for other work.
-    assert_eq!(asks(&tick(&mut model, at(3_999))), 0);
-    let effects = tick(&mut model, at(4_000));
-    assert_eq!(asks(&effects), 1);
+    assert_eq!(count_table_requests(&advance_to(&mut model, at(3_999))), 0);
+    let effects = advance_to(&mut model, at(4_000));
+    assert_eq!(count_table_requests(&effects), 1);
     model.now = at(4_000);
-    serve(&mut model, &mut desk, effects);
-    assert_eq!(asks(&tick(&mut model, at(60_000))), 0, "nothing is new");
+    answer_all_requests(&mut model, &mut desk, effects);
+    assert_eq!(count_table_requests(&advance_to(&mut model, at(60_000))), 0, "nothing is new");
 }
 
 #[test]
 fn figures_of_another_recording_are_not_shown() {
-    let (folder, mut desk, mut model) = full((80, 24));
-    let mut other = Script::new();
-    other.lane("native", None);
-    let cell = other.cell("native", "nop", StartKind::Cold);
-    let used =
-        Used { start_ms: 1, run_ms: 1, cpu_ms: 1, peak_mib: 1, allocated_mib: 128, ops: None };
-    other.ran(cell, 1, used);
+    let (folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let mut other = RecordingScript::new();
+    other.add_lane("native", None);
+    let cell = other.add_cell("native", "nop", StartKind::Cold);
+    let used = UsedResources {
+        start_ms: 1,
+        run_ms: 1,
+        cpu_ms: 1,
+        peak_mib: 1,
+        allocated_mib: 128,
+        ops: None,
+    };
+    other.add_invocation(cell, 1, used);
     let other = other.write(&folder.path().join("c.db"));
-    keys(&mut model, &mut desk, &["w", "w"]);
+    press_keys(&mut model, &mut desk, &["w", "w"]);
     assert_eq!(model.bills.workload.as_deref(), Some("nop"));
     model.bills.workload = Some("nbody".to_owned());
     model.opened = Some(other);
     let effects = press(&mut model, "2");
-    assert!(model.bills.held.is_none() && model.bills.detail.is_none());
-    serve(&mut model, &mut desk, effects);
+    assert!(model.bills.loaded.is_none() && model.bills.detail.is_none());
+    answer_all_requests(&mut model, &mut desk, effects);
     assert_eq!(model.bills.workload, None, "it has no nbody");
     // 0.125 GB x 2 ms x 0.0000166667 + 0.0000002.
-    assert_eq!(exact(&model, "aws-lambda-x86", 0), "0.204166675");
+    assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "0.204166675");
 }
 
 #[test]
 fn the_arithmetic_can_be_followed() {
-    let (_folder, mut desk, mut model) = full((80, 24));
-    select(&mut model, "aws-lambda-x86");
-    keys(&mut model, &mut desk, &["]", "}", "}", "}", "}", "}", "right", "enter"]);
+    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    select_model(&mut model, "aws-lambda-x86");
+    press_keys(&mut model, &mut desk, &["]", "}", "}", "}", "}", "}", "right", "enter"]);
     let Some(Overlay::Text { title, text, .. }) = &model.overlay else { panic!("a text") };
     assert_eq!(title, "aws-lambda-x86 in wasmtime");
     for line in [
@@ -354,18 +373,18 @@ fn the_arithmetic_can_be_followed() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     // A stand-in for a meter is mentioned.
     press(&mut model, "esc");
-    select(&mut model, "per-cycle");
-    keys(&mut model, &mut desk, &["enter"]);
+    select_model(&mut model, "per-cycle");
+    press_keys(&mut model, &mut desk, &["enter"]);
     let Some(Overlay::Text { text, .. }) = &model.overlay else { panic!("a text") };
     assert!(text.contains("note: ref_cycles (TSC ticks) instead of cycles (4 times)"), "{text}");
 }
 
 #[test]
 fn programs_get_all_digits() {
-    let (_folder, mut desk, mut model) = full((80, 24));
-    keys(&mut model, &mut desk, &["}", "}", "}", "}", "}"]);
-    filter(&mut model, "aws-lambda-x86".to_owned());
-    let json = table(&model).to_json();
+    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    press_keys(&mut model, &mut desk, &["}", "}", "}", "}", "}"]);
+    set_filter(&mut model, "aws-lambda-x86".to_owned());
+    let json = export_table(&model).to_json();
     let rows = json.as_array().expect("rows");
     assert_eq!(rows.len(), 3, "a row a lane");
     for (key, value) in [
@@ -389,7 +408,7 @@ fn programs_get_all_digits() {
     assert_eq!(rows[0]["month_requests"], 3_000_000);
     assert_eq!(rows[2]["total"], serde_json::Value::Null);
     assert!(rows[2]["note"].as_str().is_some_and(|it| it.contains("no Docker engine")));
-    assert!(table(&testing::model((80, 24))).is_empty());
+    assert!(export_table(&testing::model((80, 24))).is_empty());
 }
 
 #[test]
@@ -397,19 +416,19 @@ fn without_a_database_it_says_so_and_tries_again() {
     let folder = tempfile::tempdir().expect("a folder");
     // A folder is not a database.
     std::fs::create_dir(folder.path().join("c.db")).expect("a folder");
-    let mut desk = desk_of(folder.path());
-    let mut model = opened((80, 24), 1);
-    go(&mut model, &mut desk);
-    let trouble = model.bills.trouble.clone().expect("trouble");
-    assert!(trouble.passes && trouble.text.contains("c.db"), "{trouble:?}");
+    let mut desk = worker_for_folder(folder.path());
+    let mut model = model_with_recording((80, 24), 1);
+    open_bills_screen(&mut model, &mut desk);
+    let trouble = model.bills.error.clone().expect("trouble");
+    assert!(trouble.is_transient && trouble.message.contains("c.db"), "{trouble:?}");
     let at = |ms: u64| Nanos(testing::NOW.0 + ms * MS);
-    assert_eq!(asks(&tick(&mut model, at(4_999))), 0);
-    assert_eq!(asks(&tick(&mut model, at(5_000))), 1);
+    assert_eq!(count_table_requests(&advance_to(&mut model, at(4_999))), 0);
+    assert_eq!(count_table_requests(&advance_to(&mut model, at(5_000))), 1);
 }
 
 /// Returns the text that Enter shows.
-fn explained_text(model: &mut Model, desk: &mut crate::desk::Desk) -> String {
-    keys(model, desk, &["enter"]);
+fn read_explanation(model: &mut Model, desk: &mut crate::query_worker::QueryContext) -> String {
+    press_keys(model, desk, &["enter"]);
     match model.overlay.take() {
         Some(Overlay::Text { text, .. }) => text,
         other => panic!("no text but {other:?}"),
@@ -419,22 +438,28 @@ fn explained_text(model: &mut Model, desk: &mut crate::desk::Desk) -> String {
 #[test]
 fn requests_that_share_an_instance_are_told_apart() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut script = Script::new();
-    script.lane("wasmtime", None);
-    let cell = script.cell("wasmtime", "nop", StartKind::Warm);
-    let used =
-        Used { start_ms: 0, run_ms: 150, cpu_ms: 10, peak_mib: 1, allocated_mib: 128, ops: None };
+    let mut script = RecordingScript::new();
+    script.add_lane("wasmtime", None);
+    let cell = script.add_cell("wasmtime", "nop", StartKind::Warm);
+    let used = UsedResources {
+        start_ms: 0,
+        run_ms: 150,
+        cpu_ms: 10,
+        peak_mib: 1,
+        allocated_mib: 128,
+        ops: None,
+    };
     for sequence in 1..=2 {
         // At nearly equal times, long after the beginning.
         script.at = 60_000 * MS;
-        script.ran(cell, sequence, used);
+        script.add_invocation(cell, sequence, used);
     }
     let recording = script.write(&folder.path().join("c.db"));
-    let mut desk = desk_of(folder.path());
-    let mut model = opened((80, 24), recording);
-    go(&mut model, &mut desk);
-    select(&mut model, "google-cloud-run-instance");
-    let text = explained_text(&mut model, &mut desk);
+    let mut desk = worker_for_folder(folder.path());
+    let mut model = model_with_recording((80, 24), recording);
+    open_bills_screen(&mut model, &mut desk);
+    select_model(&mut model, "google-cloud-run-instance");
+    let text = read_explanation(&mut model, &mut desk);
     // Shared, they are one span of 200 ms, else two: each 0.2 vCPU-s x 0.000018 + 0.025
     // GiB-s x 0.000002.
     assert!(text.contains("$0.0000073"), "{text}");
@@ -442,21 +467,21 @@ fn requests_that_share_an_instance_are_told_apart() {
         text.contains("The table has 0.00000365 in all: there, requests that overlap"),
         "{text}"
     );
-    select(&mut model, "aws-lambda-x86");
-    let text = explained_text(&mut model, &mut desk);
+    select_model(&mut model, "aws-lambda-x86");
+    let text = read_explanation(&mut model, &mut desk);
     assert!(!text.contains("overlap"), "{text}");
 }
 
 #[test]
 fn too_many_invocations_are_summed() {
-    let (_folder, _desk, mut model) = full((80, 24));
-    select(&mut model, "aws-lambda-x86");
-    let Some(Effect::Bills(Ask::Explain(cell))) = press(&mut model, "enter").pop() else {
+    let (_folder, _desk, mut model) = open_loaded_screen((80, 24));
+    select_model(&mut model, "aws-lambda-x86");
+    let Some(Effect::Bills(BillsRequest::Explain(cell))) = press(&mut model, "enter").pop() else {
         panic!("a question");
     };
-    let held = model.bills.held.as_ref().expect("figures");
-    let group = held.figures.lanes[0].group.as_ref().expect("a group");
-    let text = desk::sums_text(&cell, group);
+    let held = model.bills.loaded.as_ref().expect("figures");
+    let group = held.table.lanes[0].group.as_ref().expect("a group");
+    let text = queries::format_sums(&cell, group);
     for line in [
         "  duration: 0.48 GB-s = 0.000008000016 USD",
         "  invocations: 4 request = 0.0000008 USD",

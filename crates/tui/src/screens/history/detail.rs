@@ -2,43 +2,45 @@
 
 use serde_json::Value;
 
-use super::ending::sentences;
-use crate::model::Settings;
-use crate::theme::Role;
-use crate::widgets::bar::percent;
+use super::conclusion::conclusion_sentences;
+use crate::model::TuiSettings;
+use crate::theme::StyleRole;
+use crate::widgets::bar::format_percent;
 use crate::widgets::text::wrap;
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_report::compared::Compared;
-use cyclometer_report::comparison::{SHARED, footnotes, medians};
-use cyclometer_report::difference::NAMES;
-use cyclometer_report::simulated::Simulated;
-use cyclometer_report::{Cell, Column, Table, counted, moment};
-use cyclometer_store::{Item, MeterSource, RecordingAbout, Size, Store, StoreError};
+use cyclometer_report::comparison::{SHARED_COLUMNS, build_table_without_bills, list_footnotes};
+use cyclometer_report::difference::NAME_COLUMNS;
+use cyclometer_report::simulation_report::SimulationReport;
+use cyclometer_report::stored_comparison::StoredComparison;
+use cyclometer_report::{Cell, Column, Table, format_count, format_timestamp};
+use cyclometer_store::{
+    HistoryItem, MeterSource, RecordingDetails, RecordingSize, Store, StoreError,
+};
 
 /// Line of the details panel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct DetailLine {
     /// Meaning of the line.
-    pub role: Role,
+    pub role: StyleRole,
     /// Text of the line.
     pub text: String,
 }
 
 /// Details of one item, as they were read.
 #[derive(Debug)]
-pub enum Shown {
+pub enum ItemDetail {
     /// A recording.
-    Recording(Box<Recording>),
+    Recording(Box<RecordingDetail>),
     /// A simulation.
-    Simulation(Box<Simulated>),
+    Simulation(Box<SimulationReport>),
 }
 
 /// Details of a recording; of its runs only aggregates, since there may be
 /// millions.
 #[derive(Debug)]
-pub struct Recording {
-    about: RecordingAbout,
-    size: Size,
+pub struct RecordingDetail {
+    about: RecordingDetails,
+    size: RecordingSize,
     bad: u64,
     unavailable: Vec<(String, String)>,
     answers: Vec<String>,
@@ -47,142 +49,149 @@ pub struct Recording {
     sources: Table,
 }
 
-impl Shown {
+impl ItemDetail {
     /// Reads the details of an item.
     ///
     /// # Errors
     /// Fails when the item does not exist, or the database cannot be read.
-    pub fn read(store: &Store, settings: &Settings, item: Item) -> Result<Self, StoreError> {
+    pub fn read_item(
+        store: &Store,
+        settings: &TuiSettings,
+        item: HistoryItem,
+    ) -> Result<Self, StoreError> {
         Ok(match item {
-            Item::Recording(id) => {
-                let cells = store.cells(id)?;
-                Self::Recording(Box::new(Recording {
-                    about: store.about(id)?,
-                    size: store.size_of(id)?,
+            HistoryItem::Recording(id) => {
+                let cells = store.cell_stats(id)?;
+                Self::Recording(Box::new(RecordingDetail {
+                    about: store.recording_details(id)?,
+                    size: store.recording_size(id)?,
                     bad: cells.iter().map(|cell| cell.bad).sum(),
                     unavailable: store.unavailable_lanes(id)?,
-                    answers: sentences(store, settings, id)?,
-                    medians: medians(&cells),
-                    notes: footnotes(&cells, None),
-                    sources: sources(&store.merged_meter_sources(id)?),
+                    answers: conclusion_sentences(store, settings, id)?,
+                    medians: build_table_without_bills(&cells),
+                    notes: list_footnotes(&cells, None),
+                    sources: meter_source_table(&store.merged_meter_sources(id)?),
                 }))
             }
-            Item::Simulation(id) => Self::Simulation(Box::new(Simulated::read(store, id)?)),
+            HistoryItem::Simulation(id) => {
+                Self::Simulation(Box::new(SimulationReport::load(store, id)?))
+            }
         })
     }
 
     /// Formats all details in lines of at most `width` columns.
     #[must_use]
-    pub fn lines(&self, width: usize) -> Vec<Told> {
-        let mut page = Page { width, lines: Vec::new() };
+    pub fn to_lines(&self, width: usize) -> Vec<DetailLine> {
+        let mut page = DetailBuilder { width, lines: Vec::new() };
         match self {
-            Self::Recording(it) => recording(&mut page, it),
-            Self::Simulation(it) => simulation(&mut page, it),
+            Self::Recording(it) => push_recording(&mut page, it),
+            Self::Simulation(it) => push_simulation(&mut page, it),
         }
         page.lines
     }
 }
 
 /// Builder of the lines of the details.
-struct Page {
+struct DetailBuilder {
     width: usize,
-    lines: Vec<Told>,
+    lines: Vec<DetailLine>,
 }
 
-impl Page {
-    fn say(&mut self, role: Role, text: &str) {
+impl DetailBuilder {
+    fn push_text(&mut self, role: StyleRole, text: &str) {
         for text in wrap(text, self.width) {
-            self.lines.push(Told { role, text });
+            self.lines.push(DetailLine { role, text });
         }
     }
 
-    fn title(&mut self, text: &str) {
+    fn push_title(&mut self, text: &str) {
         if !self.lines.is_empty() {
-            self.lines.push(Told { role: Role::Text, text: String::new() });
+            self.lines.push(DetailLine { role: StyleRole::Text, text: String::new() });
         }
-        self.say(Role::Title, text);
+        self.push_text(StyleRole::Title, text);
     }
 
     /// Appends a label with its text beside it.
-    fn pair(&mut self, label: &str, text: &str) {
+    fn push_pair(&mut self, label: &str, text: &str) {
         const LABEL: usize = 10;
         let room = self.width.saturating_sub(LABEL).max(1);
         for (at, line) in wrap(text, room).into_iter().enumerate() {
             let label = if at == 0 { label } else { "" };
-            self.lines.push(Told { role: Role::Text, text: format!("{label:LABEL$}{line}") });
+            self.lines
+                .push(DetailLine { role: StyleRole::Text, text: format!("{label:LABEL$}{line}") });
         }
     }
 
-    fn table(&mut self, table: &Table, shared: usize) {
+    fn push_table(&mut self, table: &Table, shared: usize) {
         // Not wrapped again: a table that does not fit is cut when it is drawn.
         let text = table.render_within(self.width, shared);
-        self.lines.extend(text.lines().enumerate().map(|(at, line)| Told {
-            role: if at == 0 { Role::Dim } else { Role::Text },
+        self.lines.extend(text.lines().enumerate().map(|(at, line)| DetailLine {
+            role: if at == 0 { StyleRole::Dim } else { StyleRole::Text },
             text: line.to_owned(),
         }));
     }
 }
 
-fn recording(page: &mut Page, it: &Recording) {
+fn push_recording(page: &mut DetailBuilder, it: &RecordingDetail) {
     let about = &it.about;
-    let took = lasted(about).map_or_else(
+    let took = recording_duration(about).map_or_else(
         || "; when it ended is not known".to_owned(),
-        |span| format!(", took {}", crate::frame::clock(span)),
+        |span| format!(", took {}", crate::frame::format_clock(span)),
     );
     let took = if about.status == "running" { String::new() } else { took };
-    let begun = moment(&about.started_at);
-    page.pair("status", &format!("{}; begun {begun} UTC{took}", about.status));
+    let begun = format_timestamp(&about.started_at);
+    page.push_pair("status", &format!("{}; begun {begun} UTC{took}", about.status));
     if let Some(label) = &about.label {
-        page.pair("label", label);
+        page.push_pair("label", label);
     }
-    page.pair("plan", &plan(&about.plan));
-    page.pair("host", &host(&about.host));
-    page.pair("holds", &holds(it));
-    page.pair("sampler", &sampler(about));
+    page.push_pair("plan", &plan_text(&about.plan));
+    page.push_pair("host", &host_text(&about.host));
+    page.push_pair("holds", &stored_counts_text(it));
+    page.push_pair("sampler", &sampler_text(about));
     for (lane, reason) in &it.unavailable {
-        page.say(Role::Warn, &format!("lane {lane} could not run: {reason}"));
+        page.push_text(StyleRole::Warn, &format!("lane {lane} could not run: {reason}"));
     }
     if it.medians.is_empty() {
-        page.say(Role::Dim, "it has no cells: nothing was run");
+        page.push_text(StyleRole::Dim, "it has no cells: nothing was run");
         return;
     }
     if !it.answers.is_empty() {
-        page.title("what it shows");
-        it.answers.iter().for_each(|answer| page.say(Role::Text, answer));
+        page.push_title("what it shows");
+        it.answers.iter().for_each(|answer| page.push_text(StyleRole::Text, answer));
     }
-    page.title("its cells: times and counts are medians of what ended well");
-    page.table(&it.medians, SHARED);
+    page.push_title("its cells: times and counts are medians of what ended well");
+    page.push_table(&it.medians, SHARED_COLUMNS);
     for note in &it.notes {
-        page.say(Role::Dim, note);
+        page.push_text(StyleRole::Dim, note);
     }
     if !it.sources.is_empty() {
-        page.title("where its figures come from");
-        let text = it.sources.wrapped(page.width);
+        page.push_title("where its figures come from");
+        let text = it.sources.render_wrapped(page.width);
         for line in text.lines() {
-            page.lines.push(Told { role: Role::Text, text: line.to_owned() });
+            page.lines.push(DetailLine { role: StyleRole::Text, text: line.to_owned() });
         }
     }
 }
 
-fn holds(it: &Recording) -> String {
+fn stored_counts_text(it: &RecordingDetail) -> String {
     let failed = if it.bad > 0 { format!(" ({} failed)", it.bad) } else { String::new() };
     format!(
         "{}{failed}, {}, {}",
-        counted(it.size.invocations, "invocation"),
-        counted(it.size.samples, "sample"),
-        counted(it.size.simulations, "simulation")
+        format_count(it.size.invocations, "invocation"),
+        format_count(it.size.samples, "sample"),
+        format_count(it.size.simulations, "simulation")
     )
 }
 
 /// Returns how long a recording took, by wall-clock time.
-pub fn lasted(about: &RecordingAbout) -> Option<Nanos> {
+pub fn recording_duration(about: &RecordingDetails) -> Option<Nanos> {
     let begun = humantime::parse_rfc3339(&about.started_at).ok()?;
     let ended = humantime::parse_rfc3339(about.ended_at.as_deref()?).ok()?;
     ended.duration_since(begun).ok().map(Nanos::from)
 }
 
 /// Describes the cost of the sampler and the samples it dropped.
-pub fn sampler(about: &RecordingAbout) -> String {
+pub fn sampler_text(about: &RecordingDetails) -> String {
     let Some(interval) = about.sample_interval_ns else {
         return "off".to_owned();
     };
@@ -192,7 +201,7 @@ pub fn sampler(about: &RecordingAbout) -> String {
     }
     if let Some(cpu) = about.sampler_cpu_ns {
         let cpu = Nanos(cpu.unsigned_abs());
-        let share = lasted(about).and_then(|span| share(cpu, span));
+        let share = recording_duration(about).and_then(|span| format_share(cpu, span));
         let share = share.map_or_else(String::new, |it| format!(", {it} of the time"));
         text = format!("{text}, {cpu} of CPU{share}");
     }
@@ -203,13 +212,13 @@ pub fn sampler(about: &RecordingAbout) -> String {
 }
 
 /// Formats a part of a time span as per cent.
-pub fn share(part: Nanos, whole: Nanos) -> Option<String> {
+pub fn format_share(part: Nanos, whole: Nanos) -> Option<String> {
     let ppm = (u128::from(part.0) * 1_000_000).checked_div(u128::from(whole.0))?;
-    u64::try_from(ppm).ok().map(percent)
+    u64::try_from(ppm).ok().map(format_percent)
 }
 
 /// Describes the plan; fields that an older version did not store are left out.
-fn plan(plan: &Value) -> String {
+fn plan_text(plan: &Value) -> String {
     let number = |key: &str| plan.get(key).and_then(Value::as_u64);
     let text = |key: &str| plan.get(key).and_then(Value::as_str);
     let names = |key: &str| {
@@ -219,7 +228,7 @@ fn plan(plan: &Value) -> String {
     let parts = [
         match number("runs") {
             Some(runs) => {
-                let runs = counted(i64::try_from(runs).unwrap_or(i64::MAX), "run");
+                let runs = format_count(i64::try_from(runs).unwrap_or(i64::MAX), "run");
                 Some(format!("{runs} of each cell"))
             }
             None => plan.is_object().then(|| "until stopped".to_owned()),
@@ -238,18 +247,18 @@ fn plan(plan: &Value) -> String {
         names("workloads").map(|it| format!("workloads {it}")),
         names("lanes").map(|it| format!("lanes {it}")),
     ];
-    joined(parts)
+    join_parts(parts)
 }
 
 /// Describes the host.
-fn host(host: &Value) -> String {
+fn host_text(host: &Value) -> String {
     let text = |key: &str| host.get(key).and_then(Value::as_str).map(str::to_owned);
     let number = |key: &str| host.get(key).and_then(Value::as_u64);
     let cpu = match (number("cpus"), text("cpu")) {
         (Some(cpus), Some(cpu)) => Some(format!("{cpus} x {cpu}")),
         (_, cpu) => cpu,
     };
-    joined([
+    join_parts([
         text("hostname"),
         cpu,
         number("memory_bytes").map(|it| format!("{} of memory", Bytes(it))),
@@ -261,12 +270,12 @@ fn host(host: &Value) -> String {
     ])
 }
 
-fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
+fn join_parts<const N: usize>(parts: [Option<String>; N]) -> String {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "not kept".to_owned() } else { parts.join(", ") }
 }
 
-fn sources(all: &[MeterSource]) -> Table {
+fn meter_source_table(all: &[MeterSource]) -> Table {
     let mut table = Table::new(&[
         Column::text("lane", "lane"),
         Column::text("start", "start"),
@@ -279,51 +288,56 @@ fn sources(all: &[MeterSource]) -> Table {
             Cell::text(&*it.lane),
             Cell::text(&*it.start),
             Cell::text(&*it.meter),
-            Cell::maybe(it.source.clone().map(|source| (source.clone(), source))),
+            Cell::optional(it.source.clone().map(|source| (source.clone(), source))),
             Cell::text(&*it.note),
         ]);
     }
     table
 }
 
-fn simulation(page: &mut Page, it: &Simulated) {
+fn push_simulation(page: &mut DetailBuilder, it: &SimulationReport) {
     let info = &it.info;
-    page.pair("made", &format!("{} UTC", moment(&info.created_at)));
+    page.push_pair("made", &format!("{} UTC", format_timestamp(&info.created_at)));
     if let Some(label) = &info.label {
-        page.pair("label", label);
+        page.push_pair("label", label);
     }
     let recordings = &info.recordings;
-    page.pair(
+    page.push_pair(
         "of",
-        &format!("recording {recordings}, {}", counted(info.invocations, "invocation")),
+        &format!("recording {recordings}, {}", format_count(info.invocations, "invocation")),
     );
     let options: Value = serde_json::from_str(&it.options).unwrap_or(Value::Null);
-    page.pair("asked for", &asked(&options));
+    page.push_pair("asked for", &simulation_options_text(&options));
     for (at, (title, _, table)) in it.tables.iter().enumerate() {
         if !table.is_empty() {
-            page.title(title);
+            page.push_title(title);
             // Keeps the charge, position or part on each line, where there is one.
-            page.table(table, if at == 0 { 2 } else { 3 });
+            page.push_table(table, if at == 0 { 2 } else { 3 });
         }
     }
-    page.lines.push(Told { role: Role::Text, text: String::new() });
+    page.lines.push(DetailLine { role: StyleRole::Text, text: String::new() });
     let digits = Some("mean / M: mean bill of a million; amounts to 6 digits");
-    for note in [it.cut(), digits, it.plain(), it.by_earlier_rule()].into_iter().flatten() {
-        page.say(Role::Dim, note);
+    for note in
+        [it.cut_note(), digits, it.list_price_note(), it.earlier_rule_note()].into_iter().flatten()
+    {
+        page.push_text(StyleRole::Dim, note);
     }
-    page.title("price models");
-    page.table(&it.models, 1);
+    page.push_title("price models");
+    page.push_table(&it.models, 1);
     let terms = options.get("terms").and_then(Value::as_object).into_iter().flatten();
     for (at, (model, terms)) in terms.enumerate() {
         if at == 0 {
-            page.title("their terms");
+            page.push_title("their terms");
         }
-        page.say(Role::Text, &format!("{model}: {}", terms.as_str().unwrap_or_default()));
+        page.push_text(
+            StyleRole::Text,
+            &format!("{model}: {}", terms.as_str().unwrap_or_default()),
+        );
     }
 }
 
 /// Describes the options of a simulation, other than all of it at list prices.
-fn asked(options: &Value) -> String {
+fn simulation_options_text(options: &Value) -> String {
     let names = |key: &str| {
         let names: Vec<&str> =
             options.get(key)?.as_array()?.iter().filter_map(Value::as_str).collect();
@@ -351,19 +365,19 @@ fn asked(options: &Value) -> String {
 ///
 /// # Errors
 /// Fails like [`Shown::read`].
-pub fn text(
+pub fn item_text(
     store: &Store,
-    settings: &Settings,
-    item: Item,
+    settings: &TuiSettings,
+    item: HistoryItem,
     width: usize,
 ) -> Result<String, StoreError> {
-    let lines = Shown::read(store, settings, item)?.lines(width);
+    let lines = ItemDetail::read_item(store, settings, item)?.to_lines(width);
     Ok(lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n"))
 }
 
 /// Formats a comparison as text of that width.
 #[must_use]
-pub fn comparison(it: &Compared, width: usize) -> String {
+pub fn comparison_text(it: &StoredComparison, width: usize) -> String {
     let mut lines = it.names.to_vec();
     lines.push(String::new());
     lines.extend(it.subjects.iter().map(|it| format!("what was run: {it}")));
@@ -375,7 +389,7 @@ pub fn comparison(it: &Compared, width: usize) -> String {
     if it.difference.table.is_empty() {
         lines.push("neither of the two has anything to compare".to_owned());
     } else {
-        lines.push(it.difference.table.render_grouped_within(width, NAMES));
+        lines.push(it.difference.table.render_grouped_within(width, NAME_COLUMNS));
         lines.push(String::new());
     }
     lines.extend(it.difference.notes.iter().chain(&it.conclusion).cloned());

@@ -5,24 +5,24 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::Told;
-use super::list::{Lists, Row, Widths};
-use crate::action::Action;
-use crate::frame::parts;
+use super::DetailLine;
+use super::list::{HistoryList, HistoryRow, HistoryWidths};
+use crate::action::UserAction;
+use crate::frame::split_areas;
 use crate::model::Model;
-use crate::screens::Screen;
-use crate::theme::{Role, Theme};
-use crate::widgets::grid::{Cell, Column, Grid, offset};
+use crate::screens::ScreenId;
+use crate::theme::{StyleRole, Theme};
+use crate::widgets::grid::{GridCell, GridColumn, SelectionGrid, first_visible_row};
 use crate::widgets::text::{fit, wrap};
-use cyclometer_report::{counted, moment};
-use cyclometer_store::Item;
+use cyclometer_report::{format_count, format_timestamp};
+use cyclometer_store::HistoryItem;
 
 /// Width of a terminal from which on the details stand beside the list.
 const WIDE: u16 = 140;
 
 /// Areas of the panels.
 #[derive(Debug, Clone, Copy)]
-pub struct Layout {
+pub struct HistoryLayout {
     /// List of recordings and simulations.
     pub list: Rect,
     /// Details of the selected item.
@@ -33,12 +33,12 @@ pub struct Layout {
 
 /// Splits an area into panels.
 #[must_use]
-pub fn layout(model: &Model, area: Rect) -> Layout {
+pub fn compute_layout(model: &Model, area: Rect) -> HistoryLayout {
     let focus = model.history.focus;
     if area.width >= WIDE {
         let left = area.width - (area.width * 2 / 5).max(60);
         let below = if area.height >= 24 { 6 } else { 0 };
-        return Layout {
+        return HistoryLayout {
             list: Rect { width: left, height: area.height - below, ..area },
             details: Rect { x: area.x + left, width: area.width - left, ..area },
             database: Rect { y: area.bottom() - below, width: left, height: below, ..area },
@@ -47,7 +47,7 @@ pub fn layout(model: &Model, area: Rect) -> Layout {
     // The focused panel gets most of the room.
     let list = if focus { (area.height / 3).max(6) } else { area.height * 11 / 20 };
     let list = list.min(area.height);
-    Layout {
+    HistoryLayout {
         list: Rect { height: list, ..area },
         details: Rect { y: area.y + list, height: area.height - list, ..area },
         database: Rect { height: 0, ..area },
@@ -56,7 +56,7 @@ pub fn layout(model: &Model, area: Rect) -> Layout {
 
 /// Returns the inside of a panel's frame.
 #[must_use]
-pub const fn inside(area: Rect) -> Rect {
+pub const fn inner_area(area: Rect) -> Rect {
     Rect {
         x: area.x + 1,
         y: area.y + 1,
@@ -65,42 +65,42 @@ pub const fn inside(area: Rect) -> Rect {
     }
 }
 
-fn here(model: &Model) -> Layout {
-    layout(model, parts(Rect::new(0, 0, model.size.0, model.size.1)).body)
+fn current_layout(model: &Model) -> HistoryLayout {
+    compute_layout(model, split_areas(Rect::new(0, 0, model.size.0, model.size.1)).body)
 }
 
 /// Returns the number of columns of the details' text.
 #[must_use]
 pub fn detail_width(model: &Model) -> usize {
-    usize::from(here(model).details.width.saturating_sub(4))
+    usize::from(current_layout(model).details.width.saturating_sub(4))
 }
 
 /// Returns the number of rows of the list and of lines of the details in view.
 #[must_use]
-pub fn heights(model: &Model) -> (usize, usize) {
-    let layout = here(model);
+pub fn visible_heights(model: &Model) -> (usize, usize) {
+    let layout = current_layout(model);
     let lines = |area: Rect, less: u16| usize::from(area.height.saturating_sub(less));
     (lines(layout.list, 3), lines(layout.details, 2))
 }
 
 /// Draws the screen.
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let layout = layout(model, area);
-    list(frame, layout.list, model);
-    details(frame, layout.details, model);
+pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let layout = compute_layout(model, area);
+    render_list(frame, layout.list, model);
+    render_details(frame, layout.details, model);
     if layout.database.height > 2 {
-        database(frame, layout.database, model);
+        render_database(frame, layout.database, model);
     }
 }
 
-fn list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+fn render_list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let state = &model.history;
     let room = usize::from(area.width).saturating_sub(6);
-    let block = model.theme.panel(fit(&title(model), room), !state.focus);
+    let block = model.theme.panel_block(fit(&list_title(model), room), !state.focus);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let Some(lists) = state.lists.as_ref().filter(|_| !state.visible.is_empty()) else {
-        let (text, role) = empty(model);
+        let (text, role) = empty_list_text(model);
         let lines = wrap(&text, usize::from(inner.width).saturating_sub(2));
         let style = model.theme.style(role);
         let lines: Vec<Line<'_>> = lines
@@ -109,12 +109,12 @@ fn list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             .collect();
         return frame.render_widget(Paragraph::new(lines), inner);
     };
-    grid(model, lists, inner).draw(frame, inner, &model.theme);
+    build_grid(model, lists, inner).render(frame, inner, &model.theme);
 }
 
 /// Returns the title of the list: how many items there are, and which of them
 /// are shown in which order.
-fn title(model: &Model) -> String {
+fn list_title(model: &Model) -> String {
     let state = &model.history;
     let Some(lists) = &state.lists else { return "recordings and simulations".to_owned() };
     let mut parts = vec!["recordings and simulations".to_owned()];
@@ -124,8 +124,8 @@ fn title(model: &Model) -> String {
     } else {
         parts.push(all.to_string());
     }
-    if !state.words.is_empty() {
-        parts.push(format!("{shown} with `{}`", state.words));
+    if !state.filter_words.is_empty() {
+        parts.push(format!("{shown} with `{}`", state.filter_words));
     }
     let order = if state.reverse { ", turned round" } else { "" };
     parts.push(format!("by {}{order}", state.sort.name()));
@@ -133,18 +133,21 @@ fn title(model: &Model) -> String {
 }
 
 /// Returns the text shown in place of rows.
-fn empty(model: &Model) -> (String, Role) {
+fn empty_list_text(model: &Model) -> (String, StyleRole) {
     let state = &model.history;
     match (&state.lists, &state.problem) {
-        (None, None) => ("reading the database".to_owned(), Role::Dim),
-        (None, Some(reason)) => (reason.clone(), Role::Bad),
+        (None, None) => ("reading the database".to_owned(), StyleRole::Dim),
+        (None, Some(reason)) => (reason.clone(), StyleRole::Bad),
         (Some(lists), _) if lists.rows.is_empty() => {
-            let key = model.keymap.key_of(Action::Start, Screen::Live).unwrap_or_default();
-            (format!("nothing has been recorded yet: {key} on the live screen records"), Role::Dim)
+            let key = model.keymap.key_for(UserAction::Start, ScreenId::Live).unwrap_or_default();
+            (
+                format!("nothing has been recorded yet: {key} on the live screen records"),
+                StyleRole::Dim,
+            )
         }
         (Some(_), _) => {
-            let key = model.keymap.key_of(Action::Back, model.screen).unwrap_or_default();
-            (format!("none has `{}`; {key} shows all again", state.words), Role::Dim)
+            let key = model.keymap.key_for(UserAction::Back, model.screen).unwrap_or_default();
+            (format!("none has `{}`; {key} shows all again", state.filter_words), StyleRole::Dim)
         }
     }
 }
@@ -155,9 +158,9 @@ const NAMES: usize = 5;
 /// Returns the widths of the columns that share the remaining room: label,
 /// lanes, and workloads or models. Where not everything fits, the widest give
 /// way.
-fn shares(widths: &Widths, used: usize, room: usize) -> [usize; 3] {
+fn shared_widths(widths: &HistoryWidths, used: usize, room: usize) -> [usize; 3] {
     let room = room.saturating_sub(used);
-    let mut shares = [widths.label, widths.lanes.max(NAMES), widths.of.max(NAMES)];
+    let mut shares = [widths.label, widths.lanes.max(NAMES), widths.contents.max(NAMES)];
     if widths.label > 0 {
         shares[0] = widths.label.max(NAMES);
     }
@@ -168,11 +171,11 @@ fn shares(widths: &Widths, used: usize, room: usize) -> [usize; 3] {
     shares
 }
 
-fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
+fn build_grid(model: &Model, lists: &HistoryList, area: Rect) -> SelectionGrid {
     let state = &model.history;
     let height = usize::from(area.height.saturating_sub(1));
-    let first = offset(state.cursor, state.visible.len(), height);
-    let rows: Vec<&Row> = state
+    let first = first_visible_row(state.cursor, state.visible.len(), height);
+    let rows: Vec<&HistoryRow> = state
         .visible
         .iter()
         .skip(first)
@@ -184,21 +187,21 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
         ((widths.number + 1).max(3), widths.status.max(6), widths.runs.max(4));
     // Signs, the moment, `failed`, and the gaps between all nine columns.
     let used = 3 + number + 16 + status + runs + 6 + 10;
-    let [label, lanes, of] = shares(widths, used, usize::from(area.width));
+    let [label, lanes, of] = shared_widths(widths, used, usize::from(area.width));
     let long = "workloads / models";
     let mut columns = vec![
-        Column::text("", 3),
-        Column::number("no.", number),
-        Column::text("begun (UTC)", 16),
-        Column::text("status", status),
-        Column::number("runs", runs),
-        Column::number("failed", 6),
-        Column::text("label", label),
-        Column::text("lanes", lanes),
-        Column::text(if of < long.len() { "workloads" } else { long }, of).growing(),
+        GridColumn::for_text("", 3),
+        GridColumn::for_numbers("no.", number),
+        GridColumn::for_text("begun (UTC)", 16),
+        GridColumn::for_text("status", status),
+        GridColumn::for_numbers("runs", runs),
+        GridColumn::for_numbers("failed", 6),
+        GridColumn::for_text("label", label),
+        GridColumn::for_text("lanes", lanes),
+        GridColumn::for_text(if of < long.len() { "workloads" } else { long }, of).growing(),
     ];
-    let mut rows: Vec<Vec<Cell>> =
-        rows.iter().map(|row| cells(model, row, [label, lanes, of])).collect();
+    let mut rows: Vec<Vec<GridCell>> =
+        rows.iter().map(|row| row_cells(model, row, [label, lanes, of])).collect();
     // A column without any content is left out.
     if widths.label == 0 {
         columns.remove(LABEL);
@@ -206,38 +209,43 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
             row.remove(LABEL);
         }
     }
-    Grid { columns, rows, selected: Some(state.cursor - first), ..Grid::default() }
+    SelectionGrid {
+        columns,
+        rows,
+        selected: Some(state.cursor - first),
+        ..SelectionGrid::default()
+    }
 }
 
 /// Position of the label among the columns.
 const LABEL: usize = 6;
 
-fn cells(model: &Model, row: &Row, [label, lanes, of]: [usize; 3]) -> Vec<Cell> {
+fn row_cells(model: &Model, row: &HistoryRow, [label, lanes, of]: [usize; 3]) -> Vec<GridCell> {
     let bad = row.bad.map_or_else(|| "-".to_owned(), |bad| bad.to_string());
-    let bad_role = if row.bad.is_some_and(|bad| bad > 0) { Role::Bad } else { Role::Dim };
+    let bad_role = if row.bad.is_some_and(|bad| bad > 0) { StyleRole::Bad } else { StyleRole::Dim };
     vec![
-        Cell::of(signs(model, row.item), Role::Key),
-        Cell::new(number(model, row)),
-        Cell::new(moment(&row.begun).chars().take(16).collect::<String>()),
-        Cell::of(row.status.clone(), role(&row.status)),
-        Cell::new(row.invocations.to_string()),
-        Cell::of(bad, bad_role),
-        Cell::new(fit(&row.label, label)),
-        Cell::new(fit(&row.lanes, lanes)),
-        Cell::new(fit(&row.short(), of)),
+        GridCell::with_role(row_signs(model, row.item), StyleRole::Key),
+        GridCell::new(indented_number(model, row)),
+        GridCell::new(format_timestamp(&row.begun).chars().take(16).collect::<String>()),
+        GridCell::with_role(row.status.clone(), status_role(&row.status)),
+        GridCell::new(row.invocations.to_string()),
+        GridCell::with_role(bad, bad_role),
+        GridCell::new(fit(&row.label, label)),
+        GridCell::new(fit(&row.lanes, lanes)),
+        GridCell::new(fit(&row.short_contents(), of)),
     ]
 }
 
 /// Returns the number of a row, indented under that of its recording.
-fn number(model: &Model, row: &Row) -> String {
+fn indented_number(model: &Model, row: &HistoryRow) -> String {
     let branch = if row.under.is_some() { model.theme.sign("└", "-") } else { "" };
     format!("{branch}{}", row.number)
 }
 
 /// Returns the signs of an item: whether it is open, whether it is marked, and
 /// whether simulations are under it.
-fn signs(model: &Model, item: Item) -> String {
-    let open = model.opened.map(Item::Recording) == Some(item);
+fn row_signs(model: &Model, item: HistoryItem) -> String {
+    let open = model.opened.map(HistoryItem::Recording) == Some(item);
     let open = if open { model.theme.sign("■", "#") } else { " " };
     let marked = if model.history.marked == Some(item) { "*" } else { " " };
     let lists = model.history.lists.as_ref();
@@ -249,17 +257,17 @@ fn signs(model: &Model, item: Item) -> String {
     format!("{open}{marked}{fold}")
 }
 
-fn role(status: &str) -> Role {
+fn status_role(status: &str) -> StyleRole {
     match status {
-        "running" => Role::Good,
-        "failed" => Role::Bad,
-        "interrupted" => Role::Warn,
-        "done" => Role::Text,
-        _ => Role::Dim,
+        "running" => StyleRole::Good,
+        "failed" => StyleRole::Bad,
+        "interrupted" => StyleRole::Warn,
+        "done" => StyleRole::Text,
+        _ => StyleRole::Dim,
     }
 }
 
-fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+fn render_details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let state = &model.history;
     let room = usize::from(area.width.saturating_sub(4));
     let mut lines: Vec<Line<'_>> = Vec::new();
@@ -267,33 +275,35 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     if let Some(reason) = state.problem.as_ref().filter(|_| state.lists.is_some()) {
         let text = format!("what is shown is what was read before: {reason}");
         lines.extend(
-            wrap(&text, room).into_iter().map(|line| styled(model.theme, Role::Bad, &line)),
+            wrap(&text, room)
+                .into_iter()
+                .map(|line| styled_line(model.theme, StyleRole::Bad, &line)),
         );
     }
     let height = usize::from(area.height.saturating_sub(2)).saturating_sub(lines.len());
-    let selected = state.selected().map(|row| row.item);
+    let selected = state.selected_row().map(|row| row.item);
     let known = state.detail.as_ref().filter(|detail| Some(detail.row.item) == selected);
     let mut title = selected.map_or_else(|| "details".to_owned(), |item| item.to_string());
     match known.map(|detail| &detail.result) {
         None if selected.is_some() => {
-            lines.push(Line::from(Span::styled(" reading", style(Role::Dim))));
+            lines.push(Line::from(Span::styled(" reading", style(StyleRole::Dim))));
         }
         None => {}
         Some(Err(reason)) => {
             let text = wrap(reason, room);
-            lines.extend(text.iter().map(|line| styled(model.theme, Role::Bad, line)));
+            lines.extend(text.iter().map(|line| styled_line(model.theme, StyleRole::Bad, line)));
         }
         Some(Ok(told)) => {
             let first = state.scroll.min(told.len().saturating_sub(height));
-            title = placed(model, &title, first, height, told.len());
+            title = detail_title(model, &title, first, height, told.len());
             let shown = told.iter().skip(first).take(height);
-            lines.extend(
-                shown.map(|Told { role, text }| styled(model.theme, *role, &fit(text, room))),
-            );
+            lines.extend(shown.map(|DetailLine { role, text }| {
+                styled_line(model.theme, *role, &fit(text, room))
+            }));
         }
     }
     let title = fit(&title, usize::from(area.width).saturating_sub(6));
-    let block = model.theme.panel(title, state.focus);
+    let block = model.theme.panel_block(title, state.focus);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     frame.render_widget(Paragraph::new(lines), inner);
@@ -301,30 +311,30 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 
 /// Returns the title of the details with the keys that apply, and which of the
 /// lines are in view.
-fn placed(model: &Model, title: &str, first: usize, height: usize, all: usize) -> String {
-    let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
-    let title = format!("{title}, {} opens it", key(Action::Enter));
+fn detail_title(model: &Model, title: &str, first: usize, height: usize, all: usize) -> String {
+    let key = |action| model.keymap.key_for(action, model.screen).unwrap_or_default();
+    let title = format!("{title}, {} opens it", key(UserAction::Enter));
     if all <= height {
         return title;
     }
     let last = (first + height).min(all);
-    format!("{title}; {}-{last} of {all}, {} scrolls", first + 1, key(Action::NextPanel))
+    format!("{title}; {}-{last} of {all}, {} scrolls", first + 1, key(UserAction::NextPanel))
 }
 
-fn styled(theme: Theme, role: Role, text: &str) -> Line<'static> {
+fn styled_line(theme: Theme, role: StyleRole, text: &str) -> Line<'static> {
     Line::from(vec![Span::raw(" "), Span::styled(text.to_owned(), theme.style(role))])
 }
 
 /// Draws the panel of the database.
-fn database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let block = model.theme.panel("database", false);
+fn render_database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let block = model.theme.panel_block("database", false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let room = usize::from(inner.width).saturating_sub(2);
     let mut texts = vec![model.settings.database.display().to_string()];
     if let Some(lists) = &model.history.lists {
-        let recordings = counted(lists.recordings, "recording");
-        texts.push(format!("{recordings}, {}", counted(lists.simulations, "simulation")));
+        let recordings = format_count(lists.recordings, "recording");
+        texts.push(format!("{recordings}, {}", format_count(lists.simulations, "simulation")));
         if let Some(size) = lists.size {
             let free = lists.free.filter(|free| free.0 > 0);
             let free = free.map_or_else(String::new, |free| {
@@ -338,7 +348,9 @@ fn database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         model.theme.sign("■", "#")
     );
     texts.push(signs);
-    let lines: Vec<Line<'_>> =
-        texts.iter().map(|text| styled(model.theme, Role::Text, &fit(text, room))).collect();
+    let lines: Vec<Line<'_>> = texts
+        .iter()
+        .map(|text| styled_line(model.theme, StyleRole::Text, &fit(text, room)))
+        .collect();
     frame.render_widget(Paragraph::new(lines), inner);
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use super::*;
-use crate::desk::Desk;
-use crate::model::Settings;
-use crate::screens::Screen;
+use crate::model::TuiSettings;
+use crate::query_worker::QueryContext;
+use crate::screens::ScreenId;
 use crate::testing::{self, press};
-use crate::update::{Message, update};
+use crate::update::{AppMessage, update};
 use cyclometer_core::units::Bytes;
 use cyclometer_lanes::Cancel;
 use cyclometer_store::Store;
@@ -111,21 +111,21 @@ pub fn fill(path: &Path) {
 }
 
 /// Returns a model whose database is that file, and the context of its worker.
-pub fn model(path: &Path, size: (u16, u16)) -> (Model, Desk) {
+pub fn model(path: &Path, size: (u16, u16)) -> (Model, QueryContext) {
     let mut model = testing::model(size);
-    let Settings { prices, workloads, folder, .. } =
+    let TuiSettings { prices, workloads, folder, .. } =
         Arc::into_inner(std::mem::replace(&mut model.settings, empty_settings())).expect("its own");
-    model.settings = Arc::new(Settings { database: path.to_owned(), prices, workloads, folder });
-    model.screen = Screen::History;
-    let desk = Desk::new(Arc::clone(&model.settings), Cancel::default());
+    model.settings = Arc::new(TuiSettings { database: path.to_owned(), prices, workloads, folder });
+    model.screen = ScreenId::History;
+    let desk = QueryContext::new(Arc::clone(&model.settings), Cancel::default());
     (model, desk)
 }
 
 /// Returns the settings of a database that does not exist.
-pub fn empty_settings() -> Arc<Settings> {
-    Arc::new(Settings {
+pub fn empty_settings() -> Arc<TuiSettings> {
+    Arc::new(TuiSettings {
         database: "/nonexistent/c.db".into(),
-        prices: cyclometer_pricing::PriceCatalog::builtin(),
+        prices: cyclometer_pricing::PriceCatalog::with_builtin_models(),
         workloads: Vec::new(),
         folder: std::env::temp_dir(),
     })
@@ -133,14 +133,14 @@ pub fn empty_settings() -> Arc<Settings> {
 
 /// Lets the worker respond until there are no more requests; returns the
 /// effects for others.
-pub fn settle(model: &mut Model, desk: &mut Desk, effects: Vec<Effect>) -> Vec<Effect> {
+pub fn settle(model: &mut Model, desk: &mut QueryContext, effects: Vec<Effect>) -> Vec<Effect> {
     let mut others = Vec::new();
     let mut open = effects;
     while let Some(effect) = open.pop() {
         match effect {
             Effect::History(ask) => {
                 let answer = answer(desk, ask);
-                open.extend(update(model, Message::History(Box::new(answer))));
+                open.extend(update(model, AppMessage::History(Box::new(answer))));
             }
             other => others.push(other),
         }
@@ -149,21 +149,21 @@ pub fn settle(model: &mut Model, desk: &mut Desk, effects: Vec<Effect>) -> Vec<E
 }
 
 /// Presses a key, and lets the worker respond.
-pub fn key(model: &mut Model, desk: &mut Desk, key: &str) -> Vec<Effect> {
+pub fn key(model: &mut Model, desk: &mut QueryContext, key: &str) -> Vec<Effect> {
     let effects = press(model, key);
     settle(model, desk, effects)
 }
 
 /// Returns the filled database, read, with the simulation in view.
-pub fn full(size: (u16, u16)) -> (tempfile::TempDir, Model, Desk) {
+pub fn full(size: (u16, u16)) -> (tempfile::TempDir, Model, QueryContext) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("c.db");
     fill(&path);
     let (mut model, mut desk) = model(&path, size);
     let effects = entered(&mut model);
     settle(&mut model, &mut desk, effects);
-    model.history.unfolded.insert(Item::Recording(1));
-    model.history.arrange();
+    model.history.unfolded.insert(HistoryItem::Recording(1));
+    model.history.filter_and_sort();
     (folder, model, desk)
 }
 
@@ -179,7 +179,7 @@ pub fn picture(model: &mut Model) -> String {
 
 /// Returns the newest notice.
 pub fn notice(model: &Model) -> String {
-    model.notice().map(|notice| notice.text.clone()).unwrap_or_default()
+    model.current_notice().map(|notice| notice.text.clone()).unwrap_or_default()
 }
 
 /// Returns the numbers in the list, from the top.

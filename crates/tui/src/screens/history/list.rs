@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::widgets::text::width;
+use crate::widgets::text::display_width;
 use cyclometer_core::units::Bytes;
-use cyclometer_report::{Cell, Column, Table, few, moment};
-use cyclometer_store::{Filter, Item, RecordingHead, SimulationInfo, Store, StoreError, Tally};
+use cyclometer_report::{Cell, Column, Table, format_timestamp, shorten_list};
+use cyclometer_store::{
+    HistoryFilter, HistoryItem, RecordingCounts, RecordingHead, SimulationInfo, Store, StoreError,
+};
 
 /// Highest number of items listed.
 pub const LIMIT: u32 = 1_000;
@@ -16,9 +18,9 @@ const SIMULATED: &str = "simulated";
 
 /// Row of a recording or a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct HistoryRow {
     /// Item of the row.
-    pub item: Item,
+    pub item: HistoryItem,
     /// Number as shown: `12` or `s12`.
     pub number: String,
     /// Moment of the start, in UTC, RFC 3339.
@@ -34,16 +36,16 @@ pub struct Row {
     /// Lanes, or the recordings that were simulated.
     pub lanes: String,
     /// Workloads, or price models.
-    pub of: String,
+    pub contents: String,
     /// Recording that the row stands under.
-    pub under: Option<Item>,
+    pub under: Option<HistoryItem>,
     /// Everything that is visible of the row, in lower case, for the filter.
-    words: String,
+    search_text: String,
 }
 
 /// Widest texts of the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Widths {
+pub struct HistoryWidths {
     /// Width of numbers.
     pub number: usize,
     /// Width of states.
@@ -55,16 +57,16 @@ pub struct Widths {
     /// Width of lanes.
     pub lanes: usize,
     /// Width of workloads and models.
-    pub of: usize,
+    pub contents: usize,
 }
 
 /// List as it was read.
 #[derive(Debug, Clone, Default)]
-pub struct Lists {
+pub struct HistoryList {
     /// Rows, newest first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<HistoryRow>,
     /// Widths of the columns.
-    pub widths: Widths,
+    pub widths: HistoryWidths,
     /// Number of all recordings in the database.
     pub recordings: i64,
     /// Number of all simulations in the database.
@@ -77,7 +79,7 @@ pub struct Lists {
 
 /// Sort key of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sort {
+pub enum HistorySort {
     /// Moment of the start.
     #[default]
     Begun,
@@ -92,21 +94,21 @@ pub enum Sort {
     /// Lanes.
     Lanes,
     /// Workloads or models.
-    Of,
+    Contents,
 }
 
-impl Sort {
+impl HistorySort {
     /// Returns the key of the next column.
     #[must_use]
-    pub const fn next(self) -> Self {
+    pub const fn next_key(self) -> Self {
         match self {
             Self::Begun => Self::Label,
             Self::Label => Self::Status,
             Self::Status => Self::Invocations,
             Self::Invocations => Self::Failed,
             Self::Failed => Self::Lanes,
-            Self::Lanes => Self::Of,
-            Self::Of => Self::Begun,
+            Self::Lanes => Self::Contents,
+            Self::Contents => Self::Begun,
         }
     }
 
@@ -120,13 +122,13 @@ impl Sort {
             Self::Invocations => "invocations",
             Self::Failed => "failures",
             Self::Lanes => "lanes",
-            Self::Of => "workloads and models",
+            Self::Contents => "workloads and models",
         }
     }
 
     /// Compares two rows: numbers and times begin with the largest, words with
     /// A; rows without a label come last.
-    fn compare(self, one: &Row, two: &Row) -> Ordering {
+    fn compare_rows(self, one: &HistoryRow, two: &HistoryRow) -> Ordering {
         let words = |one: &str, two: &str| one.to_lowercase().cmp(&two.to_lowercase());
         match self {
             Self::Begun => two.begun.cmp(&one.begun),
@@ -139,15 +141,15 @@ impl Sort {
             Self::Invocations => two.invocations.cmp(&one.invocations),
             Self::Failed => two.bad.cmp(&one.bad),
             Self::Lanes => words(&one.lanes, &two.lanes),
-            Self::Of => words(&one.of, &two.of),
+            Self::Contents => words(&one.contents, &two.contents),
         }
     }
 }
 
-impl Row {
-    fn recording(head: RecordingHead, tally: Tally) -> Self {
+impl HistoryRow {
+    fn from_recording(head: RecordingHead, tally: RecordingCounts) -> Self {
         Self {
-            item: Item::Recording(head.id),
+            item: HistoryItem::Recording(head.id),
             number: head.id.to_string(),
             begun: head.started_at,
             label: head.label.unwrap_or_default(),
@@ -155,20 +157,20 @@ impl Row {
             invocations: tally.invocations,
             bad: Some(tally.bad),
             lanes: head.lanes,
-            of: head.workloads,
+            contents: head.workloads,
             under: None,
-            words: String::new(),
+            search_text: String::new(),
         }
-        .indexed()
+        .with_search_text()
     }
 
-    fn simulation(info: SimulationInfo) -> Self {
+    fn from_simulation(info: SimulationInfo) -> Self {
         // A simulation of several recordings stands under the first.
         let first =
             info.recordings.split(|it: char| !it.is_ascii_digit()).find(|it| !it.is_empty());
-        let under = first.and_then(|id| id.parse().ok()).map(Item::Recording);
+        let under = first.and_then(|id| id.parse().ok()).map(HistoryItem::Recording);
         Self {
-            item: Item::Simulation(info.id),
+            item: HistoryItem::Simulation(info.id),
             number: format!("s{}", info.id),
             begun: info.created_at,
             label: info.label.unwrap_or_default(),
@@ -176,20 +178,27 @@ impl Row {
             invocations: info.invocations,
             bad: None,
             lanes: format!("of {}", info.recordings),
-            of: info.models,
+            contents: info.models,
             under,
-            words: String::new(),
+            search_text: String::new(),
         }
-        .indexed()
+        .with_search_text()
     }
 
-    fn indexed(mut self) -> Self {
-        let begun: String = moment(&self.begun).chars().take(16).collect();
+    fn with_search_text(mut self) -> Self {
+        let begun: String = format_timestamp(&self.begun).chars().take(16).collect();
         let counts = format!("{} {}", self.invocations, self.bad.unwrap_or(0));
-        let texts =
-            [&*self.number, &begun, &self.label, &self.status, &counts, &self.lanes, &self.of];
+        let texts = [
+            &*self.number,
+            &begun,
+            &self.label,
+            &self.status,
+            &counts,
+            &self.lanes,
+            &self.contents,
+        ];
         let parts = texts.join(" ");
-        self.words = parts.to_lowercase();
+        self.search_text = parts.to_lowercase();
         self
     }
 
@@ -211,56 +220,58 @@ impl Row {
 
     /// Returns workloads or models, shortened to fit a line.
     #[must_use]
-    pub fn short(&self) -> String {
-        few(&self.of)
+    pub fn short_contents(&self) -> String {
+        shorten_list(&self.contents)
     }
 }
 
-impl Widths {
-    fn of(rows: &[Row]) -> Self {
-        let widest = |text: fn(&Row) -> usize| rows.iter().map(text).max().unwrap_or(0);
+impl HistoryWidths {
+    fn for_rows(rows: &[HistoryRow]) -> Self {
+        let widest = |text: fn(&HistoryRow) -> usize| rows.iter().map(text).max().unwrap_or(0);
         Self {
             number: widest(|row| row.number.len()),
             status: widest(|row| row.status.len()),
             runs: widest(|row| row.invocations.to_string().len()),
-            label: widest(|row| width(&row.label)),
-            lanes: widest(|row| width(&row.lanes)),
-            of: widest(|row| width(&row.short())),
+            label: widest(|row| display_width(&row.label)),
+            lanes: widest(|row| display_width(&row.lanes)),
+            contents: widest(|row| display_width(&row.short_contents())),
         }
     }
 }
 
-impl Lists {
+impl HistoryList {
     /// Reads the newest recordings and simulations. Counts of what is over are
     /// taken from `known`.
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn read(store: &Store, known: Option<&Self>) -> Result<Self, StoreError> {
-        let (recordings, simulations) = store.totals()?;
+    pub fn read_newest(store: &Store, known: Option<&Self>) -> Result<Self, StoreError> {
+        let (recordings, simulations) = store.count_items()?;
         let mut rows = Vec::new();
         for head in store.newest_recordings(LIMIT)? {
-            let before = known.and_then(|lists| lists.counted(&head));
-            let tally = before.map_or_else(|| store.tally(head.id), Ok)?;
-            rows.push(Row::recording(head, tally));
+            let before = known.and_then(|lists| lists.known_tally(&head));
+            let tally = before.map_or_else(|| store.count_invocations(head.id), Ok)?;
+            rows.push(HistoryRow::from_recording(head, tally));
         }
-        let newest = Filter { limit: Some(LIMIT), ..Filter::default() };
-        rows.extend(store.simulations(&newest)?.into_iter().map(Row::simulation));
+        let newest = HistoryFilter { limit: Some(LIMIT), ..HistoryFilter::default() };
+        rows.extend(store.list_simulations(&newest)?.into_iter().map(HistoryRow::from_simulation));
         // Stable: at the same moment, recordings come before simulations of them.
         rows.sort_by(|one, two| two.begun.cmp(&one.begun));
         rows.truncate(LIMIT as usize);
         let size = std::fs::metadata(store.path()).ok().map(|file| Bytes(file.len()));
         let free = store.free_bytes().ok().map(Bytes);
-        let widths = Widths::of(&rows);
+        let widths = HistoryWidths::for_rows(&rows);
         Ok(Self { rows, widths, recordings, simulations, size, free })
     }
 
     /// Returns the counts of a recording that had ended when they were read.
-    fn counted(&self, head: &RecordingHead) -> Option<Tally> {
-        let before = self.rows.iter().find(|row| row.item == Item::Recording(head.id))?;
+    fn known_tally(&self, head: &RecordingHead) -> Option<RecordingCounts> {
+        let before = self.rows.iter().find(|row| row.item == HistoryItem::Recording(head.id))?;
         let same = before.begun == head.started_at && before.status == head.status;
-        (same && !before.is_running())
-            .then(|| Tally { invocations: before.invocations, bad: before.bad.unwrap_or(0) })
+        (same && !before.is_running()).then(|| RecordingCounts {
+            invocations: before.invocations,
+            bad: before.bad.unwrap_or(0),
+        })
     }
 
     /// Returns the number of items that the list leaves out.
@@ -272,7 +283,7 @@ impl Lists {
 
     /// Returns whether the list has simulations of a recording.
     #[must_use]
-    pub fn has_simulations(&self, item: Item) -> bool {
+    pub fn has_simulations(&self, item: HistoryItem) -> bool {
         self.rows.iter().any(|row| row.under == Some(item))
     }
 
@@ -280,17 +291,17 @@ impl Lists {
     /// and simulations under those that are `unfolded`. With words, only rows
     /// that contain them all, and the recordings of such simulations.
     #[must_use]
-    pub fn visible(
+    pub fn visible_rows(
         &self,
         words: &str,
-        (sort, reverse): (Sort, bool),
-        unfolded: &BTreeSet<Item>,
+        (sort, reverse): (HistorySort, bool),
+        unfolded: &BTreeSet<HistoryItem>,
     ) -> Vec<usize> {
         let wanted: Vec<&str> = words.split_whitespace().collect();
-        let fits = |row: &Row| wanted.iter().all(|word| row.words.contains(word));
-        let listed: BTreeSet<Item> = self.rows.iter().map(|row| row.item).collect();
+        let fits = |row: &HistoryRow| wanted.iter().all(|word| row.search_text.contains(word));
+        let listed: BTreeSet<HistoryItem> = self.rows.iter().map(|row| row.item).collect();
         let mut above: Vec<usize> = Vec::new();
-        let mut below: BTreeMap<Item, Vec<usize>> = BTreeMap::new();
+        let mut below: BTreeMap<HistoryItem, Vec<usize>> = BTreeMap::new();
         for (at, row) in self.rows.iter().enumerate() {
             match row.under.filter(|item| listed.contains(item)) {
                 Some(item) => below.entry(item).or_default().push(at),
@@ -299,7 +310,7 @@ impl Lists {
         }
         let in_order = |places: &mut Vec<usize>| {
             places.sort_by(|one, two| {
-                let order = sort.compare(&self.rows[*one], &self.rows[*two]);
+                let order = sort.compare_rows(&self.rows[*one], &self.rows[*two]);
                 if reverse { order.reverse() } else { order }
             });
         };
@@ -323,7 +334,7 @@ impl Lists {
 
     /// Returns the rows at these positions as a table, for an export.
     #[must_use]
-    pub fn table(&self, places: &[usize]) -> Table {
+    pub fn to_table(&self, places: &[usize]) -> Table {
         let mut table = Table::new(&[
             Column::text("kind", "kind"),
             Column::number("number", "number"),
@@ -338,34 +349,34 @@ impl Lists {
             Column::text("price models", "models"),
         ]);
         for row in places.iter().filter_map(|at| self.rows.get(*at)) {
-            table.push(row.cells());
+            table.push(row.to_cells());
         }
         table
     }
 }
 
-impl Row {
-    fn cells(&self) -> Vec<Cell> {
-        let text = |text: &str| Cell::maybe(Some((text.to_owned(), text)));
-        let none = || Cell::maybe::<String>(None);
+impl HistoryRow {
+    fn to_cells(&self) -> Vec<Cell> {
+        let text = |text: &str| Cell::optional(Some((text.to_owned(), text)));
+        let none = || Cell::optional::<String>(None);
         let (kind, number, rest) = match self.item {
-            Item::Recording(id) => {
-                ("recording", id, [text(&self.lanes), text(&self.of), none(), none()])
+            HistoryItem::Recording(id) => {
+                ("recording", id, [text(&self.lanes), text(&self.contents), none(), none()])
             }
-            Item::Simulation(id) => {
+            HistoryItem::Simulation(id) => {
                 let of = self.lanes.strip_prefix("of ").unwrap_or_default();
-                ("simulation", id, [none(), none(), text(of), text(&self.of)])
+                ("simulation", id, [none(), none(), text(of), text(&self.contents)])
             }
         };
         let label = (!self.label.is_empty()).then(|| (self.label.clone(), self.label.clone()));
         let mut cells = vec![
             Cell::text(kind),
             Cell::new(&self.number, number),
-            Cell::new(moment(&self.begun), self.begun.clone()),
-            Cell::maybe(label),
+            Cell::new(format_timestamp(&self.begun), self.begun.clone()),
+            Cell::optional(label),
             Cell::text(&*self.status),
             Cell::new(self.invocations, self.invocations),
-            Cell::maybe(self.bad.map(|bad| (bad.to_string(), bad))),
+            Cell::optional(self.bad.map(|bad| (bad.to_string(), bad))),
         ];
         cells.extend(rest);
         cells

@@ -10,32 +10,32 @@
 //! └───────────────────────────────────┘└────────────────────┘
 //! ```
 
-mod deeds;
+mod actions;
+pub mod conclusion;
 mod detail;
 mod draw;
-pub mod ending;
 mod list;
-mod work;
+mod queries;
 
-pub use deeds::{delete, labelled};
-pub use detail::{sampler, share};
-pub use draw::draw;
-pub use work::{Answer, Ask, answer};
+pub use actions::{submit_deletion, submit_label};
+pub use detail::{format_share, sampler_text};
+pub use draw::render;
+pub use queries::{HistoryRequest, HistoryResponse, answer};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ratatui::layout::{Position, Rect};
 
-use crate::action::{Action, Effect};
+use crate::action::{Effect, UserAction};
 use crate::model::Model;
-use crate::overlay::{Overlay, Purpose};
+use crate::overlay::{DialogPurpose, Overlay};
 use crate::widgets::grid;
 use cyclometer_core::units::Nanos;
 use cyclometer_report::Table;
-use cyclometer_store::Item;
-use detail::Told;
-use list::{Lists, Row, Sort};
+use cyclometer_store::HistoryItem;
+use detail::DetailLine;
+use list::{HistoryList, HistoryRow, HistorySort};
 
 /// Legend of the figures for the help.
 pub const LEGEND: &str = "A line a recording (12), times in UTC; + has simulations \
@@ -50,19 +50,19 @@ pub const LEGEND: &str = "A line a recording (12), times in UTC; + has simulatio
     something is recorded.";
 
 /// Least time between two reads of the list.
-const PACE: Nanos = Nanos(2_000_000_000);
+const LIST_INTERVAL: Nanos = Nanos(2_000_000_000);
 
 /// Number of times that a read's duration has to pass before the next read, so
 /// that reading does not disturb what is measured.
-const REST: u64 = 20;
+const REREAD_FACTOR: u64 = 20;
 
 /// State of the history screen.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct HistoryState {
     /// Recording whose conclusion was requested when it ended.
     concluded: Option<i64>,
     /// List as it was read; `None`: not yet.
-    lists: Option<Arc<Lists>>,
+    lists: Option<Arc<HistoryList>>,
     /// Reason why the newest read failed.
     problem: Option<String>,
     /// Positions of the rows that are shown, in order.
@@ -70,32 +70,32 @@ pub struct State {
     /// Selected row, by its position among those.
     cursor: usize,
     /// Recordings whose simulations are shown.
-    unfolded: BTreeSet<Item>,
+    unfolded: BTreeSet<HistoryItem>,
     /// Words of the filter, which rows must contain.
-    words: String,
-    sort: Sort,
+    filter_words: String,
+    sort: HistorySort,
     reverse: bool,
     /// First item of a comparison.
-    marked: Option<Item>,
+    marked: Option<HistoryItem>,
     /// Whether keys scroll the details.
     focus: bool,
-    reading: Reading,
-    detail: Option<Detail>,
+    refresh: ListRefresh,
+    detail: Option<LoadedDetail>,
     /// Item whose details are being read.
-    looking: Option<Item>,
+    loading: Option<HistoryItem>,
     /// First line of the details in view.
     scroll: usize,
     /// Simulation that is being read for an overlay.
-    opening: Option<Item>,
+    opening: Option<HistoryItem>,
     /// Pair of items being compared.
-    comparing: Option<(Item, Item)>,
+    comparing: Option<(HistoryItem, HistoryItem)>,
     /// Item whose deletion is being prepared.
-    deleting: Option<Item>,
+    deleting: Option<HistoryItem>,
 }
 
 /// Bookkeeping that keeps the list up to date.
 #[derive(Debug, Default)]
-struct Reading {
+struct ListRefresh {
     pending: bool,
     /// Whether the list has changed since it was requested.
     stale: bool,
@@ -109,35 +109,36 @@ struct Reading {
 
 /// Details of one item, as they were read.
 #[derive(Debug)]
-struct Detail {
+struct LoadedDetail {
     /// Row of the item at the time of the request.
-    row: Row,
-    result: Result<Vec<Told>, String>,
+    row: HistoryRow,
+    result: Result<Vec<DetailLine>, String>,
     /// Width that the lines are made for.
     width: usize,
     at: Nanos,
     took: Nanos,
 }
 
-impl State {
-    fn selected(&self) -> Option<&Row> {
+impl HistoryState {
+    fn selected_row(&self) -> Option<&HistoryRow> {
         let at = self.visible.get(self.cursor)?;
         self.lists.as_ref()?.rows.get(*at)
     }
 
-    fn row(&self, item: Item) -> Option<&Row> {
+    fn find_row(&self, item: HistoryItem) -> Option<&HistoryRow> {
         self.lists.as_ref()?.rows.iter().find(|row| row.item == item)
     }
 
     /// Filters and sorts again; the selection stays on its item.
-    fn arrange(&mut self) {
-        let selected = self.selected().map(|row| row.item);
-        self.arrange_around(selected);
+    fn filter_and_sort(&mut self) {
+        let selected = self.selected_row().map(|row| row.item);
+        self.filter_and_sort_around(selected);
     }
 
-    fn arrange_around(&mut self, selected: Option<Item>) {
+    fn filter_and_sort_around(&mut self, selected: Option<HistoryItem>) {
         let Some(lists) = &self.lists else { return };
-        self.visible = lists.visible(&self.words, (self.sort, self.reverse), &self.unfolded);
+        self.visible =
+            lists.visible_rows(&self.filter_words, (self.sort, self.reverse), &self.unfolded);
         let place = self.visible.iter().position(|at| Some(lists.rows[*at].item) == selected);
         let last = self.visible.len().saturating_sub(1);
         self.cursor = place.unwrap_or(self.cursor).min(last);
@@ -146,115 +147,116 @@ impl State {
 
 /// Handles that the screen comes into sight.
 pub fn entered(model: &mut Model) -> Vec<Effect> {
-    read(model)
+    request_list(model)
 }
 
 /// Requests the list.
-fn read(model: &mut Model) -> Vec<Effect> {
+fn request_list(model: &mut Model) -> Vec<Effect> {
     let active = model.snapshot.phase.is_active();
     let state = &mut model.history;
-    if state.reading.pending {
-        state.reading.stale = true;
+    if state.refresh.pending {
+        state.refresh.stale = true;
         return Vec::new();
     }
-    state.reading.pending = true;
-    state.reading.stale = false;
-    state.reading.active = active;
-    vec![Effect::History(Ask::List { known: state.lists.clone() })]
+    state.refresh.pending = true;
+    state.refresh.stale = false;
+    state.refresh.active = active;
+    vec![Effect::History(HistoryRequest::List { known: state.lists.clone() })]
 }
 
 /// Refreshes the list and the details when that is due; called for every frame.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
-    let mut effects = if list_is_due(model) { read(model) } else { Vec::new() };
-    effects.extend(look(model));
+    let mut effects = if is_list_due(model) { request_list(model) } else { Vec::new() };
+    effects.extend(request_detail(model));
     effects
 }
 
-fn list_is_due(model: &Model) -> bool {
-    let reading = &model.history.reading;
+fn is_list_due(model: &Model) -> bool {
+    let reading = &model.history.refresh;
     let active = model.snapshot.phase.is_active();
     let Some(at) = reading.at.filter(|_| !reading.pending) else { return false };
     if reading.stale || active != reading.active {
         return true;
     }
     let lists = model.history.lists.as_ref();
-    let running = lists.is_some_and(|lists| lists.rows.iter().any(Row::is_running));
-    (active || running) && rested(model.now, at, reading.took)
+    let running = lists.is_some_and(|lists| lists.rows.iter().any(HistoryRow::is_running));
+    (active || running) && is_interval_over(model.now, at, reading.took)
 }
 
 /// Returns whether enough time has passed since a read that took `took`.
-fn rested(now: Nanos, at: Nanos, took: Nanos) -> bool {
-    now.since(at).0 >= PACE.0.max(took.0.saturating_mul(REST))
+fn is_interval_over(now: Nanos, at: Nanos, took: Nanos) -> bool {
+    now.saturating_since(at).0 >= LIST_INTERVAL.0.max(took.0.saturating_mul(REREAD_FACTOR))
 }
 
 /// Requests the details of the selected item, unless they are known.
-fn look(model: &mut Model) -> Vec<Effect> {
+fn request_detail(model: &mut Model) -> Vec<Effect> {
     let (now, width) = (model.now, draw::detail_width(model));
     let state = &mut model.history;
-    let Some(row) = state.selected() else { return Vec::new() };
+    let Some(row) = state.selected_row() else { return Vec::new() };
     let known =
         state.detail.as_ref().filter(|detail| detail.row.item == row.item && detail.width == width);
-    let due = known.is_none_or(|detail| detail.row != *row && rested(now, detail.at, detail.took));
-    if !due || state.looking.is_some() {
+    let due = known
+        .is_none_or(|detail| detail.row != *row && is_interval_over(now, detail.at, detail.took));
+    if !due || state.loading.is_some() {
         return Vec::new();
     }
     let row = row.clone();
-    state.looking = Some(row.item);
-    vec![Effect::History(Ask::Show { row: Box::new(row), width })]
+    state.loading = Some(row.item);
+    vec![Effect::History(HistoryRequest::Show { row: Box::new(row), width })]
 }
 
 /// Applies an action.
-pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
     match action {
-        Action::NextPanel | Action::PreviousPanel => {
+        UserAction::NextPanel | UserAction::PreviousPanel => {
             model.history.focus = !model.history.focus;
             Vec::new()
         }
-        Action::Up
-        | Action::Down
-        | Action::PageUp
-        | Action::PageDown
-        | Action::First
-        | Action::Last => moved(model, action),
-        Action::Fold => fold(model, None),
-        Action::Right => fold(model, Some(true)),
-        Action::Left => fold(model, Some(false)),
-        Action::Enter => deeds::open(model),
-        Action::Back => deeds::back(model),
-        Action::Filter => {
-            let text = model.history.words.clone();
+        UserAction::Up
+        | UserAction::Down
+        | UserAction::PageUp
+        | UserAction::PageDown
+        | UserAction::First
+        | UserAction::Last => move_cursor(model, action),
+        UserAction::Fold => toggle_simulations(model, None),
+        UserAction::Right => toggle_simulations(model, Some(true)),
+        UserAction::Left => toggle_simulations(model, Some(false)),
+        UserAction::Enter => actions::open_selected(model),
+        UserAction::Back => actions::go_back(model),
+        UserAction::Filter => {
+            let text = model.history.filter_words.clone();
             let title = "words in any column".to_owned();
-            model.overlay = Some(Overlay::Prompt { title, text, purpose: Purpose::Filter });
+            model.overlay = Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Filter });
             Vec::new()
         }
-        Action::Sort => {
-            model.history.sort = model.history.sort.next();
-            model.history.arrange();
+        UserAction::Sort => {
+            model.history.sort = model.history.sort.next_key();
+            model.history.filter_and_sort();
             Vec::new()
         }
-        Action::Reverse => {
+        UserAction::Reverse => {
             model.history.reverse = !model.history.reverse;
-            model.history.arrange();
+            model.history.filter_and_sort();
             Vec::new()
         }
-        Action::Label => deeds::label(model),
-        Action::Delete => deeds::prepare_deletion(model),
-        Action::Mark => deeds::mark(model),
-        Action::Compare => deeds::compare(model),
-        Action::Refresh => read(model),
+        UserAction::Label => actions::prompt_for_label(model),
+        UserAction::Delete => actions::prepare_deletion(model),
+        UserAction::Mark => actions::toggle_mark(model),
+        UserAction::Compare => actions::compare_with_marked(model),
+        UserAction::Refresh => request_list(model),
         _ => Vec::new(),
     }
 }
 
 /// Shows or hides the simulations of the selected recording, or of the one
 /// above a selected simulation.
-fn fold(model: &mut Model, open: Option<bool>) -> Vec<Effect> {
+fn toggle_simulations(model: &mut Model, open: Option<bool>) -> Vec<Effect> {
     let state = &mut model.history;
-    let Some(row) = state.selected() else { return Vec::new() };
+    let Some(row) = state.selected_row() else { return Vec::new() };
     let (selected, item) = (row.item, row.under.unwrap_or(row.item));
     if !state.lists.as_ref().is_some_and(|lists| lists.has_simulations(item)) {
         if open.is_none() {
-            model.say(format!("{item} has no simulations"));
+            model.notify(format!("{item} has no simulations"));
         }
         return Vec::new();
     }
@@ -266,13 +268,13 @@ fn fold(model: &mut Model, open: Option<bool>) -> Vec<Effect> {
         state.unfolded.remove(&item);
         item
     };
-    state.arrange_around(Some(keeps));
+    state.filter_and_sort_around(Some(keeps));
     state.scroll = 0;
-    look(model)
+    request_detail(model)
 }
 
-fn moved(model: &mut Model, action: Action) -> Vec<Effect> {
-    let (rows, lines) = draw::heights(model);
+fn move_cursor(model: &mut Model, action: UserAction) -> Vec<Effect> {
+    let (rows, lines) = draw::visible_heights(model);
     let state = &mut model.history;
     let (at, end, page) = if state.focus {
         let told = state.detail.as_ref().and_then(|detail| detail.result.as_ref().ok());
@@ -283,11 +285,11 @@ fn moved(model: &mut Model, action: Action) -> Vec<Effect> {
     };
     let page = page.saturating_sub(1).max(1);
     *at = match action {
-        Action::Up => at.saturating_sub(1),
-        Action::Down => *at + 1,
-        Action::PageUp => at.saturating_sub(page),
-        Action::PageDown => *at + page,
-        Action::First => 0,
+        UserAction::Up => at.saturating_sub(1),
+        UserAction::Down => *at + 1,
+        UserAction::PageUp => at.saturating_sub(page),
+        UserAction::PageDown => *at + page,
+        UserAction::First => 0,
         _ => end,
     }
     .min(end);
@@ -295,26 +297,26 @@ fn moved(model: &mut Model, action: Action) -> Vec<Effect> {
         return Vec::new();
     }
     state.scroll = 0;
-    look(model)
+    request_detail(model)
 }
 
 /// Filters the list to rows that contain these words, given in lower case.
 pub fn filter(model: &mut Model, words: String) {
-    model.history.words = words;
-    model.history.arrange();
+    model.history.filter_words = words;
+    model.history.filter_and_sort();
     model.history.scroll = 0;
 }
 
 /// Handles a click: it selects a row, or focuses the details.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    let layout = draw::layout(model, area);
+    let layout = draw::compute_layout(model, area);
     let state = &mut model.history;
     if layout.details.contains(at) {
         state.focus = true;
         return Vec::new();
     }
     state.focus = false;
-    let inner = draw::inside(layout.list);
+    let inner = draw::inner_area(layout.list);
     if !inner.contains(at) {
         return Vec::new();
     }
@@ -323,79 +325,89 @@ pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     };
     state.cursor = row;
     state.scroll = 0;
-    look(model)
+    request_detail(model)
 }
 
 /// Handles a response of the worker.
-pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
+pub fn answered(model: &mut Model, answer: HistoryResponse) -> Vec<Effect> {
     match answer {
-        Answer::List { result, took } => return listed(model, result, took),
-        Answer::Show { row, width, result, took } => {
-            let detail = Detail { row: *row, result, width, at: model.now, took };
-            return shown(model, detail);
+        HistoryResponse::List { result, took } => return store_list(model, result, took),
+        HistoryResponse::Show { row, width, result, took } => {
+            let detail = LoadedDetail { row: *row, result, width, at: model.now, took };
+            return store_detail(model, detail);
         }
-        Answer::Text { item, result } => {
+        HistoryResponse::Text { item, result } => {
             if model.history.opening.take_if(|opening| *opening == item).is_some() {
                 let text = result.unwrap_or_else(|reason| reason);
-                deeds::text_above(model, item.to_string(), text);
+                actions::show_text(model, item.to_string(), text);
             }
         }
-        Answer::Conclude { recording, result } => ending::conclude(model, recording, result),
-        Answer::Extent { item, result } => deeds::confirm(model, item, result),
-        Answer::Compare { first, second, result } => deeds::compared(model, first, second, result),
-        Answer::Label { item, label, result } => {
+        HistoryResponse::Conclude { recording, result } => {
+            conclusion::show_conclusion(model, recording, result)
+        }
+        HistoryResponse::Extent { item, result } => actions::confirm_deletion(model, item, result),
+        HistoryResponse::Compare { first, second, result } => {
+            actions::show_comparison(model, first, second, result)
+        }
+        HistoryResponse::Label { item, label, result } => {
             match result {
-                Ok(()) if label.is_empty() => model.say(format!("{item} has no label now")),
-                Ok(()) => model.say(format!("{item} is `{label}` now")),
-                Err(reason) => deeds::fail(model, &format!("{item} keeps its label"), &reason),
+                Ok(()) if label.is_empty() => model.notify(format!("{item} has no label now")),
+                Ok(()) => model.notify(format!("{item} is `{label}` now")),
+                Err(reason) => {
+                    actions::report_failure(model, &format!("{item} keeps its label"), &reason)
+                }
             }
-            return read(model);
+            return request_list(model);
         }
-        Answer::Delete { items, result } => {
-            deeds::deleted(model, &items, result);
-            return read(model);
+        HistoryResponse::Delete { items, result } => {
+            actions::show_deletion_result(model, &items, result);
+            return request_list(model);
         }
     }
     Vec::new()
 }
 
-fn listed(model: &mut Model, result: Result<Arc<Lists>, String>, took: Nanos) -> Vec<Effect> {
+fn store_list(
+    model: &mut Model,
+    result: Result<Arc<HistoryList>, String>,
+    took: Nanos,
+) -> Vec<Effect> {
     let now = model.now;
     let state = &mut model.history;
-    state.reading.pending = false;
-    state.reading.at = Some(now);
-    state.reading.took = took;
+    state.refresh.pending = false;
+    state.refresh.at = Some(now);
+    state.refresh.took = took;
     match result {
         Ok(lists) => {
-            let selected = state.selected().map(|row| row.item);
+            let selected = state.selected_row().map(|row| row.item);
             state.lists = Some(lists);
             state.problem = None;
-            state.arrange_around(selected);
-            if state.marked.is_some_and(|item| state.row(item).is_none()) {
+            state.filter_and_sort_around(selected);
+            if state.marked.is_some_and(|item| state.find_row(item).is_none()) {
                 state.marked = None;
             }
         }
         Err(reason) => state.problem = Some(reason),
     }
-    look(model)
+    request_detail(model)
 }
 
-fn shown(model: &mut Model, detail: Detail) -> Vec<Effect> {
+fn store_detail(model: &mut Model, detail: LoadedDetail) -> Vec<Effect> {
     let state = &mut model.history;
-    state.looking = None;
-    if state.selected().map(|row| row.item) == Some(detail.row.item) {
+    state.loading = None;
+    if state.selected_row().map(|row| row.item) == Some(detail.row.item) {
         state.detail = Some(detail);
     }
     // The user may have moved on meanwhile, or the terminal may have another size.
-    look(model)
+    request_detail(model)
 }
 
 /// Returns the figures of the screen.
 pub fn table(model: &Model) -> Table {
     let state = &model.history;
     match &state.lists {
-        Some(lists) => lists.table(&state.visible),
-        None => Lists::default().table(&[]),
+        Some(lists) => lists.to_table(&state.visible),
+        None => HistoryList::default().to_table(&[]),
     }
 }
 

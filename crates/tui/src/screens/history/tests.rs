@@ -7,12 +7,12 @@ use rusqlite::Connection;
 
 use super::fixture::*;
 use super::*;
-use crate::desk::Question as _;
-use crate::live::{Phase, Snapshot};
-use crate::screens::Screen;
+use crate::live::{LiveSnapshot, SessionPhase};
+use crate::query_worker::QueryRequest as _;
+use crate::screens::ScreenId;
 use crate::testing::{self, press};
-use crate::theme::{Palette, Role, Theme};
-use crate::update::{Message, update};
+use crate::theme::{Palette, StyleRole, Theme};
+use crate::update::{AppMessage, update};
 use cyclometer_lanes::Status;
 
 #[test]
@@ -39,10 +39,10 @@ fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
 fn simulations_fold_under_their_recording() {
     let (_folder, mut model, mut desk) = full((140, 40));
     key(&mut model, &mut desk, "G");
-    assert_eq!(model.history.selected().map(|row| &*row.number), Some("s1"));
+    assert_eq!(model.history.selected_row().map(|row| &*row.number), Some("s1"));
     key(&mut model, &mut desk, "f");
     assert_eq!(numbers(&model), ["2", "1"], "folded");
-    assert_eq!(model.history.selected().map(|row| &*row.number), Some("1"), "its recording");
+    assert_eq!(model.history.selected_row().map(|row| &*row.number), Some("1"), "its recording");
     let shown = testing::text(&model);
     assert!(shown.contains("▶  +   1"), "a sign says that there are some: {shown}");
     assert!(shown.contains("+ has simulations"), "and is explained: {shown}");
@@ -85,7 +85,7 @@ fn counts_are_worked_out_by_hand() {
     // Six that ended well and one that failed.
     assert_eq!((row.invocations, row.bad), (7, Some(1)));
     // Lanes that could not run are not listed.
-    assert_eq!((&*row.lanes, &*row.of), ("native", "nop"));
+    assert_eq!((&*row.lanes, &*row.contents), ("native", "nop"));
     let json = table(&model).to_json();
     assert_eq!(json[2]["kind"], "simulation");
     assert_eq!(json[2]["recordings"], "1");
@@ -97,54 +97,56 @@ fn counts_are_worked_out_by_hand() {
 #[test]
 fn a_recording_that_ends_says_once_what_it_shows() {
     let (_folder, mut model, mut desk) = full((120, 40));
-    model.screen = Screen::Live;
-    assert!(ending::tick(&mut model).is_empty(), "nothing was recorded");
-    let phase = Phase::Ended { status: Status::Ok };
-    model.snapshot = Arc::new(Snapshot { phase, recording: Some(1), ..Snapshot::default() });
-    let mut effects = ending::tick(&mut model);
+    model.screen = ScreenId::Live;
+    assert!(conclusion::request_conclusion(&mut model).is_empty(), "nothing was recorded");
+    let phase = SessionPhase::Ended { status: Status::Ok };
+    model.snapshot =
+        Arc::new(LiveSnapshot { phase, recording: Some(1), ..LiveSnapshot::default() });
+    let mut effects = conclusion::request_conclusion(&mut model);
     let Some(Effect::History(ask)) = effects.pop() else { panic!("nothing is asked") };
     let told = answer(&mut desk, ask);
-    update(&mut model, Message::History(Box::new(told)));
-    let Some(Overlay::Answer { title, text, .. }) = &model.overlay else { panic!("not told") };
+    update(&mut model, AppMessage::History(Box::new(told)));
+    let Some(Overlay::Popup { title, text, .. }) = &model.overlay else { panic!("not told") };
     assert_eq!(title, "recording 1: what it shows");
     assert!(text.starts_with("nop: native starts cold in 2.00 ms and runs for 35.0 ms."), "{text}");
     assert!(testing::text(&model).contains("native starts cold in 2.00 ms"));
-    assert!(ending::tick(&mut model).is_empty(), "once");
+    assert!(conclusion::request_conclusion(&mut model).is_empty(), "once");
     // A key with another meaning closes the overlay and still takes effect.
     press(&mut model, "4");
-    assert_eq!((model.overlay.is_none(), model.screen), (true, Screen::History));
+    assert_eq!((model.overlay.is_none(), model.screen), (true, ScreenId::History));
 }
 
 #[test]
 fn an_answer_waits_until_nothing_is_in_its_way() {
     let (_folder, mut model, mut desk) = full((120, 40));
-    model.screen = Screen::Live;
+    model.screen = ScreenId::Live;
     press(&mut model, "?");
-    let phase = Phase::Ended { status: Status::Ok };
-    model.snapshot = Arc::new(Snapshot { phase, recording: Some(1), ..Snapshot::default() });
-    assert!(ending::tick(&mut model).is_empty(), "help is being read");
+    let phase = SessionPhase::Ended { status: Status::Ok };
+    model.snapshot =
+        Arc::new(LiveSnapshot { phase, recording: Some(1), ..LiveSnapshot::default() });
+    assert!(conclusion::request_conclusion(&mut model).is_empty(), "help is being read");
     press(&mut model, "esc");
-    let mut effects = ending::tick(&mut model);
+    let mut effects = conclusion::request_conclusion(&mut model);
     let Some(Effect::History(ask)) = effects.pop() else { panic!("nothing is asked") };
     // Another screen is opened while the database is read.
     press(&mut model, "4");
     let told = answer(&mut desk, ask);
-    update(&mut model, Message::History(Box::new(told)));
+    update(&mut model, AppMessage::History(Box::new(told)));
     assert_eq!(model.overlay, None);
     press(&mut model, "1");
-    let mut effects = ending::tick(&mut model);
+    let mut effects = conclusion::request_conclusion(&mut model);
     let Some(Effect::History(ask)) = effects.pop() else { panic!("the answer is lost") };
     let told = answer(&mut desk, ask);
-    update(&mut model, Message::History(Box::new(told)));
-    assert!(matches!(model.overlay, Some(Overlay::Answer { .. })));
-    assert!(ending::tick(&mut model).is_empty(), "once");
+    update(&mut model, AppMessage::History(Box::new(told)));
+    assert!(matches!(model.overlay, Some(Overlay::Popup { .. })));
+    assert!(conclusion::request_conclusion(&mut model).is_empty(), "once");
 }
 
 #[test]
 fn esc_shows_all_rows_again_before_it_closes_a_recording() {
     let (_folder, mut model, mut desk) = full((140, 40));
     key(&mut model, &mut desk, "enter");
-    model.screen = Screen::History;
+    model.screen = ScreenId::History;
     filter(&mut model, "no such words".to_owned());
     assert!(testing::text(&model).contains("esc shows all again"));
     key(&mut model, &mut desk, "esc");
@@ -157,9 +159,9 @@ fn esc_shows_all_rows_again_before_it_closes_a_recording() {
 fn enter_opens_a_recording_and_esc_closes_it() {
     let (_folder, mut model, mut desk) = full((80, 24));
     key(&mut model, &mut desk, "enter");
-    assert_eq!((model.opened, model.screen), (Some(2), Screen::Bills));
+    assert_eq!((model.opened, model.screen), (Some(2), ScreenId::Bills));
     assert!(notice(&model).contains("recording 2 is open"), "{}", notice(&model));
-    model.screen = Screen::History;
+    model.screen = ScreenId::History;
     assert!(testing::text(&model).contains("▶■"), "it is marked in the list");
     key(&mut model, &mut desk, "esc");
     assert_eq!(model.opened, None);
@@ -185,10 +187,10 @@ fn a_simulation_that_is_not_read_yet_is_shown_once_it_is() {
     let opened = press(&mut model, "enter");
     settle(&mut model, &mut desk, moved);
     assert_eq!(model.overlay, None);
-    model.screen = Screen::Live;
+    model.screen = ScreenId::Live;
     settle(&mut model, &mut desk, opened);
     assert_eq!(model.overlay, None, "the person is elsewhere");
-    model.screen = Screen::History;
+    model.screen = ScreenId::History;
     key(&mut model, &mut desk, "enter");
     assert!(matches!(model.overlay, Some(Overlay::Text { .. })));
 }
@@ -204,7 +206,7 @@ fn labels_are_written_and_read_again() {
     let effects = press(&mut model, "enter");
     settle(&mut model, &mut desk, effects);
     assert_eq!(notice(&model), "recording 1 is `quiet machine!` now");
-    assert_eq!(model.history.selected().map(|row| &*row.label), Some("quiet machine!"));
+    assert_eq!(model.history.selected_row().map(|row| &*row.label), Some("quiet machine!"));
 }
 
 #[test]
@@ -239,7 +241,7 @@ fn what_is_being_made_is_not_deleted() {
     recording(&to, 3, "running", None);
     key(&mut model, &mut desk, "r");
     key(&mut model, &mut desk, "g");
-    assert_eq!(model.history.selected().map(|row| &*row.number), Some("3"));
+    assert_eq!(model.history.selected_row().map(|row| &*row.number), Some("3"));
     // The database says that this program is making it.
     key(&mut model, &mut desk, "d");
     let Some(Overlay::Text { title, text, .. }) = &model.overlay else { panic!("not said") };
@@ -291,28 +293,31 @@ fn the_marked_one_is_the_first_of_a_comparison() {
 
 #[test]
 fn changes_are_never_skipped_and_reading_is() {
-    let label = |text: &str| Ask::Label { item: Item::Recording(1), label: text.to_owned() };
-    assert!(!label("b").replaces(&label("a")));
-    let delete = Ask::Delete { items: vec![Item::Recording(1)] };
-    assert!(!delete.replaces(&delete.clone()));
-    assert!(Ask::List { known: None }.replaces(&Ask::List { known: None }));
+    let label = |text: &str| HistoryRequest::Label {
+        item: HistoryItem::Recording(1),
+        label: text.to_owned(),
+    };
+    assert!(!label("b").supersedes(&label("a")));
+    let delete = HistoryRequest::Delete { items: vec![HistoryItem::Recording(1)] };
+    assert!(!delete.supersedes(&delete.clone()));
+    assert!(HistoryRequest::List { known: None }.supersedes(&HistoryRequest::List { known: None }));
 }
 
 #[test]
 fn the_list_is_read_again_at_most_every_two_seconds_of_a_recording() {
     let (_folder, mut model, mut desk) = full((80, 24));
     let second = 1_000_000_000;
-    model.history.reading.took = Nanos(0);
+    model.history.refresh.took = Nanos(0);
     assert!(tick(&mut model).is_empty(), "nothing is recorded");
     model.snapshot = testing::full();
     let begun = tick(&mut model);
     assert_eq!(begun.len(), 1, "a recording began");
     assert!(tick(&mut model).is_empty(), "one question at a time");
     settle(&mut model, &mut desk, begun);
-    model.history.reading.took = Nanos(second / 2);
+    model.history.refresh.took = Nanos(second / 2);
     model.now = Nanos(model.now.0 + 3 * second);
     assert!(tick(&mut model).is_empty(), "a slow reading is not repeated so soon");
-    model.history.reading.took = Nanos(second / 10);
+    model.history.refresh.took = Nanos(second / 10);
     assert_eq!(tick(&mut model).len(), 1);
 }
 
@@ -341,8 +346,10 @@ fn an_answer_for_another_item_is_not_shown() {
     let first = late.into_iter().next().expect("asked");
     let Effect::History(ask) = first else { panic!("asked of the history") };
     let answer = answer(&mut desk, ask);
-    let more = update(&mut model, Message::History(Box::new(answer)));
-    assert!(model.history.detail.as_ref().is_none_or(|it| it.row.item != Item::Recording(1)));
+    let more = update(&mut model, AppMessage::History(Box::new(answer)));
+    assert!(
+        model.history.detail.as_ref().is_none_or(|it| it.row.item != HistoryItem::Recording(1))
+    );
     assert_eq!(more.len(), 1, "what is selected now is asked for");
 }
 
@@ -370,11 +377,11 @@ fn lists_are_cut_at_the_newest_thousand_and_say_so() {
 #[test]
 fn clicks_select_rows_and_give_the_keys_to_the_details() {
     let (_folder, mut model, mut desk) = full((80, 24));
-    let body = crate::frame::parts(Rect::new(0, 0, 80, 24)).body;
+    let body = crate::frame::split_areas(Rect::new(0, 0, 80, 24)).body;
     // Tabs, the frame, the heading, then the rows.
     let effects = click(&mut model, body, Position::new(5, 5));
     settle(&mut model, &mut desk, effects);
-    assert_eq!(model.history.selected().map(|row| &*row.number), Some("s1"));
+    assert_eq!(model.history.selected_row().map(|row| &*row.number), Some("s1"));
     click(&mut model, body, Position::new(5, 20));
     assert!(model.history.focus);
     key(&mut model, &mut desk, "down");
@@ -432,7 +439,7 @@ fn pictures_of_nothing_and_of_failure() {
         insta::assert_snapshot!(name("empty"), testing::text(&model));
         let reason = "cannot open the database /nonexistent/c.db: it is not an SQLite database; \
                       name another file with --db or CYCLOMETER_DB";
-        let failed = Answer::List { result: Err(reason.to_owned()), took: Nanos(1) };
+        let failed = HistoryResponse::List { result: Err(reason.to_owned()), took: Nanos(1) };
         answered(&mut model, failed);
         insta::assert_snapshot!(name("stale"), testing::text(&model));
         model.history.lists = None;
@@ -448,7 +455,7 @@ fn what_failed_and_what_runs_has_its_colour_and_its_word() {
     let line = |y: u16| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
     let text = line(3);
     let at = text.find("interrupted").map(|at| text[..at].chars().count()).expect("its word");
-    let style = model.theme.style(Role::Warn);
+    let style = model.theme.style(StyleRole::Warn);
     assert_eq!(Some(buffer[(u16::try_from(at).expect("small"), 3)].fg), style.fg);
 }
 

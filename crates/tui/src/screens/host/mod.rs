@@ -1,25 +1,25 @@
 //! Host screen: what can be measured on this machine and how, which lanes run,
 //! and what measuring costs.
 
+mod check_rows;
 mod draw;
-mod rows;
-mod work;
+mod queries;
 
-pub use draw::draw;
-pub use work::{Answer, Ask, answer};
+pub use draw::render;
+pub use queries::{HostRequest, HostResponse, answer};
 
 use std::collections::{BTreeMap, VecDeque};
 
 use ratatui::layout::{Position, Rect};
 
-use crate::action::{Action, Effect};
+use crate::action::{Effect, UserAction};
 use crate::model::Model;
-use crate::overlay::{Overlay, Purpose};
+use crate::overlay::{DialogPurpose, Overlay};
 use cyclometer_core::units::Nanos;
-use cyclometer_doctor::{Finding, LaneFinding, State as Found};
+use cyclometer_doctor::{HostCheckState as Found, HostFinding, LaneAvailability};
 use cyclometer_lanes::LaneSpec;
 use cyclometer_report::{Cell, Column, Table};
-use work::Part;
+use queries::CheckGroup;
 
 /// Legend of the figures for the help.
 pub const LEGEND: &str = "What `cyclometer doctor` and `cyclometer lanes` find, part by part. ok: \
@@ -33,17 +33,17 @@ pub const LEGEND: &str = "What `cyclometer doctor` and `cyclometer lanes` find, 
 
 /// State of the host screen.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct HostState {
     /// Findings, by group.
-    found: BTreeMap<Part, Vec<Finding>>,
+    found: BTreeMap<CheckGroup, Vec<HostFinding>>,
     /// Lanes that were opened, and the moment of each.
-    lanes: Vec<(Nanos, LaneFinding)>,
+    lanes: Vec<(Nanos, LaneAvailability)>,
     /// Lanes of the engine's OCI runtimes.
     runtimes: Vec<LaneSpec>,
     /// Requests that still have to be sent, one at a time.
-    queue: VecDeque<Ask>,
+    queue: VecDeque<HostRequest>,
     /// Request that the worker handles now.
-    pending: Option<Ask>,
+    pending: Option<HostRequest>,
     /// Whether anything has been requested.
     begun: bool,
     /// Whether a recording was under way at the last frame.
@@ -51,16 +51,16 @@ pub struct State {
     /// Selected row.
     cursor: usize,
     /// Words of the filter, which rows must contain.
-    words: String,
+    filter_words: String,
 }
 
-impl State {
+impl HostState {
     /// Returns the lanes of the engine's runtimes, as far as they are known.
     pub fn runtimes(&self) -> Vec<LaneSpec> {
         self.runtimes.clone()
     }
 
-    fn want(&mut self, ask: Ask) {
+    fn enqueue_request(&mut self, ask: HostRequest) {
         if !self.queue.contains(&ask) {
             self.queue.push_back(ask);
         }
@@ -71,58 +71,66 @@ impl State {
 pub fn entered(model: &mut Model) -> Vec<Effect> {
     model.host.active = model.snapshot.phase.is_active();
     if model.host.begun {
-        want_changed(model);
-        return next(model);
+        enqueue_changed(model);
+        return send_next_request(model);
     }
-    look(model, false)
+    request_all(model, false)
 }
 
 /// Enqueues checks whose results change by themselves and are read quickly, and
 /// lanes that only an older recording knew.
-fn want_changed(model: &mut Model) {
-    model.host.want(Ask::Look(Part::Storage));
-    model.host.want(Ask::Look(Part::Sampler));
-    let mut specs = LaneSpec::all();
+fn enqueue_changed(model: &mut Model) {
+    model.host.enqueue_request(HostRequest::Look(CheckGroup::Storage));
+    model.host.enqueue_request(HostRequest::Look(CheckGroup::Sampler));
+    let mut specs = LaneSpec::all_known();
     specs.extend(model.host.runtimes());
     specs.retain(|spec| {
         let name = spec.to_string();
         !model.host.lanes.iter().any(|(_, finding)| finding.name == name)
     });
-    want_lanes(model, specs, false);
+    enqueue_lanes(model, specs, false);
 }
 
 /// Requests all checks; `again`: also those of lanes that the recording opened.
-fn look(model: &mut Model, again: bool) -> Vec<Effect> {
+fn request_all(model: &mut Model, again: bool) -> Vec<Effect> {
     model.host.begun = true;
-    let parts = [Part::Machine, Part::Storage, Part::Meters, Part::Sampler, Part::Cost];
+    let parts = [
+        CheckGroup::Machine,
+        CheckGroup::Storage,
+        CheckGroup::Meters,
+        CheckGroup::Sampler,
+        CheckGroup::Cost,
+    ];
     for part in parts {
-        model.host.want(Ask::Look(part));
+        model.host.enqueue_request(HostRequest::Look(part));
     }
     // Lanes that need no engine come first: an engine that hangs delays only
     // its own.
     let (docker, own): (Vec<LaneSpec>, Vec<LaneSpec>) =
-        LaneSpec::all().into_iter().partition(|spec| matches!(spec, LaneSpec::Docker { .. }));
-    want_lanes(model, own, again);
-    model.host.want(Ask::Look(Part::Containers));
-    want_lanes(model, docker, again);
-    next(model)
+        LaneSpec::all_known().into_iter().partition(|spec| matches!(spec, LaneSpec::Docker { .. }));
+    enqueue_lanes(model, own, again);
+    model.host.enqueue_request(HostRequest::Look(CheckGroup::Containers));
+    enqueue_lanes(model, docker, again);
+    send_next_request(model)
 }
 
-fn want_lanes(model: &mut Model, specs: Vec<LaneSpec>, again: bool) {
+fn enqueue_lanes(model: &mut Model, specs: Vec<LaneSpec>, again: bool) {
     for spec in specs {
         let name = spec.to_string();
         let known = model.snapshot.lanes.iter().any(|lane| *lane.name == *name);
         if again || !known {
-            model.host.want(Ask::Lane(spec));
+            model.host.enqueue_request(HostRequest::Lane(spec));
         }
     }
 }
 
 /// Sends the next request, if none is pending. Requests that could disturb a
 /// recording wait for its end.
-fn next(model: &mut Model) -> Vec<Effect> {
+fn send_next_request(model: &mut Model) -> Vec<Effect> {
     let active = model.snapshot.phase.is_active();
-    let disturbs = |ask: &Ask| matches!(ask, Ask::Lane(_) | Ask::Look(Part::Cost));
+    let disturbs = |ask: &HostRequest| {
+        matches!(ask, HostRequest::Lane(_) | HostRequest::Look(CheckGroup::Cost))
+    };
     let state = &mut model.host;
     if state.pending.is_some() {
         return Vec::new();
@@ -138,85 +146,89 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
     let active = model.snapshot.phase.is_active();
     if std::mem::replace(&mut model.host.active, active) && !active {
         // A recording ended: its sampler and its rows are known now.
-        want_changed(model);
+        enqueue_changed(model);
     }
-    next(model)
+    send_next_request(model)
 }
 
 /// Handles a response of the worker.
-pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
+pub fn answered(model: &mut Model, answer: HostResponse) -> Vec<Effect> {
     let now = model.now;
     let (lanes, ask) = match answer {
-        Answer::Found { part, findings, runtimes } => {
-            let engine = part == Part::Containers;
+        HostResponse::Found { part, findings, runtimes } => {
+            let engine = part == CheckGroup::Containers;
             if engine {
                 model.host.runtimes.clone_from(&runtimes);
-                no_engine(model, &findings);
+                skip_engine_lanes(model, &findings);
             }
             model.host.found.insert(part, findings);
-            (if engine { runtimes } else { Vec::new() }, Ask::Look(part))
+            (if engine { runtimes } else { Vec::new() }, HostRequest::Look(part))
         }
-        Answer::Lane { spec, finding } => {
-            keep(&mut model.host.lanes, now, finding);
-            (Vec::new(), Ask::Lane(spec))
+        HostResponse::Lane { spec, finding } => {
+            store_lane_finding(&mut model.host.lanes, now, finding);
+            (Vec::new(), HostRequest::Lane(spec))
         }
     };
     if model.host.pending.as_ref() == Some(&ask) {
         model.host.pending = None;
     }
-    want_lanes(model, lanes, false);
-    let last = rows::rows(model).len().saturating_sub(1);
+    enqueue_lanes(model, lanes, false);
+    let last = check_rows::visible_rows(model).len().saturating_sub(1);
     model.host.cursor = model.host.cursor.min(last);
-    next(model)
+    send_next_request(model)
 }
 
-fn keep(lanes: &mut Vec<(Nanos, LaneFinding)>, now: Nanos, finding: LaneFinding) {
+fn store_lane_finding(
+    lanes: &mut Vec<(Nanos, LaneAvailability)>,
+    now: Nanos,
+    finding: LaneAvailability,
+) {
     lanes.retain(|(_, older)| older.name != finding.name);
     lanes.push((now, finding));
 }
 
 /// Skips the waiting requests for lanes of an engine that is not available.
-fn no_engine(model: &mut Model, findings: &[Finding]) {
+fn skip_engine_lanes(model: &mut Model, findings: &[HostFinding]) {
     let reason = findings.first().filter(|it| it.state != Found::Ok);
     let Some(reason) = reason.map(|it| it.found.clone()) else { return };
     let now = model.now;
-    let of_engine = |ask: &Ask| matches!(ask, Ask::Lane(LaneSpec::Docker { .. }));
+    let of_engine = |ask: &HostRequest| matches!(ask, HostRequest::Lane(LaneSpec::Docker { .. }));
     let state = &mut model.host;
     for ask in state.queue.iter().filter(|ask| of_engine(ask)) {
-        if let Ask::Lane(spec) = ask {
-            let finding = LaneFinding { name: spec.to_string(), about: Err(reason.clone()) };
-            keep(&mut state.lanes, now, finding);
+        if let HostRequest::Lane(spec) = ask {
+            let finding = LaneAvailability { name: spec.to_string(), about: Err(reason.clone()) };
+            store_lane_finding(&mut state.lanes, now, finding);
         }
     }
     state.queue.retain(|ask| !of_engine(ask));
 }
 
 /// Applies an action.
-pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
-    let last = rows::rows(model).len().saturating_sub(1);
-    let page = draw::page(model);
+pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+    let last = check_rows::visible_rows(model).len().saturating_sub(1);
+    let page = draw::page_height(model);
     let state = &mut model.host;
     let at = state.cursor.min(last);
     match action {
-        Action::Up | Action::PreviousPanel => state.cursor = at.saturating_sub(1),
-        Action::Down | Action::NextPanel => state.cursor = (at + 1).min(last),
-        Action::PageUp => state.cursor = at.saturating_sub(page),
-        Action::PageDown => state.cursor = (at + page).min(last),
-        Action::First => state.cursor = 0,
-        Action::Last => state.cursor = last,
-        Action::Filter => {
-            let (title, text) = ("words in any line".to_owned(), state.words.clone());
-            model.overlay = Some(Overlay::Prompt { title, text, purpose: Purpose::Filter });
+        UserAction::Up | UserAction::PreviousPanel => state.cursor = at.saturating_sub(1),
+        UserAction::Down | UserAction::NextPanel => state.cursor = (at + 1).min(last),
+        UserAction::PageUp => state.cursor = at.saturating_sub(page),
+        UserAction::PageDown => state.cursor = (at + page).min(last),
+        UserAction::First => state.cursor = 0,
+        UserAction::Last => state.cursor = last,
+        UserAction::Filter => {
+            let (title, text) = ("words in any line".to_owned(), state.filter_words.clone());
+            model.overlay = Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Filter });
         }
-        Action::Back => filter(model, String::new()),
-        Action::Enter => show(model),
-        Action::Refresh => {
-            model.say(if model.snapshot.phase.is_active() {
+        UserAction::Back => filter(model, String::new()),
+        UserAction::Enter => show_selected(model),
+        UserAction::Refresh => {
+            model.notify(if model.snapshot.phase.is_active() {
                 "looking again; at lanes when the recording is over"
             } else {
                 "looking again"
             });
-            return look(model, true);
+            return request_all(model, true);
         }
         _ => {}
     }
@@ -224,10 +236,10 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
 }
 
 /// Shows the selected row in full.
-fn show(model: &mut Model) {
-    let rows = rows::rows(model);
+fn show_selected(model: &mut Model) {
+    let rows = check_rows::visible_rows(model);
     let Some(row) = rows.get(model.host.cursor) else { return };
-    let mut text = format!("{}\n\n{}", row.mark.word(), row.found);
+    let mut text = format!("{}\n\n{}", row.mark.label(), row.found);
     if !row.fix.is_empty() {
         text = format!("{text}\n\nwhat to do: {}", row.fix);
     }
@@ -236,7 +248,7 @@ fn show(model: &mut Model) {
 
 /// Filters the rows to those that contain these words, given in lower case.
 pub fn filter(model: &mut Model, words: String) {
-    model.host.words = words;
+    model.host.filter_words = words;
     model.host.cursor = 0;
 }
 
@@ -257,8 +269,8 @@ pub fn table(model: &Model) -> Table {
         Column::text("found", "found"),
         Column::text("fix", "fix"),
     ]);
-    for row in rows::rows(model) {
-        let cells = [row.section.title(), &*row.check, row.mark.word(), &*row.found, &*row.fix];
+    for row in check_rows::visible_rows(model) {
+        let cells = [row.section.title(), &*row.check, row.mark.label(), &*row.found, &*row.fix];
         table.push(cells.map(Cell::text).to_vec());
     }
     table

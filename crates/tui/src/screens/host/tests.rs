@@ -2,29 +2,29 @@
 
 use std::sync::Arc;
 
-use super::rows::{Mark, rows};
+use super::check_rows::{RowStatus, visible_rows};
 use super::*;
-use crate::desk::{Desk, Question as _};
-use crate::screens::Screen;
+use crate::query_worker::{QueryContext, QueryRequest as _};
+use crate::screens::ScreenId;
 use crate::testing::{self, press};
-use crate::theme::{Palette, Role, Theme};
-use crate::update::{Message, tick, update};
-use cyclometer_doctor::LaneAbout;
+use crate::theme::{Palette, StyleRole, Theme};
+use crate::update::{AppMessage, advance_to, update};
+use cyclometer_doctor::AvailableLane;
 use cyclometer_lanes::{Cancel, StartKind, Status};
 use cyclometer_record::SamplerReport;
 
-fn finding(check: &str, state: Found, found: &str, fix: &str) -> Finding {
-    Finding { check: check.to_owned(), state, found: found.to_owned(), fix: fix.to_owned() }
+fn finding(check: &str, state: Found, found: &str, fix: &str) -> HostFinding {
+    HostFinding { check: check.to_owned(), state, found: found.to_owned(), fix: fix.to_owned() }
 }
 
 const NO_ENGINE: &str = "no Docker engine answers at unix:///var/run/docker.sock (the default): \
     connection refused; start it with `systemctl start docker`, or name another with DOCKER_HOST";
 
 /// Returns the findings of a group on a machine without counters.
-fn found(part: Part) -> Vec<Finding> {
+fn found(part: CheckGroup) -> Vec<HostFinding> {
     let ok = |check, found| finding(check, Found::Ok, found, "");
     match part {
-        Part::Machine => vec![
+        CheckGroup::Machine => vec![
             ok("machine", "2 x Some CPU, 4.00 GiB of memory, Some Linux 12, kernel 6.1"),
             ok("TSC frequency", "2900.012 MHz, calibrated against the raw clock"),
             finding(
@@ -36,7 +36,7 @@ fn found(part: Part) -> Vec<Finding> {
             ok("capabilities", "CAP_SYS_ADMIN CAP_PERFMON"),
             ok("cgroups", "hybrid (v1 with v2 beside it), groups can be made"),
         ],
-        Part::Meters => vec![
+        CheckGroup::Meters => vec![
             finding(
                 "meter cycles",
                 Found::Missing,
@@ -46,54 +46,56 @@ fn found(part: Part) -> Vec<Finding> {
             ok("meter ref_cycles", "perf:msr/tsc"),
             ok("meter cpu_time", "perf:sw: of the thread and its children"),
         ],
-        Part::Cost => {
+        CheckGroup::Cost => {
             vec![ok("cost of a counter read", "1.20 us for one counter, 4.00 us for all that open")]
         }
-        Part::Containers => vec![finding("docker", Found::Missing, NO_ENGINE, "")],
-        Part::Storage => vec![
+        CheckGroup::Containers => vec![finding("docker", Found::Missing, NO_ENGINE, "")],
+        CheckGroup::Storage => vec![
             ok("database", "/home/someone/c.db, 3.00 MiB"),
             ok("in the database", "12 recordings, 3 simulations, 64.0 KiB free for more"),
             ok("compiled modules", "/home/someone/.cache/cyclometer"),
             ok("wasmtime", "48.0.2"),
         ],
-        Part::Sampler => {
+        CheckGroup::Sampler => {
             vec![ok("sampler", "recording 6: every 10.0 ms, read 90 times, 1.00 ms of CPU")]
         }
     }
 }
 
 /// Responds to requests as that machine does, until there are none.
-fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<Ask> {
+fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<HostRequest> {
     let mut asked = Vec::new();
     let mut open = effects;
     while let Some(effect) = open.pop() {
         let Effect::Host(ask) = effect else { panic!("asked elsewhere") };
         asked.push(ask.clone());
         let answer = match ask {
-            Ask::Look(part) => Answer::Found { part, findings: found(part), runtimes: Vec::new() },
-            Ask::Lane(spec) => {
-                let about = LaneAbout {
+            HostRequest::Look(part) => {
+                HostResponse::Found { part, findings: found(part), runtimes: Vec::new() }
+            }
+            HostRequest::Lane(spec) => {
+                let about = AvailableLane {
                     version: "Linux process".to_owned(),
                     starts: vec![StartKind::Cold, StartKind::Warm],
                     note: "opened by hand".to_owned(),
                 };
-                let finding = LaneFinding { name: spec.to_string(), about: Ok(about) };
-                Answer::Lane { spec, finding }
+                let finding = LaneAvailability { name: spec.to_string(), about: Ok(about) };
+                HostResponse::Lane { spec, finding }
             }
         };
-        open.extend(update(model, Message::Host(Box::new(answer))));
+        open.extend(update(model, AppMessage::Host(Box::new(answer))));
     }
     asked
 }
 
 fn model(size: (u16, u16)) -> Model {
     let mut model = testing::model(size);
-    model.screen = Screen::Host;
+    model.screen = ScreenId::Host;
     model
 }
 
-fn row(model: &Model, check: &str) -> rows::Row {
-    rows(model).into_iter().find(|row| row.check == check).expect("a line")
+fn row(model: &Model, check: &str) -> check_rows::HostRow {
+    visible_rows(model).into_iter().find(|row| row.check == check).expect("a line")
 }
 
 #[test]
@@ -102,20 +104,25 @@ fn quick_parts_come_first_one_at_a_time_and_an_engine_that_hangs_last() {
     let effects = entered(&mut model);
     assert_eq!(effects.len(), 1);
     assert!(testing::text(&model).contains("looking"));
-    assert!(tick(&mut model, testing::NOW).is_empty(), "one question at a time");
+    assert!(advance_to(&mut model, testing::NOW).is_empty(), "one question at a time");
     let asked = settle(&mut model, effects);
-    assert_eq!(asked.first(), Some(&Ask::Look(Part::Machine)));
-    assert_eq!(asked.last(), Some(&Ask::Look(Part::Containers)));
+    assert_eq!(asked.first(), Some(&HostRequest::Look(CheckGroup::Machine)));
+    assert_eq!(asked.last(), Some(&HostRequest::Look(CheckGroup::Containers)));
     let opened: Vec<String> = asked
         .iter()
-        .filter_map(|ask| if let Ask::Lane(spec) = ask { Some(spec.to_string()) } else { None })
+        .filter_map(
+            |ask| if let HostRequest::Lane(spec) = ask { Some(spec.to_string()) } else { None },
+        )
         .collect();
-    let own: Vec<String> =
-        LaneSpec::all().iter().map(ToString::to_string).filter(|name| name != "docker").collect();
+    let own: Vec<String> = LaneSpec::all_known()
+        .iter()
+        .map(ToString::to_string)
+        .filter(|name| name != "docker")
+        .collect();
     assert_eq!(opened, own, "without an engine no docker");
-    assert_eq!(row(&model, "engine").mark, Mark::Known(Found::Missing));
+    assert_eq!(row(&model, "engine").mark, RowStatus::Known(Found::Missing));
     assert_eq!(row(&model, "docker").found, NO_ENGINE);
-    assert!(!rows(&model).iter().any(|row| row.mark == Mark::Looking));
+    assert!(!visible_rows(&model).iter().any(|row| row.mark == RowStatus::Looking));
 }
 
 #[test]
@@ -124,14 +131,17 @@ fn runtimes_of_the_engine_are_opened_too_and_known_to_the_live_screen() {
     let _ = entered(&mut model);
     let runsc = LaneSpec::Docker { runtime: Some("runsc".to_owned()), base: None };
     model.host.queue.clear();
-    model.host.pending = Some(Ask::Look(Part::Containers));
+    model.host.pending = Some(HostRequest::Look(CheckGroup::Containers));
     let engine = vec![finding("docker", Found::Ok, "29.0 at /var/run/docker.sock", "")];
-    let answer =
-        Answer::Found { part: Part::Containers, findings: engine, runtimes: vec![runsc.clone()] };
+    let answer = HostResponse::Found {
+        part: CheckGroup::Containers,
+        findings: engine,
+        runtimes: vec![runsc.clone()],
+    };
     let effects = answered(&mut model, answer);
-    assert!(matches!(&effects[..], [Effect::Host(Ask::Lane(spec))] if *spec == runsc));
+    assert!(matches!(&effects[..], [Effect::Host(HostRequest::Lane(spec))] if *spec == runsc));
     assert_eq!(model.host.runtimes(), [runsc]);
-    assert_eq!(row(&model, "docker:runsc").mark, Mark::Looking);
+    assert_eq!(row(&model, "docker:runsc").mark, RowStatus::Looking);
 }
 
 #[test]
@@ -140,22 +150,32 @@ fn nothing_is_opened_or_timed_while_something_is_recorded() {
     model.snapshot = testing::full();
     let effects = entered(&mut model);
     let asked = settle(&mut model, effects);
-    assert!(!asked.iter().any(|ask| matches!(ask, Ask::Lane(_) | Ask::Look(Part::Cost))));
+    assert!(
+        !asked
+            .iter()
+            .any(|ask| matches!(ask, HostRequest::Lane(_) | HostRequest::Look(CheckGroup::Cost)))
+    );
     // Lanes that the recording knows come first, the others later.
     assert_eq!(row(&model, "wasmtime").found, "wasmtime 48.0.2; cold, warm");
     assert!(row(&model, "docker").found.contains("docker.sock"));
-    assert_eq!(row(&model, "wasmtime:fuel").mark, Mark::Later);
-    assert_eq!(row(&model, "cost of a counter read").mark, Mark::Later);
+    assert_eq!(row(&model, "wasmtime:fuel").mark, RowStatus::Later);
+    assert_eq!(row(&model, "cost of a counter read").mark, RowStatus::Later);
     assert!(row(&model, "sampler").found.contains("recording 7: its cost is known when"));
 
     let mut story = testing::Story::new();
     story.ended(Status::Ok);
     model.snapshot = story.snapshot();
-    let effects = tick(&mut model, testing::NOW);
+    let effects = advance_to(&mut model, testing::NOW);
     let asked = settle(&mut model, effects);
-    assert!(asked.contains(&Ask::Look(Part::Cost)), "{asked:?}");
-    assert!(asked.contains(&Ask::Lane("wasmtime:fuel".parse().expect("a lane"))), "{asked:?}");
-    assert!(!asked.contains(&Ask::Lane(LaneSpec::Native)), "the recording opened it already");
+    assert!(asked.contains(&HostRequest::Look(CheckGroup::Cost)), "{asked:?}");
+    assert!(
+        asked.contains(&HostRequest::Lane("wasmtime:fuel".parse().expect("a lane"))),
+        "{asked:?}"
+    );
+    assert!(
+        !asked.contains(&HostRequest::Lane(LaneSpec::Native)),
+        "the recording opened it already"
+    );
 }
 
 #[test]
@@ -177,16 +197,16 @@ fn the_sampler_is_told_as_a_share_of_the_recording() {
         row(&model, "sampler").found,
         "recording 7: every 10.0 ms, read 5900 times, 150 ms of CPU, 0.3% of the time"
     );
-    assert_eq!(row(&model, "sampler").mark, Mark::Known(Found::Ok));
+    assert_eq!(row(&model, "sampler").mark, RowStatus::Known(Found::Ok));
     assert_eq!(
         row(&model, "events not shown").found,
         "12 events came too fast to be shown; they are in the database"
     );
-    assert_eq!(row(&model, "events not shown").mark, Mark::Known(Found::Warning));
+    assert_eq!(row(&model, "events not shown").mark, RowStatus::Known(Found::Warning));
     assert_eq!(row(&model, "samples not shown").found, "none");
     snapshot.sampler = snapshot.sampler.map(|it| SamplerReport { dropped: 3, ..it });
     model.snapshot = Arc::new(snapshot);
-    assert_eq!(row(&model, "sampler").mark, Mark::Known(Found::Warning));
+    assert_eq!(row(&model, "sampler").mark, RowStatus::Known(Found::Warning));
     assert!(row(&model, "sampler").found.ends_with("3 samples dropped"));
 }
 
@@ -198,10 +218,10 @@ fn looking_again_opens_what_the_recording_opened() {
     model.snapshot = story.snapshot();
     let effects = entered(&mut model);
     let asked = settle(&mut model, effects);
-    assert!(!asked.contains(&Ask::Lane(LaneSpec::Native)));
+    assert!(!asked.contains(&HostRequest::Lane(LaneSpec::Native)));
     let effects = press(&mut model, "r");
     let asked = settle(&mut model, effects);
-    assert!(asked.contains(&Ask::Lane(LaneSpec::Native)));
+    assert!(asked.contains(&HostRequest::Lane(LaneSpec::Native)));
     assert!(row(&model, "native").found.ends_with("opened by hand"));
 }
 
@@ -210,18 +230,21 @@ fn filters_keep_lines_with_all_words_and_enter_shows_one_in_full() {
     let mut model = model((80, 24));
     let effects = entered(&mut model);
     settle(&mut model, effects);
-    let all = rows(&model).len();
+    let all = visible_rows(&model).len();
     for key in ["/", "m", "i", "s", "s", "i", "n", "g", " ", "h", "a", "r", "d"] {
         press(&mut model, key);
     }
-    assert_eq!(rows(&model).iter().map(|row| &*row.check).collect::<Vec<_>>(), ["meter cycles"]);
+    assert_eq!(
+        visible_rows(&model).iter().map(|row| &*row.check).collect::<Vec<_>>(),
+        ["meter cycles"]
+    );
     press(&mut model, "enter");
     press(&mut model, "enter");
     let Some(Overlay::Text { text, .. }) = &model.overlay else { panic!("not shown") };
     assert!(text.contains("what to do: a machine, or a kind of virtual machine"), "{text}");
     press(&mut model, "esc");
     press(&mut model, "esc");
-    assert_eq!(rows(&model).len(), all);
+    assert_eq!(visible_rows(&model).len(), all);
     assert_eq!(table(&model).to_json().as_array().map(Vec::len), Some(all));
 }
 
@@ -230,7 +253,8 @@ fn long_reasons_can_be_read_in_full() {
     let mut model = model((80, 24));
     let effects = entered(&mut model);
     settle(&mut model, effects);
-    model.host.cursor = rows(&model).iter().position(|row| row.check == "docker").expect("a line");
+    model.host.cursor =
+        visible_rows(&model).iter().position(|row| row.check == "docker").expect("a line");
     let text = testing::text(&model);
     // The list cuts the text; the panel below shows its end.
     let words: Vec<&str> = text.split(|it: char| it.is_whitespace() || it == '│').collect();
@@ -242,12 +266,12 @@ fn clicks_select_lines_and_not_headings() {
     let mut model = model((80, 24));
     let effects = entered(&mut model);
     settle(&mut model, effects);
-    let body = crate::frame::parts(Rect::new(0, 0, 80, 24)).body;
+    let body = crate::frame::split_areas(Rect::new(0, 0, 80, 24)).body;
     // Tabs, the frame, a heading, then the lines.
     click(&mut model, body, Position::new(5, 5));
-    assert_eq!(rows(&model)[model.host.cursor].check, "frequency governor");
+    assert_eq!(visible_rows(&model)[model.host.cursor].check, "frequency governor");
     click(&mut model, body, Position::new(5, 2));
-    assert_eq!(rows(&model)[model.host.cursor].check, "frequency governor");
+    assert_eq!(visible_rows(&model)[model.host.cursor].check, "frequency governor");
 }
 
 #[test]
@@ -259,24 +283,26 @@ fn states_have_a_sign_a_word_and_a_colour() {
     let buffer = testing::buffer(&model);
     let line = |y: u16| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
     assert!(line(5).contains("! warning"), "{}", line(5));
-    assert_eq!(Some(buffer[(2, 5)].fg), model.theme.style(Role::Warn).fg);
+    assert_eq!(Some(buffer[(2, 5)].fg), model.theme.style(StyleRole::Warn).fg);
     assert!(line(4).contains("+ ok"), "{}", line(4));
 }
 
 #[test]
 fn questions_of_other_parts_are_not_replaced() {
-    let look = Ask::Look(Part::Machine);
-    assert!(look.replaces(&Ask::Look(Part::Machine)));
-    assert!(!look.replaces(&Ask::Look(Part::Cost)));
-    assert!(!look.replaces(&Ask::Lane(LaneSpec::Native)));
+    let look = HostRequest::Look(CheckGroup::Machine);
+    assert!(look.supersedes(&HostRequest::Look(CheckGroup::Machine)));
+    assert!(!look.supersedes(&HostRequest::Look(CheckGroup::Cost)));
+    assert!(!look.supersedes(&HostRequest::Lane(LaneSpec::Native)));
 }
 
 #[test]
 fn this_machine_answers() {
     let model = testing::model((80, 24));
-    let mut desk = Desk::new(Arc::clone(&model.settings), Cancel::default());
-    for part in [Part::Machine, Part::Storage, Part::Meters, Part::Sampler] {
-        let Answer::Found { part: answered, findings, .. } = answer(&mut desk, Ask::Look(part))
+    let mut desk = QueryContext::new(Arc::clone(&model.settings), Cancel::default());
+    for part in [CheckGroup::Machine, CheckGroup::Storage, CheckGroup::Meters, CheckGroup::Sampler]
+    {
+        let HostResponse::Found { part: answered, findings, .. } =
+            answer(&mut desk, HostRequest::Look(part))
         else {
             panic!("something else")
         };
@@ -295,7 +321,7 @@ fn pictures() {
         settle(&mut model, effects);
         insta::assert_snapshot!(name("full"), testing::text(&model));
         model.host.cursor =
-            rows(&model).iter().position(|row| row.check == "docker").expect("a line");
+            visible_rows(&model).iter().position(|row| row.check == "docker").expect("a line");
         insta::assert_snapshot!(name("docker"), testing::text(&model));
         press(&mut model, "G");
         insta::assert_snapshot!(name("end"), testing::text(&model));

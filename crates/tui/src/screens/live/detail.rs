@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::chosen;
+use super::selection;
 use crate::live::{CellState, CellView};
 use crate::model::Model;
 use crate::overlay::Overlay;
@@ -11,8 +11,8 @@ use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_meter::{Meter, Unit};
 
 /// Returns an overlay with the details of the selected lane.
-pub fn of(model: &Model) -> Option<Overlay> {
-    let snapshot = super::shown(model);
+pub fn selected_lane_overlay(model: &Model) -> Option<Overlay> {
+    let snapshot = super::shown_snapshot(model);
     let lane = snapshot.lanes.get(model.live.lane)?;
     let mut text = String::new();
     let mut say = |line: &str| {
@@ -31,17 +31,17 @@ pub fn of(model: &Model) -> Option<Overlay> {
     if let Some(reason) = &lane.failing {
         say(&format!("the newest invocation failed: {reason}"));
     }
-    for start in chosen::starts(model, snapshot) {
+    for start in selection::shown_starts(model, snapshot) {
         say("");
-        match chosen::cell(model, snapshot, model.live.lane, start) {
-            Some(cell) => say(&about(cell)),
-            None => say(&chosen::missing(model, snapshot, &lane.name, start)),
+        match selection::shown_cell(model, snapshot, model.live.lane, start) {
+            Some(cell) => say(&cell_text(cell)),
+            None => say(&selection::missing_cell_reason(model, snapshot, &lane.name, start)),
         }
     }
     Some(Overlay::Text { title: lane.name.to_string(), text, scroll: 0 })
 }
 
-fn about(cell: &CellView) -> String {
+fn cell_text(cell: &CellView) -> String {
     let mut text = format!("{}, {}, preset {}\n", cell.workload, cell.start, cell.preset);
     match &cell.state {
         CellState::Waiting => text.push_str("not prepared yet\n"),
@@ -65,22 +65,22 @@ fn about(cell: &CellView) -> String {
     if let Some(reason) = &cell.reason {
         let _ = writeln!(text, "the newest that did not: {reason}");
     }
-    if let Some(run) = cell.run.filter(|run| run.seen > run.of as u64) {
-        let _ = writeln!(text, "median and p95 are of the newest {} of {}", run.of, run.seen);
+    if let Some(run) = cell.run.filter(|run| run.total > run.count as u64) {
+        let _ = writeln!(text, "median and p95 are of the newest {} of {}", run.count, run.total);
     }
     text.push_str("\nthe newest invocation, meter by meter\n");
     for meter in Meter::ALL {
         let source = cell.sources.get(*meter);
         let from = source.and_then(|it| it.source).map_or("", |it| it.label());
         let note = source.map_or("", |it| it.note.as_str());
-        let _ = match cell.meter(*meter) {
+        let _ = match cell.newest_meter_value(*meter) {
             Ok(value) => {
                 let colon = if note.is_empty() { "" } else { ": " };
                 writeln!(
                     text,
                     "{:<17} {:>10}  {from}{colon}{note}",
                     meter.name(),
-                    shown(*meter, value)
+                    format_meter_value(*meter, value)
                 )
             }
             Err(reason) => writeln!(text, "{:<17} {:>10}  {reason}", meter.name(), "-"),
@@ -90,7 +90,7 @@ fn about(cell: &CellView) -> String {
 }
 
 /// Formats a value with its unit.
-pub fn shown(meter: Meter, value: u64) -> String {
+pub fn format_meter_value(meter: Meter, value: u64) -> String {
     match meter.unit() {
         Unit::Nanosecond => Nanos(value).to_string(),
         Unit::Byte => Bytes(value).to_string(),

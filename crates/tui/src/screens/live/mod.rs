@@ -14,12 +14,12 @@
 //! ┌ messages ────────────────────────────────────────────┐  where there is room
 //! ```
 
-mod axis;
-mod bills;
-mod chosen;
+mod bill_panel;
+mod chart_axes;
 mod detail;
-mod lane;
-mod rows;
+mod lane_columns;
+mod lane_layout;
+mod selection;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,13 +31,13 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use crate::action::{Action, Effect};
-use crate::live::{CellState, CellView, Phase, Running, SPANS, Snapshot, StorageState};
+use crate::action::{Effect, UserAction};
+use crate::live::{CellState, CellView, LiveSnapshot, Running, SPANS, SessionPhase, StorageState};
 use crate::model::Model;
-use crate::overlay::{Item, Overlay, Purpose};
-use crate::session::{Wanted, Wish};
-use crate::theme::Role;
-use crate::widgets::text::{fit, width};
+use crate::overlay::{ChoiceItem, DialogPurpose, Overlay};
+use crate::session::{RecordingOptions, SessionCommand};
+use crate::theme::StyleRole;
+use crate::widgets::text::{display_width, fit};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{LaneSpec, StartKind, Status};
 
@@ -61,13 +61,13 @@ const LANE_WIDTH: u16 = 26;
 
 /// State of the live screen.
 #[derive(Debug)]
-pub struct State {
+pub struct LiveState {
     /// Options of the next recording.
-    pub wanted: Wanted,
+    pub options: RecordingOptions,
     /// Ids of the price models whose bills are shown.
     pub models: Vec<String>,
     /// Snapshot that is shown while the view is frozen.
-    pub frozen: Option<Arc<Snapshot>>,
+    pub frozen: Option<Arc<LiveSnapshot>>,
     /// Moment at which the view was frozen.
     pub frozen_at: Nanos,
     /// Workload that was chosen; `None`: the first that can run.
@@ -84,12 +84,12 @@ pub struct State {
     pub first: bool,
 }
 
-impl State {
+impl LiveState {
     /// Creates the state before the first recording.
     #[must_use]
-    pub const fn new(wanted: Wanted, models: Vec<String>, first: bool) -> Self {
+    pub const fn new(wanted: RecordingOptions, models: Vec<String>, first: bool) -> Self {
         Self {
-            wanted,
+            options: wanted,
             models,
             frozen: None,
             frozen_at: Nanos(0),
@@ -104,50 +104,52 @@ impl State {
 }
 
 /// Returns the snapshot that is shown: the newest, or the frozen one.
-fn shown(model: &Model) -> &Snapshot {
+fn shown_snapshot(model: &Model) -> &LiveSnapshot {
     model.live.frozen.as_deref().unwrap_or(&model.snapshot)
 }
 
 /// Applies an action.
-pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
-    let lanes = shown(model).lanes.len().max(1);
+pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+    let lanes = shown_snapshot(model).lanes.len().max(1);
     match action {
-        Action::Start => return start(model),
-        Action::Stop => return stop(model),
-        Action::Pause => freeze(model),
-        Action::Loop => toggle(model, |wanted| wanted.until_stopped = !wanted.until_stopped),
-        Action::Race => toggle(model, |wanted| wanted.race = !wanted.race),
-        Action::Workloads => choose_workloads(model),
-        Action::Lanes => return choose_lanes(model),
-        Action::Models => choose_models(model),
-        Action::NextWorkload => model.live.workload = neighbour(model, true),
-        Action::PreviousWorkload => model.live.workload = neighbour(model, false),
-        Action::StartKind => {
+        UserAction::Start => return start_recording(model),
+        UserAction::Stop => return stop_recording(model),
+        UserAction::Pause => toggle_freeze(model),
+        UserAction::Loop => {
+            toggle_option(model, |wanted| wanted.until_stopped = !wanted.until_stopped)
+        }
+        UserAction::Race => toggle_option(model, |wanted| wanted.race = !wanted.race),
+        UserAction::Workloads => choose_workloads(model),
+        UserAction::Lanes => return choose_lanes(model),
+        UserAction::Models => choose_models(model),
+        UserAction::NextWorkload => model.live.workload = neighbouring_workload(model, true),
+        UserAction::PreviousWorkload => model.live.workload = neighbouring_workload(model, false),
+        UserAction::StartKind => {
             model.live.start = match model.live.start {
                 None => Some(StartKind::Cold),
                 Some(StartKind::Cold) => Some(StartKind::Warm),
                 Some(StartKind::Warm) => None,
             };
         }
-        Action::Unit => model.live.per_million = !model.live.per_million,
-        Action::ZoomIn => {
+        UserAction::Unit => model.live.per_million = !model.live.per_million,
+        UserAction::ZoomIn => {
             model.live.zoom = Some(model.live.zoom.unwrap_or(ZOOM + 1).saturating_sub(1));
         }
-        Action::ZoomOut => {
+        UserAction::ZoomOut => {
             let next = model.live.zoom.map_or(ZOOM, |zoom| zoom + 1);
             model.live.zoom = Some(next.min(SPANS.len() - 1));
         }
-        Action::ZoomReset => model.live.zoom = None,
-        Action::Right | Action::NextPanel | Action::Down => {
+        UserAction::ZoomReset => model.live.zoom = None,
+        UserAction::Right | UserAction::NextPanel | UserAction::Down => {
             model.live.lane = (model.live.lane + 1) % lanes;
         }
-        Action::Left | Action::PreviousPanel | Action::Up => {
+        UserAction::Left | UserAction::PreviousPanel | UserAction::Up => {
             model.live.lane = (model.live.lane + lanes - 1) % lanes;
         }
-        Action::First => model.live.lane = 0,
-        Action::Last => model.live.lane = lanes - 1,
-        Action::Enter => model.overlay = detail::of(model),
-        Action::Back => {
+        UserAction::First => model.live.lane = 0,
+        UserAction::Last => model.live.lane = lanes - 1,
+        UserAction::Enter => model.overlay = detail::selected_lane_overlay(model),
+        UserAction::Back => {
             model.live.frozen = None;
             model.live.workload = None;
             model.live.start = None;
@@ -157,33 +159,33 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     Vec::new()
 }
 
-fn start(model: &mut Model) -> Vec<Effect> {
+fn start_recording(model: &mut Model) -> Vec<Effect> {
     if model.snapshot.phase.is_active() {
-        model.complain("a recording is under way: stop it first");
+        model.notify_error("a recording is under way: stop it first");
         return Vec::new();
     }
     model.live.frozen = None;
     model.live.first = false;
     model.opened = None;
-    vec![Effect::Session(Wish::Start(Box::new(model.live.wanted.clone())))]
+    vec![Effect::Session(SessionCommand::Start(Box::new(model.live.options.clone())))]
 }
 
-fn stop(model: &mut Model) -> Vec<Effect> {
+fn stop_recording(model: &mut Model) -> Vec<Effect> {
     match model.snapshot.phase {
-        Phase::Opening | Phase::Running => {
-            let key = model.keymap.key_of(Action::Stop, model.screen).unwrap_or_default();
-            model.say(format!("stops after this invocation; {key} again stops at once"));
+        SessionPhase::Opening | SessionPhase::Running => {
+            let key = model.keymap.key_for(UserAction::Stop, model.screen).unwrap_or_default();
+            model.notify(format!("stops after this invocation; {key} again stops at once"));
         }
-        Phase::Finishing => model.say("stops at once"),
-        Phase::Idle | Phase::Ended { .. } | Phase::Failed { .. } => {
-            model.complain("nothing is being recorded");
+        SessionPhase::Finishing => model.notify("stops at once"),
+        SessionPhase::Idle | SessionPhase::Ended { .. } | SessionPhase::Failed { .. } => {
+            model.notify_error("nothing is being recorded");
             return Vec::new();
         }
     }
-    vec![Effect::Session(Wish::Stop)]
+    vec![Effect::Session(SessionCommand::Stop)]
 }
 
-fn freeze(model: &mut Model) {
+fn toggle_freeze(model: &mut Model) {
     model.live.frozen_at = model.now;
     model.live.frozen = match model.live.frozen.take() {
         Some(_) => None,
@@ -191,41 +193,45 @@ fn freeze(model: &mut Model) {
     };
 }
 
-fn toggle(model: &mut Model, change: fn(&mut Wanted)) {
-    change(&mut model.live.wanted);
-    let wanted = &model.live.wanted;
-    let text = format!("next recording: {}, {}", wanted.length(), wanted.order());
-    model.say(text);
+fn toggle_option(model: &mut Model, change: fn(&mut RecordingOptions)) {
+    change(&mut model.live.options);
+    let wanted = &model.live.options;
+    let text = format!("next recording: {}, {}", wanted.length_text(), wanted.order_text());
+    model.notify(text);
 }
 
 /// Returns the workload beside the one that is shown; after the last comes the
 /// first.
-fn neighbour(model: &Model, forward: bool) -> Option<String> {
-    let snapshot = shown(model);
-    let names = chosen::workloads(model, snapshot);
-    let here = chosen::workload(model, snapshot)?;
+fn neighbouring_workload(model: &Model, forward: bool) -> Option<String> {
+    let snapshot = shown_snapshot(model);
+    let names = selection::available_workloads(model, snapshot);
+    let here = selection::shown_workload(model, snapshot)?;
     let at = names.iter().position(|name| name == here)?;
     let step = if forward { 1 } else { names.len() - 1 };
     names.get((at + step) % names.len()).cloned()
 }
 
-fn choice(title: &str, items: Vec<Item>, purpose: Purpose) -> Overlay {
+fn multiple_choice(title: &str, items: Vec<ChoiceItem>, purpose: DialogPurpose) -> Overlay {
     Overlay::Choice { title: title.to_owned(), items, cursor: 0, single: false, purpose }
 }
 
 fn choose_workloads(model: &mut Model) {
-    let wanted = &model.live.wanted.workloads;
-    let item =
-        |name: &String| Item { name: name.clone(), note: String::new(), on: wanted.contains(name) };
+    let wanted = &model.live.options.workloads;
+    let item = |name: &String| ChoiceItem {
+        name: name.clone(),
+        note: String::new(),
+        on: wanted.contains(name),
+    };
     let items = model.settings.workloads.iter().map(item).collect();
-    model.overlay = Some(choice("workloads of the next recording", items, Purpose::Workloads));
+    model.overlay =
+        Some(multiple_choice("workloads of the next recording", items, DialogPurpose::Workloads));
 }
 
 fn choose_lanes(model: &mut Model) -> Vec<Effect> {
-    let mut specs = LaneSpec::all();
+    let mut specs = LaneSpec::all_known();
     specs.extend(model.host.runtimes());
-    specs.extend(model.live.wanted.lanes.iter().cloned());
-    let mut items: Vec<Item> = Vec::new();
+    specs.extend(model.live.options.lanes.iter().cloned());
+    let mut items: Vec<ChoiceItem> = Vec::new();
     for spec in specs {
         let name = spec.to_string();
         if items.iter().any(|item| item.name == name) {
@@ -236,60 +242,62 @@ fn choose_lanes(model: &mut Model) -> Vec<Effect> {
             Some(_) => "did not run here".to_owned(),
             None => lane.version.to_string(),
         });
-        let on = model.live.wanted.lanes.contains(&spec);
-        items.push(Item { name, note: note.unwrap_or_default(), on });
+        let on = model.live.options.lanes.contains(&spec);
+        items.push(ChoiceItem { name, note: note.unwrap_or_default(), on });
     }
-    model.overlay = Some(choice("lanes of the next recording", items, Purpose::Lanes));
+    model.overlay =
+        Some(multiple_choice("lanes of the next recording", items, DialogPurpose::Lanes));
     // The engine's runtimes are available the next time, if they are not known yet.
     crate::screens::host::entered(model)
 }
 
 fn choose_models(model: &mut Model) {
-    let item = |it: &cyclometer_pricing::PriceModel| Item {
+    let item = |it: &cyclometer_pricing::PriceModel| ChoiceItem {
         name: it.id().to_owned(),
         note: it.name().to_owned(),
         on: model.live.models.iter().any(|id| id == it.id()),
     };
     let items = model.settings.prices.models().iter().map(item).collect();
-    model.overlay = Some(choice("models whose bills are shown", items, Purpose::Models));
+    model.overlay =
+        Some(multiple_choice("models whose bills are shown", items, DialogPurpose::Models));
 }
 
 /// Sets the workloads of the next recording.
-pub fn chose_workloads(model: &mut Model, names: &[String]) -> Vec<Effect> {
+pub fn set_workloads(model: &mut Model, names: &[String]) -> Vec<Effect> {
     if names.is_empty() {
-        model.complain("at least one workload is needed; as before");
+        model.notify_error("at least one workload is needed; as before");
     } else {
-        model.live.wanted.workloads = names.to_vec();
-        model.say("r records these");
+        model.live.options.workloads = names.to_vec();
+        model.notify("r records these");
     }
     Vec::new()
 }
 
 /// Sets the lanes of the next recording.
-pub fn chose_lanes(model: &mut Model, names: &[String]) -> Vec<Effect> {
+pub fn set_lanes(model: &mut Model, names: &[String]) -> Vec<Effect> {
     let lanes: Vec<LaneSpec> = names.iter().filter_map(|name| name.parse().ok()).collect();
     if lanes.is_empty() {
-        model.complain("at least one lane is needed; as before");
+        model.notify_error("at least one lane is needed; as before");
     } else {
-        model.live.wanted.lanes = lanes;
-        model.say("r records in these");
+        model.live.options.lanes = lanes;
+        model.notify("r records in these");
     }
     Vec::new()
 }
 
 /// Sets the price models whose bills are shown.
-pub fn chose_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
+pub fn set_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
     if ids.is_empty() {
-        model.complain("at least one model is needed; as before");
+        model.notify_error("at least one model is needed; as before");
         return Vec::new();
     }
     model.live.models = ids.to_vec();
-    vec![Effect::Session(Wish::Models(ids.to_vec()))]
+    vec![Effect::Session(SessionCommand::Models(ids.to_vec()))]
 }
 
 /// Areas of the parts of the screen.
 #[derive(Debug, Clone, Copy)]
-struct Layout {
+struct LiveLayout {
     tabs: Rect,
     summary: Rect,
     lanes: Rect,
@@ -301,21 +309,21 @@ struct Layout {
 /// message, even if there is none.
 const ROOMY: u16 = 28;
 
-fn layout(area: Rect, model: &Model) -> Layout {
-    let snapshot = shown(model);
+fn compute_layout(area: Rect, model: &Model) -> LiveLayout {
+    let snapshot = shown_snapshot(model);
     let part = |y: u16, height: u16| Rect { y, height, ..area };
     let tabs = area.height.min(1);
-    let matters = notable(model, snapshot).is_some();
+    let matters = urgent_notice(model, snapshot).is_some();
     let summary = u16::from(area.height >= ROOMY || matters).min(area.height - tabs);
     let rest = area.height.saturating_sub(tabs + summary);
     // A short terminal has no room for messages: the newest is shown above.
     let said = u16::try_from(snapshot.log.len()).unwrap_or(u16::MAX).min(4);
     let messages = if rest >= 40 && said > 0 { said + 2 } else { 0 };
-    let wish = bills::height(model, snapshot, area.width, rest);
+    let wish = bill_panel::panel_height(model, snapshot, area.width, rest);
     let bills = wish.min(rest.saturating_sub(11)).max(rest.min(5));
     let lanes = rest.saturating_sub(bills + messages);
     let top = area.y + tabs + summary;
-    Layout {
+    LiveLayout {
         tabs: part(area.y, tabs),
         summary: part(area.y + tabs, summary),
         lanes: part(top, lanes),
@@ -325,26 +333,26 @@ fn layout(area: Rect, model: &Model) -> Layout {
 }
 
 /// Returns the tab of each workload: name, text and position.
-fn tabs(model: &Model) -> Vec<(String, String, u16)> {
-    let snapshot = shown(model);
-    let here = chosen::workload(model, snapshot);
+fn workload_tabs(model: &Model) -> Vec<(String, String, u16)> {
+    let snapshot = shown_snapshot(model);
+    let here = selection::shown_workload(model, snapshot);
     let mut x = 0;
-    chosen::workloads(model, snapshot)
+    selection::available_workloads(model, snapshot)
         .iter()
         .map(|name| {
             // The brackets mark the tab on terminals that show no reversed text.
             let is_here = here == Some(name.as_str());
             let text = if is_here { format!("[{name}]") } else { format!(" {name} ") };
             let at = x;
-            x += u16::try_from(width(&text)).unwrap_or(u16::MAX);
+            x += u16::try_from(display_width(&text)).unwrap_or(u16::MAX);
             (name.clone(), text, at)
         })
         .collect()
 }
 
 /// Returns the lanes in view, with the area of each.
-fn columns(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
-    let count = lane::names(model).len().max(1);
+fn visible_lanes(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
+    let count = lane_columns::lane_names(model).len().max(1);
     let fit = usize::from(area.width / LANE_WIDTH).clamp(1, count);
     let first = (model.live.lane + 1).saturating_sub(fit).min(count - fit);
     let share = area.width / u16::try_from(fit).unwrap_or(1);
@@ -360,18 +368,18 @@ fn columns(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
 
 /// Handles a click: it selects a workload or a lane.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    let layout = layout(area, model);
+    let layout = compute_layout(area, model);
     if layout.tabs.contains(at) {
         let x = at.x - layout.tabs.x;
-        let hit = tabs(model).into_iter().find(|(_, text, from)| {
-            (*from..*from + u16::try_from(width(text)).unwrap_or(0)).contains(&x)
+        let hit = workload_tabs(model).into_iter().find(|(_, text, from)| {
+            (*from..*from + u16::try_from(display_width(text)).unwrap_or(0)).contains(&x)
         });
         if let Some((name, ..)) = hit {
             model.live.workload = Some(name);
         }
         return Vec::new();
     }
-    let hit = columns(model, layout.lanes).into_iter().find(|(_, place)| place.contains(at));
+    let hit = visible_lanes(model, layout.lanes).into_iter().find(|(_, place)| place.contains(at));
     if let Some((lane, _)) = hit {
         model.live.lane = lane;
     }
@@ -379,106 +387,109 @@ pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
 }
 
 /// Draws the screen.
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let snapshot = shown(model);
-    let layout = layout(area, model);
+pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let snapshot = shown_snapshot(model);
+    let layout = compute_layout(area, model);
     draw_tabs(frame, layout.tabs, model, snapshot);
-    let (text, role) =
-        notable(model, snapshot).unwrap_or_else(|| (now_line(model, snapshot), Role::Dim));
+    let (text, role) = urgent_notice(model, snapshot)
+        .unwrap_or_else(|| (activity_line(model, snapshot), StyleRole::Dim));
     let text = fit(&format!(" {text}"), usize::from(layout.summary.width));
     let line = Line::from(Span::styled(text, model.theme.style(role)));
     frame.render_widget(Paragraph::new(line), layout.summary);
-    let columns = columns(model, layout.lanes);
-    let out_of_sight = lane::names(model).len().saturating_sub(columns.len());
-    lane::draw(frame, &columns, model, snapshot, out_of_sight);
-    bills::draw(frame, layout.bills, model, snapshot);
+    let columns = visible_lanes(model, layout.lanes);
+    let out_of_sight = lane_columns::lane_names(model).len().saturating_sub(columns.len());
+    lane_columns::render(frame, &columns, model, snapshot, out_of_sight);
+    bill_panel::render(frame, layout.bills, model, snapshot);
     if layout.messages.height > 2 {
-        messages(frame, layout.messages, model, snapshot);
+        render_messages(frame, layout.messages, model, snapshot);
     }
 }
 
 /// Draws the workloads, with the one that is shown marked, and the plan.
-fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapshot) {
+fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &LiveSnapshot) {
     let theme = &model.theme;
-    let here = chosen::workload(model, snapshot);
+    let here = selection::shown_workload(model, snapshot);
     let mut spans = Vec::new();
-    for (name, text, _) in tabs(model) {
-        let role = if here == Some(name.as_str()) { Role::Selected } else { Role::Text };
+    for (name, text, _) in workload_tabs(model) {
+        let role = if here == Some(name.as_str()) { StyleRole::Selected } else { StyleRole::Text };
         spans.push(Span::styled(text, theme.style(role)));
     }
-    let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
-    let keys = format!(" {} {}", key(Action::PreviousWorkload), key(Action::NextWorkload));
-    let used: usize = spans.iter().map(Span::width).sum::<usize>() + width(&keys);
-    spans.push(Span::styled(keys, theme.style(Role::Key)));
+    let key = |action| model.keymap.key_for(action, model.screen).unwrap_or_default();
+    let keys = format!(" {} {}", key(UserAction::PreviousWorkload), key(UserAction::NextWorkload));
+    let used: usize = spans.iter().map(Span::width).sum::<usize>() + display_width(&keys);
+    spans.push(Span::styled(keys, theme.style(StyleRole::Key)));
     let room = usize::from(area.width).saturating_sub(used + 2);
     let text = plan_text(model, snapshot);
-    if width(&text) <= room {
-        spans.push(Span::raw(" ".repeat(room - width(&text) + 1)));
-        spans.push(Span::styled(text, theme.style(Role::Dim)));
+    if display_width(&text) <= room {
+        spans.push(Span::raw(" ".repeat(room - display_width(&text) + 1)));
+        spans.push(Span::styled(text, theme.style(StyleRole::Dim)));
     }
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
 /// Returns a message so important that it has a line even in the smallest terminal.
-fn notable(model: &Model, snapshot: &Snapshot) -> Option<(String, Role)> {
+fn urgent_notice(model: &Model, snapshot: &LiveSnapshot) -> Option<(String, StyleRole)> {
     if let Some(frozen) = &model.live.frozen {
         let behind = model.snapshot.events.saturating_sub(frozen.events);
-        let key = model.keymap.key_of(Action::Pause, model.screen).unwrap_or_default();
-        return Some((format!("frozen, {behind} events behind; {key} goes on"), Role::Warn));
+        let key = model.keymap.key_for(UserAction::Pause, model.screen).unwrap_or_default();
+        return Some((format!("frozen, {behind} events behind; {key} goes on"), StyleRole::Warn));
     }
     if let StorageState::Waiting { reason, since } = &snapshot.storage {
-        let clock = crate::frame::clock(model.now.since(*since));
-        return Some((format!("recording waits for the database, {clock}: {reason}"), Role::Bad));
+        let clock = crate::frame::format_clock(model.now.saturating_since(*since));
+        return Some((
+            format!("recording waits for the database, {clock}: {reason}"),
+            StyleRole::Bad,
+        ));
     }
-    if let Phase::Failed { reason } = &snapshot.phase {
-        return Some((reason.clone(), Role::Bad));
+    if let SessionPhase::Failed { reason } = &snapshot.phase {
+        return Some((reason.clone(), StyleRole::Bad));
     }
     if snapshot.dropped > 0 {
         let text = format!(
             "{} events came too fast to be shown; they are in the database",
             snapshot.dropped
         );
-        return Some((text, Role::Warn));
+        return Some((text, StyleRole::Warn));
     }
-    if let Some(text) = failing(snapshot) {
-        return Some((text, Role::Bad));
+    if let Some(text) = failing_cells_text(snapshot) {
+        return Some((text, StyleRole::Bad));
     }
     let greets = model.live.first && snapshot.phase.is_active() && snapshot.done == 0;
     greets.then(|| {
-        let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
-        let (help, stop) = (key(Action::Help), key(Action::Stop));
-        let count = chosen::workloads(model, snapshot).len();
+        let key = |action| model.keymap.key_for(action, model.screen).unwrap_or_default();
+        let (help, stop) = (key(UserAction::Help), key(UserAction::Stop));
+        let count = selection::available_workloads(model, snapshot).len();
         let functions =
             if count == 1 { "one function".to_owned() } else { format!("{count} functions") };
         let text = format!(
             "First run: {functions} in every lane that runs here. {help} explains, {stop} stops"
         );
-        (text, Role::Good)
+        (text, StyleRole::Good)
     })
 }
 
 /// Describes what runs now, and in which order lanes run.
-fn now_line(model: &Model, snapshot: &Snapshot) -> String {
+fn activity_line(model: &Model, snapshot: &LiveSnapshot) -> String {
     let mut parts = Vec::new();
     let running: Vec<String> = snapshot
         .lanes
         .iter()
         .filter_map(|lane| Some((lane, lane.running.as_ref()?)))
-        .map(|(lane, it)| format!("{} runs {}", lane.name, self::running(snapshot, it)))
+        .map(|(lane, it)| format!("{} runs {}", lane.name, self::running_text(snapshot, it)))
         .collect();
     match (&snapshot.phase, snapshot.plan.race) {
-        (Phase::Idle, _) => {
-            let key = model.keymap.key_of(Action::Start, model.screen).unwrap_or_default();
+        (SessionPhase::Idle, _) => {
+            let key = model.keymap.key_for(UserAction::Start, model.screen).unwrap_or_default();
             parts.push(format!("{key} records this"));
         }
-        (Phase::Opening, _) => parts.push("opening the lanes".to_owned()),
-        (Phase::Running | Phase::Finishing, race) => {
+        (SessionPhase::Opening, _) => parts.push("opening the lanes".to_owned()),
+        (SessionPhase::Running | SessionPhase::Finishing, race) => {
             let order = if race { "at the same time" } else { "one lane at a time" };
             let colon = if running.is_empty() { "" } else { ": " };
             parts.push(format!("{order}{colon}{}", running.join(", ")));
         }
-        (Phase::Ended { .. } | Phase::Failed { .. }, _) => {
-            let key = model.keymap.key_of(Action::Start, model.screen).unwrap_or_default();
+        (SessionPhase::Ended { .. } | SessionPhase::Failed { .. }, _) => {
+            let key = model.keymap.key_for(UserAction::Start, model.screen).unwrap_or_default();
             parts.push(format!("{key} records again"));
         }
     }
@@ -491,7 +502,7 @@ fn now_line(model: &Model, snapshot: &Snapshot) -> String {
 }
 
 /// Describes what a lane runs: `nbody cold #4`.
-fn running(snapshot: &Snapshot, running: &Running) -> String {
+fn running_text(snapshot: &LiveSnapshot, running: &Running) -> String {
     let cell = snapshot.cells.get(running.cell);
     let name = cell.map_or("", |cell| &*cell.workload);
     let start = cell.map_or("", |cell| cell.start.label());
@@ -504,7 +515,7 @@ fn running(snapshot: &Snapshot, running: &Running) -> String {
 
 /// Describes the cells whose newest invocation failed, with the reason of the
 /// first of them.
-fn failing(snapshot: &Snapshot) -> Option<String> {
+fn failing_cells_text(snapshot: &LiveSnapshot) -> Option<String> {
     let failed = |cell: &&CellView| {
         let newest = cell.last.as_ref().map(|last| last.status);
         matches!(cell.state, CellState::Failed(_))
@@ -527,12 +538,12 @@ fn failing(snapshot: &Snapshot) -> Option<String> {
 
 /// Describes the plan: the number of runs and the order of lanes. It is left
 /// out where there is no room.
-fn plan_text(model: &Model, snapshot: &Snapshot) -> String {
+fn plan_text(model: &Model, snapshot: &LiveSnapshot) -> String {
     let plan = &snapshot.plan;
     let dot = model.theme.sign(" · ", ", ");
-    let (runs, order) = if snapshot.phase == Phase::Idle {
-        let wanted = &model.live.wanted;
-        (wanted.length(), wanted.order())
+    let (runs, order) = if snapshot.phase == SessionPhase::Idle {
+        let wanted = &model.live.options;
+        (wanted.length_text(), wanted.order_text())
     } else {
         let runs = plan.runs.map_or_else(|| "until stopped".to_owned(), |it| format!("{it} runs"));
         (runs, if plan.race { "race" } else { "one lane at a time" })
@@ -541,8 +552,8 @@ fn plan_text(model: &Model, snapshot: &Snapshot) -> String {
     format!("{start}{runs}{dot}{order}")
 }
 
-fn messages(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapshot) {
-    let block = model.theme.panel("messages", false);
+fn render_messages(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &LiveSnapshot) {
+    let block = model.theme.panel_block("messages", false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let height = usize::from(inner.height);

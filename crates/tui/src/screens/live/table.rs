@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::bills;
-use crate::live::{CellView, Quantiles, Snapshot};
+use super::bill_panel;
+use crate::live::{CellView, LiveSnapshot, WindowQuantiles};
 use crate::model::Model;
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
@@ -11,7 +11,7 @@ use cyclometer_report::{Cell, Column, Table};
 
 /// Returns a table with a row for each cell and price model.
 pub fn table(model: &Model) -> Table {
-    let snapshot = super::shown(model);
+    let snapshot = super::shown_snapshot(model);
     let mut columns: Vec<Column> = vec![
         Column::text("workload", "workload"),
         Column::text("lane", "lane"),
@@ -40,25 +40,27 @@ pub fn table(model: &Model) -> Table {
     columns.push(Column::number("total", "total"));
     let mut table = Table::new(&columns);
     for cell in &snapshot.cells {
-        let row = measured(snapshot, cell, &meters);
-        for (model_name, total) in totals(model, snapshot, cell) {
+        let row = measured_cells(snapshot, cell, &meters);
+        for (model_name, total) in model_totals(model, snapshot, cell) {
             let mut row = row.clone();
-            row.push(model_name.map_or_else(|| Cell::maybe::<String>(None), Cell::text));
-            row.push(Cell::maybe(total.map(|it| (it.clone(), it))));
+            row.push(model_name.map_or_else(|| Cell::optional::<String>(None), Cell::text));
+            row.push(Cell::optional(total.map(|it| (it.clone(), it))));
             table.push(row);
         }
     }
     table
 }
 
-fn span(value: Option<u64>) -> Cell {
-    Cell::maybe(value.map(|it| (Nanos(it).to_string(), it)))
+fn span_cell(value: Option<u64>) -> Cell {
+    Cell::optional(value.map(|it| (Nanos(it).to_string(), it)))
 }
 
-fn measured(snapshot: &Snapshot, cell: &CellView, meters: &[Meter]) -> Vec<Cell> {
+fn measured_cells(snapshot: &LiveSnapshot, cell: &CellView, meters: &[Meter]) -> Vec<Cell> {
     let lane = snapshot.lanes.get(cell.lane).map_or("", |lane| &*lane.name);
     let phases = cell.last.as_ref().map(|last| last.usage.phases);
-    let pick = |quantiles: Option<Quantiles>, pick: fn(Quantiles) -> u64| span(quantiles.map(pick));
+    let pick = |quantiles: Option<WindowQuantiles>, pick: fn(WindowQuantiles) -> u64| {
+        span_cell(quantiles.map(pick))
+    };
     let mut row = vec![
         Cell::text(&*cell.workload),
         Cell::text(lane),
@@ -66,36 +68,38 @@ fn measured(snapshot: &Snapshot, cell: &CellView, meters: &[Meter]) -> Vec<Cell>
         Cell::text(&*cell.preset),
         Cell::new(cell.ok, cell.ok),
         Cell::new(cell.bad, cell.bad),
-        span(phases.and_then(|it| it.startup()).map(|it| it.0)),
+        span_cell(phases.and_then(|it| it.startup_time()).map(|it| it.0)),
         pick(cell.startup, |it| it.p50),
         pick(cell.startup, |it| it.p95),
-        span(phases.and_then(|it| it.run).map(|it| it.0)),
+        span_cell(phases.and_then(|it| it.run).map(|it| it.0)),
         pick(cell.run, |it| it.p50),
         pick(cell.run, |it| it.p95),
         Cell::new(cell.allocated, cell.allocated.0),
-        Cell::maybe(cell.peak.map(|it| (it.to_string(), it))),
+        Cell::optional(cell.peak.map(|it| (it.to_string(), it))),
     ];
     row.extend(meters.iter().map(|meter| {
-        Cell::maybe(cell.meter(*meter).ok().map(|it| (it.to_string(), Value::from(it))))
+        Cell::optional(
+            cell.newest_meter_value(*meter).ok().map(|it| (it.to_string(), Value::from(it))),
+        )
     }));
     row
 }
 
 /// Returns the models and exact totals of a cell; one line with neither if
 /// nothing is billed.
-fn totals(
+fn model_totals(
     _model: &Model,
-    snapshot: &Snapshot,
+    snapshot: &LiveSnapshot,
     cell: &CellView,
 ) -> Vec<(Option<String>, Option<String>)> {
     let Some(all) = &snapshot.bills else { return vec![(None, None)] };
     // A cell that never ended well has no price.
-    let group = snapshot.bill(cell).filter(|_| cell.ok > 0);
+    let group = snapshot.bill_group(cell).filter(|_| cell.ok > 0);
     let models = all.models().iter().enumerate();
     models
         .map(|(at, info)| {
             let total = group.and_then(|group| group.models.get(at));
-            let billed = total.filter(|it| bills::amount(Some(it), false).is_some());
+            let billed = total.filter(|it| bill_panel::format_amount(Some(it), false).is_some());
             (Some(info.id.clone()), billed.map(|it| it.total.to_plain_string()))
         })
         .collect()

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use ratatui::style::Color;
 
 use super::*;
-use crate::live::Item as Fed;
+use crate::live::FeedItem as Fed;
 use crate::testing::{self, SIZES, Story, press, text};
 use crate::theme::{Palette, Theme};
 use cyclometer_core::units::Nanos;
@@ -30,8 +30,8 @@ fn empty() {
 fn opening() {
     drawn("opening", |model| {
         model.live.first = true;
-        let mut snapshot = Snapshot::clone(&Story::new().snapshot());
-        snapshot.phase = Phase::Opening;
+        let mut snapshot = LiveSnapshot::clone(&Story::new().snapshot());
+        snapshot.phase = SessionPhase::Opening;
         snapshot.lanes.clear();
         snapshot.cells.clear();
         snapshot.bills = None;
@@ -99,9 +99,9 @@ fn the_detail_of_a_lane_says_why_meters_are_missing() {
 }
 
 /// Returns the sums of everything that a lane ran.
-fn of_lane(snapshot: &Snapshot, lane: &str) -> cyclometer_replay::Group {
+fn of_lane(snapshot: &LiveSnapshot, lane: &str) -> cyclometer_replay::GroupTotal {
     let bills = snapshot.bills.as_ref().expect("billed");
-    bills.by(|key| key.lane.to_string()).remove(lane).expect("the lane")
+    bills.group_by(|key| key.lane.to_string()).remove(lane).expect("the lane")
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn failures_are_billed_and_what_was_cut_off_is_not() {
     assert_eq!((snapshot.done, native.invocations), (3, 2), "as providers do, and replays");
     let cell = &snapshot.cells[0];
     assert_eq!((cell.ok, cell.bad, cell.cut), (1, 1, 1));
-    assert_eq!(cell.run.map(|run| run.seen), Some(1), "times are of what ended well");
+    assert_eq!(cell.run.map(|run| run.total), Some(1), "times are of what ended well");
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn nothing_is_a_third_empty_in_a_large_terminal() {
     for sequence in 1..=10 {
         (0..6).for_each(|cell| story.ran(cell, sequence, 5 + u64::from(sequence)));
     }
-    let mut snapshot = Snapshot::clone(&story.snapshot());
+    let mut snapshot = LiveSnapshot::clone(&story.snapshot());
     snapshot.began = Some(Nanos(testing::NOW.0 - 4_000_000_000));
     model.snapshot = Arc::new(snapshot);
     let lanes = lanes(&model);
@@ -410,7 +410,8 @@ fn preparing_is_not_idle_either() {
     let result = Ok(cyclometer_lanes::Prepared::default());
     story.take(Fed::Event(Box::new(Event::Prepared { cell: 0, result })));
     let snapshot = story.snapshot();
-    let points = snapshot.cells[0].chart.last(0, cyclometer_lanes::now(), 20, None);
+    let points =
+        snapshot.cells[0].chart.newest_points(0, cyclometer_lanes::monotonic_now(), 20, None);
     assert!(points.iter().flatten().any(|point| point.cpu.is_none()), "nobody measured it");
 }
 
@@ -451,16 +452,16 @@ fn keys_choose_what_is_shown_and_recorded() {
     assert_eq!(model.live.lane, 1);
     press(&mut model, "o");
     press(&mut model, "c");
-    assert!(model.live.wanted.until_stopped && model.live.wanted.race);
+    assert!(model.live.options.until_stopped && model.live.options.race);
     assert!(text(&model).contains("next recording: until stopped, race"));
     // A recording is under way now.
     assert!(press(&mut model, "r").is_empty());
     assert!(text(&model).contains("stop it first"));
-    assert!(matches!(press(&mut model, "x")[..], [Effect::Session(Wish::Stop)]));
+    assert!(matches!(press(&mut model, "x")[..], [Effect::Session(SessionCommand::Stop)]));
     press(&mut model, "w");
     press(&mut model, "space");
     press(&mut model, "enter");
-    assert_eq!(model.live.wanted.workloads, ["memory-burst", "nbody", "nop"]);
+    assert_eq!(model.live.options.workloads, ["memory-burst", "nbody", "nop"]);
     let effects = press(&mut model, "esc");
     assert!(effects.is_empty() && model.live.start.is_none());
 }
@@ -471,7 +472,9 @@ fn a_recording_starts_when_none_runs() {
     model.opened = Some(3);
     assert!(press(&mut model, "x").is_empty(), "there is nothing to stop");
     let effects = press(&mut model, "r");
-    let [Effect::Session(Wish::Start(wanted))] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Session(SessionCommand::Start(wanted))] = &effects[..] else {
+        panic!("{effects:?}")
+    };
     assert_eq!(**wanted, testing::wanted());
     assert_eq!(model.opened, None, "bills and timeline follow the new one");
 }
@@ -507,7 +510,7 @@ fn colours_mean_what_they_say() {
 fn many_lanes_scroll() {
     let mut model = testing::model((80, 24));
     let names = ["native", "wasmtime", "wasmtime:fuel", "docker", "docker:runsc"];
-    model.live.wanted.lanes = names.iter().map(|name| name.parse().expect("a lane")).collect();
+    model.live.options.lanes = names.iter().map(|name| name.parse().expect("a lane")).collect();
     let first = text(&model);
     assert!(first.contains("native · nop (+2)") && !first.contains("runsc"), "{first}");
     for _ in 0..4 {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::ledger::{self, Carry, Ledger};
-use super::reading::next;
+use super::bill_checkpoints::{self, BillCheckpoints, CarriedBills};
+use super::loading::request_missing;
 use super::testing::MS;
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Cancel, StartKind};
@@ -14,33 +14,36 @@ use super::fixture::*;
 
 #[test]
 fn bills_at_the_end_are_those_of_a_replay_to_the_last_digit() {
-    let place = story(Some(10));
-    let model = open(&place, (80, 24));
+    let place = record_three_lanes(Some(10));
+    let model = open_screen(&place, (80, 24));
     let played = model.timeline.played.clone().expect("read");
-    let store = Store::open(&place.path()).expect("opened");
+    let store = Store::open(&place.database_path()).expect("opened");
     let ids: Vec<String> =
         model.settings.prices.models().iter().map(|it| it.id().to_owned()).collect();
-    let contracts = ledger::contracts(&model.settings.prices, &ids);
+    let contracts = bill_checkpoints::contracts_for_models(&model.settings.prices, &ids);
     let cancel = Cancel::default();
-    let carry = Carry::default();
-    let ledger = Ledger::read(&store, &played, played.key, &ids, &contracts, &carry, &cancel)
+    let carry = CarriedBills::default();
+    let ledger =
+        BillCheckpoints::from_store(&store, &played, played.key, &ids, &contracts, &carry, &cancel)
+            .expect("billed");
+    let replayed = store
+        .replay_without_saving(&ReplayPlan::for_recordings(vec![1], contracts.to_vec()))
         .expect("billed");
-    let replayed = store.simulate(&ReplayPlan::of(vec![1], contracts.to_vec())).expect("billed");
     // All shipped models, by lane: totals, decompositions, refusals.
-    let by_lane = |key: &cyclometer_replay::Key| Arc::clone(&key.lane);
-    assert_eq!(ledger.at(13).by(by_lane), replayed.by(by_lane));
+    let by_lane = |key: &cyclometer_replay::GroupKey| Arc::clone(&key.lane);
+    assert_eq!(ledger.bills_after(13).group_by(by_lane), replayed.group_by(by_lane));
     assert_eq!(ledger.len(), 13);
 }
 
 #[test]
 fn bills_of_a_moment_are_of_those_that_had_ended() {
-    let place = story(Some(10));
-    let mut model = open(&place, (80, 24));
-    key(&mut model, "g");
+    let place = record_three_lanes(Some(10));
+    let mut model = open_screen(&place, (80, 24));
+    press_and_settle(&mut model, "g");
     // Five runs of 8 ms end by 50 ms; three of them have ended at 35 ms.
     model.timeline.player.seek(Nanos(35 * MS));
-    let effects = next(&mut model);
-    settle(&mut model, effects);
+    let effects = request_missing(&mut model);
+    answer_all_requests(&mut model, effects);
     let bills = model.timeline.bills.clone().expect("known");
     assert_eq!((bills.ended, bills.at), (3, Nanos(35 * MS)));
     let native = bills.lanes[0].as_ref().expect("billed");
@@ -52,18 +55,18 @@ fn bills_of_a_moment_are_of_those_that_had_ended() {
 
 #[test]
 fn a_bill_counts_only_the_invocations_that_have_a_price() {
-    let mut place = Place::new(None);
-    place.lane("wasmtime", None);
-    let well = place.cell("wasmtime", "nop", StartKind::Cold);
-    let never = place.cell("wasmtime", "nbody", StartKind::Cold);
+    let mut place = TimelineFixture::new(None);
+    place.add_lane("wasmtime", None);
+    let well = place.add_cell("wasmtime", "nop", StartKind::Cold);
+    let never = place.add_cell("wasmtime", "nbody", StartKind::Cold);
     for at in 0..2 {
-        place.ran_at(u64::from(at) * 100, well, at, 8, None);
+        place.add_invocation_at(u64::from(at) * 100, well, at, 8, None);
     }
     for at in 2..5 {
-        place.ran_at(u64::from(at) * 100, never, at, 8, Some("exit code 3"));
+        place.add_invocation_at(u64::from(at) * 100, never, at, 8, Some("exit code 3"));
     }
-    place.done();
-    let model = open(&place, (120, 40));
+    place.finish_recording();
+    let model = open_screen(&place, (120, 40));
     let bills = model.timeline.bills.clone().expect("known");
     let lane = bills.lanes[0].as_ref().expect("billed");
     assert_eq!((lane.invocations, lane.unpriced), (2, 3));
@@ -77,44 +80,50 @@ fn a_bill_counts_only_the_invocations_that_have_a_price() {
 
 #[test]
 fn parts_carry_bills_on_exactly() {
-    let place = story(None);
-    let whole = ledgers(&place, 1_000, &["aws-lambda-x86", "per-cycle"]);
-    let parts = ledgers(&place, 4, &["aws-lambda-x86", "per-cycle"]);
+    let place = record_three_lanes(None);
+    let whole = read_all_checkpoints(&place, 1_000, &["aws-lambda-x86", "per-cycle"]);
+    let parts = read_all_checkpoints(&place, 4, &["aws-lambda-x86", "per-cycle"]);
     assert_eq!(parts.iter().map(|(it, _)| it.rows.len()).collect::<Vec<_>>(), [4, 4, 4, 1]);
     assert_eq!(parts[2].0.parts, 4);
     for (part, (_, ledger)) in parts.iter().enumerate() {
         for ended in 0..=ledger.len() {
-            assert_eq!(ledger.at(ended), whole[0].1.at(part * 4 + ended), "{part} {ended}");
+            assert_eq!(
+                ledger.bills_after(ended),
+                whole[0].1.bills_after(part * 4 + ended),
+                "{part} {ended}"
+            );
         }
     }
 }
 
 /// Returns the ids of the built-in models that bill by instance.
-fn by_instance() -> Vec<&'static str> {
-    let all = cyclometer_pricing::builtin().iter();
-    all.filter(|model| model.by_instance()).map(cyclometer_pricing::PriceModel::id).collect()
+fn instance_billed_models() -> Vec<&'static str> {
+    let all = cyclometer_pricing::builtin_models().iter();
+    all.filter(|model| model.has_instance_charges())
+        .map(cyclometer_pricing::PriceModel::id)
+        .collect()
 }
 
 #[test]
 fn overlapping_requests_on_one_instance_are_billed_together_at_any_moment() {
-    let mut place = Place::new(None);
-    place.lane("wasmtime", None);
-    let cell = place.cell("wasmtime", "nop", StartKind::Warm);
+    let mut place = TimelineFixture::new(None);
+    place.add_lane("wasmtime", None);
+    let cell = place.add_cell("wasmtime", "nop", StartKind::Warm);
     // 0-102 contains two short ones; 40-62 overlaps the second of them; 200 is
     // separate. Ends: 12, 52, 62, 102, 212.
     for (sequence, (at, run)) in
         [(0, 100), (2, 8), (32, 18), (40, 20), (200, 10)].iter().enumerate()
     {
         let sequence = u32::try_from(sequence).expect("small");
-        place.ran_at(*at, cell, sequence, *run, None);
+        place.add_invocation_at(*at, cell, sequence, *run, None);
     }
-    place.done();
-    let models = by_instance();
+    place.finish_recording();
+    let models = instance_billed_models();
     assert!(!models.is_empty(), "no shipped model bills by instance");
-    let store = Store::open(&place.path()).expect("opened");
-    assert_eq!(store.tangles(1, i64::MAX).expect("read")[0].invocations, [1, 2, 3, 4]);
+    let store = Store::open(&place.database_path()).expect("opened");
+    assert_eq!(store.overlap_groups(1, i64::MAX).expect("read")[0].invocations, [1, 2, 3, 4]);
     for limit in [1, 2, 1_000] {
-        let found = ledgers(&place, limit, &models);
+        let found = read_all_checkpoints(&place, limit, &models);
         let mut before = 0;
         for (played, ledger) in &found {
             for ended in 0..=ledger.len() {
@@ -123,8 +132,8 @@ fn overlapping_requests_on_one_instance_are_billed_together_at_any_moment() {
                     None => played.begin,
                 };
                 assert_eq!(
-                    ledger.at(ended),
-                    replayed(&place, &models, moment),
+                    ledger.bills_after(ended),
+                    replay_until(&place, &models, moment),
                     "{limit} {before} {ended}"
                 );
             }
@@ -134,15 +143,22 @@ fn overlapping_requests_on_one_instance_are_billed_together_at_any_moment() {
 }
 
 /// Replays the invocations that had ended by a moment, in the order of their requests.
-fn replayed(place: &Place, models: &[&str], at: Nanos) -> cyclometer_replay::Summary {
+fn replay_until(
+    place: &TimelineFixture,
+    models: &[&str],
+    at: Nanos,
+) -> cyclometer_replay::ReplaySummary {
     use cyclometer_replay::{Replayer, WhatIf};
-    let store = Store::open(&place.path()).expect("opened");
+    let store = Store::open(&place.database_path()).expect("opened");
     let ids: Vec<String> = models.iter().map(|it| (*it).to_owned()).collect();
-    let contracts = ledger::contracts(&cyclometer_pricing::PriceCatalog::builtin(), &ids);
+    let contracts = bill_checkpoints::contracts_for_models(
+        &cyclometer_pricing::PriceCatalog::with_builtin_models(),
+        &ids,
+    );
     let mut rows = Vec::new();
     let selection = cyclometer_store::Selection { recordings: vec![1], ..Default::default() };
     store
-        .each_invocation(&selection, |row| {
+        .for_each_invocation(&selection, |row| {
             rows.push(row);
             Ok::<(), cyclometer_store::StoreError>(())
         })
@@ -158,19 +174,19 @@ fn replayed(place: &Place, models: &[&str], at: Nanos) -> cyclometer_replay::Sum
 
 #[test]
 fn many_invocations_have_checkpoints_that_agree_with_replays() {
-    let mut place = Place::new(None);
-    place.lane("native", None);
-    let cell = place.cell("native", "nop", StartKind::Cold);
+    let mut place = TimelineFixture::new(None);
+    place.add_lane("native", None);
+    let cell = place.add_cell("native", "nop", StartKind::Cold);
     for sequence in 0..2_100_u64 {
         let run = 1 + sequence % 7;
-        place.ran(cell, u32::try_from(sequence).expect("small"), run);
+        place.add_invocation(cell, u32::try_from(sequence).expect("small"), run);
     }
-    place.done();
+    place.finish_recording();
     let models = ["aws-lambda-x86", "per-cycle"];
-    let found = ledgers(&place, 1_000_000, &models);
+    let found = read_all_checkpoints(&place, 1_000_000, &models);
     let (played, ledger) = &found[0];
     for ended in [0_usize, 1, 1_023, 1_024, 1_025, 2_048, 2_099, 2_100] {
         let at = ended.checked_sub(1).map_or(Nanos(0), |last| played.rows[last].end);
-        assert_eq!(ledger.at(ended), replayed(&place, &models, at), "{ended}");
+        assert_eq!(ledger.bills_after(ended), replay_until(&place, &models, at), "{ended}");
     }
 }

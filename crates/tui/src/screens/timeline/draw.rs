@@ -7,51 +7,66 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::axis::{Axis, moment};
-use super::layout::{Layout, Track};
-use super::recording::Played;
-use super::strip::{self, Column, Sign, Whose};
-use super::{Over, bills, detail, pair, spread};
-use crate::action::Action;
+use super::lane_columns::{self, ColumnActivity, ColumnSign, LaneFilter};
+use super::layout::{TimelineLayout, TimelineTrack};
+use super::played_part::PlayedPart;
+use super::time_axis::{TimelineAxis, format_moment};
+use super::{TimelineOverlay, bill_panel, invocation_overlay, invocation_panel, lane_overlay};
+use crate::action::UserAction;
 use crate::model::Model;
-use crate::theme::{Role, Theme};
+use crate::theme::{StyleRole, Theme};
 use crate::widgets::chart;
 use crate::widgets::text::{fit, wrap};
 use cyclometer_core::units::{Bytes, Nanos};
 
 /// Draws the screen.
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let state = &model.timeline;
-    let Some(played) = &state.played else { return empty(frame, area, model) };
+    let Some(played) = &state.played else { return render_unloaded(frame, area, model) };
     if played.rows.is_empty() {
-        return nothing_ran(frame, area, model, played);
+        return render_without_invocations(frame, area, model, played);
     }
-    match &state.over {
-        Some(Over::Pair { answer: Some(Ok(pair)), selected, .. }) => {
-            return pair::draw(frame, area, model, played, pair, *selected);
+    match &state.overlay {
+        Some(TimelineOverlay::Invocations { answer: Some(Ok(pair)), selected, .. }) => {
+            return invocation_overlay::render(frame, area, model, played, pair, *selected);
         }
-        Some(Over::Lanes { what, answer: Some(Ok(spread)) }) => {
-            return spread::draw(frame, area, model, played, what, spread);
+        Some(TimelineOverlay::Lanes { what, answer: Some(Ok(spread)) }) => {
+            return lane_overlay::render(frame, area, model, played, what, spread);
         }
         Some(
-            Over::Pair { answer: Some(Err(text)), .. }
-            | Over::Lanes { answer: Some(Err(text)), .. },
+            TimelineOverlay::Invocations { answer: Some(Err(text)), .. }
+            | TimelineOverlay::Lanes { answer: Some(Err(text)), .. },
         ) => {
-            return sentence(frame, area, model, "overlay; esc closes", text, Role::Bad);
+            return render_message(frame, area, model, "overlay; esc closes", text, StyleRole::Bad);
         }
         Some(_) => {
-            return sentence(frame, area, model, "overlay; esc closes", "being read", Role::Dim);
+            return render_message(
+                frame,
+                area,
+                model,
+                "overlay; esc closes",
+                "being read",
+                StyleRole::Dim,
+            );
         }
         None => {}
     }
-    let layout = Layout::new(area, model, played);
-    timeline(frame, &layout, model, played);
-    detail::draw(frame, layout.invocation, model, played);
-    bills::draw(frame, layout.bills, model, played);
+    let layout = TimelineLayout::new(area, model, played);
+    render_tracks(frame, &layout, model, played);
+    invocation_panel::render(frame, layout.invocation, model, played);
+    bill_panel::render(frame, layout.bills, model, played);
 }
 
-fn sentence(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &str, role: Role) {
-    let block = model.theme.panel(fit(title, usize::from(area.width).saturating_sub(6)), false);
+fn render_message(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    model: &Model,
+    title: &str,
+    text: &str,
+    role: StyleRole,
+) {
+    let block =
+        model.theme.panel_block(fit(title, usize::from(area.width).saturating_sub(6)), false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let room = usize::from(inner.width).saturating_sub(2);
@@ -62,27 +77,36 @@ fn sentence(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text:
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-fn empty(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+fn render_unloaded(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let state = &model.timeline;
-    let (text, role) = match (&state.error, model.recording()) {
-        (Some(error), Some(_)) => (format!("the recording cannot be read: {error}"), Role::Bad),
-        (_, Some(number)) => (format!("recording {number} is being read"), Role::Dim),
+    let (text, role) = match (&state.error, model.shown_recording()) {
+        (Some(error), Some(_)) => {
+            (format!("the recording cannot be read: {error}"), StyleRole::Bad)
+        }
+        (_, Some(number)) => (format!("recording {number} is being read"), StyleRole::Dim),
         (_, None) => {
-            let live = model.keymap.key_of(Action::Go(super::super::Screen::Live), model.screen);
-            let past = model.keymap.key_of(Action::Go(super::super::Screen::History), model.screen);
+            let live =
+                model.keymap.key_for(UserAction::Go(super::super::ScreenId::Live), model.screen);
+            let past =
+                model.keymap.key_for(UserAction::Go(super::super::ScreenId::History), model.screen);
             let text = format!(
                 "No recording is open. Make one on the live screen ({}), or open one in the \
                  history ({}).",
                 live.unwrap_or_default(),
                 past.unwrap_or_default()
             );
-            (text, Role::Text)
+            (text, StyleRole::Text)
         }
     };
-    sentence(frame, area, model, "timeline", &text, role);
+    render_message(frame, area, model, "timeline", &text, role);
 }
 
-fn nothing_ran(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played) {
+fn render_without_invocations(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    model: &Model,
+    played: &PlayedPart,
+) {
     let mut text = match played.about.status.as_str() {
         "running" => "No invocation has ended yet; they appear here as they do.".to_owned(),
         status => format!("This recording has no invocations; it is {status}."),
@@ -92,29 +116,36 @@ fn nothing_ran(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played
             let _ = write!(text, "\n{} could not run: {reason}", lane.name);
         }
     }
-    sentence(frame, area, model, &format!("recording {}", played.about.id), &text, Role::Text);
+    render_message(
+        frame,
+        area,
+        model,
+        &format!("recording {}", played.about.id),
+        &text,
+        StyleRole::Text,
+    );
 }
 
 /// Formats the title of the timeline panel.
-fn title(model: &Model, played: &Played, hidden: usize) -> String {
+fn format_title(model: &Model, played: &PlayedPart, hidden: usize) -> String {
     let at = &model.timeline.player;
     let theme = &model.theme;
     let about = &played.about;
     let dot = theme.sign(" · ", ", ");
-    let (sign, state) = if at.playing() {
+    let (sign, state) = if at.is_playing() {
         (theme.sign("▶", ">"), "plays")
     } else {
         (theme.sign("■", "="), "paused")
     };
     let mut parts = vec![
-        format!("{sign} {state} {}", at.speed()),
-        format!("{} of {}", moment(at.position().0), moment(about.end.0)),
+        format!("{sign} {state} {}", at.speed_label()),
+        format!("{} of {}", format_moment(at.position().0), format_moment(about.end.0)),
     ];
     if played.parts > 1 {
         parts.push(format!("part {} of {}", played.part + 1, played.parts));
     }
-    let (_, span) = at.sight();
-    if span < played.end.since(played.begin).0 {
+    let (_, span) = at.visible_span();
+    if span < played.end.saturating_since(played.begin).0 {
         parts.push(format!("{} in sight", Nanos(span)));
     }
     let label = about.label.as_ref().map_or_else(String::new, |it| format!(" {it}"));
@@ -134,62 +165,69 @@ fn title(model: &Model, played: &Played, hidden: usize) -> String {
     parts.join(dot)
 }
 
-fn timeline(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Played) {
+fn render_tracks(
+    frame: &mut Frame<'_>,
+    layout: &TimelineLayout,
+    model: &Model,
+    played: &PlayedPart,
+) {
     let room = usize::from(layout.timeline.width).saturating_sub(6);
-    let block = model.theme.panel(fit(&title(model, played, layout.hidden), room), true);
+    let block =
+        model.theme.panel_block(fit(&format_title(model, played, layout.hidden), room), true);
     frame.render_widget(block, layout.timeline);
-    let axis = layout.in_sight(model);
+    let axis = layout.visible_axis(model);
     if axis.width == 0 || layout.axis.height == 0 {
         return;
     }
     let position = model.timeline.player.position();
-    let cursor = axis.column(position.0);
+    let cursor = axis.column_at(position.0);
     for (track, place) in &layout.tracks {
         let picture =
             Rect { x: place.x + layout.gutter, width: place.width - layout.gutter, ..*place };
         let gutter = Rect { width: layout.gutter.saturating_sub(1), ..*place };
-        let view = View { model, played, axis, cursor, picture, gutter };
+        let view = TrackView { model, played, axis, cursor, picture, gutter };
         match track {
-            Track::Swim(whose) => swim(frame, &view, *whose),
-            Track::Cpu(lane) => cpu(frame, &view, *lane),
-            Track::Memory(lane) => memory(frame, &view, *lane),
+            TimelineTrack::Swimlane(whose) => render_swimlane(frame, &view, *whose),
+            TimelineTrack::Cpu(lane) => render_cpu_chart(frame, &view, *lane),
+            TimelineTrack::Memory(lane) => render_memory_chart(frame, &view, *lane),
         }
     }
     let picture = Rect { x: layout.axis.x + layout.gutter, width: axis.width, ..layout.axis };
-    ticks(frame, picture, model.theme, axis);
+    render_ticks(frame, picture, model.theme, axis);
     let at = Rect { width: layout.gutter.saturating_sub(1), ..layout.axis };
     let text = fit(" time", usize::from(at.width));
-    frame.render_widget(Paragraph::new(Span::styled(text, model.theme.style(Role::Dim))), at);
+    frame.render_widget(Paragraph::new(Span::styled(text, model.theme.style(StyleRole::Dim))), at);
     if let Some(cursor) = cursor {
-        line(frame, layout, model, played, picture.x + cursor);
+        render_cursor(frame, layout, model, played, picture.x + cursor);
     }
 }
 
 /// Everything that a track is drawn with.
-struct View<'a> {
+struct TrackView<'a> {
     model: &'a Model,
-    played: &'a Played,
-    axis: Axis,
+    played: &'a PlayedPart,
+    axis: TimelineAxis,
     cursor: Option<u16>,
     picture: Rect,
     gutter: Rect,
 }
 
-impl View<'_> {
+impl TrackView<'_> {
     /// Returns the columns of the track, cached or computed now; that of the cursor
     /// only up to the current moment.
-    fn columns(&self, whose: Whose) -> Vec<Column> {
+    fn current_columns(&self, whose: LaneFilter) -> Vec<ColumnActivity> {
         let state = &self.model.timeline;
-        let known = state.strips.columns(self.played, whose, self.axis);
+        let known = state.column_cache.cached_columns(self.played, whose, self.axis);
         let mut columns = match known {
             Some(columns) => columns.to_vec(),
-            None => strip::columns(self.played, whose, self.axis, Nanos(u64::MAX)),
+            None => lane_columns::compute_columns(self.played, whose, self.axis, Nanos(u64::MAX)),
         };
         if let Some(cursor) = self.cursor {
             let until = state.player.position();
-            let left = self.axis.at(cursor);
-            let narrow = Axis { left, span: self.axis.at(cursor + 1) - left, width: 1 };
-            let newest = strip::columns(self.played, whose, narrow, until);
+            let left = self.axis.column_start(cursor);
+            let narrow =
+                TimelineAxis { left, span: self.axis.column_start(cursor + 1) - left, width: 1 };
+            let newest = lane_columns::compute_columns(self.played, whose, narrow, until);
             if let (Some(column), Some(newest)) =
                 (columns.get_mut(usize::from(cursor)), newest.first())
             {
@@ -200,7 +238,7 @@ impl View<'_> {
     }
 
     /// Returns the number of columns up to and including the cursor.
-    fn shown(&self) -> usize {
+    fn reached_columns(&self) -> usize {
         let before = self.axis.left > self.model.timeline.player.position().0;
         match self.cursor {
             Some(cursor) => usize::from(cursor) + 1,
@@ -209,7 +247,7 @@ impl View<'_> {
         }
     }
 
-    fn label(&self, frame: &mut Frame<'_>, text: &str, role: Role) {
+    fn render_label(&self, frame: &mut Frame<'_>, text: &str, role: StyleRole) {
         let text = fit(text, usize::from(self.gutter.width));
         let line = Rect { height: self.gutter.height.min(1), ..self.gutter };
         frame.render_widget(Paragraph::new(Span::styled(text, self.model.theme.style(role))), line);
@@ -218,31 +256,31 @@ impl View<'_> {
 
 /// Returns the character of a column in a swimlane, and whether it marks a failure;
 /// `None` if the column is idle.
-fn sign(theme: Theme, sign: Sign, most: u32) -> Option<(char, bool)> {
-    let pick = |sign: char, ascii: char| if theme.ascii() { ascii } else { sign };
+fn column_character(theme: Theme, sign: ColumnSign, most: u32) -> Option<(char, bool)> {
+    let pick = |sign: char, ascii: char| if theme.is_ascii() { ascii } else { sign };
     Some(match sign {
-        Sign::Idle => return None,
-        Sign::Startup => (pick('╌', '-'), false),
-        Sign::Run => (pick('━', '='), false),
-        Sign::Failed => (pick('✗', '!'), true),
-        Sign::Many(count) => {
+        ColumnSign::Idle => return None,
+        ColumnSign::Startup => (pick('╌', '-'), false),
+        ColumnSign::Run => (pick('━', '='), false),
+        ColumnSign::Failed => (pick('✗', '!'), true),
+        ColumnSign::Many(count) => {
             let level = (u64::from(count) * 8).div_ceil(u64::from(most.max(1))).clamp(1, 8);
             let level = usize::try_from(level).unwrap_or(8);
             // In ASCII a level must not look like the cursor.
             let ascii = [' ', '.', '.', ':', ':', '+', '+', '#', '#'];
-            (if theme.ascii() { ascii[level] } else { theme.levels()[level] }, false)
+            (if theme.is_ascii() { ascii[level] } else { theme.level_signs()[level] }, false)
         }
     })
 }
 
-fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
+fn render_swimlane(frame: &mut Frame<'_>, view: &TrackView<'_>, whose: LaneFilter) {
     let state = &view.model.timeline;
     let theme = &view.model.theme;
     let selected = whose.lane == state.lane;
     let name = view.played.lane_name(whose.lane);
     let cell = whose.cell.and_then(|cell| view.played.about.cells.get(cell));
     let first = cell.is_none_or(|cell| {
-        let own = |it: &cyclometer_store::PlayedCell| it.lane == whose.lane;
+        let own = |it: &cyclometer_store::PlaybackCell| it.lane == whose.lane;
         view.played.about.cells.iter().find(|it| own(it)).is_some_and(|it| it.id == cell.id)
     });
     let pointer = if selected && first { theme.pointer() } else { " " };
@@ -250,18 +288,20 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
         Some(cell) => format!("{pointer}{name} {} {}", cell.workload, cell.start),
         None => format!("{pointer}{name}"),
     };
-    view.label(frame, &text, if selected { Role::Title } else { Role::Text });
-    let columns = view.columns(whose);
-    let most = columns.iter().map(|column| column.touched).max().unwrap_or(0);
-    let shown = view.shown();
+    view.render_label(frame, &text, if selected { StyleRole::Title } else { StyleRole::Text });
+    let columns = view.current_columns(whose);
+    let most = columns.iter().map(|column| column.in_progress).max().unwrap_or(0);
+    let shown = view.reached_columns();
     let buffer = frame.buffer_mut();
     for (at, column) in columns.iter().enumerate() {
-        let Some((mut character, bad)) = sign(*theme, column.sign(), most) else { continue };
-        let mut role = if bad { Role::Bad } else { Role::Lane(whose.lane) };
+        let Some((mut character, bad)) = column_character(*theme, column.sign(), most) else {
+            continue;
+        };
+        let mut role = if bad { StyleRole::Bad } else { StyleRole::Lane(whose.lane) };
         if at >= shown {
             // Columns after the cursor are only dotted.
-            character = if theme.ascii() { ',' } else { '·' };
-            role = Role::Dim;
+            character = if theme.is_ascii() { ',' } else { '·' };
+            role = StyleRole::Dim;
         }
         let x = view.picture.x + u16::try_from(at).unwrap_or(u16::MAX);
         if let Some(cell) = buffer.cell_mut((x, view.picture.y)) {
@@ -272,35 +312,35 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
         view.played.about.lanes.get(whose.lane).and_then(|it| it.unavailable.as_ref())
     {
         let text = fit(&format!("could not run: {reason}"), usize::from(view.picture.width));
-        let text = Span::styled(text, theme.style(Role::Warn));
+        let text = Span::styled(text, theme.style(StyleRole::Warn));
         frame.render_widget(Paragraph::new(text), view.picture);
     }
 }
 
 /// Draws the left edge of a chart: its label with the value at the cursor, and its
 /// upper bound.
-fn gutter(frame: &mut Frame<'_>, view: &View<'_>, now: &str, top: &str) {
+fn render_gutter(frame: &mut Frame<'_>, view: &TrackView<'_>, now: &str, top: &str) {
     if view.gutter.height > 1 {
-        view.label(frame, &format!(" {now}"), Role::Dim);
+        view.render_label(frame, &format!(" {now}"), StyleRole::Dim);
         let below = Rect { y: view.gutter.y + 1, height: 1, ..view.gutter };
         let text = fit(&format!(" top {top}"), usize::from(below.width));
-        let text = Span::styled(text, view.model.theme.style(Role::Dim));
+        let text = Span::styled(text, view.model.theme.style(StyleRole::Dim));
         frame.render_widget(Paragraph::new(text), below);
     } else {
-        view.label(frame, &format!(" {now}"), Role::Dim);
+        view.render_label(frame, &format!(" {now}"), StyleRole::Dim);
     }
 }
 
 /// Returns the value at the cursor, or the one before it if its column has no value
 /// yet.
-fn newest(values: &[Option<u64>]) -> Option<u64> {
+fn newest_value(values: &[Option<u64>]) -> Option<u64> {
     let (last, before) = values.split_last()?;
     last.or_else(|| before.last().copied().flatten())
 }
 
 /// Rounds thousandths of a CPU up to the upper bound of a chart: 0.1, 0.2, 0.5, 1, 2,
 /// 5, 10 CPUs and so on.
-fn ceiling(thousandths: u64) -> u64 {
+fn round_up_to_bound(thousandths: u64) -> u64 {
     let mut tens = 100;
     loop {
         let found = [tens, tens * 2, tens * 5].into_iter().find(|top| *top >= thousandths);
@@ -315,73 +355,94 @@ fn ceiling(thousandths: u64) -> u64 {
 }
 
 /// Formats thousandths of a CPU as CPUs: `0.98`.
-fn hundredths(thousandths: u64) -> String {
+fn format_cpus(thousandths: u64) -> String {
     let rounded = (thousandths + 5) / 10;
     format!("{}.{:02}", rounded / 100, rounded % 100)
 }
 
-fn cpu(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
+fn render_cpu_chart(frame: &mut Frame<'_>, view: &TrackView<'_>, lane: usize) {
     let until = view.model.timeline.player.position();
-    let columns = view.columns(Whose { lane, cell: None });
-    let shown = view.shown();
+    let columns = view.current_columns(LaneFilter { lane, cell: None });
+    let shown = view.reached_columns();
     let values: Vec<Option<u64>> = (0_u16..)
         .zip(&columns)
         .map(|(at, column)| {
             let end = if Some(at) == view.cursor { until } else { Nanos(u64::MAX) };
-            strip::cpus(column, view.axis, at, end).filter(|_| usize::from(at) < shown)
+            lane_columns::cpu_thousandths(column, view.axis, at, end)
+                .filter(|_| usize::from(at) < shown)
         })
         .collect();
     // The upper bound covers everything visible, so that it does not jump during
     // playback.
-    let all = (0_u16..)
-        .zip(&columns)
-        .filter_map(|(at, column)| strip::cpus(column, view.axis, at, Nanos(u64::MAX)));
-    let top = ceiling(all.max().unwrap_or(0));
-    let now = newest(&values[..shown.min(values.len())]);
-    let now = now.map_or_else(|| "CPU -".to_owned(), |it| format!("{} CPU", hundredths(it)));
-    gutter(frame, view, &now, &hundredths(top));
+    let all = (0_u16..).zip(&columns).filter_map(|(at, column)| {
+        lane_columns::cpu_thousandths(column, view.axis, at, Nanos(u64::MAX))
+    });
+    let top = round_up_to_bound(all.max().unwrap_or(0));
+    let now = newest_value(&values[..shown.min(values.len())]);
+    let now = now.map_or_else(|| "CPU -".to_owned(), |it| format!("{} CPU", format_cpus(it)));
+    render_gutter(frame, view, &now, &format_cpus(top));
     let theme = &view.model.theme;
-    chart::columns(frame.buffer_mut(), view.picture, theme, Role::Lane(lane), &values, top);
+    chart::draw_columns(
+        frame.buffer_mut(),
+        view.picture,
+        theme,
+        StyleRole::Lane(lane),
+        &values,
+        top,
+    );
 }
 
-fn memory(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
-    let columns = view.columns(Whose { lane, cell: None });
-    let shown = view.shown();
+fn render_memory_chart(frame: &mut Frame<'_>, view: &TrackView<'_>, lane: usize) {
+    let columns = view.current_columns(LaneFilter { lane, cell: None });
+    let shown = view.reached_columns();
     let peaks = columns.iter().enumerate().map(|(at, column)| column.peak.filter(|_| at < shown));
     let values: Vec<Option<u64>> = peaks.collect();
     let top = columns.iter().filter_map(|column| column.peak.max(column.allocated)).max();
-    let now = newest(&values[..shown.min(values.len())]);
+    let now = newest_value(&values[..shown.min(values.len())]);
     let now = now.map_or_else(|| "mem -".to_owned(), |it| format!("mem {}", Bytes(it)));
     let text = top.map_or_else(|| "-".to_owned(), |it| Bytes(it).to_string());
-    gutter(frame, view, &now, &text);
+    render_gutter(frame, view, &now, &text);
     let top = top.unwrap_or(0);
     let theme = &view.model.theme;
-    chart::columns(frame.buffer_mut(), view.picture, theme, Role::Lane(lane), &values, top);
+    chart::draw_columns(
+        frame.buffer_mut(),
+        view.picture,
+        theme,
+        StyleRole::Lane(lane),
+        &values,
+        top,
+    );
 }
 
 /// Draws the axis with its ticks.
-fn ticks(frame: &mut Frame<'_>, area: Rect, theme: Theme, axis: Axis) {
+fn render_ticks(frame: &mut Frame<'_>, area: Rect, theme: Theme, axis: TimelineAxis) {
     let buffer = frame.buffer_mut();
     let rule = theme.sign("─", "-");
     for x in area.left()..area.right() {
         if let Some(cell) = buffer.cell_mut((x, area.y)) {
-            cell.set_symbol(rule).set_style(theme.style(Role::Dim));
+            cell.set_symbol(rule).set_style(theme.style(StyleRole::Dim));
         }
     }
     for (column, text) in axis.ticks() {
         let x = area.x + column;
-        buffer.set_string(x, area.y, text, theme.style(Role::Text));
+        buffer.set_string(x, area.y, text, theme.style(StyleRole::Text));
     }
 }
 
 /// Draws the cursor: a line through all tracks, and its foot on the axis.
-fn line(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Played, x: u16) {
+fn render_cursor(
+    frame: &mut Frame<'_>,
+    layout: &TimelineLayout,
+    model: &Model,
+    played: &PlayedPart,
+    x: u16,
+) {
     let theme = &model.theme;
-    let style = theme.style(Role::Key);
+    let style = theme.style(StyleRole::Key);
     let buffer = frame.buffer_mut();
     for (track, place) in &layout.tracks {
         // The reason why a lane could not run stays readable.
-        let reads = matches!(track, Track::Swim(whose)
+        let reads = matches!(track, TimelineTrack::Swimlane(whose)
             if played.about.lanes.get(whose.lane).is_some_and(|it| it.unavailable.is_some()));
         for y in (place.top()..place.bottom()).filter(|_| !reads) {
             if let Some(cell) = buffer.cell_mut((x, y)) {

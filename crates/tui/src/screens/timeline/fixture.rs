@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::ledger::{self, Carry, Ledger};
-use super::recording::Played;
+use super::bill_checkpoints::{self, BillCheckpoints, CarriedBills};
+use super::played_part::PlayedPart;
 use super::testing::MS;
 use super::*;
 use crate::action::Effect;
-use crate::desk::Desk;
-use crate::model::{Model, Settings};
-use crate::screens::Screen;
+use crate::model::{Model, TuiSettings};
+use crate::query_worker::QueryContext;
+use crate::screens::ScreenId;
 use crate::testing::{self as common, press};
 use cyclometer_core::units::Nanos;
-use cyclometer_lanes::{Cancel, Job, Sample, StartKind, Status, now};
+use cyclometer_lanes::{Cancel, Job, Sample, StartKind, Status, monotonic_now};
 use cyclometer_meter::Meter;
 use cyclometer_record::{Event, Sink};
 use cyclometer_store::{RecordingHeader, Store, Writer};
 use cyclometer_workload::Catalog;
 
 /// Database that is filled event by event.
-pub struct Place {
+pub struct TimelineFixture {
     pub folder: tempfile::TempDir,
     pub writer: Option<Writer>,
     pub base: Nanos,
@@ -30,7 +30,7 @@ pub struct Place {
     pub cells: Vec<Arc<Job>>,
 }
 
-impl Place {
+impl TimelineFixture {
     pub fn new(interval: Option<u64>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(&folder.path().join("c.db")).expect("made");
@@ -42,21 +42,21 @@ impl Place {
             sample_interval: interval.map(|it| Nanos(it * MS)),
         };
         let writer = Writer::start(store, &header, Box::new(|_| {})).expect("started");
-        let base = now();
+        let base = monotonic_now();
         let sampled = interval.is_some();
         Self { folder, writer: Some(writer), base, sampled, at: 0, cells: Vec::new() }
     }
 
-    pub fn path(&self) -> std::path::PathBuf {
+    pub fn database_path(&self) -> std::path::PathBuf {
         self.folder.path().join("c.db")
     }
 
-    pub fn send(&mut self, event: Event) {
-        self.writer.as_mut().expect("open").send(event).expect("sent");
+    pub fn send_event(&mut self, event: Event) {
+        self.writer.as_mut().expect("open").send_event(event).expect("sent");
     }
 
-    pub fn lane(&mut self, name: &str, unavailable: Option<&str>) {
-        self.send(Event::Lane {
+    pub fn add_lane(&mut self, name: &str, unavailable: Option<&str>) {
+        self.send_event(Event::Lane {
             name: name.to_owned(),
             version: "1".to_owned(),
             note: String::new(),
@@ -64,18 +64,25 @@ impl Place {
         });
     }
 
-    pub fn cell(&mut self, lane: &str, workload: &str, start: StartKind) -> usize {
-        let catalog = Catalog::builtin().expect("shipped workloads");
+    pub fn add_cell(&mut self, lane: &str, workload: &str, start: StartKind) -> usize {
+        let catalog = Catalog::load_builtin().expect("shipped workloads");
         let cell = self.cells.len();
         let job = common::job(&catalog, cell, workload, start);
         self.cells.push(Arc::clone(&job));
-        self.send(Event::Cell { lane: lane.to_owned(), job });
+        self.send_event(Event::Cell { lane: lane.to_owned(), job });
         cell
     }
 
     /// Adds an invocation that was requested at millisecond `at`: 1 ms to create, 1 ms
     /// to start, and a run of which half is on a CPU, sampled every 10 ms.
-    pub fn ran_at(&mut self, at: u64, cell: usize, sequence: u32, run: u64, failed: Option<&str>) {
+    pub fn add_invocation_at(
+        &mut self,
+        at: u64,
+        cell: usize,
+        sequence: u32,
+        run: u64,
+        failed: Option<&str>,
+    ) {
         let requested = Nanos(self.base.0 + at * MS);
         let status = if failed.is_some() { Status::Failed } else { Status::Ok };
         let reason = failed.map(str::to_owned);
@@ -92,20 +99,20 @@ impl Place {
             })
             .collect();
         let outcome = Box::new(outcome);
-        self.send(Event::Finished { cell, sequence, outcome, samples });
+        self.send_event(Event::Finished { cell, sequence, outcome, samples });
         self.at = self.at.max(at + run + 2);
     }
 
     /// Adds a successful invocation right after the one before.
-    pub fn ran(&mut self, cell: usize, sequence: u32, run: u64) {
-        self.ran_at(self.at, cell, sequence, run, None);
+    pub fn add_invocation(&mut self, cell: usize, sequence: u32, run: u64) {
+        self.add_invocation_at(self.at, cell, sequence, run, None);
     }
 
     /// Ends the recording; its beginning is moved to the first request.
-    pub fn done(&mut self) {
-        self.send(Event::Ended { status: Status::Ok, sampler: None });
+    pub fn finish_recording(&mut self) {
+        self.send_event(Event::Ended { status: Status::Ok, sampler: None });
         self.writer.take().expect("open").finish().expect("written");
-        let connection = Connection::open(self.path()).expect("opened");
+        let connection = Connection::open(self.database_path()).expect("opened");
         connection
             .execute_batch(
                 "UPDATE invocation SET offset_ns = offset_ns - (SELECT MIN(offset_ns) FROM invocation);
@@ -114,27 +121,27 @@ impl Place {
             .expect("moved");
     }
 
-    pub fn model(&self, size: (u16, u16)) -> Model {
+    pub fn new_model(&self, size: (u16, u16)) -> Model {
         let mut model = common::model(size);
-        model.settings = Arc::new(Settings {
-            database: self.path(),
-            prices: cyclometer_pricing::PriceCatalog::builtin(),
+        model.settings = Arc::new(TuiSettings {
+            database: self.database_path(),
+            prices: cyclometer_pricing::PriceCatalog::with_builtin_models(),
             workloads: Vec::new(),
             folder: std::env::temp_dir(),
         });
-        model.screen = Screen::Timeline;
+        model.screen = ScreenId::Timeline;
         model.opened = Some(1);
         model
     }
 
-    pub fn desk(model: &Model) -> Desk {
-        Desk::new(Arc::clone(&model.settings), Cancel::default())
+    pub fn query_worker(model: &Model) -> QueryContext {
+        QueryContext::new(Arc::clone(&model.settings), Cancel::default())
     }
 }
 
 /// Answers requests until no new one follows; returns the number of requests.
-pub fn settle(model: &mut Model, effects: Vec<Effect>) -> usize {
-    let mut desk = Place::desk(model);
+pub fn answer_all_requests(model: &mut Model, effects: Vec<Effect>) -> usize {
+    let mut desk = TimelineFixture::query_worker(model);
     let mut waiting: std::collections::VecDeque<Effect> = effects.into();
     let mut asked = 0;
     while let Some(effect) = waiting.pop_front() {
@@ -146,60 +153,66 @@ pub fn settle(model: &mut Model, effects: Vec<Effect>) -> usize {
     asked
 }
 
-pub fn open(place: &Place, size: (u16, u16)) -> Model {
-    let mut model = place.model(size);
+pub fn open_screen(place: &TimelineFixture, size: (u16, u16)) -> Model {
+    let mut model = place.new_model(size);
     let effects = entered(&mut model);
-    settle(&mut model, effects);
+    answer_all_requests(&mut model, effects);
     model
 }
 
-pub fn key(model: &mut Model, text: &str) {
+pub fn press_and_settle(model: &mut Model, text: &str) {
     let effects = press(model, text);
-    settle(model, effects);
+    answer_all_requests(model, effects);
 }
 
 /// Records three lanes, one of which could not run, in 640 ms.
-pub fn story(interval: Option<u64>) -> Place {
-    let mut place = Place::new(interval);
-    place.lane("native", None);
-    place.lane("wasmtime", None);
-    place.lane("docker", Some("no Docker engine answers at /var/run/docker.sock"));
-    let native = place.cell("native", "nop", StartKind::Cold);
-    let native_nbody = place.cell("native", "nbody", StartKind::Cold);
-    let warm = place.cell("wasmtime", "nop", StartKind::Warm);
-    let nbody = place.cell("wasmtime", "nbody", StartKind::Cold);
+pub fn record_three_lanes(interval: Option<u64>) -> TimelineFixture {
+    let mut place = TimelineFixture::new(interval);
+    place.add_lane("native", None);
+    place.add_lane("wasmtime", None);
+    place.add_lane("docker", Some("no Docker engine answers at /var/run/docker.sock"));
+    let native = place.add_cell("native", "nop", StartKind::Cold);
+    let native_nbody = place.add_cell("native", "nbody", StartKind::Cold);
+    let warm = place.add_cell("wasmtime", "nop", StartKind::Warm);
+    let nbody = place.add_cell("wasmtime", "nbody", StartKind::Cold);
     for sequence in 1..=5 {
-        place.ran(native, sequence, 8);
+        place.add_invocation(native, sequence, 8);
     }
     for sequence in 1..=2 {
-        place.ran(native_nbody, sequence, 98);
+        place.add_invocation(native_nbody, sequence, 98);
     }
     for sequence in 1..=4 {
-        place.ran(warm, sequence, 8);
+        place.add_invocation(warm, sequence, 8);
     }
-    place.ran_at(290, nbody, 1, 148, None);
-    place.ran_at(440, nbody, 2, 198, Some("exit status 3"));
-    place.done();
+    place.add_invocation_at(290, nbody, 1, 148, None);
+    place.add_invocation_at(440, nbody, 2, 198, Some("exit status 3"));
+    place.finish_recording();
     place
 }
 
-pub fn position(model: &Model) -> u64 {
+pub fn position_ms(model: &Model) -> u64 {
     model.timeline.player.position().0 / MS
 }
 
 /// Reads all parts of at most `limit` invocations with their bills.
-pub fn ledgers(place: &Place, limit: usize, models: &[&str]) -> Vec<(Arc<Played>, Ledger)> {
-    let store = Store::open(&place.path()).expect("opened");
+pub fn read_all_checkpoints(
+    place: &TimelineFixture,
+    limit: usize,
+    models: &[&str],
+) -> Vec<(Arc<PlayedPart>, BillCheckpoints)> {
+    let store = Store::open(&place.database_path()).expect("opened");
     let ids: Vec<String> = models.iter().map(|it| (*it).to_owned()).collect();
-    let prices = cyclometer_pricing::PriceCatalog::builtin();
-    let contracts = ledger::contracts(&prices, &ids);
-    let (mut after, mut carry, mut found) = ((-1, 0), Carry::default(), Vec::new());
+    let prices = cyclometer_pricing::PriceCatalog::with_builtin_models();
+    let contracts = bill_checkpoints::contracts_for_models(&prices, &ids);
+    let (mut after, mut carry, mut found) = ((-1, 0), CarriedBills::default(), Vec::new());
     for part in 0.. {
-        let played = Played::read(&store, 1, part, after, limit).expect("read");
+        let played = PlayedPart::from_store(&store, 1, part, after, limit).expect("read");
         let cancel = Cancel::default();
-        let ledger = Ledger::read(&store, &played, played.key, &ids, &contracts, &carry, &cancel)
-            .expect("billed");
-        carry = ledger.carry();
+        let ledger = BillCheckpoints::from_store(
+            &store, &played, played.key, &ids, &contracts, &carry, &cancel,
+        )
+        .expect("billed");
+        carry = ledger.carry_over();
         let next = played.next_after();
         found.push((Arc::new(played), ledger));
         match next {

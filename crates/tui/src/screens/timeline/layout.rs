@@ -2,16 +2,16 @@
 
 use ratatui::layout::Rect;
 
-use super::axis::Axis;
-use super::recording::Played;
-use super::strip::Whose;
+use super::lane_columns::LaneFilter;
+use super::played_part::PlayedPart;
+use super::time_axis::TimelineAxis;
 use crate::model::Model;
 
 /// Band of lines on the shared time axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Track {
+pub enum TimelineTrack {
     /// Swimlane of invocations.
-    Swim(Whose),
+    Swimlane(LaneFilter),
     /// Chart of CPUs in use, for a lane.
     Cpu(usize),
     /// Chart of the memory peak, for a lane.
@@ -20,7 +20,7 @@ pub enum Track {
 
 /// Areas of the parts of the screen.
 #[derive(Debug, Clone, Default)]
-pub struct Layout {
+pub struct TimelineLayout {
     /// Panel of the tracks and the time axis.
     pub timeline: Rect,
     /// Time axis: one line.
@@ -28,7 +28,7 @@ pub struct Layout {
     /// Width of the names at the left of the tracks.
     pub gutter: u16,
     /// Tracks from top to bottom with their areas.
-    pub tracks: Vec<(Track, Rect)>,
+    pub tracks: Vec<(TimelineTrack, Rect)>,
     /// Number of lanes without room.
     pub hidden: usize,
     /// Panel of the invocation under the cursor.
@@ -37,9 +37,9 @@ pub struct Layout {
     pub bills: Rect,
 }
 
-impl Layout {
+impl TimelineLayout {
     /// Divides an area into the parts of the screen.
-    pub fn new(area: Rect, model: &Model, played: &Played) -> Self {
+    pub fn new(area: Rect, model: &Model, played: &PlayedPart) -> Self {
         let models = u16::try_from(model.live.models.len()).unwrap_or(u16::MAX).clamp(1, 6);
         let roomy = area.height >= 36;
         let bills = if roomy { models + 7 } else { models.min(3) + 5 };
@@ -53,11 +53,11 @@ impl Layout {
             bills: part(timeline + invocation, bills),
             ..Self::default()
         };
-        layout.place(model, played);
+        layout.place_tracks(model, played);
         layout
     }
 
-    fn place(&mut self, model: &Model, played: &Played) {
+    fn place_tracks(&mut self, model: &Model, played: &PlayedPart) {
         let inner = Rect {
             x: self.timeline.x + 1.min(self.timeline.width),
             y: self.timeline.y + 1.min(self.timeline.height),
@@ -67,14 +67,17 @@ impl Layout {
         let lanes = played.about.lanes.len();
         self.gutter = (inner.width / 6).clamp(14, 30).min(inner.width);
         let height = usize::from(inner.height);
-        let tracks = tracks(height.saturating_sub(1), lanes, model.timeline.lane, played);
+        let tracks = choose_tracks(height.saturating_sub(1), lanes, model.timeline.lane, played);
         self.hidden = lanes.saturating_sub(
             tracks
                 .iter()
-                .filter(|it| matches!(it.0, Track::Swim(whose) if whose.cell.is_none()))
+                .filter(|it| matches!(it.0, TimelineTrack::Swimlane(whose) if whose.cell.is_none()))
                 .count(),
         );
-        if tracks.iter().any(|it| matches!(it.0, Track::Swim(whose) if whose.cell.is_some())) {
+        if tracks
+            .iter()
+            .any(|it| matches!(it.0, TimelineTrack::Swimlane(whose) if whose.cell.is_some()))
+        {
             self.hidden = 0;
         }
         let mut y = inner.y;
@@ -91,14 +94,19 @@ impl Layout {
     }
 
     /// Returns the axis of the visible time.
-    pub fn in_sight(&self, model: &Model) -> Axis {
-        let (left, span) = model.timeline.player.sight();
-        Axis { left, span, width: self.axis.width.saturating_sub(self.gutter) }
+    pub fn visible_axis(&self, model: &Model) -> TimelineAxis {
+        let (left, span) = model.timeline.player.visible_span();
+        TimelineAxis { left, span, width: self.axis.width.saturating_sub(self.gutter) }
     }
 }
 
 /// Chooses the tracks for a number of lines, with the height of each.
-fn tracks(height: usize, lanes: usize, selected: usize, played: &Played) -> Vec<(Track, usize)> {
+fn choose_tracks(
+    height: usize,
+    lanes: usize,
+    selected: usize,
+    played: &PlayedPart,
+) -> Vec<(TimelineTrack, usize)> {
     if lanes == 0 || height == 0 {
         return Vec::new();
     }
@@ -122,27 +130,29 @@ fn tracks(height: usize, lanes: usize, selected: usize, played: &Played) -> Vec<
     for lane in first..last {
         match cells.get(lane) {
             Some(cells) if by_cell && !cells.is_empty() => {
-                let swim = |cell: &usize| (Track::Swim(Whose { lane, cell: Some(*cell) }), 1);
+                let swim = |cell: &usize| {
+                    (TimelineTrack::Swimlane(LaneFilter { lane, cell: Some(*cell) }), 1)
+                };
                 tracks.extend(cells.iter().map(swim));
             }
-            _ => tracks.push((Track::Swim(Whose { lane, cell: None }), 1)),
+            _ => tracks.push((TimelineTrack::Swimlane(LaneFilter { lane, cell: None }), 1)),
         }
         if each >= 3 && cells.get(lane).is_some_and(|it| !it.is_empty()) {
-            charts(&mut tracks, lane, each);
+            push_charts(&mut tracks, lane, each);
         }
     }
     if each < 3 && spare > 0 {
-        charts(&mut tracks, selected, spare);
+        push_charts(&mut tracks, selected, spare);
     }
     tracks
 }
 
 /// Appends the charts of a lane: CPU gets the larger part, memory the rest if there is
 /// room for both.
-fn charts(tracks: &mut Vec<(Track, usize)>, lane: usize, height: usize) {
+fn push_charts(tracks: &mut Vec<(TimelineTrack, usize)>, lane: usize, height: usize) {
     let memory = if height >= 2 { (height / 3).max(1) } else { 0 };
-    tracks.push((Track::Cpu(lane), height - memory));
+    tracks.push((TimelineTrack::Cpu(lane), height - memory));
     if memory > 0 {
-        tracks.push((Track::Memory(lane), memory));
+        tracks.push((TimelineTrack::Memory(lane), memory));
     }
 }

@@ -17,50 +17,50 @@
 //! is pending at a time; its response triggers the request for the moment that is
 //! current by then.
 
-mod axis;
+mod bill_checkpoints;
+mod bill_panel;
 #[cfg(test)]
 mod bill_tests;
-mod bills;
-mod control;
-mod desk;
-mod detail;
 mod draw;
+mod export;
 #[cfg(test)]
 mod fixture;
+mod input;
+mod invocation_overlay;
+mod invocation_panel;
+mod lane_columns;
+mod lane_overlay;
 mod layout;
-mod ledger;
-mod pair;
+mod loading;
 #[cfg(test)]
 mod pictures;
+mod played_part;
 mod player;
-mod reading;
-mod recording;
-mod spread;
-mod strip;
-mod table;
+mod queries;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod time_axis;
 
 use std::sync::Arc;
 
 use cyclometer_core::units::Nanos;
-use cyclometer_store::PlayedInvocation;
+use cyclometer_store::PlaybackInvocation;
 
-pub use control::{act, click};
-pub use desk::{Answer, Ask, answer};
-pub use draw::draw;
-pub use reading::{answered, entered, tick};
-pub use table::table;
+pub use draw::render;
+pub use export::export_table;
+pub use input::{apply_action, click};
+pub use loading::{answered, entered, tick};
+pub use queries::{TimelineRequest, TimelineResponse, answer};
 
-use bills::BillsAt;
-use ledger::{Carry, Ledger};
-use pair::Pair;
+use bill_checkpoints::{BillCheckpoints, CarriedBills};
+use bill_panel::BillsAtMoment;
+use invocation_overlay::InvocationOverlay;
+use lane_columns::ColumnCache;
+use lane_overlay::{ComparedLanes, LaneOverlay};
+use played_part::PlayedPart;
 use player::Player;
-use recording::Played;
-use spread::{Spread, What};
-use strip::Strips;
 
 /// Explanation of the picture, shown in the help.
 pub const LEGEND: &str = "A line a lane, or a workload of it, on one axis of time: dashes are \
@@ -76,55 +76,55 @@ pub const LEGEND: &str = "A line a lane, or a workload of it, on one axis of tim
 
 /// State of the timeline screen.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct TimelineState {
     /// Part that is in memory.
-    played: Option<Arc<Played>>,
+    played: Option<Arc<PlayedPart>>,
     /// Error of the last attempt to read a part.
     error: Option<String>,
     /// Part that is being read, and where to seek afterwards.
-    loading: Option<Loading>,
+    loading: Option<PendingLoad>,
     /// Current moment, speed and visible time.
     player: Player,
     /// Index of the selected lane.
     lane: usize,
     /// Cached columns of the visible tracks.
-    strips: Strips,
+    column_cache: ColumnCache,
     /// Bills of the part.
-    ledger: Option<Arc<Ledger>>,
+    checkpoints: Option<Arc<BillCheckpoints>>,
     /// Whether the bills of the part are being computed.
-    ledger_pending: bool,
+    checkpoints_pending: bool,
     /// Bills of the earlier parts, for the same models.
-    carries: Vec<Arc<Carry>>,
-    bills: Option<Arc<BillsAt>>,
+    carried_bills: Vec<Arc<CarriedBills>>,
+    bills: Option<Arc<BillsAtMoment>>,
     bills_pending: bool,
     bills_error: Option<String>,
-    detail: Option<Arc<PlayedInvocation>>,
+    detail: Option<Arc<PlaybackInvocation>>,
     detail_pending: bool,
     detail_error: Option<String>,
     /// Id and name of the marked invocation.
     marked: Option<(i64, String)>,
     /// Overlay that is open.
-    over: Option<Over>,
+    overlay: Option<TimelineOverlay>,
     /// Beginnings of the parts so far: end and id of the invocation before each.
-    afters: Vec<(i64, i64)>,
+    part_starts: Vec<(i64, i64)>,
     /// Time of the last read, the number of invocations that had ended by then, and
     /// whether the recording was still running.
-    read: Option<(Nanos, (u64, bool))>,
+    last_read: Option<(Nanos, (u64, bool))>,
     /// Most invocations of a part, set only in tests.
-    limit: Option<usize>,
+    part_limit: Option<usize>,
 }
 
 /// Part that is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Loading {
+struct PendingLoad {
     recording: i64,
     part: usize,
-    then: Then,
+    then: PositionAfterLoad,
 }
 
 /// Position after a part was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+enum PositionAfterLoad {
     /// Unchanged: the recording has grown.
     Stay,
     /// Beginning of the part.
@@ -135,14 +135,18 @@ enum Then {
 
 /// Overlay of two invocations or two lanes.
 #[derive(Debug)]
-enum Over {
+enum TimelineOverlay {
     /// Two invocations.
-    Pair { of: (i64, i64), answer: Option<Result<Arc<Pair>, String>>, selected: usize },
+    Invocations {
+        of: (i64, i64),
+        answer: Option<Result<Arc<InvocationOverlay>, String>>,
+        selected: usize,
+    },
     /// Two lanes.
-    Lanes { what: What, answer: Option<Result<Arc<Spread>, String>> },
+    Lanes { what: ComparedLanes, answer: Option<Result<Arc<LaneOverlay>, String>> },
 }
 
 /// Whether the screen changes by itself, during playback.
-pub const fn moves(model: &crate::model::Model) -> bool {
-    model.timeline.player.playing()
+pub const fn is_animating(model: &crate::model::Model) -> bool {
+    model.timeline.player.is_playing()
 }

@@ -3,10 +3,10 @@
 use cyclometer_core::units::Nanos;
 
 /// Exponents of the speed, a power of two: 1/16 to 64 times.
-const SPEEDS: std::ops::RangeInclusive<i32> = -4..=6;
+const SPEED_EXPONENTS: std::ops::RangeInclusive<i32> = -4..=6;
 
 /// Shortest visible time in nanoseconds.
-const LEAST: u64 = 1_000;
+const MIN_VISIBLE_SPAN: u64 = 1_000;
 
 /// Playback of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,7 +19,7 @@ pub struct Player {
     since: Option<Nanos>,
     speed: i32,
     /// Beginning and length of the visible time; `None`: everything.
-    sight: Option<(u64, u64)>,
+    zoom_window: Option<(u64, u64)>,
 }
 
 impl Player {
@@ -27,7 +27,7 @@ impl Player {
     pub const fn new(begin: Nanos, end: Nanos) -> Self {
         let end = if end.0 < begin.0 { begin.0 } else { end.0 };
         let begin = begin.0;
-        Self { begin, end, position: begin, since: None, speed: 0, sight: None }
+        Self { begin, end, position: begin, since: None, speed: 0, zoom_window: None }
     }
 
     /// Moves the player to another part, keeping its speed, its zoom and whether it
@@ -36,19 +36,19 @@ impl Player {
         let mut next = Self::new(begin, end);
         next.since = self.since;
         next.speed = self.speed;
-        next.sight = self.sight;
+        next.zoom_window = self.zoom_window;
         next.seek(if at_end { end } else { begin });
         next
     }
 
     /// Extends the part to a new end; a position at the old end follows.
-    pub fn grow(&mut self, end: Nanos) {
+    pub fn extend_to(&mut self, end: Nanos) {
         let at_end = self.position == self.end;
         self.end = self.end.max(end.0);
         if at_end {
             self.position = self.end;
         }
-        self.follow();
+        self.scroll_to_position();
     }
 
     /// Returns the time since the recording began.
@@ -57,22 +57,22 @@ impl Player {
     }
 
     /// Whether playback is running.
-    pub const fn playing(&self) -> bool {
+    pub const fn is_playing(&self) -> bool {
         self.since.is_some()
     }
 
     /// Whether the position is at the end.
-    pub const fn at_end(&self) -> bool {
+    pub const fn is_at_end(&self) -> bool {
         self.position >= self.end
     }
 
     /// Whether the position is at the beginning.
-    pub const fn at_begin(&self) -> bool {
+    pub const fn is_at_begin(&self) -> bool {
         self.position <= self.begin
     }
 
     /// Formats the speed: `1/4x`, `8x`.
-    pub fn speed(&self) -> String {
+    pub fn speed_label(&self) -> String {
         let times = 1_u32 << self.speed.unsigned_abs();
         if self.speed < 0 { format!("1/{times}x") } else { format!("{times}x") }
     }
@@ -80,15 +80,15 @@ impl Player {
     /// Doubles or halves the speed.
     pub fn change_speed(&mut self, faster: bool) {
         let next = self.speed + if faster { 1 } else { -1 };
-        self.speed = next.clamp(*SPEEDS.start(), *SPEEDS.end());
+        self.speed = next.clamp(*SPEED_EXPONENTS.start(), *SPEED_EXPONENTS.end());
     }
 
     /// Starts or pauses playback; at the end it starts over.
-    pub fn toggle(&mut self, now: Nanos) {
+    pub fn toggle_playback(&mut self, now: Nanos) {
         if self.since.take().is_some() {
             return;
         }
-        if self.at_end() {
+        if self.is_at_end() {
             self.seek(Nanos(self.begin));
         }
         self.since = Some(now);
@@ -101,9 +101,9 @@ impl Player {
 
     /// Advances the position to the time `now`; returns whether it reached the end,
     /// where it stays.
-    pub fn advance(&mut self, now: Nanos) -> bool {
+    pub fn advance_to(&mut self, now: Nanos) -> bool {
         let Some(since) = self.since else { return false };
-        let went = now.since(since).0;
+        let went = now.saturating_since(since).0;
         let far = if self.speed < 0 {
             // The remainder of the division is kept for the next step.
             let times = 1_u64 << self.speed.unsigned_abs();
@@ -114,20 +114,20 @@ impl Player {
             went.saturating_mul(1 << self.speed.unsigned_abs())
         };
         self.position = self.position.saturating_add(far).min(self.end);
-        self.follow();
-        self.at_end()
+        self.scroll_to_position();
+        self.is_at_end()
     }
 
     /// Seeks to a moment.
     pub fn seek(&mut self, to: Nanos) {
         self.position = to.0.clamp(self.begin, self.end);
-        self.follow();
+        self.scroll_to_position();
     }
 
     /// Seeks forward by `share / of` of the visible time, or backward if `share` is
     /// negative.
-    pub fn step(&mut self, share: i64, of: u64) {
-        let far = (self.sight().1 / of.max(1)).max(1).saturating_mul(share.unsigned_abs());
+    pub fn seek_by_share(&mut self, share: i64, of: u64) {
+        let far = (self.visible_span().1 / of.max(1)).max(1).saturating_mul(share.unsigned_abs());
         let to = if share < 0 {
             self.position.saturating_sub(far)
         } else {
@@ -137,20 +137,20 @@ impl Player {
     }
 
     /// Seeks to the first moment.
-    pub fn first(&mut self) {
+    pub fn seek_to_begin(&mut self) {
         self.seek(Nanos(self.begin));
     }
 
     /// Seeks to the last moment.
-    pub fn last(&mut self) {
+    pub fn seek_to_end(&mut self) {
         self.seek(Nanos(self.end));
     }
 
     /// Returns beginning and length of the visible time in nanoseconds; the length is
     /// at least 1.
-    pub fn sight(&self) -> (u64, u64) {
+    pub fn visible_span(&self) -> (u64, u64) {
         let whole = (self.end - self.begin).max(1);
-        match self.sight {
+        match self.zoom_window {
             Some((left, span)) if span < whole => (left.min(self.end - span), span),
             _ => (self.begin, whole),
         }
@@ -158,28 +158,32 @@ impl Player {
 
     /// Zooms in or out by a factor of two, keeping the column of the position.
     pub fn zoom(&mut self, closer: bool) {
-        let (left, span) = self.sight();
+        let (left, span) = self.visible_span();
         let whole = (self.end - self.begin).max(1);
-        let next = if closer { (span / 2).max(LEAST.min(whole)) } else { span.saturating_mul(2) };
+        let next = if closer {
+            (span / 2).max(MIN_VISIBLE_SPAN.min(whole))
+        } else {
+            span.saturating_mul(2)
+        };
         if next >= whole {
-            self.sight = None;
+            self.zoom_window = None;
             return;
         }
         let before = u128::from(self.position.saturating_sub(left));
         let share = before * u128::from(next) / u128::from(span);
         let left = self.position.saturating_sub(u64::try_from(share).unwrap_or(0));
-        self.sight = Some((left.clamp(self.begin, self.end - next), next));
+        self.zoom_window = Some((left.clamp(self.begin, self.end - next), next));
     }
 
     /// Shows the whole part.
     pub const fn zoom_reset(&mut self) {
-        self.sight = None;
+        self.zoom_window = None;
     }
 
     /// Scrolls so that the position stays visible, a tenth from the edges.
-    fn follow(&mut self) {
+    fn scroll_to_position(&mut self) {
         let whole = (self.end - self.begin).max(1);
-        let Some((left, span)) = self.sight else { return };
+        let Some((left, span)) = self.zoom_window else { return };
         if span >= whole {
             return;
         }
@@ -187,7 +191,7 @@ impl Player {
         let most = self.position.saturating_sub(edge);
         let least = (self.position + edge).saturating_sub(span);
         let left = left.clamp(least.min(most), most);
-        self.sight = Some((left.clamp(self.begin, self.end - span), span));
+        self.zoom_window = Some((left.clamp(self.begin, self.end - span), span));
     }
 }
 
@@ -204,20 +208,20 @@ mod tests {
     #[test]
     fn time_goes_by_at_its_speed_and_stops_at_the_end() {
         let mut player = player();
-        player.toggle(Nanos(5 * S));
-        assert!(!player.advance(Nanos(7 * S)));
+        player.toggle_playback(Nanos(5 * S));
+        assert!(!player.advance_to(Nanos(7 * S)));
         assert_eq!(player.position(), Nanos(2 * S));
         player.change_speed(true);
         player.change_speed(true);
-        assert_eq!(player.speed(), "4x");
-        assert!(!player.advance(Nanos(8 * S)));
+        assert_eq!(player.speed_label(), "4x");
+        assert!(!player.advance_to(Nanos(8 * S)));
         assert_eq!(player.position(), Nanos(6 * S), "2 s and 4 x 1 s");
-        assert!(player.advance(Nanos(1_000 * S)));
-        assert_eq!((player.position(), player.at_end()), (Nanos(100 * S), true));
+        assert!(player.advance_to(Nanos(1_000 * S)));
+        assert_eq!((player.position(), player.is_at_end()), (Nanos(100 * S), true));
         player.pause();
         // At the end it starts over.
-        player.toggle(Nanos(1_000 * S));
-        assert_eq!((player.position(), player.playing()), (Nanos(0), true));
+        player.toggle_playback(Nanos(1_000 * S));
+        assert_eq!((player.position(), player.is_playing()), (Nanos(0), true));
     }
 
     #[test]
@@ -226,10 +230,10 @@ mod tests {
         for _ in 0..9 {
             player.change_speed(false);
         }
-        assert_eq!(player.speed(), "1/16x");
-        player.toggle(Nanos(0));
+        assert_eq!(player.speed_label(), "1/16x");
+        player.toggle_playback(Nanos(0));
         for now in 1..=1_600 {
-            player.advance(Nanos(now));
+            player.advance_to(Nanos(now));
         }
         assert_eq!(player.position(), Nanos(100), "1600 / 16");
     }
@@ -237,12 +241,12 @@ mod tests {
     #[test]
     fn seeking_stays_inside() {
         let mut player = player();
-        player.step(1, 20);
+        player.seek_by_share(1, 20);
         assert_eq!(player.position(), Nanos(5 * S), "a twentieth of 100 s");
-        player.step(-2, 20);
+        player.seek_by_share(-2, 20);
         assert_eq!(player.position(), Nanos(0));
-        player.last();
-        player.step(1, 1);
+        player.seek_to_end();
+        player.seek_by_share(1, 1);
         assert_eq!(player.position(), Nanos(100 * S));
     }
 
@@ -252,49 +256,49 @@ mod tests {
         player.seek(Nanos(40 * S));
         player.zoom(true);
         // 40 % of the width: 20 of 50 from the left.
-        assert_eq!(player.sight(), (20 * S, 50 * S));
+        assert_eq!(player.visible_span(), (20 * S, 50 * S));
         player.zoom(false);
-        assert_eq!(player.sight(), (0, 100 * S));
+        assert_eq!(player.visible_span(), (0, 100 * S));
         for _ in 0..60 {
             player.zoom(true);
         }
-        assert_eq!(player.sight().1, 1_000, "a microsecond");
+        assert_eq!(player.visible_span().1, 1_000, "a microsecond");
         player.zoom_reset();
-        assert_eq!(player.sight(), (0, 100 * S));
+        assert_eq!(player.visible_span(), (0, 100 * S));
     }
 
     #[test]
     fn sight_follows_the_moment() {
         let mut player = player();
         player.zoom(true);
-        assert_eq!(player.sight(), (0, 50 * S));
+        assert_eq!(player.visible_span(), (0, 50 * S));
         player.seek(Nanos(60 * S));
         // 45 of 50: the right edge less a tenth.
-        assert_eq!(player.sight(), (15 * S, 50 * S));
-        player.last();
-        assert_eq!(player.sight(), (50 * S, 50 * S));
-        player.first();
-        assert_eq!(player.sight(), (0, 50 * S));
+        assert_eq!(player.visible_span(), (15 * S, 50 * S));
+        player.seek_to_end();
+        assert_eq!(player.visible_span(), (50 * S, 50 * S));
+        player.seek_to_begin();
+        assert_eq!(player.visible_span(), (0, 50 * S));
     }
 
     #[test]
     fn a_recording_that_grows_is_followed_at_its_end_only() {
         let mut player = player();
-        player.last();
-        player.grow(Nanos(120 * S));
+        player.seek_to_end();
+        player.extend_to(Nanos(120 * S));
         assert_eq!(player.position(), Nanos(120 * S));
         player.seek(Nanos(10 * S));
-        player.grow(Nanos(130 * S));
-        assert_eq!((player.position(), player.sight().1), (Nanos(10 * S), 130 * S));
+        player.extend_to(Nanos(130 * S));
+        assert_eq!((player.position(), player.visible_span().1), (Nanos(10 * S), 130 * S));
     }
 
     #[test]
     fn nothing_recorded_has_no_time() {
         let mut player = Player::new(Nanos(0), Nanos(0));
         player.zoom(true);
-        player.step(1, 20);
-        player.toggle(Nanos(3));
-        assert!(player.advance(Nanos(9)));
-        assert_eq!((player.position(), player.sight()), (Nanos(0), (0, 1)));
+        player.seek_by_share(1, 20);
+        player.toggle_playback(Nanos(3));
+        assert!(player.advance_to(Nanos(9)));
+        assert_eq!((player.position(), player.visible_span()), (Nanos(0), (0, 1)));
     }
 }

@@ -1,17 +1,24 @@
 //! Recordings in memory with round numbers, for tests.
 
-use super::recording::Played;
+use super::played_part::PlayedPart;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::Status;
-use cyclometer_store::{PlayedCell, PlayedLane, PlayedRecording, PlayedRow, RecordingPart};
+use cyclometer_store::{PlaybackCell, PlaybackLane, PlaybackRecording, PlaybackRow, RecordingPart};
 
 /// Nanoseconds of a millisecond.
 pub const MS: u64 = 1_000_000;
 
 /// Returns an invocation of a cell: the time of its request, how long it took to start
 /// and to run, and its CPU time, in milliseconds.
-pub fn row(id: i64, cell: i64, at: u64, startup: u64, run: u64, cpu: Option<u64>) -> PlayedRow {
-    PlayedRow {
+pub fn played_row(
+    id: i64,
+    cell: i64,
+    at: u64,
+    startup: u64,
+    run: u64,
+    cpu: Option<u64>,
+) -> PlaybackRow {
+    PlaybackRow {
         id,
         cell,
         sequence: u32::try_from(id).expect("small"),
@@ -31,9 +38,9 @@ pub fn row(id: i64, cell: i64, at: u64, startup: u64, run: u64, cpu: Option<u64>
 
 /// Describes a recording of two lanes: cells 0 and 1 belong to the first, 2 to the
 /// second.
-pub fn about(rows: &[PlayedRow]) -> PlayedRecording {
-    let lane = |name: &str| PlayedLane { name: name.into(), unavailable: None };
-    let cell = |id: i64, lane: usize, workload: &str| PlayedCell {
+pub fn two_lane_recording(rows: &[PlaybackRow]) -> PlaybackRecording {
+    let lane = |name: &str| PlaybackLane { name: name.into(), unavailable: None };
+    let cell = |id: i64, lane: usize, workload: &str| PlaybackCell {
         id,
         lane,
         workload: workload.into(),
@@ -42,7 +49,7 @@ pub fn about(rows: &[PlayedRow]) -> PlayedRecording {
         user_only: false,
         estimated: false,
     };
-    PlayedRecording {
+    PlaybackRecording {
         id: 7,
         label: None,
         started_at: "2026-11-21T00:00:00.000Z".to_owned(),
@@ -58,8 +65,8 @@ pub fn about(rows: &[PlayedRow]) -> PlayedRecording {
 }
 
 /// Returns a recording of these rows, given in the order of their ends.
-pub fn played(rows: &[PlayedRow]) -> Played {
-    let about = about(rows);
-    let key = RecordingPart::first(7, about.newest, super::recording::PART);
-    Played::of(about, key, 0, rows)
+pub fn played_part(rows: &[PlaybackRow]) -> PlayedPart {
+    let about = two_lane_recording(rows);
+    let key = RecordingPart::first_of(7, about.newest, super::played_part::MAX_PART_INVOCATIONS);
+    PlayedPart::from_rows(about, key, 0, rows)
 }

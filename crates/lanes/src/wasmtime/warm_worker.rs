@@ -1,0 +1,375 @@
+//! Warm invocations: a worker that stays and creates a fresh instance each time.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, send};
+
+use super::super::launcher::{EndCause, Privileges, ProgramEnd, SpawnRequest, SpawnTarget, Stdio3};
+use super::super::outer_memory_limit::OuterMemoryLimit;
+use super::super::program_run::{
+    ProcessProbe, Runner, estimate_ref_cycles, judge_run as process_verdict, longest_output,
+    one_line, read_tail,
+};
+use super::super::{Cancel, Job, Outcome, ProbeSampler, Status, monotonic_now};
+use super::handover::CompiledModule;
+use super::protocol::{MAX_MESSAGE, WasmWorkerReport, WorkerConfig};
+use super::settings::WasmtimeSettings;
+use super::{
+    WasmtimeLane, cold, counted_operators, explain_missing, judge_call, set_common_sources,
+    set_phases, set_provenance,
+};
+use cyclometer_core::units::Nanos;
+use cyclometer_meter::function_group::GroupBaseline;
+use cyclometer_meter::perf::{CounterTarget, Counters};
+use cyclometer_meter::{Meter, Provenance, Provenances, Source, Usage, host};
+
+/// Longest time that a worker may take to load its module.
+const LOAD_TIMEOUT: Nanos = Nanos(30_000_000_000);
+
+/// A worker that has loaded a module.
+pub(super) struct WarmWorker {
+    runner: Runner,
+    socket: OwnedFd,
+    files: Stdio3,
+    pid: u32,
+    provenances: Arc<Provenances>,
+    /// Counters on the worker, for the sampler.
+    counters: Arc<Mutex<Counters>>,
+    tsc_hz: Option<u64>,
+    wall: OuterMemoryLimit,
+}
+
+/// Message of a worker, or its absence.
+enum WorkerMessage {
+    Report(Box<WasmWorkerReport>),
+    /// The time limit passed, or the recording was stopped.
+    NoReport {
+        cancelled: bool,
+    },
+    /// The worker is gone.
+    HangUp,
+}
+
+impl WasmtimeLane {
+    pub(super) fn run_warm(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn ProbeSampler,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) {
+        let mut left = count;
+        while left > 0 && !cancel.is_cancelled() {
+            let requested = monotonic_now();
+            if let Err(reason) = self.ensure_worker(job, cancel) {
+                if cancel.is_cancelled() {
+                    return;
+                }
+                emit(Outcome::failed_to_start(job, requested, reason));
+                left -= 1;
+                continue;
+            }
+            let Some(worker) = self.warm.get_mut(&job.cell) else { return };
+            let done = worker.invoke_burst(job, left, watch, cancel, emit);
+            left -= done.count;
+            if done.lost {
+                self.warm.remove(&job.cell);
+            }
+        }
+    }
+
+    fn ensure_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<(), String> {
+        if !self.warm.contains_key(&job.cell) {
+            let config = Self::worker_config(job, self.settings);
+            let compiled = self.compiled_module_for(job, config.settings)?;
+            let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled, cancel)?;
+            if let Some(operators) = self.operators.get(&job.cell) {
+                set_provenance(Arc::make_mut(&mut worker.provenances), Meter::WasmOps, operators);
+            }
+            self.warm.insert(job.cell, worker);
+        }
+        Ok(())
+    }
+}
+
+/// Result of a request to a worker.
+struct BurstResult {
+    count: u32,
+    /// Whether the worker cannot be used again.
+    lost: bool,
+}
+
+impl WarmWorker {
+    fn start(
+        executable: &std::fs::File,
+        job: &Job,
+        config: &WorkerConfig,
+        compiled: &CompiledModule,
+        cancel: &Cancel,
+    ) -> Result<Self, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let runner =
+            Runner::start_grouped(Privileges::Worker, true).map_err(|error| text(&error))?;
+        let files = Stdio3::with_input(&job.preset.stdin).map_err(|error| text(&error))?;
+        let (socket, theirs) = compiled.open_socket_pair().map_err(|error| text(&error))?;
+        let wall = cold::outer_limit_for(job, compiled.size());
+        let config_text = serde_json::to_string(config).map_err(|error| text(&error))?;
+        let started = runner
+            .spawn_program(&SpawnRequest {
+                program: SpawnTarget::File(executable.as_fd()),
+                args: &["cyclometer-worker", "__worker", &config_text],
+                env: &[],
+                stdin: files.stdin.as_fd(),
+                stdout: files.stdout.as_fd(),
+                stderr: files.stderr.as_fd(),
+                extra: &[theirs.as_fd()],
+                timeout: None,
+                memory_limit: Some(wall.total()),
+                data_limit: wall.data_limit(&runner),
+                file_limit: Some(job.limits.output),
+                cpu: job.cpu,
+            })
+            .map_err(|error| text(&error))?;
+        drop(theirs);
+        let counters = Counters::open(CounterTarget::Process(started.pid));
+        let mut worker = Self {
+            runner,
+            socket,
+            files,
+            pid: started.pid,
+            provenances: Arc::default(),
+            counters: Arc::new(Mutex::new(counters)),
+            tsc_hz: host::tsc_hz(),
+            wall,
+        };
+        worker.receive_greeting(job, config.settings, cancel)?;
+        Ok(worker)
+    }
+
+    /// Takes the worker's first message: the meters of its thread, or why it
+    /// could not load the module.
+    fn receive_greeting(
+        &mut self,
+        job: &Job,
+        settings: WasmtimeSettings,
+        cancel: &Cancel,
+    ) -> Result<(), String> {
+        let mut buffer = vec![0; 64 << 10];
+        if !self.wait_readable(Some(LOAD_TIMEOUT), cancel) {
+            self.runner.kill();
+            return Err(format!("the worker did not load the module within {LOAD_TIMEOUT}"));
+        }
+        let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
+        let message = size.map_or(&[][..], |size| &buffer[..size]);
+        let Ok(heard) = serde_json::from_slice::<Vec<(Meter, Option<String>, String)>>(message)
+        else {
+            return Err(match WasmWorkerReport::decode(message) {
+                Some(report) => judge_call(&report, &job.limits).1.unwrap_or_default(),
+                None => self.end_and_explain(job).1,
+            });
+        };
+        let mut all = Provenances::default();
+        for (meter, source, note) in heard {
+            match Source::ALL.iter().find(|it| Some(it.label()) == source.as_deref()) {
+                Some(source) => all.set_source(meter, *source, note),
+                None => all.set_missing(meter, one_line(&note)),
+            }
+        }
+        set_warm_sources(&mut all, settings, self.tsc_hz);
+        self.provenances = Arc::new(all);
+        Ok(())
+    }
+
+    /// Requests `count` invocations and passes their outcomes on.
+    fn invoke_burst(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn ProbeSampler,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) -> BurstResult {
+        // A burst is too short to sample, and its members could not be distinguished.
+        if count == 1 {
+            watch.start_sampling(Box::new(ProcessProbe::new(self.pid, &self.counters, None)));
+        }
+        let mut requested = monotonic_now();
+        let sent = send(self.socket.as_raw_fd(), &count.to_ne_bytes(), MsgFlags::MSG_NOSIGNAL);
+        for done in 0..count {
+            let heard =
+                if sent.is_ok() { self.receive_report(job, cancel) } else { WorkerMessage::HangUp };
+            watch.stop_sampling();
+            match heard {
+                WorkerMessage::Report(report) => {
+                    requested = monotonic_now();
+                    emit(self.build_outcome(job, &report));
+                }
+                other => {
+                    emit(self.lost_outcome(job, requested, &other));
+                    return BurstResult { count: done + 1, lost: true };
+                }
+            }
+            if cancel.is_cancelled() {
+                // Invocations that are still under way are not wanted: the worker is ended.
+                return BurstResult { count: done + 1, lost: done + 1 < count };
+            }
+        }
+        BurstResult { count, lost: false }
+    }
+
+    fn receive_report(&self, job: &Job, cancel: &Cancel) -> WorkerMessage {
+        if !self.wait_readable(Some(job.limits.timeout), cancel) {
+            return WorkerMessage::NoReport { cancelled: cancel.is_cancelled() };
+        }
+        let mut buffer = [0; MAX_MESSAGE];
+        let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
+        let report = size.ok().and_then(|size| WasmWorkerReport::decode(&buffer[..size]));
+        report.map_or(WorkerMessage::HangUp, |report| WorkerMessage::Report(Box::new(report)))
+    }
+
+    /// Waits until there is something to read, or a hang-up; `false`: neither came in time.
+    fn wait_readable(&self, timeout: Option<Nanos>, cancel: &Cancel) -> bool {
+        let deadline = timeout.map(|timeout| Nanos(monotonic_now().0.saturating_add(timeout.0)));
+        loop {
+            let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            let left =
+                deadline.map_or(u64::MAX, |deadline| deadline.saturating_since(monotonic_now()).0);
+            let slice = left.div_ceil(1_000_000).min(u64::from(Cancel::POLL_MS));
+            let slice = u16::try_from(slice).unwrap_or(Cancel::POLL_MS);
+            match poll(&mut watched, PollTimeout::from(slice)) {
+                Ok(0) | Err(Errno::EINTR) if left == 0 || cancel.is_cancelled() => return false,
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn build_outcome(&mut self, job: &Job, report: &WasmWorkerReport) -> Outcome {
+        let mut usage = Usage::new(false);
+        for (meter, count) in Meter::ALL.iter().zip(report.counts) {
+            usage.set(*meter, count);
+        }
+        let ticks = self.provenances.get(Meter::RefCycles).and_then(|it| it.source);
+        if ticks == Some(Source::Estimate) {
+            estimate_ref_cycles(&mut usage, self.tsc_hz);
+        }
+        usage.counter_coverage_ppm = report.coverage_ppm.and_then(|ppm| u32::try_from(ppm).ok());
+        usage.phases.create = Some(report.created.saturating_since(report.begun));
+        set_phases(&mut usage.phases, report, report.created, report.dropped);
+        usage.set(Meter::Wall, report.wall_time(report.begun).0);
+        usage.set(Meter::MemoryPeak, report.peak_kib.map(|kib| kib << 10));
+        usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        usage.set(Meter::LinearMemory, report.linear_memory);
+        usage.set(Meter::WasmOps, counted_operators(report));
+        let (status, mut reason, exit_code) = judge_call(report, &job.limits);
+        if status != Status::Ok {
+            reason = reason.map(|it| cold::with_stderr(it, &read_tail(&mut self.files.stderr)));
+        }
+        let outcome = Outcome {
+            status,
+            reason,
+            exit_code,
+            requested: report.begun,
+            ended: report.ended,
+            usage,
+            provenances: Arc::clone(&self.provenances),
+            output: report.output,
+        };
+        explain_missing(outcome.with_output_checked(&job.preset), Some(report))
+    }
+
+    /// Returns the outcome of an invocation whose worker has ended, or has to be ended.
+    fn lost_outcome(&mut self, job: &Job, requested: Nanos, heard: &WorkerMessage) -> Outcome {
+        let mut outcome = Outcome::failed_to_start(job, requested, "the worker is gone");
+        outcome.provenances = Arc::new(unreported_sources(&self.provenances));
+        outcome.usage.set(Meter::Wall, outcome.ended.saturating_since(requested).0);
+        outcome.usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        let (ended, reason) = self.end_and_explain(job);
+        match heard {
+            WorkerMessage::NoReport { cancelled: true } => {
+                outcome.status = Status::Interrupted;
+                outcome.reason = Some("stopped with the recording".to_owned());
+            }
+            WorkerMessage::NoReport { .. } => {
+                outcome.status = Status::Timeout;
+                outcome.reason = Some(format!("no end within its limit of {}", job.limits.timeout));
+            }
+            WorkerMessage::Report(_) | WorkerMessage::HangUp => {
+                (outcome.exit_code, outcome.reason) = (ended, Some(reason));
+            }
+        }
+        outcome
+    }
+
+    /// Ends the worker, whatever it still does; returns its exit code, if that is meaningful, and
+    /// why it ended.
+    fn end_and_explain(&mut self, job: &Job) -> (Option<i32>, String) {
+        // A worker that has ended by itself does not notice this.
+        self.runner.kill();
+        let ended = match self.runner.wait_for_end(&Cancel::default()) {
+            Ok(ended) => ended,
+            Err(error) => return (None, error.to_string()),
+        };
+        let stderr = read_tail(&mut self.files.stderr);
+        let grouped = self.runner.group().ok().map(|it| it.usage_since(&GroupBaseline::default()));
+        let by_itself = ProgramEnd { why: EndCause::ByItself, ..ended };
+        if let Some(reason) = self.wall.explain_hit(grouped.as_ref(), &by_itself, &stderr) {
+            return (None, reason);
+        }
+        let (_, reason, code) =
+            process_verdict(job, &by_itself, None, &stderr, longest_output(&self.files));
+        (code, reason.unwrap_or_else(|| "the worker is gone".to_owned()))
+    }
+}
+
+/// Returns the sources of an invocation whose worker was gone before its report.
+fn unreported_sources(usual: &Provenances) -> Provenances {
+    let mut all = usual.clone();
+    for (meter, provenance) in usual.iter() {
+        let kept = matches!(provenance.source, None | Some(Source::Plan | Source::Clock));
+        if !kept {
+            all.set_missing(meter, "the worker ended before it could report");
+        }
+    }
+    all
+}
+
+fn set_warm_sources(all: &mut Provenances, settings: WasmtimeSettings, tsc_hz: Option<u64>) {
+    set_common_sources(all, settings);
+    let counted = all.get(Meter::RefCycles).is_some_and(|it| it.source.is_some());
+    let timed = all.get(Meter::CpuTime).is_some_and(|it| it.source.is_some());
+    if let (false, true, Some(hz)) = (counted, timed, tsc_hz) {
+        all.set_source(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
+    }
+    all.set_source(
+        Meter::CpuStartup,
+        Source::Clock,
+        "CPU clock of the worker's thread, from the request to the first instruction: making \
+         store and instance, a start section included",
+    );
+    all.set_source(
+        Meter::Wall,
+        Source::Clock,
+        "create + start + run, less the worker's readings of itself",
+    );
+    if let Some(Provenance { source: Some(source), note }) = all.get(Meter::CpuTime).cloned() {
+        let separator = if note.is_empty() { "" } else { "; " };
+        let scope = "of the thread that runs the function, from request to teardown";
+        all.set_source(Meter::CpuTime, source, format!("{scope}{separator}{note}"));
+    }
+    for meter in [Meter::CpuUser, Meter::CpuSystem] {
+        all.set_missing(
+            meter,
+            "the kernel splits a thread's time at its ticks: no figure for one invocation",
+        );
+    }
+    all.set_sampled_memory_time();
+    for meter in [Meter::IoRead, Meter::IoWrite] {
+        all.set_missing(meter, "not metered in process lanes yet");
+    }
+}

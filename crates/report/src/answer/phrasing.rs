@@ -1,0 +1,71 @@
+//! Numbers and lists as phrases of a sentence.
+
+use cyclometer_core::units::Nanos;
+use cyclometer_stats::Change;
+
+/// Formats a ratio above 1 with its interval: `78x [55, 88]`. Digits are added
+/// until the lower end reads neither as 1 nor as the upper one.
+pub(super) fn format_ratio(change: &Change) -> String {
+    let digits = match change.ratio {
+        ratio if ratio >= 9.95 => 0,
+        ratio if ratio >= 1.95 => 1,
+        _ => 2,
+    };
+    let told = |digits: usize| {
+        let low = format!("{:.digits$}", change.low);
+        let high = format_bound(change.high, digits);
+        let clear = low.parse::<f64>().is_ok_and(|low| low > 1.0)
+            && (low != high || digits > 1 && change.ratio >= 2.0);
+        (clear, format!("{:.digits$}x [{low}, {high}]", change.ratio))
+    };
+    let (_, text) = (digits..5).map(told).find(|(clear, _)| *clear).unwrap_or_else(|| told(5));
+    text
+}
+
+/// Formats an interval around 1: `0.81x, 1.32x`.
+pub(super) fn format_interval(change: &Change) -> String {
+    format!("{:.2}x, {}x", change.low, format_bound(change.high, 2))
+}
+
+fn format_bound(value: f64, digits: usize) -> String {
+    if value.is_finite() { format!("{value:.digits$}") } else { "no bound".to_owned() }
+}
+
+/// Formats a time in nanoseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "times are between 0 and 2^53 ns"
+)]
+pub(super) fn format_time(nanos: f64) -> String {
+    Nanos(nanos.max(0.0).round() as u64).to_string()
+}
+
+/// Joins names: `a, b and c`.
+pub(super) fn join_names(names: &[&str], last: &str) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [rest @ .., end] => format!("{} {last} {end}", rest.join(", ")),
+    }
+}
+
+/// Breaks a text into lines of at most `width` columns at its spaces; further
+/// lines are indented.
+pub(super) fn wrap_lines(text: &str, width: usize) -> String {
+    const INDENT: &str = "  ";
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        let room = line.chars().count() + 1 + word.chars().count() <= width;
+        if line.trim().is_empty() {
+            line.push_str(word);
+        } else if room {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(format!("{INDENT}{word}"));
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,349 @@
+//! Reading invocations for a replay: only the requested columns, in the order
+//! in which the rows lie in the database.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params_from_iter};
+
+use super::event_rows::COLUMNS;
+use super::open::{Store, StoreError};
+use cyclometer_core::meter::{Phases, Usage};
+use cyclometer_core::units::Nanos;
+use cyclometer_pricing::Phase;
+use cyclometer_pricing::compile::{Signal, SignalSet};
+use cyclometer_replay::{GroupKey, Replayer, SignalValues, UsageRow};
+
+/// Selection of invocations to replay.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Numbers of the recordings.
+    pub recordings: Vec<i64>,
+    /// Names of the lanes; empty for all.
+    pub lanes: Vec<String>,
+    /// Names of the workloads; empty for all.
+    pub workloads: Vec<String>,
+    /// Kind of start, `cold` or `warm`; `None` for both.
+    pub start: Option<String>,
+}
+
+const PHASES: [(Phase, &str); 4] = [
+    (Phase::Create, "create_ns"),
+    (Phase::Start, "start_ns"),
+    (Phase::Run, "run_ns"),
+    (Phase::Teardown, "teardown_ns"),
+];
+
+/// SQL condition: an invocation that providers bill. Failures are included, but
+/// neither invocations that were cut off nor those that never started. Not
+/// written with IN: `SQLite` would look each row up in a table of the three,
+/// and the first comparison is true for nearly all.
+pub(super) const BILLABLE: &str =
+    "(status = 'ok' OR status = 'failed' OR status = 'timeout') AND wall_ns IS NOT NULL";
+
+/// Returns the signals of a set that the database has, with their columns.
+pub(super) fn signal_columns(wanted: SignalSet) -> Vec<(Signal, &'static str)> {
+    let meters = COLUMNS.iter().map(|(meter, column)| (Signal::Meter(*meter), *column));
+    let phases = PHASES.iter().map(|(phase, column)| (Signal::Phase(*phase), *column));
+    meters.chain(phases).filter(|(signal, _)| wanted.contains(*signal)).collect()
+}
+
+/// Returns the cells of a selection.
+pub(super) fn select_cells(
+    connection: &Connection,
+    selection: &Selection,
+) -> Result<HashMap<i64, GroupKey>, StoreError> {
+    let failed = StoreError::for_action;
+    let marks = vec!["?"; selection.recordings.len()].join(", ");
+    let sql = format!(
+        "SELECT c.id, l.name, c.workload, c.preset, c.start
+         FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id IN ({marks})"
+    );
+    let mut statement = connection.prepare(&sql).map_err(failed("list of cells"))?;
+    let rows = statement.query_map(params_from_iter(&selection.recordings), |row| {
+        let text = |at: usize| Ok::<_, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
+        let key =
+            GroupKey { lane: text(1)?, workload: text(2)?, preset: text(3)?, start: text(4)? };
+        Ok((row.get(0)?, key))
+    });
+    let named = |wanted: &[String], name: &str| {
+        wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)
+    };
+    let chosen = |key: &GroupKey| {
+        named(&selection.lanes, &key.lane)
+            && named(&selection.workloads, &key.workload)
+            && selection.start.as_ref().is_none_or(|start| **start == *key.start)
+    };
+    let all: Vec<(i64, GroupKey)> =
+        rows.and_then(Iterator::collect).map_err(failed("list of cells"))?;
+    Ok(all.into_iter().filter(|(_, key)| chosen(key)).collect())
+}
+
+/// Returns the numbers of the first and the last invocation of some cells.
+pub(super) fn invocation_range(
+    connection: &Connection,
+    cells: &HashMap<i64, GroupKey>,
+) -> Result<Option<(i64, i64)>, StoreError> {
+    let mut extent: Option<(i64, i64)> = None;
+    // Separately they are the ends of an index; both at once would read all of
+    // it.
+    let mut statement = connection
+        .prepare(
+            "SELECT (SELECT MIN(id) FROM invocation WHERE cell_id = ?1),
+                (SELECT MAX(id) FROM invocation WHERE cell_id = ?1)",
+        )
+        .map_err(StoreError::for_action("search for invocations"))?;
+    for cell in cells.keys() {
+        let found: (Option<i64>, Option<i64>) = statement
+            .query_row([cell], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(StoreError::for_action("search for invocations"))?;
+        if let (Some(first), Some(last)) = found {
+            let (low, high) = extent.unwrap_or((first, last));
+            extent = Some((low.min(first), high.max(last)));
+        }
+    }
+    Ok(extent)
+}
+
+/// Pushes the invocations of `cells` between two numbers to a replayer.
+pub(super) fn replay_invocations(
+    connection: &Connection,
+    cells: &HashMap<i64, GroupKey>,
+    (first, last): (i64, i64),
+    replayer: &mut Replayer,
+) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Sql { action: "read of invocations", source };
+    let columns = signal_columns(replayer.required_signals());
+    // Rows lie in the order of their numbers; another order costs a sort, and
+    // only where it matters is the offset needed.
+    let (offset, order) = if replayer.needs_request_order() {
+        ("offset_ns", "cell_id, offset_ns, id")
+    } else {
+        ("0", "id")
+    };
+    let mut names = vec!["cell_id", offset, "status <> 'ok'"];
+    names.extend(columns.iter().map(|(_, column)| *column));
+    let sql = format!(
+        "SELECT {} FROM invocation
+         WHERE id BETWEEN ?1 AND ?2 AND {BILLABLE} ORDER BY {order}",
+        names.join(", ")
+    );
+    let mut statement = connection.prepare(&sql).map_err(failed)?;
+    let mut rows = statement.query([first, last]).map_err(failed)?;
+    let mut groups: HashMap<i64, usize> = HashMap::new();
+    let mut current: Option<(i64, Option<usize>)> = None;
+    let mut values: SignalValues = [0; Signal::COUNT];
+    while let Some(row) = rows.next().map_err(failed)? {
+        let cell: i64 = row.get(0).map_err(failed)?;
+        let group = match current {
+            Some((known, group)) if known == cell => group,
+            _ => {
+                // Where order matters, the rows of a cell are adjacent.
+                let group = cells
+                    .get(&cell)
+                    .map(|key| *groups.entry(cell).or_insert_with(|| replayer.start_cell(key)));
+                current = Some((cell, group));
+                group
+            }
+        };
+        let Some(group) = group else { continue };
+        let offset: i64 = row.get(1).map_err(failed)?;
+        if row.get(2).map_err(failed)? {
+            replayer.count_failure(group);
+        }
+        let mut present = SignalSet::default();
+        for (at, (signal, _)) in columns.iter().enumerate() {
+            let value: Option<i64> = row.get(at + 3).map_err(failed)?;
+            if let Some(value) = value.and_then(|value| u64::try_from(value).ok()) {
+                values[signal.column_index()] = value;
+                present.insert(*signal);
+            }
+        }
+        let offset = Nanos(u64::try_from(offset).unwrap_or(0));
+        replayer.push_signals(group, offset, present, &mut values);
+    }
+    Ok(())
+}
+
+/// Returns all columns of a usage, after number, cell, offset and the phases;
+/// the parts of phases come last, followed only by whether the invocation
+/// failed.
+fn usage_columns() -> String {
+    let names: Vec<&str> = COLUMNS.iter().map(|(_, column)| *column).collect();
+    format!(
+        "id, cell_id, offset_ns, create_ns, start_ns, run_ns, teardown_ns,
+         counter_coverage_ppm, {}, deserialize_ns, instantiate_ns, release_ns, status <> 'ok'",
+        names.join(", ")
+    )
+}
+
+fn read_row(row: &SqlRow<'_>, key: &GroupKey) -> rusqlite::Result<UsageRow> {
+    let unsigned = |at: usize| {
+        let value: Option<i64> = row.get(at)?;
+        Ok::<_, rusqlite::Error>(value.and_then(|value| u64::try_from(value).ok()))
+    };
+    let time = |at: usize| unsigned(at).map(|value| value.map(Nanos));
+    let mut usage = Usage::new(&*key.start == "cold");
+    let parts = 8 + COLUMNS.len();
+    usage.phases = Phases {
+        create: time(3)?,
+        start: time(4)?,
+        run: time(5)?,
+        teardown: time(6)?,
+        deserialize: time(parts)?,
+        instantiate: time(parts + 1)?,
+        release: time(parts + 2)?,
+    };
+    usage.counter_coverage_ppm = row.get(7)?;
+    for (index, (meter, _)) in COLUMNS.iter().enumerate() {
+        usage.set(*meter, unsigned(8 + index)?);
+    }
+    let offset = time(2)?.unwrap_or(Nanos(0));
+    let failed = row.get(parts + 3)?;
+    Ok(UsageRow { invocation: row.get(0)?, key: key.clone(), offset, failed, usage })
+}
+
+/// Calls `each` with every billable invocation of `cells`, in the order of
+/// their numbers.
+pub(super) fn for_each_billable<E: From<StoreError>>(
+    connection: &Connection,
+    cells: &HashMap<i64, GroupKey>,
+    mut each: impl FnMut(UsageRow) -> Result<(), E>,
+) -> Result<(), E> {
+    let failed = |source| E::from(StoreError::Sql { action: "read of invocations", source });
+    let Some((first, last)) = invocation_range(connection, cells)? else { return Ok(()) };
+    let sql = format!(
+        "SELECT {} FROM invocation WHERE id BETWEEN ?1 AND ?2 AND {BILLABLE} ORDER BY id",
+        usage_columns()
+    );
+    let mut statement = connection.prepare(&sql).map_err(failed)?;
+    let mut rows = statement.query([first, last]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let cell: i64 = row.get(1).map_err(failed)?;
+        if let Some(key) = cells.get(&cell) {
+            each(read_row(row, key).map_err(failed)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Page of billable invocations.
+pub(super) struct RowPage {
+    pub rows: Vec<UsageRow>,
+    /// Number at which the next page begins; `None` if this is the last.
+    pub next: Option<i64>,
+}
+
+/// Reads billable invocations of `cells` between two numbers, at most `most`:
+/// no statement stays open between two pages.
+pub(super) fn billable_page(
+    connection: &Connection,
+    cells: &HashMap<i64, GroupKey>,
+    (first, last): (i64, i64),
+    most: u32,
+) -> Result<RowPage, StoreError> {
+    let failed = |source| StoreError::Sql { action: "read of invocations", source };
+    let sql = format!(
+        "SELECT {} FROM invocation WHERE id BETWEEN ?1 AND ?2 AND {BILLABLE} ORDER BY id LIMIT ?3",
+        usage_columns()
+    );
+    let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
+    let mut rows = statement.query((first, last, most)).map_err(failed)?;
+    let mut page = RowPage { rows: Vec::new(), next: None };
+    let mut seen = 0;
+    while let Some(row) = rows.next().map_err(failed)? {
+        seen += 1;
+        let id: i64 = row.get(0).map_err(failed)?;
+        page.next = id.checked_add(1).filter(|_| seen == most);
+        let cell: i64 = row.get(1).map_err(failed)?;
+        if let Some(key) = cells.get(&cell) {
+            page.rows.push(read_row(row, key).map_err(failed)?);
+        }
+    }
+    Ok(page)
+}
+
+impl Store {
+    /// Calls `each` with every billable invocation of a selection.
+    ///
+    /// # Errors
+    /// Returns the first error of the database or of `each`.
+    pub fn for_each_invocation<E: From<StoreError>>(
+        &self,
+        selection: &Selection,
+        each: impl FnMut(UsageRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let cells = select_cells(&self.connection, selection)?;
+        for_each_billable(&self.connection, &cells, each)
+    }
+
+    /// Returns one invocation by its number, with the number of its recording.
+    ///
+    /// # Errors
+    /// Fails when the database cannot be read, or has no such invocation.
+    pub fn find_invocation(&self, number: i64) -> Result<(i64, UsageRow), StoreError> {
+        let action = "read of an invocation";
+        let recording: Option<i64> = self
+            .connection
+            .query_row(
+                "SELECT c.recording_id FROM invocation i JOIN cell c ON c.id = i.cell_id
+                 WHERE i.id = ?1",
+                [number],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(StoreError::for_action(action))?;
+        let Some(recording) = recording else {
+            return Err(StoreError::NotFound(format!(
+                "there is no invocation {number}: `cyclometer query \"SELECT invocation, workload, \
+                 lane, start FROM v_invocation WHERE recording = ...\"` lists them"
+            )));
+        };
+        let selection = Selection { recordings: vec![recording], ..Selection::default() };
+        let cells = select_cells(&self.connection, &selection)?;
+        let sql = format!("SELECT {} FROM invocation WHERE id = ?1", usage_columns());
+        let row = self
+            .connection
+            .query_row(&sql, [number], |row| {
+                let cell: i64 = row.get(1)?;
+                let key = cells.get(&cell).ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                read_row(row, key)
+            })
+            .map_err(StoreError::for_action(action))?;
+        Ok((recording, row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn billed_is_what_ran_and_was_not_cut_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        store
+            .connection
+            .execute_batch(
+                "INSERT INTO recording (id, started_at, status, owner, plan, host)
+                    VALUES (1, '', 'done', '', '{}', '{}');
+                 INSERT INTO lane (id, recording_id, name) VALUES (1, 1, 'native');
+                 INSERT INTO cell (id, recording_id, lane_id, workload, preset, start)
+                    VALUES (1, 1, 1, 'nop', 'quick', 'cold');
+                 INSERT INTO invocation (id, cell_id, sequence, status, offset_ns, wall_ns)
+                    VALUES (1, 1, 1, 'ok', 0, 9), (2, 1, 2, 'interrupted', 1, 9),
+                        (3, 1, 3, 'failed', 2, 9), (4, 1, 4, 'failed', 3, NULL),
+                        (5, 1, 5, 'timeout', 4, 9), (6, 1, 6, 'interrupted', 5, NULL);",
+            )
+            .expect("filled");
+        let recordings = vec![1];
+        let selection = Selection { recordings, lanes: vec![], workloads: vec![], start: None };
+        let mut billed = Vec::new();
+        store
+            .for_each_invocation(&selection, |row| {
+                billed.push(row.invocation);
+                Ok::<_, StoreError>(())
+            })
+            .expect("read");
+        assert_eq!(billed, [1, 3, 5]);
+    }
+}

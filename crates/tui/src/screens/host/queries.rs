@@ -1,0 +1,172 @@
+//! Requests to the worker of the host screen, and their responses.
+
+use crate::query_worker::{QueryContext, QueryRequest};
+use crate::screens::history::sampler_text;
+use cyclometer_core::units::Bytes;
+use cyclometer_doctor::{HostCheckState, HostFinding, LaneAvailability};
+use cyclometer_lanes::LaneSpec;
+use cyclometer_meter::host::Fingerprint;
+use cyclometer_meter::perf::read_paranoid_level;
+use cyclometer_store::{RecordingRef, StoreError};
+use cyclometer_system::procfs::ProcessIdentity;
+
+/// Checks that are made together, the quick ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CheckGroup {
+    /// CPU, memory, kernel, clocks, rights.
+    Machine,
+    /// Database and other stored files.
+    Storage,
+    /// Counters of perf.
+    Meters,
+    /// Sampler of the newest recording.
+    Sampler,
+    /// Time of a counter read.
+    Cost,
+    /// Docker engine.
+    Containers,
+}
+
+/// Request to the worker of the host screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostRequest {
+    /// Makes the checks of a group.
+    Look(CheckGroup),
+    /// Opens a lane and closes it again.
+    Lane(LaneSpec),
+}
+
+impl QueryRequest for HostRequest {
+    fn supersedes(&self, older: &Self) -> bool {
+        self == older
+    }
+}
+
+/// Response of the worker of the host screen.
+#[derive(Debug)]
+pub enum HostResponse {
+    /// Findings of a group.
+    Found {
+        /// Group that was checked.
+        part: CheckGroup,
+        /// Findings in it.
+        findings: Vec<HostFinding>,
+        /// Lanes of OCI runtimes, if the engine was checked.
+        runtimes: Vec<LaneSpec>,
+    },
+    /// Finding on a lane.
+    Lane {
+        /// Lane that was opened.
+        spec: LaneSpec,
+        /// Description of the lane, or the reason why it cannot run.
+        finding: LaneAvailability,
+    },
+}
+
+/// Computes a response, on the worker's thread.
+pub fn answer(desk: &mut QueryContext, ask: HostRequest) -> HostResponse {
+    let part = match ask {
+        HostRequest::Look(part) => part,
+        HostRequest::Lane(spec) => {
+            let finding = match ProcessIdentity::current() {
+                Ok(owner) => cyclometer_doctor::try_lane(&spec, &owner),
+                Err(error) => {
+                    LaneAvailability { name: spec.to_string(), about: Err(error.to_string()) }
+                }
+            };
+            return HostResponse::Lane { spec, finding };
+        }
+    };
+    let mut runtimes = Vec::new();
+    let findings = match part {
+        CheckGroup::Machine => {
+            let print = Fingerprint::for_this_host();
+            let mut findings = cyclometer_doctor::check_machine(&print);
+            findings.extend(cyclometer_doctor::check_environment());
+            findings.extend(cyclometer_doctor::check_control_groups(&print));
+            findings
+        }
+        CheckGroup::Meters => cyclometer_doctor::check_perf(read_paranoid_level()),
+        CheckGroup::Cost => vec![cyclometer_doctor::check_counter_cost()],
+        CheckGroup::Containers => {
+            let (findings, lanes) = cyclometer_doctor::check_containers();
+            runtimes = lanes;
+            findings
+        }
+        CheckGroup::Storage => check_storage(desk),
+        CheckGroup::Sampler => vec![check_newest_sampler(desk)],
+    };
+    HostResponse::Found { part, findings, runtimes }
+}
+
+fn build_finding(check: &str, state: HostCheckState, found: String) -> HostFinding {
+    HostFinding { check: check.to_owned(), state, found, fix: String::new() }
+}
+
+fn check_storage(desk: &mut QueryContext) -> Vec<HostFinding> {
+    let path = desk.settings.database.clone();
+    let mut findings = cyclometer_doctor::check_storage(Ok(&path));
+    // A problem with the file has been reported above already.
+    if findings[0].state == HostCheckState::Ok && path.exists() {
+        let free = match desk
+            .read_store()
+            .and_then(|store| Ok((store.free_bytes()?, store.count_items()?)))
+        {
+            Ok((free, (recordings, simulations))) => build_finding(
+                "in the database",
+                HostCheckState::Ok,
+                format!(
+                    "{recordings} recordings, {simulations} simulations, {} free for more",
+                    Bytes(free)
+                ),
+            ),
+            Err(error) => {
+                desk.forget_connection();
+                build_finding("in the database", HostCheckState::Unusable, error.to_string())
+            }
+        };
+        findings.insert(1, free);
+    }
+    findings
+}
+
+/// Describes the cost of sampling in the newest recording of the database.
+fn check_newest_sampler(desk: &mut QueryContext) -> HostFinding {
+    let check = "sampler";
+    if !desk.settings.database.exists() {
+        return build_finding(
+            check,
+            HostCheckState::Absent,
+            "nothing has been recorded yet".to_owned(),
+        );
+    }
+    let read = desk.read_store().and_then(|store| {
+        let (recordings, _) = store.count_items()?;
+        if recordings == 0 {
+            return Ok(None);
+        }
+        store.recording_details(store.find_recording(RecordingRef::Latest)?).map(Some)
+    });
+    match read {
+        Ok(Some(about)) => {
+            let state = if about.samples_dropped > 0 {
+                HostCheckState::Warning
+            } else {
+                HostCheckState::Ok
+            };
+            let text = format!("recording {}: {}", about.id, sampler_text(&about));
+            build_finding(check, state, text)
+        }
+        Ok(None) => {
+            build_finding(check, HostCheckState::Absent, "nothing has been recorded yet".to_owned())
+        }
+        Err(error) => {
+            desk.forget_connection();
+            unknown_finding(check, &error)
+        }
+    }
+}
+
+fn unknown_finding(check: &str, error: &StoreError) -> HostFinding {
+    build_finding(check, HostCheckState::Missing, error.to_string())
+}

@@ -1,0 +1,232 @@
+//! Queries of the timeline screen, answered on the query worker.
+
+use std::sync::Arc;
+
+use super::bill_checkpoints::{BillCheckpoints, CarriedBills, contracts_for_models};
+use super::bill_panel::BillsAtMoment;
+use super::invocation_overlay::InvocationOverlay;
+use super::lane_overlay::{ComparedLanes, LaneOverlay};
+use super::played_part::PlayedPart;
+use crate::query_worker::{QueryContext, QueryRequest};
+use cyclometer_core::units::Nanos;
+use cyclometer_store::{PlaybackInvocation, RecordingPart, StoreError};
+
+/// Request of the timeline screen to the query worker.
+#[derive(Debug, Clone)]
+pub enum TimelineRequest {
+    /// Reads a part of a recording.
+    LoadPart {
+        /// Number of the recording.
+        recording: i64,
+        /// Index of the part, from 0.
+        part: usize,
+        /// End and id of the invocation before the part.
+        after: (i64, i64),
+        /// Most invocations of a part.
+        limit: usize,
+        /// Number of invocations before the part.
+        before: usize,
+    },
+    /// Computes the bills of a part at its checkpoints.
+    Checkpoints {
+        /// Part to bill.
+        played: Arc<PlayedPart>,
+        /// Ids of the models.
+        models: Vec<String>,
+        /// Beginnings of this part and of those before it.
+        afters: Vec<(i64, i64)>,
+        /// Bills known from earlier parts.
+        carries: Vec<Arc<CarriedBills>>,
+    },
+    /// Computes the bills of a moment.
+    Bills {
+        /// Checkpoints to start from.
+        ledger: Arc<BillCheckpoints>,
+        /// Part of the recording.
+        played: Arc<PlayedPart>,
+        /// Number of invocations of the part that had ended.
+        ended: usize,
+        /// Moment of the bills.
+        at: Nanos,
+    },
+    /// Reads one invocation with its samples.
+    Detail {
+        /// Id of the invocation.
+        id: i64,
+    },
+    /// Compares two invocations.
+    CompareInvocations {
+        /// Ids of the invocations.
+        of: (i64, i64),
+        /// Part of the recording that is open.
+        played: Option<Arc<PlayedPart>>,
+    },
+    /// Compares two lanes.
+    CompareLanes {
+        /// Lanes and workload to compare.
+        what: ComparedLanes,
+        /// Part of the recording.
+        played: Arc<PlayedPart>,
+    },
+}
+
+impl QueryRequest for TimelineRequest {}
+
+/// Response of the query worker to the timeline screen.
+#[derive(Debug)]
+pub enum TimelineResponse {
+    /// Part of a recording.
+    Loaded {
+        /// Number of the recording.
+        recording: i64,
+        /// Index of the requested part.
+        part: usize,
+        /// Part, or the reason why it cannot be read.
+        result: Result<Arc<PlayedPart>, String>,
+    },
+    /// Bills of a part.
+    Checkpoints {
+        /// Checkpoints of the part, with the bills of all parts up to it; or the reason
+        /// why there are none.
+        result: Result<(Arc<BillCheckpoints>, Vec<Arc<CarriedBills>>), String>,
+    },
+    /// Bills of a moment, which they name.
+    Bills {
+        /// Part that they belong to.
+        key: RecordingPart,
+        /// Bills at that moment.
+        bills: Arc<BillsAtMoment>,
+    },
+    /// One invocation with its samples.
+    Detail {
+        /// Id of the invocation.
+        id: i64,
+        /// Invocation, or the reason why it cannot be read.
+        result: Result<Arc<PlaybackInvocation>, String>,
+    },
+    /// Comparison of two invocations.
+    InvocationsCompared {
+        /// Ids of the invocations.
+        of: (i64, i64),
+        /// Comparison, or the reason why there is none.
+        result: Result<Arc<InvocationOverlay>, String>,
+    },
+    /// Comparison of two lanes.
+    LanesCompared {
+        /// Lanes and workload that were compared.
+        what: ComparedLanes,
+        /// Comparison, or the reason why there is none.
+        result: Result<Arc<LaneOverlay>, String>,
+    },
+}
+
+/// Answers a request on the query worker's thread.
+pub fn answer(desk: &mut QueryContext, ask: TimelineRequest) -> TimelineResponse {
+    match ask {
+        TimelineRequest::LoadPart { recording, part, after, limit, before } => {
+            let result = load_part(desk, recording, part, after, limit, before);
+            TimelineResponse::Loaded {
+                recording,
+                part,
+                result: reopen_on_error(desk, result).map(Arc::new),
+            }
+        }
+        TimelineRequest::Checkpoints { played, models, afters, carries } => {
+            let result = build_checkpoints(desk, &played, &models, &afters, carries);
+            let result =
+                reopen_on_error(desk, result).map(|(ledger, carries)| (Arc::new(ledger), carries));
+            TimelineResponse::Checkpoints { result }
+        }
+        TimelineRequest::Bills { ledger, played, ended, at } => {
+            let bills = BillsAtMoment::from_summary(&ledger.bills_after(ended), &played, ended, at);
+            TimelineResponse::Bills { key: ledger.key, bills: Arc::new(bills) }
+        }
+        TimelineRequest::Detail { id } => {
+            let result = desk.read_store().and_then(|store| store.playback_invocation(id));
+            TimelineResponse::Detail { id, result: reopen_on_error(desk, result).map(Arc::new) }
+        }
+        TimelineRequest::CompareInvocations { of, played } => {
+            let result = compare_invocations(desk, of, played.as_deref());
+            TimelineResponse::InvocationsCompared {
+                of,
+                result: reopen_on_error(desk, result).map(Arc::new),
+            }
+        }
+        TimelineRequest::CompareLanes { what, played } => {
+            let result =
+                desk.read_store().and_then(|store| LaneOverlay::from_store(store, &played, &what));
+            TimelineResponse::LanesCompared {
+                result: reopen_on_error(desk, result).map(Arc::new),
+                what,
+            }
+        }
+    }
+}
+
+/// Formats an error; the next request opens the database again.
+fn reopen_on_error<T>(desk: &mut QueryContext, result: Result<T, StoreError>) -> Result<T, String> {
+    result.map_err(|error| {
+        desk.forget_connection();
+        error.to_string()
+    })
+}
+
+fn load_part(
+    desk: &mut QueryContext,
+    recording: i64,
+    part: usize,
+    after: (i64, i64),
+    limit: usize,
+    before: usize,
+) -> Result<PlayedPart, StoreError> {
+    let store = desk.read_store()?;
+    let played = PlayedPart::from_store(store, recording, part, after, limit)?;
+    // Lanes that race write their invocations nearly, but not exactly, in the order of
+    // their ends: a late one may belong to an earlier part, which is then read again.
+    if part > 0 && store.count_before_part(&played.key)? != before as u64 {
+        return PlayedPart::from_store(store, recording, 0, (-1, 0), limit);
+    }
+    Ok(played)
+}
+
+fn build_checkpoints(
+    desk: &mut QueryContext,
+    played: &PlayedPart,
+    models: &[String],
+    afters: &[(i64, i64)],
+    mut carries: Vec<Arc<CarriedBills>>,
+) -> Result<(BillCheckpoints, Vec<Arc<CarriedBills>>), StoreError> {
+    let contracts = contracts_for_models(&desk.settings.prices, models);
+    let cancel = desk.cancel.clone();
+    let store = desk.read_store()?;
+    // Each part starts from the bills carried over from the one before.
+    carries.truncate(played.part + 1);
+    if carries.is_empty() {
+        carries.push(Arc::default());
+    }
+    while carries.len() <= played.part {
+        let part = carries.len() - 1;
+        let after = afters.get(part).copied().unwrap_or((-1, 0));
+        let key = RecordingPart { after, ..played.key };
+        let carry = &carries[part];
+        let before =
+            BillCheckpoints::from_store(store, played, key, models, &contracts, carry, &cancel)?;
+        carries.push(Arc::new(before.carry_over()));
+    }
+    let carry = &carries[played.part];
+    let ledger =
+        BillCheckpoints::from_store(store, played, played.key, models, &contracts, carry, &cancel)?;
+    carries.push(Arc::new(ledger.carry_over()));
+    Ok((ledger, carries))
+}
+
+fn compare_invocations(
+    desk: &mut QueryContext,
+    of: (i64, i64),
+    played: Option<&PlayedPart>,
+) -> Result<InvocationOverlay, StoreError> {
+    let store = desk.read_store()?;
+    let (a, b) = (store.playback_invocation(of.0)?, store.playback_invocation(of.1)?);
+    let played = played.ok_or_else(|| StoreError::NotFound("no recording is open".to_owned()))?;
+    Ok(InvocationOverlay::new(a, b, played))
+}
