@@ -384,7 +384,7 @@ impl CommonOptions {
         self.open_store_until(Control::default())
     }
 
-    /// Opens the database like [`Self::store`], but stops waiting when `control` is
+    /// Opens the database like [`Self::open_store`], but stops waiting when `control` is
     /// cancelled.
     fn open_store_until(&self, control: impl Into<Control>) -> Result<Store, CommandFailure> {
         let patience = RetryPolicy::for_locks(Box::new(say_database_notice), control);

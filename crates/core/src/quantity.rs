@@ -135,7 +135,7 @@ impl Decimal {
         Ok((number, rest))
     }
 
-    /// Like [`Decimal::split`], for counts: a first word k, M, G, B (a billion)
+    /// Like [`Decimal::parse_prefix`], for counts: a first word k, M, G, B (a billion)
     /// or T belongs to the number.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl Decimal {
         Self::parse_count_prefix_as(text, NumberKind::Any)
     }
 
-    /// Like [`Decimal::split_count`], for things that have no fractions, such as requests:
+    /// Like [`Decimal::parse_count_prefix`], for things that have no fractions, such as requests:
     /// there a single comma can only group digits.
     ///
     /// # Errors

@@ -70,7 +70,7 @@ impl Cache {
         cause.map(|cause| format_refusal(cause))
     }
 
-    /// Like [`Self::refusal`], but only the first time in this process.
+    /// Like [`Self::refusal_reason`], but only the first time in this process.
     pub fn refusal_reason_once(&self) -> Option<String> {
         static TOLD: AtomicBool = AtomicBool::new(false);
         let refusal = self.refusal_reason()?;
@@ -87,7 +87,7 @@ impl Cache {
     }
 
     /// Stores an entry and replaces any other of that name. A failure costs nothing but time;
-    /// [`Self::refusal`] reports it.
+    /// [`Self::refusal_reason`] reports it.
     pub fn store_entry(&self, name: &str, content: &[u8]) {
         if let Some(folder) = self.folder()
             && content.len() as u64 <= MAX_ENTRY_BYTES
@@ -184,7 +184,7 @@ fn seal_entry(name: &str, content: &[u8]) -> Vec<u8> {
     [content, DIGEST_MARK, &digest_entry(name, content)].concat()
 }
 
-/// Returns the content that [`seal`] stored under that name; `None` for anything else.
+/// Returns the content that [`seal_entry`] stored under that name; `None` for anything else.
 fn unseal_entry(name: &str, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
     let (rest, told) = sealed.split_last_chunk::<32>()?;
     let content = rest.strip_suffix(DIGEST_MARK)?;

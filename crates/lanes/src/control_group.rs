@@ -33,7 +33,7 @@ impl LauncherGroup {
         Ok(Self { group: Mutex::new(Arc::new(group)), is_limited })
     }
 
-    /// Returns whether the group limits the number of processes to [`most_processes`].
+    /// Returns whether the group limits the number of processes to [`max_processes`].
     pub const fn limits_processes(&self) -> bool {
         self.is_limited
     }
@@ -187,7 +187,7 @@ pub(super) fn set_sources(group: Result<(), &String>, all: &mut Provenances) {
     set_level_source(group.is_ok(), all);
 }
 
-/// Sets the source of [`level`].
+/// Sets the source of [`memory_level`].
 pub(super) fn set_level_source(is_grouped: bool, all: &mut Provenances) {
     let level = "in samples only; resident set of the first process";
     let note = if is_grouped {

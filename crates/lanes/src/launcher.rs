@@ -104,7 +104,7 @@ pub(super) struct SpawnRequest<'a> {
     pub extra: &'a [BorrowedFd<'a>],
     pub timeout: Option<Nanos>,
     /// Limit of all memory of the program, which only a control group can set: see
-    /// [`super::process::Runner`].
+    /// [`super::program_run::Runner`].
     pub memory_limit: Option<Bytes>,
     /// Limit of private writable memory, for each process by itself.
     pub data_limit: Option<Bytes>,
@@ -203,7 +203,7 @@ pub(super) struct Launcher {
     number: AtomicU64,
     /// Time at which that program must have ended, on the monotonic clock; 0: none.
     deadline: AtomicU64,
-    /// Longest time from a limit to the end: [`GRACE`], except in tests.
+    /// Longest time from a limit to the end: [`END_GRACE`], except in tests.
     grace: Nanos,
     /// Number of foreign messages since the last end.
     discarded: AtomicU32,
@@ -389,7 +389,7 @@ impl Launcher {
         })
     }
 
-    /// Returns the kills so far, or [`UNKNOWN`]: a count that cannot be read is not 0.
+    /// Returns the kills so far, or [`UNKNOWN_KILLS`]: a count that cannot be read is not 0.
     fn count_memory_kills(&self) -> u64 {
         self.kills.as_ref().and_then(OomKillCounter::read_count).unwrap_or(UNKNOWN_KILLS)
     }
@@ -401,7 +401,7 @@ impl Launcher {
         before != UNKNOWN_KILLS && now != UNKNOWN_KILLS && now > before
     }
 
-    /// Requests the end of the running program; [`Self::wait`] then returns soon.
+    /// Requests the end of the running program; [`Self::wait_for_end`] then returns soon.
     pub fn kill(&self) {
         // Fails only when the launcher is gone, which `wait` reports.
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;

@@ -205,7 +205,7 @@ impl Runner {
         }
         match peak {
             Ok((_, Source::Cgroup)) => {
-                all.set_source(Meter::MemoryPeak, Source::Cgroup, control_group::GROUP_MEMORY_NOTE)
+                all.set_source(Meter::MemoryPeak, Source::Cgroup, control_group::GROUP_MEMORY_NOTE);
             }
             Ok(_) => {}
             Err(reason) => all.set_missing(Meter::MemoryPeak, reason),
@@ -230,7 +230,7 @@ impl Runner {
         Ok((started, Arc::new(Mutex::new(counters))))
     }
 
-    /// Waits for the end of a program that was started with [`Self::spawn`].
+    /// Waits for the end of a program that was started with [`Self::spawn_program`].
     pub fn wait_for_end(&self, cancel: &Cancel) -> Result<ProgramEnd, LauncherError> {
         self.launcher.wait_for_end(cancel)
     }
@@ -300,7 +300,7 @@ pub(super) fn set_startup_sources(all: &mut Provenances) {
             all.set_source(Meter::CpuStartup, Source::Clock, note);
         }
         None => {
-            all.set_missing(Meter::CpuStartup, "there is no CPU time that it could be a part of")
+            all.set_missing(Meter::CpuStartup, "there is no CPU time that it could be a part of");
         }
     }
     all.set_missing(Meter::MemoryStartup, "`run` begins at exec, when nothing is resident yet");

@@ -164,7 +164,7 @@ impl Hierarchy {
     /// Checks that a group can be made here; the error says what was tried.
     ///
     /// # Errors
-    /// Fails like [`Group::create`].
+    /// Fails like [`InvocationGroup::create`].
     pub fn check_can_create(&self) -> Result<(), CgroupError> {
         let owner = ProcessIdentity::current().map_err(|_| CgroupError::NotMounted)?;
         InvocationGroup::create(self, &owner, "probe", Driver::Cgroupfs).map(drop)

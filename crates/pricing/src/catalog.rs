@@ -122,7 +122,7 @@ impl PriceCatalog {
     ///
     /// # Errors
     ///
-    /// Returns the same errors as [`PriceCatalog::add`].
+    /// Returns the same errors as [`PriceCatalog::add_path`].
     pub fn add_own(&mut self, path: &Path) -> Result<(), PriceCatalogError> {
         self.add_folder(path, LinkPolicy::Anywhere)
     }

@@ -89,7 +89,7 @@ pub struct Pool {
 pub struct Tier {
     /// End in the unit of the pool, after the allowance; `None`: unbounded.
     pub up_to: Option<Exact>,
-    /// Price of [`Pool::per`] units.
+    /// Price of as many units as the pool is priced by (`per`).
     pub price: Money,
 }
 
@@ -289,7 +289,9 @@ impl Measure {
             Self::Meter(meter) => each(*meter),
             Self::Lookup { of, .. } => of.for_each_meter(each),
             Self::MaxOf(several) => {
-                several.iter().for_each(|(measure, _)| measure.for_each_meter(each))
+                for (measure, _) in several {
+                    measure.for_each_meter(each);
+                }
             }
             Self::Requests | Self::Phases(_) | Self::Input(_) | Self::Period | Self::Month => {}
         }
@@ -301,7 +303,9 @@ impl Measure {
             Self::Phases(phases) => phases.iter().for_each(|phase| each(*phase)),
             Self::Lookup { of, .. } => of.for_each_phase(each),
             Self::MaxOf(several) => {
-                several.iter().for_each(|(measure, _)| measure.for_each_phase(each))
+                for (measure, _) in several {
+                    measure.for_each_phase(each);
+                }
             }
             Self::Requests | Self::Meter(_) | Self::Input(_) | Self::Period | Self::Month => {}
         }

@@ -4,7 +4,7 @@
 //! a [`Bill`] or a [`Refusal`]; it takes the quantities of a month and returns a [`Settlement`].
 //! It knows nothing of lanes, threads or the database. There is no binary floating point:
 //! quantities, prices and amounts are fractions of any size ([`Exact`], [`Money`]), and nothing
-//! is rounded before it is displayed or [settled](Rounding::settle).
+//! is rounded before it is displayed or [settled](Rounding::round_total).
 //!
 //! A model is read in two steps: `schema` defines the shape of the TOML file and `resolve` checks
 //! the rules between its values; both report the place of every problem. `docs/price-models.md`
@@ -19,7 +19,7 @@
 //! let mut usage = Usage::new(false); // a warm start
 //! usage.phases.run = Some(Nanos(27_550_000)); // 27.55 ms: billed as 28 ms
 //! usage.set(Meter::MemoryAllocated, 1 << 30);
-//! let bill = cyclometer_pricing::find("aws-lambda-x86")?.bill(&usage)?;
+//! let bill = cyclometer_pricing::find_builtin_model("aws-lambda-x86")?.bill(&usage)?;
 //! // 1 GiB x 0.028 s x $0.0000166667, and $0.0000002 for the request.
 //! assert_eq!(bill.total.to_plain_string(), "0.0000006666676");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

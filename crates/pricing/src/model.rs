@@ -60,7 +60,7 @@ impl PriceModel {
     ///
     /// Returns the problem with its line and column: larger than 64 KiB, not TOML, an unknown or
     /// missing key, a value that is refused. Whether the examples match is not checked here: see
-    /// [`Example::check`].
+    /// [`Example::check_against`].
     pub fn parse_all(text: &str, origin: &str) -> Result<Vec<Self>, PricingError> {
         if text.len() > MAX_FILE_BYTES {
             return Err(PricingError::TooLarge { origin: origin.to_owned(), size: text.len() });
@@ -300,7 +300,7 @@ impl PriceModel {
         &self.text
     }
 
-    /// Returns the SHA-256 of [`PriceModel::text`], in hexadecimal.
+    /// Returns the SHA-256 of [`PriceModel::source_text`], in hexadecimal.
     #[must_use]
     pub fn source_digest(&self) -> &str {
         &self.digest

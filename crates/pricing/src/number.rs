@@ -211,7 +211,7 @@ impl Exact {
 
     /// Formats with all digits, no exponent and no trailing zeros: the form that is stored. A
     /// number without a finite decimal form is rounded half up at the 40th decimal: see
-    /// [`Exact::fraction`].
+    /// [`Exact::to_fraction_string`].
     #[must_use]
     pub fn to_plain_string(&self) -> String {
         let decimals = self.decimal_places().unwrap_or(CUT_DIGITS);
@@ -321,7 +321,7 @@ impl From<&Decimal> for Exact {
 impl FromStr for Exact {
     type Err = DecimalError;
 
-    /// Parses the output of [`Exact::to_plain_string`] or [`Exact::fraction`].
+    /// Parses the output of [`Exact::to_plain_string`] or [`Exact::to_fraction_string`].
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         Self::parse_ratio(text, MAX_STORED_CHARS)
     }

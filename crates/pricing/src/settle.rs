@@ -27,7 +27,7 @@ pub struct Subtotal {
 pub struct TierLine {
     /// Quantity in the unit of the position.
     pub quantity: Exact,
-    /// Price of [`Pool::per`] units.
+    /// Price of as many units as the pool is priced by (`per`).
     pub price: Money,
     /// Amount: quantity x price / per.
     pub amount: Money,

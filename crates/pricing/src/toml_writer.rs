@@ -70,7 +70,7 @@ fn format_quantity(dimension: Dimension, value: &Exact) -> String {
     format_shortest(dimension, value, |_| true)
 }
 
-/// Like [`quantity`], for places where MB and GB are read as the provider means them: uses only
+/// Like [`format_quantity`], for places where MB and GB are read as the provider means them: uses only
 /// units with a single meaning.
 fn format_unambiguous_quantity(dimension: Dimension, value: &Exact, gb: Gigabyte) -> String {
     format_shortest(dimension, value, |unit| gb.unit_meant_by(unit).is_none())

@@ -57,7 +57,7 @@ impl ChargeTrace {
 
 impl PriceModel {
     /// Traces the quantity of every charge over all groups; charges by period once, under
-    /// `terms`. The sums equal those of [`PriceModel::subtotals`].
+    /// `terms`. The sums equal those of [`PriceModel::charge_subtotals`].
     ///
     /// # Errors
     ///

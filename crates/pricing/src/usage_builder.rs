@@ -88,7 +88,7 @@ impl<'a> UsageBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the same errors as [`Given::set`].
+    /// Returns the same errors as [`UsageBuilder::set_value`].
     pub fn apply_assignment(&mut self, text: &str) -> BuilderResult<()> {
         match text.split_once('=') {
             Some((name, value)) => self.set_value(name.trim(), Some(value.trim())),
@@ -131,7 +131,7 @@ impl<'a> UsageBuilder<'a> {
             "run" => self.usage.phases.run = Some(self.parse_time(name, value)?),
             "teardown" => self.usage.phases.teardown = Some(self.parse_time(name, value)?),
             "requests" => {
-                self.requests = Some(self.parse_whole(name, Dimension::Requests, value)?)
+                self.requests = Some(self.parse_whole(name, Dimension::Requests, value)?);
             }
             "cold" => {
                 self.usage.cold = match value {

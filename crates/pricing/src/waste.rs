@@ -11,7 +11,7 @@
 //! unmeasured  what cannot be told apart, since a meter is missing
 //! ```
 //!
-//! A CPU worked in the run for the [CPU time of the run](Usage::cpu_of_run): the CPU time of the
+//! A CPU worked in the run for the [CPU time of the run](Usage::run_cpu_time): the CPU time of the
 //! invocation without that spent before the first instruction. Where this is not known, all of
 //! the running time is `unmeasured`: the length of a start-up says nothing about the CPU time in
 //! it, since others (a container engine) work meanwhile. Memory is the peak of the invocation,

@@ -75,7 +75,7 @@ impl<'a> CellRun<'a> {
     }
 
     /// Returns whether there is nothing to learn from running the cell again:
-    /// its median is known, it has failed [`HOPELESS`] times in a row on the way
+    /// its median is known, it has failed [`MAX_FAILURES`] times in a row on the way
     /// there, or it has only ever failed, `give_up` times.
     fn is_done(&self, give_up: Option<u32>) -> bool {
         let all_failed = self.failure_streak.saturating_add(1) == self.next_sequence;

@@ -30,7 +30,7 @@ fn open_metering_lane(
 
 /// Opens a lane for each of `meterings` and sends an event for each to `sink`;
 /// those that cannot run are left out. Returns the lanes with their sampling
-/// intervals, for [`super::Sampling::each`].
+/// intervals, for [`super::Sampling::at_intervals`].
 ///
 /// # Errors
 /// Fails when the sink accepts no more.

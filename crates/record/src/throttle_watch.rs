@@ -28,7 +28,7 @@ impl ThrottleWatch {
         }
     }
 
-    /// Sets the throttled time since the last invocation or [`Self::begin`].
+    /// Sets the throttled time since the last invocation or [`Self::restart_count`].
     pub fn set_throttled_time(&mut self, outcome: &mut Outcome) {
         let is_known = outcome.provenances.get(Meter::Throttled).is_some();
         // Without any source, nothing ran that could be held back.
@@ -50,7 +50,7 @@ impl ThrottleWatch {
         let mut all = (**lane).clone();
         match &self.meter {
             Ok(meter) if is_known => {
-                all.set_source(Meter::Throttled, Source::Cgroup, meter.quota_note())
+                all.set_source(Meter::Throttled, Source::Cgroup, meter.quota_note());
             }
             Ok(_) => all.set_missing(Meter::Throttled, "the control group can no longer be read"),
             Err(reason) => all.set_missing(Meter::Throttled, reason),

@@ -229,7 +229,7 @@ impl Replayer {
         }
     }
 
-    /// Adds a row given as a [`Row`].
+    /// Adds a row given as a [`UsageRow`].
     pub fn push_row(&mut self, row: &UsageRow) {
         let present = self.signals.measured_in(&row.usage);
         let mut values = [0; Signal::COUNT];
@@ -258,7 +258,7 @@ impl Replayer {
 
     /// Runs what is left of one part of a replay. Only when all parts are
     /// merged is it known which cells failed altogether: call
-    /// [`Summary::unprice_failed_groups`] then.
+    /// [`ReplaySummary::unprice_failed_groups`] then.
     #[must_use]
     pub fn finish_part(mut self) -> ReplaySummary {
         self.sum_groups()
@@ -296,7 +296,7 @@ impl Replayer {
     }
 }
 
-/// Values of all signals, by [`Signal::index`].
+/// Values of all signals, by [`Signal::column_index`].
 pub type SignalValues = [u64; Signal::COUNT];
 
 impl GroupState {

@@ -46,7 +46,7 @@ pub struct GroupTotal {
     pub invocations: u64,
     /// Number of invocations that failed or ran out of time.
     pub failed: u64,
-    /// Totals of each model, in the order of [`Summary::models`].
+    /// Totals of each model, in the order of [`ReplaySummary::models`].
     pub models: Vec<ModelTotal>,
     /// Largest peak of memory.
     pub peak: Option<Bytes>,
@@ -355,7 +355,7 @@ impl ReplaySummary {
     }
 
     /// Returns every coarse model paired with every fine one of the same
-    /// currency, as positions in [`Summary::models`].
+    /// currency, as positions in [`ReplaySummary::models`].
     pub fn coarse_fine_pairs(&self) -> impl Iterator<Item = (usize, usize)> {
         let of = |granularity| {
             let models = self.models.iter().enumerate();
@@ -370,7 +370,7 @@ impl ReplaySummary {
 
     /// Divides the coarse total of `group` by its fine total, rounded half up
     /// to `digits` decimals; `coarse` and `fine` are positions in
-    /// [`Summary::models`].
+    /// [`ReplaySummary::models`].
     ///
     /// # Errors
     ///
@@ -401,7 +401,7 @@ impl ReplaySummary {
     ///
     /// # Errors
     ///
-    /// Like [`Self::ratio`].
+    /// Like [`Self::coarse_to_fine_ratio`].
     pub fn describe_dearer(
         &self,
         group: &GroupTotal,

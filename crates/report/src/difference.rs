@@ -133,7 +133,7 @@ pub fn compare_priced_cells(
     for (one, two) in match_cells(first, second, |cell| &cell.names) {
         match (one, two) {
             (Some(one), Some(two)) if one.currency == two.currency => {
-                result.add_bill(one, two, sure)
+                result.add_bill(one, two, sure);
             }
             (Some(one), Some(_)) => result.add_unmatched(&one.names, 3, "currencies differ"),
             (Some(cell), None) => result.add_unmatched(&cell.names, 3, "only in the first"),

@@ -39,7 +39,7 @@ pub fn compare_times(
 /// interval. Values are times in nanoseconds, or without a quantum anything.
 ///
 /// # Errors
-/// Returns a [`Refusal`] with the figures, where the base is too close to the
+/// Returns a [`RatioRefusal`] with the figures, where the base is too close to the
 /// quantum of its clock, or where there are too few values on either side.
 pub fn ratio_with_interval(
     values: &[f64],

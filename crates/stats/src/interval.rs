@@ -31,7 +31,7 @@ impl Interval {
         Self::for_sorted_median(&sort_ascending(values), confidence)
     }
 
-    /// Like [`Self::of_median`], for values that ascend already.
+    /// Like [`Self::for_median`], for values that ascend already.
     pub(super) fn for_sorted_median(ascending: &[f64], confidence: Confidence) -> Option<Self> {
         if ascending.len() < LEAST_RUNS {
             return None;

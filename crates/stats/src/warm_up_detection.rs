@@ -84,8 +84,8 @@ fn find_rank_step(values: &[f64], most: usize) -> Option<usize> {
     largest.1
 }
 
-/// Returns the rank of each value, the mean one where several are equal; and `n
-/// + 1` less what ties take from the variance.
+/// Returns the rank of each value, the mean one where several are equal; and
+/// `n + 1` less what ties take from the variance.
 fn rank_values(values: &[f64]) -> (Vec<f64>, f64) {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_unstable_by(|one, two| values[*one].total_cmp(&values[*two]));

@@ -101,7 +101,7 @@ impl Store {
     /// Deletes `items` and all rows that belong to them, all or nothing.
     ///
     /// # Errors
-    /// Fails like [`Self::extent`], and when there is so much to delete that
+    /// Fails like [`Self::deletion_extent`], and when there is so much to delete that
     /// another recording, which is running, would fail while it waits. Nothing
     /// is deleted then.
     pub fn delete_items(&self, items: &[HistoryItem]) -> Result<DeletionExtent, StoreError> {

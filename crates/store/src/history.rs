@@ -115,7 +115,7 @@ pub struct SimulationInfo {
 }
 
 impl SimulationInfo {
-    /// Columns that [`Self::of`] reads, of a `simulation s`.
+    /// Columns that [`Self::from_row`] reads, of a `simulation s`.
     pub(super) const COLUMNS: &str = "s.id, s.label, s.recording_id,
         COALESCE((SELECT group_concat(recording_id, ' ') FROM simulation_recording r
             WHERE r.simulation_id = s.id), s.recording_id || ''),

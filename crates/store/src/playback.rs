@@ -68,7 +68,7 @@ pub struct PlaybackLane {
 pub struct PlaybackCell {
     /// Row id of the cell.
     pub id: i64,
-    /// Index of the lane in [`PlayedRecording::lanes`].
+    /// Index of the lane in [`PlaybackRecording::lanes`].
     pub lane: usize,
     /// Name of the workload.
     pub workload: Arc<str>,
@@ -317,7 +317,7 @@ impl Store {
         })
     }
 
-    /// Reads the rows of [`Self::played_rows`] for bills: whether each is
+    /// Reads the rows of [`Self::playback_rows`] for bills: whether each is
     /// billed, and its values of the signals in `wanted`.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ impl Store {
     }
 
     /// Opens the database like [`Self::open_recovered`], and retries like
-    /// [`Self::open_patiently`].
+    /// [`Self::open_with_retry`].
     ///
     /// # Errors
     /// Like [`Store::open`].
@@ -54,10 +54,10 @@ impl Store {
 
     /// Opens the database for reading: like [`Store::open_recovered`] where it
     /// may be written and nobody holds its lock for long, and like
-    /// [`Store::open_reading`] elsewhere. It is not created.
+    /// [`Store::open_read_only`] elsewhere. It is not created.
     ///
     /// # Errors
-    /// Like [`Store::open_reading`].
+    /// Like [`Store::open_read_only`].
     pub fn open_to_read(
         path: &Path,
         tell: &mut dyn FnMut(String),

@@ -1,7 +1,7 @@
 //! The one thread that writes a recording, in transactions as large as the
 //! queue has become meanwhile.
 //!
-//! [`Sink::settle`] waits for the commit, so that an invocation is safe before
+//! [`Sink::flush_events`] waits for the commit, so that an invocation is safe before
 //! the next one starts, and writing does not fall into its measured time.
 
 // Not crossbeam's channel: there, queued messages outlive the receiver, and a
@@ -88,7 +88,7 @@ impl Writer {
     /// Inserts the recording and starts the thread. `stored` is called, on that
     /// thread, for each event after its commit.
     ///
-    /// With a store that was [opened patiently](Store::open_patiently), the
+    /// With a store that was [opened patiently](Store::open_with_retry), the
     /// writer waits while the database is locked or the disk is full, and loses
     /// nothing meanwhile: the recorder waits with it.
     ///

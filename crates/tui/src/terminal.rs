@@ -25,7 +25,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Terminal while it is taken over.
 pub struct TerminalGuard {
     /// Terminal to draw on. Never dropped: ratatui would show the cursor, which
-    /// [`give_back`] has done, and panic where the terminal is gone.
+    /// [`restore`] has done, and panic where the terminal is gone.
     pub terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 

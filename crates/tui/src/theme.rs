@@ -49,7 +49,7 @@ pub enum StyleRole {
     Fine,
     /// A key in footer and help.
     Key,
-    /// A part of a bill, in the order of [`cyclometer_pricing::Waste::parts`].
+    /// A part of a bill, in the order of [`cyclometer_pricing::Waste::named_parts`].
     Part(usize),
     /// A lane, by its position.
     Lane(usize),

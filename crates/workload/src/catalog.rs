@@ -148,7 +148,7 @@ impl Catalog {
     /// Finds a workload by name.
     ///
     /// # Errors
-    /// [`CatalogError::Unknown`], with the nearest name.
+    /// [`WorkloadError::Unknown`], with the nearest name.
     pub fn get(&self, name: &str) -> Result<&Arc<Workload>, WorkloadError> {
         self.workloads.get(name).ok_or_else(|| WorkloadError::Unknown {
             name: name.to_owned(),
@@ -166,7 +166,7 @@ impl Workload {
     /// Finds a preset by name.
     ///
     /// # Errors
-    /// [`CatalogError::UnknownPreset`], with the nearest name.
+    /// [`WorkloadError::UnknownPreset`], with the nearest name.
     pub fn find_preset(&self, name: &str) -> Result<&super::Preset, WorkloadError> {
         self.presets.get(name).ok_or_else(|| WorkloadError::UnknownPreset {
             workload: self.name.clone(),

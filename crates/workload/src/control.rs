@@ -75,7 +75,7 @@ impl Control {
 
     /// Notes that this process is about to be stopped, before it happens, so that no
     /// outcome slips through between the end of the stop and the call of
-    /// [`Self::suspended`], which must follow.
+    /// [`Self::note_suspended`], which must follow.
     pub fn note_suspending(&self, from: Nanos) {
         self.push_suspension(Suspension { from, to: None });
     }

@@ -183,7 +183,7 @@ pub trait Sink {
     /// Waits until all events so far are stored safely.
     ///
     /// # Errors
-    /// Fails like [`Self::send`].
+    /// Fails like [`Self::send_event`].
     fn flush_events(&mut self) -> Result<(), SinkError>;
 }
 

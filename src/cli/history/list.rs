@@ -164,7 +164,7 @@ fn print_tables(
 ) -> Result<(), CommandFailure> {
     match (kind, common.format) {
         (ListedKind::Recordings, _) | (ListedKind::All, Format::Csv) => {
-            common.print_table(recordings)?
+            common.print_table(recordings)?;
         }
         (ListedKind::Simulations, _) => common.print_table(simulations)?,
         (ListedKind::All, Format::Json) => {

@@ -10,14 +10,14 @@
 //! | a cell, a title, a word | [`escape_line`] | `\n` | `\x1b`, `\u{202e}` |
 //! | a page, a message | [`escape_lines`] | kept | `\x1b`, `\u{202e}` |
 //! | a stream of bytes | [`VisibleWriter`] | kept | likewise; invalid UTF-8: `\x9b` |
-//! | a reason, a note | [`summarize`], [`summarize_end`] | one blank | likewise; shortened |
+//! | a reason, a note | [`summarize_text`], [`summarize_end`] | one blank | likewise; shortened |
 //! | JSON | [`escape_json`] | kept | `\u202e`, so that the value is unchanged |
 //! | CSV | [`escape_csv_cell`] | kept | `\x1b`, `\u{202e}` |
 //! | Markdown | [`escape_markdown`] | `\n` | likewise; markup: `\|` |
 //! | XML | [`escape_xml`] | `\n` | likewise; markup: `&lt;` |
 //!
 //! [`is_hidden`] defines which characters are hidden. Combining marks, which are drawn
-//! above or below a character, are kept up to [`MOST_MARKS`] per character; further ones
+//! above or below a character, are kept up to [`MAX_MARKS`] per character; further ones
 //! are escaped, since a pile of them covers other lines.
 //!
 //! A backslash is not hidden and stays as it is, so `\x1b` in the result may stand for an
@@ -136,7 +136,7 @@ pub fn summarize_text(text: &str, most: usize) -> String {
     line
 }
 
-/// Like [`summarize`], for bytes: those that are not valid UTF-8 become `\x9b`. With
+/// Like [`summarize_text`], for bytes: those that are not valid UTF-8 become `\x9b`. With
 /// `is_cut`, the bytes are the end of a longer text that may have been cut inside a
 /// character, whose remaining bytes are left out.
 #[must_use]

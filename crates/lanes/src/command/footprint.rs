@@ -11,7 +11,7 @@ use crate::profile::Profile;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::files::RegularFile;
 
-/// Description of what [`of`] counts.
+/// Description `measure_runtime` what [`measure_runtime`] counts.
 pub(super) const COUNTED: &str = "runtime with the libraries it links, and what it runs";
 
 /// Folders that the loader searches after those that a program names.

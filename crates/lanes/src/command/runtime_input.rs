@@ -146,7 +146,7 @@ fn checksum_name(name: &str) -> String {
     format!("{name}.sum")
 }
 
-/// Returns the content of the file of [`sum_of`] for an artifact.
+/// Returns the content of the file of [`checksum_name`] for an artifact.
 fn format_checksum(name: &str, content: &[u8]) -> String {
     format!("{}\n", hex(&digest_entry(name, content)))
 }

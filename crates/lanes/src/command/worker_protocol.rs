@@ -124,7 +124,7 @@ impl RuntimeWorkerReport {
     /// Checks that everything happened between request and response, as seen from the lane.
     ///
     /// # Errors
-    /// [`AnswerError::Outside`]
+    /// [`ResponseError::OutsideRequest`]
     pub const fn check_within_request(
         &self,
         requested: Nanos,

@@ -259,7 +259,7 @@ impl Engine {
     }
 
     /// Waits for the response to a request, no longer than `limit`. After `cancel`
-    /// only [`BRIEF`] is left: what the engine has begun to create should be known,
+    /// only [`CLEANUP_TIMEOUT`] is left: what the engine has begun to create should be known,
     /// so that it can be removed.
     pub async fn send_request<T>(
         &self,
@@ -327,7 +327,7 @@ async fn wait_for_cancellation(cancel: &Cancel) {
     }
 }
 
-/// Waits for `work`, but no longer than [`BRIEF`] after a request to stop.
+/// Waits for `work`, but no longer than [`CLEANUP_TIMEOUT`] after a request to stop.
 pub(super) async fn run_unless_cancelled<T>(
     cancel: &Cancel,
     work: impl Future<Output = T>,

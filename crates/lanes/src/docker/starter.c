@@ -16,7 +16,7 @@
  *   starter wait                                      keeps a warm container alive
  *
  * What it found goes, as one `struct report`, to the standard output that it
- * was started with. Mirrored in report.rs: change both.
+ * was started with. Mirrored in starter_report.rs: change both.
  *
  * What keeps the function, which may be hostile, from having a say in it:
  *  - it is another user without capabilities, so that it can neither stop nor
@@ -36,7 +36,7 @@
 #define FOLDER "/.cyclometer/"
 enum { MAGIC = 0x63796373 };
 
-/* What did not work; mirrored in report.rs. */
+/* What did not work; mirrored in starter_report.rs. */
 enum { STAGE_OK, STAGE_USAGE, STAGE_FILES, STAGE_LIMITS, STAGE_FORK, STAGE_EXEC, STAGE_USER };
 
 /* What a function left that the next one in this container would find. */

@@ -83,7 +83,7 @@ impl ProfileCatalog {
     /// anywhere.
     ///
     /// # Errors
-    /// Those of [`ProfileCatalog::add`].
+    /// Those of [`ProfileCatalog::add_path`].
     pub fn add_user_folder(&mut self, path: &Path) -> Result<(), ProfileError> {
         self.add_folder(path, LinkPolicy::Anywhere)
     }

@@ -19,7 +19,7 @@ use cyclometer_meter::{Meter, Usage};
 use cyclometer_workload::{FunctionInput, Limits};
 
 /// Most memory that compiling a module may take; for the time see
-/// [`super::budget`].
+/// [`super::time_budget`].
 const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
 /// Size of the largest compiled module, in bytes.
 const MAX_COMPILED_BYTES: Bytes = Bytes(1 << 30);
@@ -214,7 +214,7 @@ fn explain_compiler(run: &ProgramRun, stderr: &str) -> String {
 /// MiB), and the largest piece of memory that a host call copies (wasmtime allows 128 MiB).
 const WORKER_ALLOWANCE: Bytes = Bytes(192 << 20);
 
-/// Describes the allowance of [`wall_of`].
+/// Describes the allowance of [`outer_limit_for`].
 pub(super) fn describe_allowance() -> String {
     format!("{WORKER_ALLOWANCE}, the module's size and twice the output limit")
 }

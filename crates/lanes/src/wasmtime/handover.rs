@@ -57,7 +57,7 @@ impl CompiledModule {
     }
 }
 
-/// Receives the module that is queued in the worker's end of [`Compiled::socket`].
+/// Receives the module that is queued in the worker's end of [`CompiledModule::open_socket_pair`].
 ///
 /// # Errors
 /// Fails when there is none.

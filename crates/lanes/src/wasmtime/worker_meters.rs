@@ -167,7 +167,7 @@ impl WorkerMeters {
         }
     }
 
-    /// Returns the peak resident memory since [`Self::start_anew`], in KiB; `None` where the peak
+    /// Returns the peak resident memory since [`Self::reset`], in KiB; `None` where the peak
     /// could not be reset.
     pub fn peak_kib(&self) -> Option<u64> {
         self.clear_refs.as_ref().and_then(|_| process_peak_kib())

@@ -85,7 +85,7 @@ impl PerfEvent {
         matches!(self, Self::Cycles | Self::Instructions | Self::RefCycles)
     }
 
-    pub fn to_builder<'a>(self) -> io::Result<Builder<'a>> {
+    pub fn prepare_builder<'a>(self) -> io::Result<Builder<'a>> {
         Ok(match self {
             Self::TaskClock => Builder::new(events::Software::TASK_CLOCK),
             Self::PageFaults => Builder::new(events::Software::PAGE_FAULTS),

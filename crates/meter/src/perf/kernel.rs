@@ -92,7 +92,7 @@ pub(super) struct SystemKernel;
 
 impl Kernel for SystemKernel {
     fn open_counter(&self, request: &CounterRequest<'_>) -> io::Result<Box<dyn CounterHandle>> {
-        Ok(Box::new(request.to_builder()?.build()?))
+        Ok(Box::new(request.prepare_builder()?.build()?))
     }
 
     fn open_group(&self, requests: &[CounterRequest<'_>]) -> io::Result<Box<dyn GroupHandle>> {
@@ -101,10 +101,10 @@ impl Kernel for SystemKernel {
         let (first, rest) = requests
             .split_first()
             .ok_or_else(|| io::Error::other("a group needs at least one counter"))?;
-        let mut leader = first.to_builder()?.read_format(format).build()?;
+        let mut leader = first.prepare_builder()?.read_format(format).build()?;
         let mut members = Vec::with_capacity(rest.len());
         for request in rest {
-            members.push(request.to_builder()?.build_with_group(&mut leader)?);
+            members.push(request.prepare_builder()?.build_with_group(&mut leader)?);
         }
         members.insert(0, leader);
         Ok(Box::new(SystemGroup(members)))
@@ -126,8 +126,8 @@ impl Kernel for SystemKernel {
 }
 
 impl<'a> CounterRequest<'a> {
-    fn to_builder(&self) -> io::Result<Builder<'a>> {
-        let mut builder = self.event.to_builder()?;
+    fn prepare_builder(&self) -> io::Result<Builder<'a>> {
+        let mut builder = self.event.prepare_builder()?;
         if let Some(number) = self.core_pmu {
             // The kernel takes the PMU of a generic event from the upper half.
             builder.attrs_mut().config |= u64::from(number) << 32;

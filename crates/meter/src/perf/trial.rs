@@ -22,7 +22,7 @@ impl Trials {
     /// Checks that a hardware event that can be opened counts at all.
     ///
     /// # Errors
-    /// [`Refusal::NeverRuns`] or [`Refusal::ReadsZero`].
+    /// [`PerfRefusal::NeverRuns`] or [`PerfRefusal::ReadsZero`].
     pub fn confirm_counting(&self, perf: &Perf, event: PerfEvent) -> Result<(), PerfRefusal> {
         if event.source() != Source::PerfHardware {
             return Ok(());
@@ -37,7 +37,7 @@ impl Trials {
     }
 }
 
-/// Counts on this thread until the count is above 0, for [`PATIENCE`] at most.
+/// Counts on this thread until the count is above 0, for [`MAX_TRIAL_TIME`] at most.
 fn try_out(perf: &Perf, event: PerfEvent) -> Result<(), PerfRefusal> {
     let opened = open_in_mode(perf, event, CounterTarget::ThisThread, true)
         .or_else(|_| open_in_mode(perf, event, CounterTarget::ThisThread, false));

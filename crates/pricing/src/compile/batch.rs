@@ -4,7 +4,7 @@ use crate::unit::Phase;
 use cyclometer_core::meter::{Meter, Phases, Usage};
 use cyclometer_core::units::Nanos;
 
-/// A column of a [`Batch`]: a meter, or a phase of the invocation.
+/// A column of a [`UsageBatch`]: a meter, or a phase of the invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Signal {
     /// A meter.
@@ -152,7 +152,7 @@ impl UsageBatch {
     }
 
     /// Adds a usage as a row. Signals that the usage lacks would be stored as 0, so the set
-    /// returned by [`Signals::of`] must be the batch's.
+    /// returned by [`SignalSet::measured_in`] must be the batch's.
     pub fn push_usage(&mut self, usage: &Usage) {
         debug_assert_eq!(self.present.measured_in(usage), self.present, "every column has a value");
         self.push_row(|signal| signal.value_in(usage).unwrap_or(0));

@@ -293,7 +293,7 @@ fn add_model_totals(model: &ModelPlan, totals: Option<&[IntegerSum]>, sums: &mut
     }
 }
 
-/// Returns a bound of a product of columns, if a sum of [`STRETCH`] of them fits.
+/// Returns a bound of a product of columns, if a sum of [`ROWS_PER_BLOCK`] of them fits.
 fn product_bound(columns: &[usize], bounds: &[u128]) -> Option<u128> {
     let product =
         columns.iter().try_fold(1_u128, |product, at| product.checked_mul(bounds[*at]))?;

@@ -3,7 +3,7 @@
 /// Largest value that a column may hold.
 pub(super) const MAX_COLUMN_VALUE: u128 = (1 << 63) - 1;
 
-/// Divider that returns the number of steps a value takes, for values up to [`MOST`].
+/// Divider that returns the number of steps a value takes, for values up to [`MAX_COLUMN_VALUE`].
 ///
 /// Implements Granlund and Montgomery, "Division by Invariant Integers using Multiplication"
 /// (1994): a multiplication by a reciprocal and a shift.
@@ -62,7 +62,7 @@ impl GridDivisor {
         self.step
     }
 
-    /// Returns the method for values up to `bound`, which is at most [`MOST`].
+    /// Returns the method for values up to `bound`, which is at most [`MAX_COLUMN_VALUE`].
     pub(super) fn division_method(self, bound: u128) -> DivisionMethod {
         let last = (bound + u128::from(self.step - 1)) >> self.narrow.zeros;
         if self.step.is_power_of_two() {

@@ -1,4 +1,4 @@
-//! Compiled form of price models: for rows in [`Batch`]es, it computes each model's quantities
+//! Compiled form of price models: for rows in [`UsageBatch`]es, it computes each model's quantities
 //! and their decomposition as sums of products of columns, without inspecting single rows for
 //! what is the same in all of them.
 //!

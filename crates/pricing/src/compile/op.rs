@@ -2,7 +2,7 @@
 //!
 //! They are loops over integers that use only the simplest instructions, since those process
 //! several values at once on every processor: comparisons are signs of differences, which is
-//! right for values up to [`MOST`].
+//! right for values up to [`MAX_COLUMN_VALUE`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Op {
         }
     }
 
-    /// Computes a block of rows of the column; every bound is at most [`MOST`].
+    /// Computes a block of rows of the column; every bound is at most [`MAX_COLUMN_VALUE`].
     pub(super) fn compute_rows(
         &self,
         out: &mut [u64],
@@ -91,13 +91,13 @@ impl Op {
             Self::Const(value) => out.fill(*value),
             Self::Add(one, other) => map_column_pair(out, operand, *one, *other, |a, b| a + b),
             Self::Sub(one, other) => {
-                map_column_pair(out, operand, *one, *other, saturating_difference)
+                map_column_pair(out, operand, *one, *other, saturating_difference);
             }
             Self::Min(one, other) => {
-                map_column_pair(out, operand, *one, *other, |a, b| a - saturating_difference(a, b))
+                map_column_pair(out, operand, *one, *other, |a, b| a - saturating_difference(a, b));
             }
             Self::Max(one, other) => {
-                map_column_pair(out, operand, *one, *other, |a, b| b + saturating_difference(a, b))
+                map_column_pair(out, operand, *one, *other, |a, b| b + saturating_difference(a, b));
             }
             Self::Product(one, other) => map_column_pair(out, operand, *one, *other, |a, b| a * b),
             Self::Times(one, by) => map_column(out, operand, *one, |value| value * by),
@@ -116,13 +116,13 @@ impl Op {
             }
             Self::Steps(one, grid) => match grid.division_method(bounds[*one]) {
                 DivisionMethod::Shift => {
-                    map_column(out, operand, *one, |value| grid.divide_by_shift(value))
+                    map_column(out, operand, *one, |value| grid.divide_by_shift(value));
                 }
                 DivisionMethod::Narrow => {
-                    map_column(out, operand, *one, |value| grid.divide_in_32_bits(value))
+                    map_column(out, operand, *one, |value| grid.divide_in_32_bits(value));
                 }
                 DivisionMethod::Wide => {
-                    map_column(out, operand, *one, |value| grid.divide_in_64_bits(value))
+                    map_column(out, operand, *one, |value| grid.divide_in_64_bits(value));
                 }
             },
             Self::Rank(one, ends) => count_ends_below(out, operand.column_rows(*one), ends),
@@ -136,7 +136,7 @@ impl Op {
 
 const MAX_COLUMN_VALUE_U64: u64 = (1 << 63) - 1;
 
-/// Returns `a - b`, or 0 if it is negative, for values up to [`MOST`].
+/// Returns `a - b`, or 0 if it is negative, for values up to [`MAX_COLUMN_VALUE`].
 ///
 /// The highest bit is set in `a` and remains in the difference unless `b` is larger: a comparison
 /// of 64 bits would cost twice as much on processors without such an instruction.

@@ -37,7 +37,7 @@ pub(super) fn check_bill_cost(charges: &[Arc<Charge>], span: Range<usize>) -> Re
     ))
 }
 
-/// Counts the steps of a bill, and stops at the first count beyond [`MOST`].
+/// Counts the steps of a bill, and stops at the first count beyond [`MAX_STEPS`].
 fn bill_steps(charges: &[Arc<Charge>]) -> u64 {
     let mut steps = 0_u64;
     // Common denominator of the amounts so far.

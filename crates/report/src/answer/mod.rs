@@ -4,7 +4,7 @@
 //! Only like is compared with like: cold starts with cold starts, the runs of one kind of
 //! start with each other. A lane is called faster or slower only where the 99 % interval
 //! of the ratio of the medians leaves out 1, and "as fast" only where the whole interval
-//! lies within [`BAND`]. Where it does neither, the sentence says that nothing is shown,
+//! lies within [`EQUALITY_BAND`]. Where it does neither, the sentence says that nothing is shown,
 //! and the interval.
 //!
 //! - *Starts* are those of sandboxes, compared with `docker` where it was recorded,
@@ -83,7 +83,7 @@ pub fn build_answers(cells: &[RunsOfCell], summary: Option<&ReplaySummary>) -> V
         .collect()
 }
 
-/// Returns the answers of a stored recording, with its cost under [`HEADLINE`] where it
+/// Returns the answers of a stored recording, with its cost under [`HEADLINE_MODELS`] where it
 /// can be billed.
 ///
 /// # Errors
@@ -108,7 +108,7 @@ pub fn load_answers(
 /// Models of the comparison at the end of a recording: coarse beside fine.
 pub const HEADLINE_MODELS: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
 
-/// Finds the models of [`HEADLINE`] in a catalog, each on its own terms.
+/// Finds the models of [`HEADLINE_MODELS`] in a catalog, each on its own terms.
 ///
 /// # Errors
 /// Returns an error if the catalog lacks one of them.

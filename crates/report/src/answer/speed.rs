@@ -33,7 +33,7 @@ pub(super) enum Relation {
     Faster(Change),
     /// Longer, by this ratio; the interval leaves out 1.
     Slower(Change),
-    /// The interval lies within [`BAND`].
+    /// The interval lies within [`EQUALITY_BAND`].
     Alike,
     /// The interval contains 1 and leaves the band.
     Undecided(Change),

@@ -21,7 +21,7 @@ pub(super) fn format_number(value: &Exact) -> String {
     format!("~{}", separate_thousands(&value.to_significant_string(DIGITS)))
 }
 
-/// Like [`number`], but keeps a fraction as a fraction.
+/// Like [`format_number`], but keeps a fraction as a fraction.
 pub(super) fn format_factor(value: &Exact) -> String {
     value.to_fraction_string().unwrap_or_else(|| format_number(value))
 }

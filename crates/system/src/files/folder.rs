@@ -82,7 +82,7 @@ impl Folder {
     /// Reads a regular file as UTF-8 text.
     ///
     /// # Errors
-    /// Fails like [`Folder::read`], and when the file is not UTF-8.
+    /// Fails like [`Folder::read_file`], and when the file is not UTF-8.
     pub fn read_text_file(&self, name: &Path, bound: Bound) -> Result<String, FileError> {
         super::into_text(self.read_file(name, bound)?)
     }
@@ -115,7 +115,7 @@ impl Folder {
     /// Lists the names of the entries that end in `.toml`, sorted.
     ///
     /// # Errors
-    /// Fails like [`Folder::entries`].
+    /// Fails like [`Folder::entry_names`].
     pub fn toml_files(&self) -> Result<Vec<PathBuf>, FileError> {
         let names = self.entry_names()?.into_iter().map(PathBuf::from);
         Ok(names.filter(|name| name.extension().is_some_and(|kind| kind == "toml")).collect())

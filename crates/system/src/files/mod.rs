@@ -8,8 +8,8 @@
 //! - [`Folder`]: a folder that is opened once; its entries are opened relative to it, and
 //!   only regular files below it are read;
 //! - [`read_regular`]: a file at a well-known place, such as a configuration;
-//! - [`read_given`]: a file that the user named on the command line, which may be a pipe;
-//! - [`Folder::replace`], [`create_new`] and [`PrivateFolder`]: writing;
+//! - [`read_user_file`]: a file that the user named on the command line, which may be a pipe;
+//! - [`Folder::replace_file`], [`create_new`] and [`PrivateFolder`]: writing;
 //! - [`remove_tree`]: removing, which leaves mounted file systems alone.
 //!
 //! Clippy forbids the standard library's ways to read a file elsewhere

@@ -79,7 +79,7 @@ pub fn temporary_folder() -> io::Result<PathBuf> {
 /// all where none has.
 ///
 /// # Errors
-/// Fails like [`temporary`].
+/// Fails like [`temporary_folder`].
 pub fn temporary_folder_with_room(bytes: u64) -> io::Result<PathBuf> {
     find_temporary_folder(|path| has_room(path, bytes)).or_else(|_| temporary_folder())
 }
@@ -165,7 +165,7 @@ pub fn check_content_trust(path: &Path) -> Result<(), TrustError> {
     })
 }
 
-/// Checks like [`examine_file`], and also that nobody else can write the file.
+/// Checks like [`check_file_trust`], and also that nobody else can write the file.
 fn check_readable_trust(path: &Path) -> Result<(), TrustError> {
     check_file_trust(path, FolderPurpose::Parent)?;
     let mode = fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777);

@@ -103,7 +103,7 @@ impl OwnFolder {
         (data.is_file() && data.nlink() == 1 && is_ours(&data)).then_some(file)
     }
 
-    /// Sets the time of last use to now, for [`Entry::used`].
+    /// Sets the time of last use to now, for [`OwnFolderEntry::used`].
     pub fn mark_used(&self, name: &str) {
         // On failure the file looks older than it is, which costs only time.
         if let Some(file) = self.open_file(name) {

@@ -68,7 +68,7 @@ pub fn check_folder_trust(path: &Path, purpose: FolderPurpose) -> Result<bool, T
 }
 
 /// Checks a file, or the target of a link of that name: nobody but this user and root may
-/// be able to replace it or, unless the folder is checked as a [`Purpose::Parent`], put
+/// be able to replace it or, unless the folder is checked as a [`FolderPurpose::Parent`], put
 /// anything beside it. A missing file passes.
 ///
 /// # Errors

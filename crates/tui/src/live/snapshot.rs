@@ -89,7 +89,7 @@ pub struct LaneView {
     pub failing: Option<Arc<str>>,
     /// CPU that the lane is bound to.
     pub cpu: Option<u16>,
-    /// Cell that runs, or ran last, by its position in [`Snapshot::cells`].
+    /// Cell that runs, or ran last, by its position in [`LiveSnapshot::cells`].
     pub current: Option<usize>,
 }
 
@@ -118,7 +118,7 @@ impl fmt::Display for LogEntry {
 /// Invocation that a lane runs now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Running {
-    /// Cell, by its position in [`Snapshot::cells`].
+    /// Cell, by its position in [`LiveSnapshot::cells`].
     pub cell: usize,
     /// Number of the invocation; 0: a warm-up; `None`: the cell is being prepared.
     pub sequence: Option<u32>,
@@ -162,7 +162,7 @@ pub struct LastInvocation {
 /// Cell: a workload in a lane, cold or warm.
 #[derive(Debug, Clone)]
 pub struct CellView {
-    /// Lane, by its position in [`Snapshot::lanes`].
+    /// Lane, by its position in [`LiveSnapshot::lanes`].
     pub lane: usize,
     /// The workload.
     pub workload: Arc<str>,

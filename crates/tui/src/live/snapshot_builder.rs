@@ -203,7 +203,7 @@ impl SnapshotBuilder {
             Event::Preparing { cell } => self.begin_invocation(cell, None, 1),
             Event::Prepared { cell, result } => self.finish_preparing(cell, result),
             Event::Started { cell, sequence, count } => {
-                self.begin_invocation(cell, Some(sequence), count)
+                self.begin_invocation(cell, Some(sequence), count);
             }
             Event::WarmedUp { cell, outcome } => self.finish_warm_up(cell, &outcome),
             Event::Finished { cell, sequence, outcome, .. } => {

@@ -73,7 +73,7 @@ impl BillDetailPage<'_> {
     fn push_compact(&mut self, detail: &BillDetail) {
         match detail.comparisons.first().filter(|_| !detail.missing) {
             Some(first) => {
-                self.push_truncated(&format!("{}; {first}", detail.price), StyleRole::Title)
+                self.push_truncated(&format!("{}; {first}", detail.price), StyleRole::Title);
             }
             None => self.push_price(detail),
         }

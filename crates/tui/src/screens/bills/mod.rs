@@ -79,9 +79,9 @@ pub struct BillsState {
     workload: Option<String>,
     /// Start kind shown; `None`: both.
     start: Option<StartKind>,
-    /// Assumed memory, as an index into [`SIZES`].
+    /// Assumed memory, as an index into [`MEMORY_SIZES`].
     memory: usize,
-    /// Requests a month, as an index into [`VOLUMES`].
+    /// Requests a month, as an index into [`MONTHLY_REQUESTS`].
     volume: usize,
     /// Whether only the models of the live view are shown.
     live_only: bool,
@@ -107,7 +107,7 @@ pub struct BillsState {
     loaded: Option<LoadedBills>,
     /// Error of the latest computation: the reason why nothing newer is shown.
     error: Option<BillsQueryError>,
-    /// Visible rows, as indices into [`Figures::rows`].
+    /// Visible rows, as indices into [`BillTable::rows`].
     visible_rows: Vec<usize>,
     /// Texts about the selected cell.
     detail: Option<BillDetail>,
@@ -286,7 +286,7 @@ pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
         UserAction::First => move_selection(state, isize::MIN),
         UserAction::Last => move_selection(state, isize::MAX),
         UserAction::Left | UserAction::PreviousPanel => {
-            state.selected_lane = state.selected_lane.saturating_sub(1)
+            state.selected_lane = state.selected_lane.saturating_sub(1);
         }
         // An index past the last lane is clamped below.
         UserAction::Right | UserAction::NextPanel => state.selected_lane += 1,

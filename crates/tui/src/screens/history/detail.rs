@@ -364,7 +364,7 @@ fn simulation_options_text(options: &Value) -> String {
 /// Formats an item as text of that width.
 ///
 /// # Errors
-/// Fails like [`Shown::read`].
+/// Fails like [`ItemDetail::read_item`].
 pub fn item_text(
     store: &Store,
     settings: &TuiSettings,

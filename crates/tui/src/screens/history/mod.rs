@@ -343,18 +343,18 @@ pub fn answered(model: &mut Model, answer: HistoryResponse) -> Vec<Effect> {
             }
         }
         HistoryResponse::Conclude { recording, result } => {
-            conclusion::show_conclusion(model, recording, result)
+            conclusion::show_conclusion(model, recording, result);
         }
         HistoryResponse::Extent { item, result } => actions::confirm_deletion(model, item, result),
         HistoryResponse::Compare { first, second, result } => {
-            actions::show_comparison(model, first, second, result)
+            actions::show_comparison(model, first, second, result);
         }
         HistoryResponse::Label { item, label, result } => {
             match result {
                 Ok(()) if label.is_empty() => model.notify(format!("{item} has no label now")),
                 Ok(()) => model.notify(format!("{item} is `{label}` now")),
                 Err(reason) => {
-                    actions::report_failure(model, &format!("{item} keeps its label"), &reason)
+                    actions::report_failure(model, &format!("{item} keeps its label"), &reason);
                 }
             }
             return request_list(model);

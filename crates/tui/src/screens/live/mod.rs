@@ -116,7 +116,7 @@ pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
         UserAction::Stop => return stop_recording(model),
         UserAction::Pause => toggle_freeze(model),
         UserAction::Loop => {
-            toggle_option(model, |wanted| wanted.until_stopped = !wanted.until_stopped)
+            toggle_option(model, |wanted| wanted.until_stopped = !wanted.until_stopped);
         }
         UserAction::Race => toggle_option(model, |wanted| wanted.race = !wanted.race),
         UserAction::Workloads => choose_workloads(model),

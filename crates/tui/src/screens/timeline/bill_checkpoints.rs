@@ -1,4 +1,4 @@
-//! Exact bills at any moment of a part: sums are kept at checkpoints every [`STEP`]
+//! Exact bills at any moment of a part: sums are kept at checkpoints every [`CHECKPOINT_INTERVAL`]
 //! invocations, and the invocations since then are replayed.
 //!
 //! Sums of invocations can be added in any order, except for per-instance time: warm

@@ -64,7 +64,7 @@ pub struct LaneStatistics {
     pub peak: Option<QuantileTriple>,
     /// Number of invocations that have samples.
     pub sampled: usize,
-    /// CPU time since the request: [`POINTS`] values, or none.
+    /// CPU time since the request: [`CURVE_POINTS`] values, or none.
     pub curve: Vec<QuantileTriple>,
 }
 

@@ -101,7 +101,7 @@ impl CompactInvocation {
     }
 }
 
-/// Invocations of a lane, as indices into [`Played::rows`].
+/// Invocations of a lane, as indices into [`PlayedPart::rows`].
 #[derive(Debug, Default)]
 struct LaneIndex {
     by_end: Vec<u32>,
