@@ -12,7 +12,7 @@ use super::image::Image;
 use super::metering::{ContainerMeter, assemble_usage};
 use super::phases::{PhaseTimes, ReportedTimes, derive_phases};
 use super::responses::ContainerState;
-use super::starter_report::{StarterReport, StarterToken, StartupUsage};
+use super::starter_report::{SANDBOX_CRASHED, StarterReport, StarterToken, StartupUsage};
 use super::stdio::StandardFiles;
 use super::termination::{FunctionExit, exit_code_unless_stopped};
 use super::{DockerLane, PendingRemoval, next_tag};
@@ -49,7 +49,7 @@ impl Observations {
         let report = match &self.report {
             Ok(Some(report)) => report,
             Ok(None) => return Err("nothing in the container was there to tell when it began"),
-            Err(_) => return Err("what the container's starter reported was tampered with"),
+            Err(reason) => return Err(reason),
         };
         if report.failure.is_some() {
             return Err("the function did not begin");
@@ -87,7 +87,12 @@ impl Observations {
         };
         let report = match &self.report {
             Ok(report) => report.clone(),
-            Err(reason) => return (Status::Failed, Some((*reason).to_owned()), None),
+            Err(SANDBOX_CRASHED) if self.state.out_of_memory == Some(true) => None,
+            Err(reason) if code == 0 => return (Status::Failed, Some((*reason).to_owned()), None),
+            Err(reason) => {
+                let reason = format!("{reason} (exit code {code} of its runtime)");
+                return (Status::Failed, Some(reason), None);
+            }
         };
         let out_of_memory = self.state.out_of_memory;
         let exit = FunctionExit { code, report, out_of_memory, peak, stderr, written };
@@ -218,7 +223,7 @@ impl DockerLane {
         let after = ClockOffset::measure();
         let code = result.as_ref().ok().copied();
         let report = token.map_or(Ok(None), |token| {
-            StarterReport::require_after_success(
+            StarterReport::require_unless_killed(
                 StarterReport::parse(&run.output.stdout_content(), token),
                 code,
             )

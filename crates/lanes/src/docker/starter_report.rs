@@ -119,6 +119,15 @@ pub(super) struct StartupUsage {
     pub memory_peak: Option<u64>,
 }
 
+/// Reason of an invocation whose exit code is that of the runtime: nothing in the container
+/// was left to report.
+pub(super) const SANDBOX_CRASHED: &str =
+    "the sandbox crashed, not the function: the container's starter ended without a report";
+
+/// Exit codes by which engines tell that a signal ended the first process: 128 plus its
+/// number, real-time signals included.
+const SIGNAL_CODES: std::ops::RangeInclusive<i64> = 129..=192;
+
 /// A report, none, or why the output is not a report.
 pub(super) type ParsedReport = Result<Option<StarterReport>, &'static str>;
 
@@ -161,10 +170,13 @@ impl std::fmt::Display for StartFailure {
 }
 
 impl StarterReport {
-    /// Insists that a function which ended well has a report, since an engine may say anything.
-    pub fn require_after_success(report: ParsedReport, code: Option<i64>) -> ParsedReport {
+    /// Insists on a report unless a signal may have killed the starter: an engine may claim
+    /// any exit code for a function that ended well, and the runtime's own code (gVisor's 128
+    /// when its sandbox dies) says nothing about the function.
+    pub fn require_unless_killed(report: ParsedReport, code: Option<i64>) -> ParsedReport {
         match (report, code) {
             (Ok(None), Some(0)) => Err("the container's starter ended without a report"),
+            (Ok(None), Some(code)) if !SIGNAL_CODES.contains(&code) => Err(SANDBOX_CRASHED),
             (report, _) => report,
         }
     }
@@ -340,6 +352,22 @@ mod tests {
         for bad in [&twice[..], &twice[1..REPORT_SIZE], &twice[..REPORT_SIZE - 1], b"x"] {
             assert!(StarterReport::parse(bad, &TOKEN).is_err(), "{} bytes", bad.len());
         }
+    }
+
+    #[test]
+    fn a_code_of_the_runtime_is_none_of_the_function() {
+        let require = |code| StarterReport::require_unless_killed(Ok(None), code);
+        for code in [1, 126, 127, 128, 193, 255, -1, i64::MIN, i64::MAX] {
+            assert_eq!(require(Some(code)), Err(SANDBOX_CRASHED), "{code}");
+        }
+        // The starter was killed: by SIGHUP, SIGKILL, SIGRTMIN, SIGRTMAX.
+        for code in [129, 137, 162, 192] {
+            assert_eq!(require(Some(code)), Ok(None), "{code}");
+        }
+        assert!(require(Some(0)).is_err_and(|reason| reason != SANDBOX_CRASHED));
+        assert_eq!(require(None), Ok(None));
+        let report = StarterReport::parse(&bytes(0, 0), &TOKEN);
+        assert_eq!(StarterReport::require_unless_killed(report.clone(), Some(128)), report);
     }
 
     #[test]

@@ -217,7 +217,7 @@ impl DockerLane {
             events: EventTimes::new(),
             state: ContainerState::default(),
             offset: after.agrees_with(before).then_some(after),
-            report: StarterReport::require_after_success(
+            report: StarterReport::require_unless_killed(
                 StarterReport::parse(&run.output.stdout_content(), token),
                 result.as_ref().ok().copied(),
             ),
