@@ -23,6 +23,7 @@ mod interruption;
 mod manual;
 mod numbers;
 mod observatory;
+mod old_database;
 mod paper;
 mod pricing;
 mod query;
