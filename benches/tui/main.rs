@@ -12,7 +12,7 @@
 //! ```
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
-#[path = "../../tests/tui/pty.rs"]
+#[path = "../../tests/all/tui/pty.rs"]
 #[expect(dead_code, reason = "the tests use all of it")]
 mod pty;
 

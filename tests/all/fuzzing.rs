@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use cyclometer::testing::{INPUT_KINDS, InputKind};
 use cyclometer_testkit::cpu_time;
 
+use crate::common::turns;
 use bend::Bender;
 
 /// Most CPU time that one input may take: hundreds of times what it does, so that
@@ -71,6 +72,7 @@ fn files_of(folder: &Path) -> Vec<PathBuf> {
 
 #[expect(clippy::print_stdout, reason = "with --nocapture it is told how many there were")]
 fn survive(name: &str) {
+    let _turn = turns::run_beside_others();
     let kind = INPUT_KINDS.iter().find(|kind| kind.name == name).expect("a kind");
     let corpus = corpus(name);
     for input in &corpus {

@@ -1,20 +1,36 @@
-//! Cases that once came out wrong: a wrong figure, a lost answer, something left
-//! behind. Each test is named after what it protects; the programs that it runs
-//! are in `programs/`.
+//! The tests of the whole program, in one binary: linking takes longer than
+//! compiling. Each module is named after the command, or the promise, that it
+//! holds to; the programs that they run are in `programs/`. What looks at the
+//! whole machine asks for it: [`common::turns`].
 
 mod answers;
 mod bills;
 mod building;
 mod cleaning;
-#[path = "../common/mod.rs"]
 mod common;
 mod comparing;
 mod containers;
 mod control_groups;
 mod counters;
 mod database;
+mod docker;
+mod explain;
+mod faults;
 mod fuzzing;
+mod history;
 mod hostile;
+mod interruption;
+mod manual;
 mod numbers;
 mod observatory;
+mod old_database;
+mod paper;
+mod pricing;
+mod query;
+mod record;
+mod replay;
+mod runtimes;
+mod tax;
+mod truth;
+mod tui;
 mod wasm;

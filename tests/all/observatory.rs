@@ -2,11 +2,8 @@
 
 use std::path::Path;
 
-#[path = "../tui/pty.rs"]
-#[expect(dead_code, reason = "the tests of the terminal itself use all of it")]
-mod pty;
-
-use pty::Tty;
+use crate::common::Place;
+use crate::tui::pty::Tty;
 
 const ARGS: [&str; 9] = [
     "live",
@@ -35,7 +32,7 @@ fn count(text: &str, words: &str) -> usize {
 
 #[test]
 fn live_compares_one_named_workload_in_all_lanes_at_every_size() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = Place::new();
     let mut tty = start(folder.path(), &ARGS, (120, 40));
     // While it runs, whatever runs: the tab, both titles, both cold headings.
     let shown = tty.until("headings of both lanes", |text| {
@@ -71,7 +68,7 @@ fn live_compares_one_named_workload_in_all_lanes_at_every_size() {
 
 #[test]
 fn bills_and_help_explain_themselves() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = Place::new();
     let mut tty = start(folder.path(), &ARGS, (120, 40));
     tty.shows("what it shows");
     tty.press("2");

@@ -1,8 +1,6 @@
 //! The `pricing` commands as people use them.
 
-mod common;
-
-use common::{Place, Run};
+use crate::common::{Place, Run};
 
 /// Runs `pricing` with a config folder of its own.
 fn pricing(place: &Place, args: &[&str]) -> Run {
@@ -69,7 +67,7 @@ fn a_model_is_shown_with_its_charges_its_text_and_what_it_comes_to() {
     assert!(csv.starts_with("charge,basis,unit,"), "{csv}");
 
     let text = ok(&place, &["show", "vercel-fluid", "--text"]).stdout;
-    let file = include_str!("../pricing/vercel-fluid.toml");
+    let file = include_str!("../../pricing/vercel-fluid.toml");
     assert_eq!(text, file);
     // A variant has the file it is in, or what it comes to.
     let variant = ok(&place, &["show", "vercel-fluid-included", "--text"]).stdout;
@@ -210,7 +208,7 @@ fn models_of_ones_own_take_the_place_of_shipped_ones_and_say_so() {
 fn the_schema_is_json_and_the_meters_have_dimensions() {
     let place = Place::new();
     let schema = ok(&place, &["schema"]);
-    assert_eq!(schema.stdout, include_str!("../docs/price-model.schema.json"));
+    assert_eq!(schema.stdout, include_str!("../../docs/price-model.schema.json"));
     let schema = schema.json();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert!(schema["required"].as_array().expect("a list").contains(&"charge".into()));

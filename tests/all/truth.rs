@@ -1,19 +1,10 @@
-//! Figures held against sources that know nothing of this program.
-
-mod common;
+//! Figures held against sources that know nothing of this program. Each is alone:
+//! tests beside it take caches, and halves of cores, from what a test measures.
 
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{Place, column, numbers};
+use crate::common::{self, Place, column, numbers, turns};
 use cyclometer::meter::host;
-
-/// One at a time: tests beside it take caches, and halves of cores, from what a
-/// test measures.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What `perf stat -x,` wrote: task-clock in nanoseconds.
 fn task_clock(text: &str) -> f64 {
@@ -74,7 +65,7 @@ fn program(place: &Place, name: &str) -> std::path::PathBuf {
 #[test]
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a second")]
 fn native_cpu_time_is_what_perf_stat_says() {
-    let _alone = alone();
+    let _alone = turns::run_alone();
     let place = Place::new();
     let found = Command::new("sh").args(["-c", "perf stat true && command -v perf"]).output();
     let found = found.expect("a shell");
@@ -105,7 +96,7 @@ fn native_cpu_time_is_what_perf_stat_says() {
 #[test]
 #[expect(clippy::cast_precision_loss, reason = "ticks of a second")]
 fn ref_cycles_per_cpu_time_is_the_tsc_frequency_in_every_lane() {
-    let _alone = alone();
+    let _alone = turns::run_alone();
     let Some(hz) = host::tsc_hz() else {
         return cyclometer_testkit::skip("no time-stamp counter");
     };
@@ -153,7 +144,7 @@ fn ref_cycles_per_cpu_time_is_the_tsc_frequency_in_every_lane() {
 
 #[test]
 fn wasm_operations_are_the_same_in_twenty_runs_and_those_of_the_counting_run() {
-    let _alone = alone();
+    let _alone = turns::run_alone();
     let place = Place::new();
     place.ok(&[
         "record",
@@ -180,7 +171,7 @@ fn wasm_operations_are_the_same_in_twenty_runs_and_those_of_the_counting_run() {
 
 #[test]
 fn memory_peaks_are_the_functions_own() {
-    let _alone = alone();
+    let _alone = turns::run_alone();
     let place = Place::new();
     let lanes = if common::docker() { "native,wasmtime,docker" } else { "native,wasmtime" };
     place.ok(&["record", "--workload", "nop,memory-burst", "--lane", lanes, "--runs", "2"]);
@@ -201,7 +192,7 @@ fn memory_peaks_are_the_functions_own() {
 
 #[test]
 fn peak_memory_is_what_gnu_time_says() {
-    let _alone = alone();
+    let _alone = turns::run_alone();
     let place = Place::new();
     let burst = program(&place, "memory-burst");
     let output = Command::new("/usr/bin/time").args(["-f", "%M"]).arg(&burst).arg("100").output();

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::Home;
-use super::common::{Place, fixture};
+use crate::common::{Place, fixture};
 
 /// What sets a title, clears the screen, moves the cursor, turns the direction
 /// of writing, and cannot be seen.
@@ -112,7 +112,7 @@ fn speaking_runtime(home: &Home) {
     std::fs::write(&program, script).expect("written");
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("executable");
     std::fs::write(folder.join("said"), PAYLOAD).expect("written");
-    let profile = include_str!("../data/profiles/sound.toml");
+    let profile = include_str!("../../data/profiles/sound.toml");
     std::fs::write(folder.join("speaks.toml"), profile).expect("written");
 }
 

@@ -1,14 +1,12 @@
 //! Runtimes that have a profile, run for real where they are installed. In CI
 //! `CYCLOMETER_REQUIRE_RUNTIMES` names those that must be.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Place, Run, column, numbers};
+use crate::common::{self, Place, Run, column, numbers};
 use cyclometer::profile::{AcceptedForm, ProfileCatalog};
 use cyclometer_testkit::skip;
 use serde_json::Value;
@@ -162,7 +160,7 @@ fn a_warm_worker_outlives_traps_and_is_replaced_when_it_hangs() {
     if !installed(&place).iter().any(|lane| lane == "node") {
         return skip("node is not installed");
     }
-    let module = include_bytes!("../runtimes/contract/contract.wasm");
+    let module = include_bytes!("../../runtimes/contract/contract.wasm");
     for (name, arg, limit) in
         [("traps", "trap", "30s"), ("spins", "spin", "400ms"), ("ends", "exit", "30s")]
     {
@@ -247,7 +245,7 @@ impl Faulty {
         };
         let place = Place::new();
         let program =
-            place.write("bin/cyclometer-test-runtime", include_bytes!("data/profiles/runtime"));
+            place.write("bin/cyclometer-test-runtime", include_bytes!("../data/profiles/runtime"));
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("set");
         symlink(real, place.path().join("bin/real")).expect("linked");
         let old = std::env::var_os("PATH").unwrap_or_default();

@@ -1,13 +1,11 @@
 //! `query` through the program itself: what it answers, and what it refuses.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::fixture::{self, invocation};
-use common::{Place, Run, column, numbers};
+use crate::common::fixture::{self, invocation};
+use crate::common::{self, Place, Run, column, numbers, turns};
 use serde_json::{Value, json};
 
 /// The rows of a saved query.
@@ -249,6 +247,7 @@ const ENDLESS: &str =
 
 #[test]
 fn a_runaway_query_ends_by_time_or_by_a_signal() {
+    let _alone = turns::run_alone();
     let place = fixture::place();
     let begun = Instant::now();
     let run = place.run(&["query", ENDLESS, "--timeout", "200ms"]);

@@ -1,24 +1,23 @@
 //! The observatory in a real terminal: driven by keys and signals, with real
 //! lanes, and looked at as a person looks at it.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod faults;
 mod foreign_text;
-mod pty;
+pub mod pty;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::common::Place;
 use nix::sys::signal::Signal;
 use pty::{Tty, code_of};
 
 /// A folder for the database and the files of one test.
-struct Home(tempfile::TempDir);
+struct Home(Place);
 
 impl Home {
     fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
+        Self(Place::new())
     }
 
     fn path(&self) -> &Path {

@@ -1,21 +1,24 @@
 //! What the tests of the program share: running it, and reading what it stored.
-#![expect(dead_code, reason = "each test file uses a part of it")]
 
 pub mod engine;
 pub mod fake_engine;
 pub mod fixture;
+pub mod turns;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use rusqlite::Connection;
 
+use turns::Turn;
+
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_cyclometer");
 
-/// A folder with a database of its own.
+/// A folder with a database of its own, and a turn beside other tests.
 pub struct Place {
     folder: tempfile::TempDir,
+    _turn: Turn<'static>,
 }
 
 /// What a run of the program gave.
@@ -27,7 +30,8 @@ pub struct Run {
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        let turn = turns::run_beside_others();
+        Self { folder: tempfile::tempdir().expect("a folder"), _turn: turn }
     }
 
     pub fn path(&self) -> &Path {

@@ -1,12 +1,11 @@
 //! What metering costs, through the program itself.
 
-mod common;
-
-use common::{Place, column, numbers};
+use crate::common::{Place, column, numbers, turns};
 use serde_json::Value;
 
 #[test]
 fn each_way_to_meter_does_what_it_says_and_no_more() {
+    let _alone = turns::run_alone();
     let place = Place::new();
     // A quarter of a second each: time for samples.
     let args = ["tax", "--workload", "wait", "--lane", "native", "--runs", "1", "--warmup", "0"];
@@ -48,6 +47,7 @@ fn each_way_to_meter_does_what_it_says_and_no_more() {
 
 #[test]
 fn a_tax_is_kept_and_shown_again() {
+    let _alone = turns::run_alone();
     let place = Place::new();
     let args = ["tax", "--workload", "nop", "--runs", "6", "--seed", "3", "--format", "csv"];
     let first = place.run(&args);

@@ -1,8 +1,6 @@
 //! What shells and manuals are told of the command line.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 
 #[test]
 fn every_shell_learns_every_command() {

@@ -1,12 +1,10 @@
 //! Recordings that are stopped, politely and not.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use common::{Place, column, numbers, processes};
+use crate::common::{Place, column, numbers, processes, turns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -42,6 +40,7 @@ fn read_until(child: &mut Child, wanted: usize) -> usize {
 
 #[test]
 fn ctrl_c_ends_cleanly_and_keeps_what_was_done() {
+    let _alone = turns::run_alone();
     let place = Place::new();
     let mut child = place.spawn(&[
         "record",
@@ -143,6 +142,7 @@ fn ctrl_c_twice_stops_at_once() {
 
 #[test]
 fn kill_9_loses_nothing_that_had_finished_twenty_times_over() {
+    let _alone = turns::run_alone();
     let place = Place::new();
     for round in 0..20_u64 {
         let mut child = place.spawn(&[

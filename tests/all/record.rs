@@ -1,8 +1,6 @@
 //! The main job through the program itself: record, compare, replay, history.
 
-mod common;
-
-use common::{Place, column, numbers};
+use crate::common::{self, Place, column, numbers};
 use serde_json::Value;
 
 #[test]

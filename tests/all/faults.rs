@@ -1,10 +1,8 @@
 //! Functions that misbehave, and databases that cannot be used.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{Place, column, compile, numbers};
+use crate::common::{self, Place, column, compile, numbers};
 
 /// A user's workload folder with one module or program.
 fn workload(place: &Place, name: &str, program: &str, limits: &str) {

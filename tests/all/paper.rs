@@ -1,10 +1,8 @@
 //! The paper's tables made again: cut off, gone on with, and told.
 
-mod common;
-
 use std::io::{BufRead, BufReader};
 
-use common::{Place, column, numbers};
+use crate::common::{Place, column, numbers};
 
 /// Few runs in two lanes: what counts here is not the figures.
 const SMALL: [&str; 5] = ["paper", "--runs", "6", "--lane", "native,wasmtime"];

@@ -1,9 +1,7 @@
 //! `pricing explain` through the program: what providers print, from what a
 //! person would type.
 
-mod common;
-
-use common::Place;
+use crate::common::{self, Place};
 use cyclometer::pricing::Exact;
 use serde_json::Value;
 

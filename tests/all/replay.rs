@@ -1,9 +1,7 @@
 //! `replay` through the program itself: on recordings whose values are chosen,
 //! so that bills can be computed by hand.
 
-mod common;
-
-use common::{Place, numbers};
+use crate::common::{Place, numbers};
 use serde_json::Value;
 
 /// A database with one recording: 4 cold runs of `f` in the lane `native`

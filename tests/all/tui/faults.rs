@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use rusqlite::Connection;
 
 use super::Home;
-use super::common::engine::Engine;
 use super::pty::Tty;
+use crate::common::engine::Engine;
 
 /// A number at the end of the first word that begins like this, as in `rec 12`.
 fn after(text: &str, word: &str) -> Option<u64> {

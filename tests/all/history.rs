@@ -1,10 +1,8 @@
 //! `history` through the program itself: lists, simulations, comparisons, names
 //! and deletions.
 
-mod common;
-
-use common::fixture::{self, invocation};
-use common::{Place, column, numbers};
+use crate::common::fixture::{self, invocation};
+use crate::common::{Place, column, numbers};
 use cyclometer::procfs::ProcessIdentity;
 use cyclometer::stats::Random;
 use rusqlite::Connection;

@@ -1,12 +1,10 @@
 //! What only a real Docker engine can show.
 
-mod common;
-
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use common::engine::Engine;
-use common::{Place, column, docker, numbers};
+use crate::common::engine::Engine;
+use crate::common::{Place, column, docker, numbers, turns};
 
 /// Asks the engine through its own client; `None`, said aloud, without one.
 fn client(args: &[&str]) -> Option<String> {
@@ -74,6 +72,7 @@ fn all_outputs_are_equal_in_all_lanes() {
 
 #[test]
 fn a_container_is_charged_with_its_runtimes_start() {
+    let _alone = turns::run_alone();
     if !docker() {
         return;
     }
@@ -159,6 +158,7 @@ fn a_base_image_that_is_not_there_is_one_line() {
 
 #[test]
 fn kill_9_leaves_no_container_and_no_group_after_the_next_start() {
+    let _alone = turns::run_alone();
     if !docker() {
         return;
     }
