@@ -16,8 +16,8 @@ use crate::units::Bytes;
 
 Without --remove nothing is changed. What a living process uses stays, and so
 does what other users and other machines have made; databases are never touched.
-Images and compiled code are made again when a recording needs them. Looked in
-are the engine of DOCKER_HOST or, without it, those of all contexts.
+Images and compiled code are made again when a recording needs them. The
+engine of DOCKER_HOST is searched or, without it, the engines of all contexts.
 
 Exit status: 0 done, 3 something could not be removed.")]
 pub(super) struct CleanOptions {

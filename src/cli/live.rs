@@ -18,7 +18,7 @@ use crate::workload::Catalog;
   cyclometer
   cyclometer live --workload nbody --lane native,wasmtime --loop
   cyclometer live --race --model aws-lambda-arm,per-cycle
-  cyclometer live --idle                 look at what there is, record nothing
+  cyclometer live --idle                 look at what is stored, record nothing
 
 Keys are shown by `?`; q and ctrl-c leave, with exit status 0. Defaults, colours and keys are set in
 ~/.config/cyclometer/config.toml; docs/observatory.md describes it. It needs a
@@ -39,14 +39,13 @@ pub(super) struct LiveOptions {
     /// Recorded runs of each workload in each lane [default: 10]
     #[arg(long, value_parser = limits::at_least_one, value_name = "N")]
     runs: Option<u32>,
-    /// Go on until stopped
+    /// Continue until stopped
     #[arg(long = "loop", conflicts_with = "runs")]
     until_stopped: bool,
     /// Run lanes at the same time, each on a CPU of its own
     #[arg(long)]
     race: bool,
-    /// Memory each function is given, and billed for: 6MiB to 1TiB
-    /// [default: the workload's]
+    /// Memory that each function may use, and is billed for: 6MiB to 1TiB [default: the workload's]
     #[arg(long, value_parser = limits::memory, value_name = "SIZE")]
     memory: Option<Bytes>,
     /// Price models whose bills are shown [default: aws-lambda-x86,per-cycle]

@@ -70,23 +70,22 @@ const GLOBAL: &str = "Global options";
 /// Options of every subcommand.
 #[derive(Debug, clap::Args)]
 struct CommonOptions {
-    /// How results are printed
+    /// Form of the results
     #[arg(long, global = true, value_enum, default_value_t = Format::Table, help_heading = GLOBAL)]
     format: Format,
     /// Database file [default: cyclometer/cyclometer.db in the XDG data folder]
     #[arg(long, global = true, env = "CYCLOMETER_DB", hide_env_values = true,
         value_name = "FILE", help_heading = GLOBAL)]
     db: Option<PathBuf>,
-    /// Folder with workloads of your own, or with one; --workload then chooses
-    /// them by name; may be repeated
+    /// Folder of workloads to add, or of one workload; choose them by name with --workload; may be
+    /// repeated
     #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     workloads: Vec<PathBuf>,
-    /// Folder with price models of your own, or a file; --model then chooses
-    /// them by id; may be repeated
+    /// Folder of price models to add, or one file; choose them by id with --model; may be repeated
     #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     pricing: Vec<PathBuf>,
-    /// Folder with runtime profiles of your own, or a file; --lane then chooses
-    /// them by name; may be repeated
+    /// Folder of runtime profiles to add, or one file; choose them by name with --lane; may be
+    /// repeated
     #[arg(
         long,
         global = true,
@@ -97,7 +96,7 @@ struct CommonOptions {
         help_heading = GLOBAL
     )]
     runtimes: Vec<PathBuf>,
-    /// Use runtime profiles even if others own or can write them: they name
+    /// Use runtime profiles even if other users own them or can write to them; profiles name
     /// programs that are run
     #[arg(long, global = true, help_heading = GLOBAL)]
     trust_profiles: bool,
@@ -105,7 +104,7 @@ struct CommonOptions {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Compare lanes live in the terminal; what bare `cyclometer` does
+    /// Compare lanes live in the terminal (the default command)
     Live(Box<live::LiveOptions>),
     /// Run workloads in lanes, meter and store every invocation, and compare
     Record(record::RecordOptions),
@@ -113,21 +112,21 @@ enum CliCommand {
     Replay(replay::ReplayOptions),
     /// List, show and check price models, and explain what they charge
     Pricing(pricing::PricingOptions),
-    /// List, show, compare, name or delete recordings and simulations
+    /// List, show, compare, label or delete recordings and simulations
     History(history::HistoryOptions),
     /// Query the database by SQL, or run a saved query
     Query(query::QueryOptions),
     /// Measure what metering itself costs: counters, samples, fuel, epochs
     Tax(tax::TaxOptions),
-    /// Make the paper's tables again here, and check its claims
+    /// Repeat the measurements of Long et al. 2020 here, and check the paper's claims
     Paper(paper::PaperOptions),
-    /// Show which lanes run here, and why others do not; check a runtime's profile
+    /// List the lanes that run here, and why others do not; check a runtime's profile
     Lanes(lanes::LanesOptions),
     /// List, check or rebuild workloads
     Workloads(workloads::WorkloadsOptions),
-    /// Show what can be measured here, with the fix for what cannot
+    /// Report what can be measured here, and how to fix what cannot
     Doctor,
-    /// List what this program has left here, with sizes, and remove it
+    /// List what cyclometer left on this machine, with sizes, and remove it
     Clean(clean::CleanOptions),
     /// Print what a shell needs to complete commands
     Completions(manual::CompletionOptions),

@@ -33,7 +33,7 @@ use crate::workload::Catalog;
 
 /// Options of `paper`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "What was cut off goes on where it was, on the same machine.
+#[command(after_help = "A run that was cut off continues where it stopped, on the same machine.
 
 Examples:
   cyclometer paper                              minutes: small arguments, all lanes
@@ -43,22 +43,22 @@ Examples:
   cyclometer paper --lane native,wasmtime,docker:runc
   cyclometer paper --show --format json         the newest run, nothing measured")]
 pub(super) struct PaperOptions {
-    /// How much is measured
+    /// Scope of the measurement
     #[arg(long, value_enum, default_value_t = PaperPreset::Quick)]
     preset: PaperPreset,
     /// Lanes [default: every runtime that `cyclometer lanes` lists]
     #[arg(long, value_delimiter = ',', value_name = "X,Y")]
     lane: Vec<String>,
-    /// Also run containers on this image of the engine, as large as real ones
+    /// Also run containers on this image of the engine, which is as large as real ones
     #[arg(long, value_name = "IMAGE")]
     base_image: Option<String>,
     /// Runs of each cell [default: the preset's]
     #[arg(long, value_parser = crate::record::limits::at_least_one, value_name = "N")]
     runs: Option<u32>,
-    /// A folder for the report as Markdown and JSON, with charts as SVG
+    /// Folder for the report as Markdown and JSON, with charts as SVG
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Begin anew, even if the newest run was cut off
+    /// Start a new run, even if the newest one was cut off
     #[arg(long)]
     fresh: bool,
     /// Show the newest run, and measure nothing

@@ -42,8 +42,8 @@ pub(super) const NOTHING_KEPT: &str = "no invocation had finished: nothing is ke
   cyclometer record --workload nbody --until 1% --for 5m
 
 Each round runs every workload once in every lane, in a new random order. With
---until, what is known well enough is left out of further rounds; if something
-never is, the exit status is 3. Ctrl-C, SIGTERM and a terminal that goes away end
+--until, cells that are known precisely enough are left out of further rounds; if
+some never are, the exit status is 3. Ctrl-C, SIGTERM and a terminal that goes away end
 it cleanly: what had finished is kept.
 
 The result ends in sentences, one paragraph a workload: who starts and runs
@@ -71,9 +71,8 @@ pub(super) struct RecordOptions {
     /// [default: 10; with --until 1000]
     #[arg(long, value_parser = limits::at_least_one, value_name = "N")]
     runs: Option<u32>,
-    /// Run each workload in each lane until its median wall time is known this
-    /// well, such as 1%: its 99 % interval reaches no farther than that from it,
-    /// twice in a row; at least ten runs
+    /// Repeat each workload in each lane until its median wall time is known this precisely, such
+    /// as 1%: its 99 % interval stays within that distance of it twice in a row; at least ten runs
     #[arg(long, value_name = "PERCENT", conflicts_with = "until_stopped")]
     until: Option<StoppingRule>,
     /// With --until, start no run after this time, such as 5m
@@ -83,8 +82,8 @@ pub(super) struct RecordOptions {
     /// [default: a new one each time, which is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// Runs of each workload in each lane that come first and are not recorded, up
-    /// to 1000000; all others are, outliers too
+    /// Unrecorded runs of each workload in each lane before the first recorded one, up to 1000000;
+    /// all later runs are recorded, outliers included
     #[arg(long, default_value_t = 1, value_parser = limits::parse_warmup, value_name = "N")]
     warmup: u32,
     /// Record until Ctrl-C (once: finish the running invocation; twice: abort it)
@@ -111,8 +110,8 @@ pub(super) struct RecordOptions {
     /// Label of the recording
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
-    /// Compare with a recording afterwards: its label or number, `latest`, or
-    /// the file of another database, whose newest recording is meant
+    /// Compare afterwards with a recording: its label, its number, `latest`, or the file of another
+    /// database (its newest recording)
     #[arg(long, value_name = "LABEL|FILE")]
     against: Option<String>,
     #[command(flatten)]

@@ -58,13 +58,13 @@ pub(super) struct TaxOptions {
     /// Longest time of one invocation: 1ms to 7days [default: the workload's]
     #[arg(long, value_parser = limits::timeout, value_name = "TIME")]
     timeout: Option<Nanos>,
-    /// Draws the order of runs [default: another each time, which is told]
+    /// Seed of the random order of runs [default: a new one each time, which is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
     /// Label of the recording
     #[arg(long, default_value = "tax", value_name = "TEXT")]
     label: String,
-    /// Print what an earlier one came to instead: its number or label, or latest
+    /// Print the result of an earlier recording instead: its number, its label or `latest`
     #[arg(long, value_name = "RECORDING", conflicts_with_all = ["workload", "runs", "seed"])]
     show: Option<RecordingRef>,
 }

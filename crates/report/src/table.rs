@@ -17,12 +17,12 @@ pub enum Format {
     /// Aligned text with units.
     #[default]
     Table,
-    /// An array of objects, values in base units.
+    /// One array of objects, values in base units
     Json,
-    /// A header and a line a row, values in base units; text that a spreadsheet
-    /// would take for a formula has an apostrophe in front.
+    /// A header, then one line per row, values in base units; an apostrophe precedes text that a
+    /// spreadsheet would take for a formula
     Csv,
-    /// An object a line, values in base units.
+    /// One object per line, values in base units
     Jsonl,
     /// A Markdown table with units, for summaries of CI and for documents.
     Markdown,

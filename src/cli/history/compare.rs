@@ -33,13 +33,13 @@ The second is compared with the first. Times and counts are compared by their
 medians, bills by their means, of runs that ended well, each with a bootstrap
 interval. `99 % sure`: of a hundred comparisons of things that do not differ,
 one says that they do. The runs of one recording share a machine in one state:
-to tell the function from the hour, record both again.
+to rule out its influence, record both again.
 
 The gate of --fail-above is not met if the whole interval of a rise lies above
 the threshold, if a cell of the first is missing in the second or all its runs
 failed there, or if nothing could be compared. An interval that straddles the
-threshold is undecided, which is said and does not fail; a meter that one side
-has not is said too.
+threshold is undecided, which is reported and does not fail; so is a meter that
+one side lacks.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 4 the gate is not met.")]
 pub(super) struct HistoryCompareOptions {
@@ -51,7 +51,7 @@ pub(super) struct HistoryCompareOptions {
     second: String,
     #[command(flatten)]
     gate: GateOptions,
-    /// How sure a shown difference has to be, in per cent
+    /// Confidence that a reported difference must reach, in per cent
     #[arg(long, value_name = "PERCENT", default_value = "99", value_parser = confidence)]
     confidence: Confidence,
 }
@@ -59,7 +59,7 @@ pub(super) struct HistoryCompareOptions {
 /// Options of the gate: meters that may rise, and by how much.
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct GateOptions {
-    /// Exit with status 4 if a meter has risen by more than so much for certain
+    /// Exit with status 4 if a meter has certainly risen by more than this
     #[arg(long, value_name = "PERCENT")]
     fail_above: Option<Threshold>,
     /// Meters of that gate: start, run, wall, cpu, cycles, ops, memory, bill

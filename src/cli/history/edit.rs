@@ -19,7 +19,7 @@ pub(super) struct LabelOptions {
     /// A recording (12, latest) or a simulation (s12, slatest)
     #[arg(value_name = "RECORDING|sN")]
     item: String,
-    /// Words to find it by; empty takes them away
+    /// Label to find it by; an empty one removes the label
     #[arg(value_name = "TEXT")]
     text: String,
 }
@@ -30,17 +30,17 @@ pub(super) struct LabelOptions {
   cyclometer history delete 3
   cyclometer history delete 1 2 s7 --yes --compact
 
-With a recording go its invocations, samples and simulations; with a simulation
-its bills. New recordings fill the space in the file; --compact gives it back to
-the disk.")]
+Deleting a recording also deletes its invocations, samples and simulations;
+deleting a simulation deletes its bills. New recordings reuse the space in the
+file; --compact gives it back to the disk.")]
 pub(super) struct DeleteOptions {
     /// Recordings (12, latest) and simulations (s12, slatest)
     #[arg(value_name = "RECORDING|sN", required = true)]
     items: Vec<String>,
-    /// Do not ask
+    /// Delete without asking
     #[arg(long, short)]
     yes: bool,
-    /// Write the file anew afterwards, without the space that became free
+    /// Rewrite the database afterwards, to give free space back to the disk
     #[arg(long)]
     compact: bool,
 }

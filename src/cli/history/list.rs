@@ -25,28 +25,28 @@ const STATUS: [&str; 4] = ["running", "done", "failed", "interrupted"];
 WHEN is a day (2026-11-21), a moment (2026-11-21T10:00), both in UTC, or a span
 before now (7d, 2h). `--until` a day includes that day.")]
 pub(super) struct ListOptions {
-    /// What to list
+    /// Kind of entries to list
     #[arg(long, value_enum, default_value_t = ListedKind::All)]
     kind: ListedKind,
-    /// Those with this lane
+    /// Only entries with this lane
     #[arg(long, value_name = "LANE")]
     lane: Option<String>,
-    /// Those with this workload
+    /// Only entries with this workload
     #[arg(long, value_name = "NAME")]
     workload: Option<String>,
-    /// Recordings with this status
+    /// Only recordings with this status
     #[arg(long, value_name = "STATUS", value_parser = STATUS)]
     status: Option<String>,
-    /// Those whose label contains this
+    /// Only entries whose label contains this text
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
-    /// Those made then or later
+    /// Only entries made at this time or later
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<String>,
-    /// Those made before
+    /// Only entries made before this time
     #[arg(long, value_name = "WHEN", value_parser = until)]
     until: Option<String>,
-    /// No more than so many of each, the newest
+    /// At most this many of each kind, the newest
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<u32>,
 }

@@ -41,11 +41,11 @@ enum HistoryCommand {
     List(list::ListOptions),
     /// Show one recording or one simulation
     Show(show::HistoryShowOptions),
-    /// Compare two recordings, or two simulations: what differs, how sure is it
+    /// Compare two recordings or two simulations: what differs, and how certainly
     Compare(compare::HistoryCompareOptions),
-    /// Name a recording or a simulation, or take its name away
+    /// Label a recording or a simulation, or remove its label
     Label(edit::LabelOptions),
-    /// Delete recordings and simulations, with all that hangs on them
+    /// Delete recordings and simulations, with everything that belongs to them
     Delete(edit::DeleteOptions),
 }
 

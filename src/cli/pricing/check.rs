@@ -15,14 +15,14 @@ use crate::report::{Cell, Column, Table};
   cyclometer pricing check ./my-tariff.toml
 
 Nothing is run and nothing is stored. An example passes if the model's figure,
-rounded as the model's policy says, is the printed one to its last digit. One
-that is rounded as its own source does says nothing of the policy: those are
-counted apart.")]
+rounded as the model's policy says, is the printed one to its last digit. An
+example that its source rounds in its own way says nothing about the policy;
+such examples are counted separately.")]
 pub(super) struct PricingCheckOptions {
     /// Price files, `-` for standard input [default: all models there are]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// One row an example rather than one a model
+    /// Print one row per example instead of one per model
     #[arg(long)]
     examples: bool,
 }

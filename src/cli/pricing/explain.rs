@@ -39,24 +39,22 @@ are always binary. --format json has every step with exact numbers.")]
 pub(super) struct PricingExplainOptions {
     /// The model's id
     model: String,
-    /// What each request used, or an input of the model; may be repeated
+    /// Usage of each request, or an input of the model; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// How many requests, such as 3000000 or 3M [default: 1]
+    /// Number of requests, such as 3000000 or 3M [default: 1]
     #[arg(long, value_name = "N")]
     requests: Option<String>,
-    /// Stretches in which an instance serves, where requests share instances
+    /// Number of instance lifetimes, where requests share instances
     #[arg(long, value_name = "N", requires = "instance_time")]
     instances: Option<String>,
-    /// The length of each of them, such as 1h
+    /// Length of each instance lifetime, such as 1h
     #[arg(long, value_name = "TIME", requires = "instances")]
     instance_time: Option<String>,
-    /// Requests that are alike, on top of --set: requests=500k,run=100ms,...;
-    /// may be repeated
+    /// Group of equal requests, in addition to --set: requests=500k,run=100ms,...; may be repeated
     #[arg(long, value_name = "NAME=VALUE,...", conflicts_with_all = ["requests", "instances"])]
     group: Vec<String>,
-    /// A TOML file of such groups, in the form of [[example.usage]]; `-` is
-    /// standard input
+    /// TOML file of such groups, in the form of [[example.usage]]; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["requests", "instances", "group"])]
     usage: Option<PathBuf>,
     /// One of the model's own examples, by number or name
@@ -74,10 +72,10 @@ pub(super) struct PricingExplainOptions {
     /// model's]
     #[arg(long, value_name = "DAYS|TIME", value_parser = pricing::parse_period)]
     days: Option<Exact>,
-    /// How the bill is rounded [default: the model's policy]
+    /// Rounding policy of the bill [default: the model's]
     #[arg(long, value_name = "POLICY", value_parser = policies())]
     rounding: Option<String>,
-    /// Decimals that are rounded to [default: the model's]
+    /// Number of decimals to round to [default: the model's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=18))]
     digits: Option<u32>,
 }

@@ -14,7 +14,7 @@ use crate::report::{Cell, Column, Format, Table};
 /// Options of `pricing list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct PricingListOptions {
-    /// Only models that hold today
+    /// Only models valid today
     #[arg(long)]
     current: bool,
     /// Only models of this granularity
@@ -27,10 +27,10 @@ pub(super) struct PricingListOptions {
 pub(super) struct ShowOptions {
     /// The model's id
     model: String,
-    /// Print its file instead
+    /// Print the model's file instead
     #[arg(long)]
     text: bool,
-    /// With --text: as a file of its own, with its variant worked out
+    /// With --text: print a variant as a complete file of its own
     #[arg(long, requires = "text")]
     resolved: bool,
 }

@@ -20,9 +20,9 @@ use crate::report::{Cell, Column, Table};
   cyclometer pricing check my-cloud.toml
   cyclometer --pricing my-cloud.toml replay latest")]
 pub(super) struct PricingNewOptions {
-    /// The id of the new model: a-z, 0-9 and -
+    /// Id of the new model: a-z, 0-9 and -
     id: String,
-    /// The file to write, which must not exist [default: standard output]
+    /// File to write, which must not exist yet [default: standard output]
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
 }

@@ -34,9 +34,9 @@ const MOST_SQL: u64 = 1_000_000;
   cyclometer query 'SELECT * FROM v_sample WHERE recording = :recording' --format csv
   cyclometer query --schema
 
-One statement that only reads; values of at most 64 MiB, in 512 MiB of memory.
-Cells of a table are cut after 1000 characters. `:recording` and `:simulation` are the newest, if
---param does not say otherwise. `decimal_sum(amount)` adds money exactly."
+The query is one statement that only reads, with values of at most 64 MiB and
+512 MiB of memory. Cells of a table are cut after 1000 characters. `:recording`
+and `:simulation` are the newest unless --param names others. `decimal_sum(amount)` adds money exactly."
 )]
 pub(super) struct QueryOptions {
     /// A SELECT; `-` reads it from standard input
@@ -54,13 +54,13 @@ pub(super) struct QueryOptions {
     /// Print the SQL of the saved query instead of running it
     #[arg(long, requires = "saved")]
     show: bool,
-    /// A value for a named parameter; may be repeated
+    /// Value of a named parameter; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parameter, conflicts_with_all = ["list", "schema"])]
     param: Vec<(String, String)>,
-    /// End the query after this time, whatever it does then
+    /// End the query after this time
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     timeout: Option<Duration>,
-    /// No more rows than this [default: all; 1000 in a table]
+    /// Print at most this many rows [default: all; 1000 in a table]
     #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<u64>,
 }

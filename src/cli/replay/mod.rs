@@ -28,13 +28,12 @@ pub(super) use selection::{HEADLINE_MODELS, headline_contracts};
   cyclometer replay --break-even                   at which fine price revenue is the same
   cyclometer replay 3 4 --lane docker --workload nbody --format csv
 
-Billed are invocations that ended well, failed or ran out of time, as providers
-bill them; interrupted ones are not. A cell in which all failed has no price.
-Every model that was asked for is shown, as a bill or as a refusal; programs get a
-row a model and cell, with the same columns whatever the number of models, and
-`outcome`: billed, partly refused, refused or failed. Without --per-month bills are at list
-prices: no allowances, no tiers, no monthly fees. The same replay twice is
-stored once.")]
+Invocations that ended well, failed or timed out are billed, as providers do;
+interrupted ones are not. A cell whose invocations all failed has no price.
+Every requested model is shown, as a bill or as a refusal. CSV and JSON have one
+row per model and cell, always with the same columns; `outcome` is billed, partly
+refused, refused or failed. Without --per-month, bills are at list prices: no
+allowances, no tiers, no monthly fees. A repeated replay is stored once.")]
 pub(super) struct ReplayOptions {
     /// Recordings by number or label, or `latest` [default: latest]
     #[arg(value_name = "RECORDING")]
@@ -46,17 +45,17 @@ pub(super) struct ReplayOptions {
     /// Requests of a month: allowances, tiers and fees apply to that volume
     #[arg(long, value_name = "REQUESTS")]
     per_month: Option<String>,
-    /// Show what each bill is for
+    /// Split each bill into used, idle, head-room, rounding, start-up and fees
     #[arg(long)]
     waste: bool,
-    /// Show the fine prices at which revenue is that of each coarse model
+    /// Show the fine prices that would yield the revenue of each coarse model
     #[arg(long, conflicts_with_all = ["waste", "per_month"])]
     break_even: bool,
     /// Print the arithmetic of an invocation by its number, or of a cell such as
     /// nbody/docker/cold, step by step
     #[arg(long, value_name = "INVOCATION|CELL", conflicts_with_all = ["waste", "per_month", "break_even"])]
     explain: Option<String>,
-    /// Which bills of single invocations are kept: auto, all or none
+    /// Bills of single invocations to keep: auto, all or none
     #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = ["auto", "all", "none"])]
     bills: String,
 }

@@ -11,8 +11,8 @@ use crate::suggest::find_nearest_name;
 /// Options that select invocations and models.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct SelectionOptions {
-    /// Price models, by id; `all`, or `current` for those that hold today
-    /// [default: aws-lambda-x86,per-cycle]
+    /// Price models, by id; `all`, or `current` for those valid today [default:
+    /// aws-lambda-x86,per-cycle]
     #[arg(long, value_delimiter = ',', value_name = "ID,ID")]
     pub model: Vec<String>,
     /// Only these lanes
@@ -24,7 +24,7 @@ pub(in crate::cli) struct SelectionOptions {
     /// Only cold or only warm invocations
     #[arg(long, value_name = "cold|warm", value_parser = ["cold", "warm"])]
     pub start: Option<String>,
-    /// All recordings begun since: 2026-11-21, 2026-11-21T10:00, or 7d, 2h ago
+    /// All recordings started since then: 2026-11-21, 2026-11-21T10:00, or 7d or 2h ago
     #[arg(long, value_name = "WHEN", conflicts_with = "recordings")]
     pub since: Option<String>,
 }
@@ -32,10 +32,10 @@ pub(in crate::cli) struct SelectionOptions {
 /// Options that set the terms of the models.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct TermOptions {
-    /// What if so much memory had been allocated? `sweep` finds the cheapest
+    /// Assume that this much memory had been allocated; `sweep` finds the cheapest size
     #[arg(long, value_name = "SIZE|sweep")]
     memory: Option<String>,
-    /// What if a meter had this value, or an input of the models: NAME=VALUE
+    /// Assume this value of a meter, or set an input of the models: NAME=VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// Length of a month: days, or a time such as 730h [default: the model's own]
