@@ -212,6 +212,9 @@ fn an_impatient_writer_fails_at_once() {
     }
     let error = writer.flush_events().expect_err("it cannot wait").to_string();
     assert!(error.contains("full"), "{error}");
+    // A full disk is rescued from to the temporary folder, which is not the test's own.
+    let rescued = error.rsplit_once("--db ").map(|(_, path)| path.trim().to_owned());
+    std::fs::remove_file(rescued.expect("a path")).expect("it was rescued");
 }
 
 #[test]
