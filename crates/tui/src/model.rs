@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::keymap::Keymap;
 use super::live::LiveSnapshot;
 use super::overlay::Overlay;
-use super::screens::{ScreenId, bills, history, host, live, timeline};
+use super::screens::{ScreenId, Screens};
 use super::theme::Theme;
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::PriceCatalog;
@@ -67,16 +67,8 @@ pub struct Model {
     /// Recording that bills and timeline show; `None`: the one that runs, or
     /// ran last.
     pub opened: Option<i64>,
-    /// State of the live screen.
-    pub live: live::LiveState,
-    /// State of the bills screen.
-    pub bills: bills::BillsState,
-    /// State of the timeline screen.
-    pub timeline: timeline::TimelineState,
-    /// State of the history screen.
-    pub history: history::HistoryState,
-    /// State of the host screen.
-    pub host: host::HostState,
+    /// States of the screens.
+    pub screens: Screens,
 }
 
 impl Model {

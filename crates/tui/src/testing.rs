@@ -11,7 +11,8 @@ use ratatui::buffer::Buffer;
 use super::keymap::Keymap;
 use super::live::{ChartedUntil, FeedItem, LiveSnapshot, PlanView, SnapshotBuilder};
 use super::model::{Model, TuiSettings};
-use super::screens::{ScreenId, bills, history, host, live, timeline};
+use super::screens::live::LiveState;
+use super::screens::{ScreenId, Screens};
 use super::session::RecordingOptions;
 use super::theme::{Palette, Theme};
 use super::update::{AppMessage, update};
@@ -109,11 +110,7 @@ pub fn model(size: (u16, u16)) -> Model {
         notice: None,
         snapshot: Arc::default(),
         opened: None,
-        live: live::LiveState::new(wanted(), models, false),
-        bills: bills::BillsState::default(),
-        timeline: timeline::TimelineState::default(),
-        history: history::HistoryState::default(),
-        host: host::HostState::default(),
+        screens: Screens { live: LiveState::new(wanted(), models, false), ..Screens::default() },
     }
 }
 

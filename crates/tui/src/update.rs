@@ -5,7 +5,7 @@ use ratatui::layout::{Position, Rect};
 
 use super::action::{Effect, UserAction};
 use super::model::Model;
-use super::screens::{self, bills, history, host, timeline};
+use super::screens::{self, ScreenResponse};
 use super::{frame, overlay};
 use cyclometer_core::units::Nanos;
 
@@ -20,14 +20,8 @@ pub enum AppMessage {
     Paste(String),
     /// The terminal was resized to that many columns and lines.
     Resize(u16, u16),
-    /// Response of the bills worker.
-    Bills(Box<bills::BillsResponse>),
-    /// Response of the timeline worker.
-    Timeline(Box<timeline::TimelineResponse>),
-    /// Response of the history worker.
-    History(Box<history::HistoryResponse>),
-    /// Response of the host worker.
-    Host(Box<host::HostResponse>),
+    /// Response of the worker of a screen.
+    Response(ScreenResponse),
     /// Failure outside of the model.
     Error(String),
     /// Notice for the user.
@@ -48,10 +42,7 @@ pub fn update(model: &mut Model, message: AppMessage) -> Vec<Effect> {
             model.size = (columns, lines);
             vec![Effect::Redraw]
         }
-        AppMessage::Bills(answer) => bills::answered(model, *answer),
-        AppMessage::Timeline(answer) => timeline::answered(model, *answer),
-        AppMessage::History(answer) => history::answered(model, *answer),
-        AppMessage::Host(answer) => host::answered(model, *answer),
+        AppMessage::Response(response) => response.apply_to(model),
         AppMessage::Error(text) => {
             model.notify_error(text);
             Vec::new()

@@ -34,7 +34,7 @@ pub struct HistoryLayout {
 /// Splits an area into panels.
 #[must_use]
 pub fn compute_layout(model: &Model, area: Rect) -> HistoryLayout {
-    let focus = model.history.focus;
+    let focus = model.screens.history.focus;
     if area.width >= WIDE {
         let left = area.width - (area.width * 2 / 5).max(60);
         let below = if area.height >= 24 { 6 } else { 0 };
@@ -94,7 +94,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 }
 
 fn render_list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let state = &model.history;
+    let state = &model.screens.history;
     let room = usize::from(area.width).saturating_sub(6);
     let block = model.theme.panel_block(fit(&list_title(model), room), !state.focus);
     let inner = block.inner(area);
@@ -115,7 +115,7 @@ fn render_list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 /// Returns the title of the list: how many items there are, and which of them
 /// are shown in which order.
 fn list_title(model: &Model) -> String {
-    let state = &model.history;
+    let state = &model.screens.history;
     let Some(lists) = &state.lists else { return "recordings and simulations".to_owned() };
     let mut parts = vec!["recordings and simulations".to_owned()];
     let (shown, all) = (state.visible.len(), lists.rows.len());
@@ -134,7 +134,7 @@ fn list_title(model: &Model) -> String {
 
 /// Returns the text shown in place of rows.
 fn empty_list_text(model: &Model) -> (String, StyleRole) {
-    let state = &model.history;
+    let state = &model.screens.history;
     match (&state.lists, &state.problem) {
         (None, None) => ("reading the database".to_owned(), StyleRole::Dim),
         (None, Some(reason)) => (reason.clone(), StyleRole::Bad),
@@ -172,7 +172,7 @@ fn shared_widths(widths: &HistoryWidths, used: usize, room: usize) -> [usize; 3]
 }
 
 fn build_grid(model: &Model, lists: &HistoryList, area: Rect) -> SelectionGrid {
-    let state = &model.history;
+    let state = &model.screens.history;
     let height = usize::from(area.height.saturating_sub(1));
     let first = first_visible_row(state.cursor, state.visible.len(), height);
     let rows: Vec<&HistoryRow> = state
@@ -247,10 +247,10 @@ fn indented_number(model: &Model, row: &HistoryRow) -> String {
 fn row_signs(model: &Model, item: HistoryItem) -> String {
     let open = model.opened.map(HistoryItem::Recording) == Some(item);
     let open = if open { model.theme.sign("■", "#") } else { " " };
-    let marked = if model.history.marked == Some(item) { "*" } else { " " };
-    let lists = model.history.lists.as_ref();
+    let marked = if model.screens.history.marked == Some(item) { "*" } else { " " };
+    let lists = model.screens.history.lists.as_ref();
     let fold = match lists.is_some_and(|lists| lists.has_simulations(item)) {
-        true if model.history.unfolded.contains(&item) => "-",
+        true if model.screens.history.unfolded.contains(&item) => "-",
         true => "+",
         false => " ",
     };
@@ -268,7 +268,7 @@ fn status_role(status: &str) -> StyleRole {
 }
 
 fn render_details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let state = &model.history;
+    let state = &model.screens.history;
     let room = usize::from(area.width.saturating_sub(4));
     let mut lines: Vec<Line<'_>> = Vec::new();
     let style = |role| model.theme.style(role);
@@ -332,7 +332,7 @@ fn render_database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(block, area);
     let room = usize::from(inner.width).saturating_sub(2);
     let mut texts = vec![model.settings.database.display().to_string()];
-    if let Some(lists) = &model.history.lists {
+    if let Some(lists) = &model.screens.history.lists {
         let recordings = format_count(lists.recordings, "recording");
         texts.push(format!("{recordings}, {}", format_count(lists.simulations, "simulation")));
         if let Some(size) = lists.size {

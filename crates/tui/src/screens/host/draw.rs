@@ -79,7 +79,7 @@ pub fn row_at(model: &Model, area: Rect, at: Position) -> Option<usize> {
     }
     let rows = visible_rows(model);
     let entries = list_entries(&rows);
-    let first = first_visible_entry(&entries, model.host.cursor, usize::from(inner.height));
+    let first = first_visible_entry(&entries, model.screens.host.cursor, usize::from(inner.height));
     match entries.get(first + usize::from(at.y - inner.y)) {
         Some(ListEntry::Row(row)) => Some(*row),
         _ => None,
@@ -90,7 +90,7 @@ pub fn row_at(model: &Model, area: Rect, at: Position) -> Option<usize> {
 pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let (list, below) = split_list(area);
     let rows = visible_rows(model);
-    let cursor = model.host.cursor.min(rows.len().saturating_sub(1));
+    let cursor = model.screens.host.cursor.min(rows.len().saturating_sub(1));
     draw_list(frame, list, model, &rows, cursor);
     draw_selected(frame, below, model, rows.get(cursor));
 }
@@ -117,7 +117,8 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, model: &Model, rows: &[HostRow],
     }
     if rows.is_empty() {
         let key = model.keymap.key_for(UserAction::Back, model.screen).unwrap_or_default();
-        let text = format!(" no line has `{}`; {key} shows all again", model.host.filter_words);
+        let text =
+            format!(" no line has `{}`; {key} shows all again", model.screens.host.filter_words);
         lines.push(Line::from(Span::styled(fit(&text, columns.room), theme.style(StyleRole::Dim))));
     }
     frame.render_widget(Paragraph::new(lines), inner);
@@ -138,8 +139,8 @@ fn list_title(model: &Model, rows: &[HostRow]) -> String {
         format_count(count(|state| state == HostCheckState::Warning), "warning"),
         format!("{missing} missing"),
     ];
-    if !model.host.filter_words.is_empty() {
-        parts.push(format!("with `{}`", model.host.filter_words));
+    if !model.screens.host.filter_words.is_empty() {
+        parts.push(format!("with `{}`", model.screens.host.filter_words));
     }
     parts.join(model.theme.sign(" · ", ", "))
 }

@@ -24,7 +24,7 @@ pub fn lane_names(model: &Model) -> Vec<String> {
     let snapshot = super::shown_snapshot(model);
     let mut names: Vec<String> = snapshot.lanes.iter().map(|lane| lane.name.to_string()).collect();
     if matches!(snapshot.phase, SessionPhase::Idle | SessionPhase::Opening) {
-        for spec in &model.live.options.lanes {
+        for spec in &model.screens.live.options.lanes {
             let name = spec.to_string();
             if !names.contains(&name) {
                 names.push(name);
@@ -58,7 +58,7 @@ fn render_lane(
 ) {
     let LaneDrawing { model, snapshot, .. } = *drawing;
     let theme = &model.theme;
-    let selected = at == model.live.lane;
+    let selected = at == model.screens.live.lane;
     let block = theme
         .panel_block(lane_title(drawing, (at, name, hidden), usize::from(area.width)), selected);
     let inner = block.inner(area);
@@ -91,7 +91,7 @@ fn lane_title(
     width: usize,
 ) -> String {
     let LaneDrawing { model, snapshot, .. } = *drawing;
-    let selected = at == model.live.lane;
+    let selected = at == model.screens.live.lane;
     let more = if hidden > 0 && selected { format!(" (+{hidden})") } else { String::new() };
     let cpu = snapshot.lanes.get(at).and_then(|lane| lane.cpu);
     let cpu = cpu.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));

@@ -130,7 +130,7 @@ impl<'a> LaneDrawing<'a> {
         let count = usize::from(wide.saturating_sub(LABELS));
         let end = shown_moment(model, snapshot);
         let elapsed = snapshot.began.map_or(Nanos(0), |began| end.saturating_since(began));
-        let axis = model.live.zoom.map_or_else(
+        let axis = model.screens.live.zoom.map_or_else(
             || TimeAxis::for_recording(elapsed, count),
             |zoom| TimeAxis::with_resolution(zoom, count),
         );
@@ -145,7 +145,7 @@ impl<'a> LaneDrawing<'a> {
         let cpu =
             ValueRange::for_largest(largest(|point| point.cpu), axis.column_span(), LEAST_CPU);
         let cycles = ValueRange::for_largest(largest(|point| point.cycles), axis.column_span(), 1);
-        let is_over = snapshot.ended.is_some() || model.live.frozen.is_some();
+        let is_over = snapshot.ended.is_some() || model.screens.live.frozen.is_some();
         Self { model, snapshot, rows, axis, cpu, cycles, points, is_over }
     }
 
@@ -158,8 +158,8 @@ impl<'a> LaneDrawing<'a> {
 
 /// Returns the moment whose figures are shown.
 fn shown_moment(model: &Model, snapshot: &LiveSnapshot) -> Nanos {
-    let frozen = model.live.frozen.is_some();
-    snapshot.ended.unwrap_or(if frozen { model.live.frozen_at } else { model.now })
+    let frozen = model.screens.live.frozen.is_some();
+    snapshot.ended.unwrap_or(if frozen { model.screens.live.frozen_at } else { model.now })
 }
 
 /// Returns what the chosen workload used in a lane, column by column. The

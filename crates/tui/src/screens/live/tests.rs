@@ -29,7 +29,7 @@ fn empty() {
 #[test]
 fn opening() {
     drawn("opening", |model| {
-        model.live.first = true;
+        model.screens.live.first = true;
         let mut snapshot = LiveSnapshot::clone(&Story::new().snapshot());
         snapshot.phase = SessionPhase::Opening;
         snapshot.lanes.clear();
@@ -68,7 +68,7 @@ fn failing() {
             cell: 3,
             result: Err("cannot prepare nbody: it is not a program for this machine".to_owned()),
         })));
-        model.live.workload = Some("nbody".to_owned());
+        model.screens.live.workload = Some("nbody".to_owned());
         model.snapshot = story.snapshot();
     });
 }
@@ -79,7 +79,7 @@ fn over() {
         let mut story = Story::new();
         (1..=10).for_each(|sequence| story.ran(0, sequence, 1));
         story.ended(Status::Interrupted);
-        model.live.per_million = true;
+        model.screens.live.per_million = true;
         model.snapshot = story.snapshot();
     });
 }
@@ -393,7 +393,7 @@ fn what_runs_without_samples_is_not_idle() {
         },
     };
     let mut model = testing::model((80, 24));
-    model.live.zoom = Some(0);
+    model.screens.live.zoom = Some(0);
     story.take(sampled(2_000));
     model.snapshot = story.snapshot();
     let shown = text(&model);
@@ -443,16 +443,20 @@ fn keys_choose_what_is_shown_and_recorded() {
     press(&mut model, "]");
     assert!(text(&model).contains(" nop [nbody]"), "{}", text(&model));
     press(&mut model, "]");
-    assert_eq!(model.live.workload.as_deref(), Some("nop"), "after the last comes the first");
+    assert_eq!(
+        model.screens.live.workload.as_deref(),
+        Some("nop"),
+        "after the last comes the first"
+    );
     press(&mut model, "[");
-    assert_eq!(model.live.workload.as_deref(), Some("nbody"));
+    assert_eq!(model.screens.live.workload.as_deref(), Some("nbody"));
     press(&mut model, "t");
-    assert_eq!(model.live.start, Some(StartKind::Cold));
+    assert_eq!(model.screens.live.start, Some(StartKind::Cold));
     press(&mut model, "right");
-    assert_eq!(model.live.lane, 1);
+    assert_eq!(model.screens.live.lane, 1);
     press(&mut model, "o");
     press(&mut model, "c");
-    assert!(model.live.options.until_stopped && model.live.options.race);
+    assert!(model.screens.live.options.until_stopped && model.screens.live.options.race);
     assert!(text(&model).contains("next recording: until stopped, race"));
     // A recording is under way now.
     assert!(press(&mut model, "r").is_empty());
@@ -461,9 +465,9 @@ fn keys_choose_what_is_shown_and_recorded() {
     press(&mut model, "w");
     press(&mut model, "space");
     press(&mut model, "enter");
-    assert_eq!(model.live.options.workloads, ["memory-burst", "nbody", "nop"]);
+    assert_eq!(model.screens.live.options.workloads, ["memory-burst", "nbody", "nop"]);
     let effects = press(&mut model, "esc");
-    assert!(effects.is_empty() && model.live.start.is_none());
+    assert!(effects.is_empty() && model.screens.live.start.is_none());
 }
 
 #[test]
@@ -483,10 +487,10 @@ fn a_recording_starts_when_none_runs() {
 fn a_click_selects_a_lane() {
     let mut model = testing::model((80, 24));
     model.snapshot = testing::full();
-    click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 8));
-    assert_eq!(model.live.lane, 1);
-    click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 20));
-    assert_eq!(model.live.lane, 1, "bills are no lanes");
+    LiveState::click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 8));
+    assert_eq!(model.screens.live.lane, 1);
+    LiveState::click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 20));
+    assert_eq!(model.screens.live.lane, 1, "bills are no lanes");
 }
 
 #[test]
@@ -510,11 +514,12 @@ fn colours_mean_what_they_say() {
 fn many_lanes_scroll() {
     let mut model = testing::model((80, 24));
     let names = ["native", "wasmtime", "wasmtime:fuel", "docker", "docker:runsc"];
-    model.live.options.lanes = names.iter().map(|name| name.parse().expect("a lane")).collect();
+    model.screens.live.options.lanes =
+        names.iter().map(|name| name.parse().expect("a lane")).collect();
     let first = text(&model);
     assert!(first.contains("native · nop (+2)") && !first.contains("runsc"), "{first}");
     for _ in 0..4 {
-        model.live.lane += 1;
+        model.screens.live.lane += 1;
     }
     let last = text(&model);
     assert!(last.contains("docker:runsc") && !last.contains("native"), "{last}");

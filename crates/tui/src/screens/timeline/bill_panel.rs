@@ -175,7 +175,7 @@ impl BillsPanelColumns {
 
 /// Draws the panel.
 pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &PlayedPart) {
-    let state = &model.timeline;
+    let state = &model.screens.timeline;
     let position = state.player.position();
     let now = format_moment(position.0);
     let room = usize::from(area.width).saturating_sub(6);
@@ -191,7 +191,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &PlayedP
     frame.render_widget(block, area);
     let lines = match (&state.bills, &state.bills_error) {
         (_, Some(error)) => wrap_message(model, inner, error, StyleRole::Bad),
-        (None, None) if model.live.models.is_empty() => wrap_message(
+        (None, None) if model.screens.live.models.is_empty() => wrap_message(
             model,
             inner,
             "no price models are chosen: on screen 1, p chooses some",
@@ -215,7 +215,7 @@ fn build_lines(
     bills: &BillsAtMoment,
     area: Rect,
 ) -> Vec<Line<'static>> {
-    let selected = model.timeline.lane;
+    let selected = model.screens.timeline.lane;
     let columns = BillsPanelColumns::new(usize::from(area.width), bills.lanes.len(), selected);
     let figure = |figure: Option<&AmountOrReason>, role| match figure {
         Some(Ok(text)) => (text.clone(), role),

@@ -16,7 +16,7 @@ use super::fixture::*;
 fn bills_at_the_end_are_those_of_a_replay_to_the_last_digit() {
     let place = record_three_lanes(Some(10));
     let model = open_screen(&place, (80, 24));
-    let played = model.timeline.played.clone().expect("read");
+    let played = model.screens.timeline.played.clone().expect("read");
     let store = Store::open(&place.database_path()).expect("opened");
     let ids: Vec<String> =
         model.settings.prices.models().iter().map(|it| it.id().to_owned()).collect();
@@ -41,10 +41,10 @@ fn bills_of_a_moment_are_of_those_that_had_ended() {
     let mut model = open_screen(&place, (80, 24));
     press_and_settle(&mut model, "g");
     // Five runs of 8 ms end by 50 ms; three of them have ended at 35 ms.
-    model.timeline.player.seek(Nanos(35 * MS));
+    model.screens.timeline.player.seek(Nanos(35 * MS));
     let effects = request_missing(&mut model);
     answer_all_requests(&mut model, effects);
-    let bills = model.timeline.bills.clone().expect("known");
+    let bills = model.screens.timeline.bills.clone().expect("known");
     assert_eq!((bills.ended, bills.at), (3, Nanos(35 * MS)));
     let native = bills.lanes[0].as_ref().expect("billed");
     // 9 ms since the start x 0.125 GiB x 0.0000166667 + 0.0000002 is
@@ -67,7 +67,7 @@ fn a_bill_counts_only_the_invocations_that_have_a_price() {
     }
     place.finish_recording();
     let model = open_screen(&place, (120, 40));
-    let bills = model.timeline.bills.clone().expect("known");
+    let bills = model.screens.timeline.bills.clone().expect("known");
     let lane = bills.lanes[0].as_ref().expect("billed");
     assert_eq!((lane.invocations, lane.unpriced), (2, 3));
     // Two of 9 ms x 0.125 GiB x 0.0000166667 + 0.0000002.

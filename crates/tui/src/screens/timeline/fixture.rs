@@ -1,5 +1,7 @@
 //! Recordings in real databases, for tests.
 
+use super::queries::answer;
+use crate::screens::ScreenRequest;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -145,17 +147,17 @@ pub fn answer_all_requests(model: &mut Model, effects: Vec<Effect>) -> usize {
     let mut waiting: std::collections::VecDeque<Effect> = effects.into();
     let mut asked = 0;
     while let Some(effect) = waiting.pop_front() {
-        let Effect::Timeline(ask) = effect else { continue };
+        let Effect::Query(ScreenRequest::Timeline(ask)) = effect else { continue };
         asked += 1;
         assert!(asked < 100, "it asks and asks");
-        waiting.extend(answered(model, answer(&mut desk, ask)));
+        waiting.extend(TimelineState::answered(model, answer(&mut desk, ask)));
     }
     asked
 }
 
 pub fn open_screen(place: &TimelineFixture, size: (u16, u16)) -> Model {
     let mut model = place.new_model(size);
-    let effects = entered(&mut model);
+    let effects = TimelineState::entered(&mut model);
     answer_all_requests(&mut model, effects);
     model
 }
@@ -191,7 +193,7 @@ pub fn record_three_lanes(interval: Option<u64>) -> TimelineFixture {
 }
 
 pub fn position_ms(model: &Model) -> u64 {
-    model.timeline.player.position().0 / MS
+    model.screens.timeline.player.position().0 / MS
 }
 
 /// Reads all parts of at most `limit` invocations with their bills.

@@ -40,7 +40,7 @@ pub struct TimelineLayout {
 impl TimelineLayout {
     /// Divides an area into the parts of the screen.
     pub fn new(area: Rect, model: &Model, played: &PlayedPart) -> Self {
-        let models = u16::try_from(model.live.models.len()).unwrap_or(u16::MAX).clamp(1, 6);
+        let models = u16::try_from(model.screens.live.models.len()).unwrap_or(u16::MAX).clamp(1, 6);
         let roomy = area.height >= 36;
         let bills = if roomy { models + 7 } else { models.min(3) + 5 };
         let bills = bills.min(area.height / 3);
@@ -67,7 +67,8 @@ impl TimelineLayout {
         let lanes = played.about.lanes.len();
         self.gutter = (inner.width / 6).clamp(14, 30).min(inner.width);
         let height = usize::from(inner.height);
-        let tracks = choose_tracks(height.saturating_sub(1), lanes, model.timeline.lane, played);
+        let tracks =
+            choose_tracks(height.saturating_sub(1), lanes, model.screens.timeline.lane, played);
         self.hidden = lanes.saturating_sub(
             tracks
                 .iter()
@@ -95,7 +96,7 @@ impl TimelineLayout {
 
     /// Returns the axis of the visible time.
     pub fn visible_axis(&self, model: &Model) -> TimelineAxis {
-        let (left, span) = model.timeline.player.visible_span();
+        let (left, span) = model.screens.timeline.player.visible_span();
         TimelineAxis { left, span, width: self.axis.width.saturating_sub(self.gutter) }
     }
 }

@@ -28,6 +28,7 @@ mod fixture;
 mod input;
 mod invocation_overlay;
 mod invocation_panel;
+mod keys;
 mod lane_columns;
 mod lane_overlay;
 mod layout;
@@ -43,16 +44,22 @@ mod testing;
 mod tests;
 mod time_axis;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+
+use crate::action::{Effect, UserAction};
+use crate::keymap::ScreenKey;
+use crate::model::Model;
+use crate::overlay::DialogAnswer;
+use crate::screens::{AnswerFunction, Screen};
 use cyclometer_core::units::Nanos;
+use cyclometer_report::Table;
 use cyclometer_store::PlaybackInvocation;
 
-pub use draw::render;
-pub use export::export_table;
-pub use input::{apply_action, click};
-pub use loading::{answered, entered, tick};
-pub use queries::{TimelineRequest, TimelineResponse, answer};
+pub use queries::{TimelineRequest, TimelineResponse};
 
 use bill_checkpoints::{BillCheckpoints, CarriedBills};
 use bill_panel::BillsAtMoment;
@@ -63,7 +70,7 @@ use played_part::PlayedPart;
 use player::Player;
 
 /// Explanation of the picture, shown in the help.
-pub const LEGEND: &str = "A line a lane, or a workload of it, on one axis of time: dashes are \
+const LEGEND: &str = "A line a lane, or a workload of it, on one axis of time: dashes are \
     start-up, the heavy line is a run, a cross is where one ended that failed or was cut off; \
     from three invocations in a column on, its height is how many there are. What is right of \
     the cursor had not happened yet and is only dotted. CPU is CPUs in use: CPU time of an \
@@ -146,7 +153,51 @@ enum TimelineOverlay {
     Lanes { what: ComparedLanes, answer: Option<Result<Arc<LaneOverlay>, String>> },
 }
 
-/// Whether the screen changes by itself, during playback.
-pub const fn is_animating(model: &crate::model::Model) -> bool {
-    model.timeline.player.is_playing()
+impl Screen for TimelineState {
+    const NAME: &'static str = "Timeline";
+    const TITLE: &'static str = "timeline";
+    const LEGEND: &'static str = LEGEND;
+    const KEYS: &'static [ScreenKey] = keys::KEYS;
+
+    type Request = TimelineRequest;
+    type Response = TimelineResponse;
+    type Dialog = Infallible;
+
+    const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
+
+    fn answered(model: &mut Model, response: TimelineResponse) -> Vec<Effect> {
+        loading::handle_response(model, response)
+    }
+
+    fn entered(model: &mut Model) -> Vec<Effect> {
+        loading::enter(model)
+    }
+
+    fn tick(model: &mut Model) -> Vec<Effect> {
+        loading::advance(model)
+    }
+
+    fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+        input::apply_action(model, action)
+    }
+
+    fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
+        input::click(model, area, at)
+    }
+
+    fn is_animated(model: &Model) -> bool {
+        model.screens.timeline.player.is_playing()
+    }
+
+    fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+        draw::render(frame, area, model);
+    }
+
+    fn table(model: &Model) -> Table {
+        export::export_table(model)
+    }
+
+    fn submit_dialog(_: &mut Model, dialog: &Infallible, _: DialogAnswer<'_>) -> Vec<Effect> {
+        match *dialog {}
+    }
 }
