@@ -37,6 +37,29 @@ pub fn split_areas(area: Rect) -> FrameAreas {
     }
 }
 
+/// Returns the inside of a panel's frame.
+#[must_use]
+pub const fn inner_area(area: Rect) -> Rect {
+    Rect {
+        x: area.x + 1,
+        y: area.y + 1,
+        width: area.width.saturating_sub(2),
+        height: area.height.saturating_sub(2),
+    }
+}
+
+/// Lays the screen in sight out as the next frame will draw it.
+pub fn lay_out(model: &mut Model) {
+    let area = Rect::new(0, 0, model.size.0, model.size.1);
+    if !is_too_small(area) {
+        screens::lay_out(model, split_areas(area).body);
+    }
+}
+
+const fn is_too_small(area: Rect) -> bool {
+    area.width < LEAST_SIZE.0 || area.height < LEAST_SIZE.1
+}
+
 /// Name of the program, in front of the tabs.
 const NAME: &str = " cyclometer ";
 
@@ -71,7 +94,7 @@ const fn is_narrow(area: Rect) -> bool {
 /// Draws the whole screen.
 pub fn render(frame: &mut Frame<'_>, model: &Model) {
     let area = frame.area();
-    if area.width < LEAST_SIZE.0 || area.height < LEAST_SIZE.1 {
+    if is_too_small(area) {
         return render_too_small(frame, area);
     }
     let parts = split_areas(area);

@@ -1,11 +1,11 @@
 //! Tests of overlays: how they are drawn, and what keys do in them.
 
-use crate::screens::history::{HistoryDialog, HistoryState};
-use crate::screens::{ListedScreen, ScreenRequest};
 use insta::assert_snapshot;
 
 use super::*;
 use crate::screens::ScreenId;
+use crate::screens::history::{HistoryDialog, HistoryState};
+use crate::screens::{ListedScreen, ScreenRequest};
 use crate::testing::{self, SIZES, press, text};
 
 fn drawn(name: &str, change: impl Fn(&mut Model)) {

@@ -303,7 +303,16 @@ pub fn full() -> Arc<LiveSnapshot> {
     story.snapshot()
 }
 
-/// Presses a key, written as users write it.
+/// Clicks a place on the screen that is in sight.
+pub fn click(model: &mut Model, column: u16, row: u16) -> Vec<Effect> {
+    use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    frame::lay_out(model);
+    let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+    update(model, AppMessage::Mouse(event))
+}
+
+/// Presses a key, written as users write it, on the screen that is in sight.
 pub fn press(model: &mut Model, key: &str) -> Vec<Effect> {
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
@@ -319,6 +328,7 @@ pub fn press(model: &mut Model, key: &str) -> Vec<Effect> {
         "backspace" => plain(KeyCode::Backspace),
         other => plain(KeyCode::Char(other.chars().next().expect("a key"))),
     };
+    frame::lay_out(model);
     update(model, AppMessage::Key(event))
 }
 

@@ -28,8 +28,14 @@ pub enum AppMessage {
     Notice(String),
 }
 
-/// Updates the model by a message.
+/// Updates the model by a message, and lays the screen out again.
 pub fn update(model: &mut Model, message: AppMessage) -> Vec<Effect> {
+    let effects = handle_message(model, message);
+    frame::lay_out(model);
+    effects
+}
+
+fn handle_message(model: &mut Model, message: AppMessage) -> Vec<Effect> {
     match message {
         AppMessage::Key(event) if event.kind == KeyEventKind::Release => Vec::new(),
         AppMessage::Key(event) => handle_key(model, &event),
@@ -54,10 +60,12 @@ pub fn update(model: &mut Model, message: AppMessage) -> Vec<Effect> {
     }
 }
 
-/// Advances the model to the time of a new frame.
+/// Advances the model to the time of a new frame, and lays the frame out.
 pub fn advance_to(model: &mut Model, now: Nanos) -> Vec<Effect> {
     model.now = now;
-    screens::tick(model)
+    let effects = screens::tick(model);
+    frame::lay_out(model);
+    effects
 }
 
 fn handle_key(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
@@ -116,7 +124,7 @@ fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
         MouseEventKind::ScrollDown => screens::apply_action(model, UserAction::Down),
         MouseEventKind::Down(MouseButton::Left) => match frame::tab_at(parts.tabs, at) {
             Some(screen) => go_to_screen(model, screen),
-            None if parts.body.contains(at) => screens::click(model, parts.body, at),
+            None if parts.body.contains(at) => screens::click(model, at),
             None => Vec::new(),
         },
         _ => Vec::new(),

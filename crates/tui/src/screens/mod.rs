@@ -61,6 +61,8 @@ pub trait Screen: Debug + Default + 'static {
     type Request: QueryRequest + Debug;
     /// Response of its worker.
     type Response: Debug + Send + 'static;
+    /// Areas of its parts.
+    type Layout: Debug + Default + 'static;
     /// Purpose of its dialogs: prompts, choices and confirmations, except those
     /// that every screen has.
     type Dialog: Debug + Clone + PartialEq + Eq;
@@ -85,8 +87,8 @@ pub trait Screen: Debug + Default + 'static {
     /// Applies an action.
     fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect>;
 
-    /// Handles a click.
-    fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect>;
+    /// Handles a click; the kept layout says what was hit.
+    fn click(model: &mut Model, at: Position) -> Vec<Effect>;
 
     /// Shows only what contains these words, given in lower case.
     fn set_filter(_model: &mut Model, _words: String) {}
@@ -103,8 +105,15 @@ pub trait Screen: Debug + Default + 'static {
         false
     }
 
+    /// Divides an area into the parts of the screen.
+    fn lay_out(model: &Model, area: Rect) -> Self::Layout;
+
+    /// Keeps the layout of the next frame. Actions and clicks that come after the
+    /// frame refer to it: how long a page is, and what is where.
+    fn keep_layout(model: &mut Model, layout: Self::Layout);
+
     /// Draws the screen.
-    fn render(frame: &mut Frame<'_>, area: Rect, model: &Model);
+    fn render(frame: &mut Frame<'_>, layout: &Self::Layout, model: &Model);
 
     /// Returns the figures of the screen, for an export as CSV or JSON.
     fn table(model: &Model) -> Table;
@@ -178,8 +187,8 @@ pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
 }
 
 /// Handles a click on the screen in sight.
-pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    (model.screen.functions().click)(model, area, at)
+pub fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+    (model.screen.functions().click)(model, at)
 }
 
 /// Advances whatever moves by itself; called for every frame.
@@ -196,6 +205,11 @@ pub fn set_filter(model: &mut Model, words: String) {
 /// Returns whether the screen in sight changes without input.
 pub fn is_animated(model: &Model) -> bool {
     (model.screen.functions().is_animated)(model)
+}
+
+/// Lays the screen in sight out in an area, and keeps its layout.
+pub fn lay_out(model: &mut Model, area: Rect) {
+    (model.screen.functions().lay_out)(model, area);
 }
 
 /// Draws the screen in sight.

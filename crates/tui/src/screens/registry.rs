@@ -26,7 +26,8 @@ pub struct ScreenFunctions {
     pub shows_bill_parts: bool,
     pub entered: fn(&mut Model) -> Vec<Effect>,
     pub apply_action: fn(&mut Model, UserAction) -> Vec<Effect>,
-    pub click: fn(&mut Model, Rect, Position) -> Vec<Effect>,
+    pub click: fn(&mut Model, Position) -> Vec<Effect>,
+    pub lay_out: fn(&mut Model, Rect),
     pub tick: fn(&mut Model) -> Vec<Effect>,
     pub set_filter: fn(&mut Model, String),
     pub is_animated: fn(&Model) -> bool,
@@ -50,10 +51,22 @@ impl ScreenFunctions {
             tick: S::tick,
             set_filter: S::set_filter,
             is_animated: S::is_animated,
-            render: S::render,
+            lay_out: lay_out_screen::<S>,
+            render: render_screen::<S>,
             table: S::table,
         }
     }
+}
+
+fn lay_out_screen<S: Screen>(model: &mut Model, area: Rect) {
+    let layout = S::lay_out(model, area);
+    S::keep_layout(model, layout);
+}
+
+/// Draws a screen into an area, which may be another than the one of the kept layout
+/// while the terminal is being resized.
+fn render_screen<S: Screen>(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    S::render(frame, &S::lay_out(model, area), model);
 }
 
 /// Starts the worker of a screen, if it has one.
@@ -229,6 +242,22 @@ mod tests {
             // Files of the configuration name screens like this.
             assert_eq!(screen.config_name(), screen.name().to_lowercase());
             assert!(!screen.title().is_empty() && !screen.legend().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_size_than_the_kept_layout_is_drawn_whole() {
+        for screen in ScreenId::ALL {
+            let mut model = testing::model((60, 16));
+            model.screen = screen;
+            let small = testing::text(&model);
+            model.size = (200, 60);
+            crate::frame::lay_out(&mut model);
+            let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(60, 16));
+            let terminal = terminal.as_mut().expect("memory");
+            let frame = terminal.draw(|frame| crate::frame::render(frame, &model));
+            let drawn = crate::screen_capture::to_text(frame.expect("drawn").buffer);
+            assert_eq!(drawn.trim_end(), small.trim_end(), "{screen:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Layout and table of the bills screen.
+//! Status lines and table of the bills screen.
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -7,9 +7,10 @@ use ratatui::widgets::Paragraph;
 
 use super::bill_query::{MEMORY_SIZES, MONTHLY_REQUESTS};
 use super::bill_table::{BillTable, ModelRow, format_invocation_count};
+use super::layout::BillsLayout;
 use super::{BillsState, LoadedBills, SLOW_AFTER, detail_panel};
 use crate::action::UserAction;
-use crate::frame;
+use crate::frame::inner_area;
 use crate::model::Model;
 use crate::theme::StyleRole;
 use crate::widgets::bar;
@@ -19,56 +20,14 @@ use cyclometer_core::units::Nanos;
 use cyclometer_pricing::{Exact, Granularity};
 use cyclometer_report::format_thousands;
 
-/// Smallest width of a detail panel beside the table.
-const MIN_DETAIL_WIDTH: u16 = 56;
-
 /// Width of granularity and currency, including their separators.
 const KIND_WIDTH: usize = 12;
-
-/// Areas of the parts of the screen.
-#[derive(Debug)]
-struct BillsLayout {
-    /// Status lines: what is shown, and the keys that change it.
-    status: Rect,
-    table: Rect,
-    detail: Rect,
-}
 
 /// Segment of the status lines above the table.
 struct StatusSegment {
     keys: String,
     text: String,
     role: StyleRole,
-}
-
-fn compute_layout(model: &Model, area: Rect) -> BillsLayout {
-    let lines = wrap_segments(&build_status_segments(model), usize::from(area.width));
-    // Without a table there is room for the whole error message.
-    let figures = model.screens.bills.loaded.is_some();
-    let trouble = usize::from(figures && model.screens.bills.error.is_some());
-    let high = u16::try_from(lines.len() + trouble).unwrap_or(1).min(area.height / 4);
-    let state = Rect { height: high, ..area };
-    let rest = Rect { y: area.y + high, height: area.height - high, ..area };
-    if !figures {
-        return BillsLayout { status: state, table: rest, detail: Rect { height: 0, ..rest } };
-    }
-    // The detail panel stands beside the table only if all lanes stay visible.
-    let natural = model.screens.bills.loaded.as_ref().map_or(0, |held| natural_width(&held.table));
-    let natural = u16::try_from(natural).unwrap_or(u16::MAX);
-    if rest.width >= natural.saturating_add(MIN_DETAIL_WIDTH) {
-        let detail = (rest.width * 2 / 5).clamp(MIN_DETAIL_WIDTH, 92).min(rest.width - natural);
-        let table = Rect { width: rest.width - detail, ..rest };
-        let detail = Rect { x: table.right(), width: detail, ..rest };
-        return BillsLayout { status: state, table, detail };
-    }
-    let detail = match rest.height {
-        0..=9 => 0,
-        10..=15 => 4,
-        16..=29 => 8,
-        high => high * 2 / 5,
-    };
-    let table = Rect { height: rest.height - detail, ..rest };
-    BillsLayout { status: state, table, detail: Rect { y: table.bottom(), height: detail, ..rest } }
 }
 
 /// Returns the width of the longest id with its marks.
@@ -78,7 +37,7 @@ fn longest_id(figures: &BillTable) -> usize {
 }
 
 /// Returns the width of a table with all ids and lanes, including its frame.
-fn natural_width(figures: &BillTable) -> usize {
+pub fn natural_width(figures: &BillTable) -> usize {
     let lanes = figures.lanes.len().max(1);
     4 + longest_id(figures) + KIND_WIDTH + lanes * (lane_width(figures) + 1)
 }
@@ -129,29 +88,14 @@ fn lane_width(figures: &BillTable) -> usize {
     amounts.chain(names).max().unwrap_or(0).clamp(6, 14)
 }
 
-/// Returns the number of rows that fit the table.
-pub fn rows_per_page(model: &Model) -> usize {
-    let body = frame::split_areas(Rect::new(0, 0, model.size.0, model.size.1)).body;
-    usize::from(compute_layout(model, body).table.height.saturating_sub(3)).max(1)
-}
-
-fn inner_area(area: Rect) -> Rect {
-    Rect {
-        x: area.x + 1,
-        y: area.y + 1,
-        width: area.width.saturating_sub(2),
-        height: area.height.saturating_sub(2),
-    }
-}
-
 /// Returns row and lane at a position in the table, for mouse clicks.
 pub fn cell_at_position(
     model: &Model,
-    area: Rect,
+    layout: &BillsLayout,
     at: Position,
 ) -> Option<(Option<usize>, Option<usize>)> {
     let held = model.screens.bills.loaded.as_ref()?;
-    let inside = inner_area(compute_layout(model, area).table);
+    let inside = inner_area(layout.table);
     if !inside.contains(at) {
         return None;
     }
@@ -170,11 +114,15 @@ pub fn cell_at_position(
 }
 
 /// Draws the screen.
-pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let layout = compute_layout(model, area);
+pub fn render(frame: &mut Frame<'_>, layout: &BillsLayout, model: &Model) {
     render_status(frame, layout.status, model);
     render_table(frame, layout.table, model);
     detail_panel::render(frame, layout.detail, model);
+}
+
+/// Returns the number of status lines in that width.
+pub fn count_status_lines(model: &Model, width: u16) -> usize {
+    wrap_segments(&build_status_segments(model), usize::from(width)).len()
 }
 
 /// Wraps segments into lines, as many per line as fit; returns their indices.

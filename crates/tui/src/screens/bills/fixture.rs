@@ -1,13 +1,13 @@
 //! A recording whose amounts can be computed by hand, and a query worker for it.
 
-use super::queries::answer;
-use crate::screens::{ScreenRequest, ScreenResponse};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::queries::answer;
 use super::*;
 use crate::model::TuiSettings;
 use crate::query_worker::QueryContext;
+use crate::screens::{ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::update::{AppMessage, update};
 use cyclometer_lanes::{Cancel, Job, Outcome, Status};

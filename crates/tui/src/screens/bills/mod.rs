@@ -20,6 +20,7 @@ mod export;
 #[cfg(test)]
 mod fixture;
 mod keys;
+mod layout;
 mod queries;
 mod sorting;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use cyclometer_report::Table;
 use bill_query::{BillsQuery, MEMORY_SIZES, MONTHLY_REQUESTS, current_query};
 use bill_table::BillTable;
 use detail::BillDetail;
+use layout::BillsLayout;
 use queries::{BillsQueryError, ExplainedCell, ReplayedBills};
 use sorting::BillSortKey;
 
@@ -115,6 +117,8 @@ pub struct BillsState {
     visible_rows: Vec<usize>,
     /// Texts about the selected cell.
     detail: Option<BillDetail>,
+    /// Layout of the last frame.
+    layout: BillsLayout,
 }
 
 /// Loaded bills with the request that they answer.
@@ -134,6 +138,7 @@ impl Screen for BillsState {
 
     type Request = BillsRequest;
     type Response = BillsResponse;
+    type Layout = BillsLayout;
     type Dialog = Infallible;
 
     const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
@@ -189,8 +194,8 @@ impl Screen for BillsState {
     }
 
     fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
-        let page = isize::try_from(draw::rows_per_page(model)).unwrap_or(1);
         let state = &mut model.screens.bills;
+        let page = isize::try_from(state.layout.rows_per_page()).unwrap_or(1);
         state.pending_explanation = None;
         match action {
             UserAction::Up => move_selection(state, -1),
@@ -235,8 +240,11 @@ impl Screen for BillsState {
         request_missing_bills(model)
     }
 
-    fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-        let Some((row, lane)) = draw::cell_at_position(model, area, at) else { return Vec::new() };
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        let layout = model.screens.bills.layout;
+        let Some((row, lane)) = draw::cell_at_position(model, &layout, at) else {
+            return Vec::new();
+        };
         let state = &mut model.screens.bills;
         state.pending_explanation = None;
         if let (Some(row), Some(held)) = (row, &state.loaded) {
@@ -254,8 +262,16 @@ impl Screen for BillsState {
         update_rows_and_detail(model);
     }
 
-    fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-        draw::render(frame, area, model);
+    fn lay_out(model: &Model, area: Rect) -> BillsLayout {
+        BillsLayout::new(model, area)
+    }
+
+    fn keep_layout(model: &mut Model, layout: BillsLayout) {
+        model.screens.bills.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &BillsLayout, model: &Model) {
+        draw::render(frame, layout, model);
     }
 
     fn table(model: &Model) -> Table {

@@ -6,9 +6,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::DetailLine;
+use super::layout::HistoryLayout;
 use super::list::{HistoryList, HistoryRow, HistoryWidths};
 use crate::action::UserAction;
-use crate::frame::split_areas;
 use crate::model::Model;
 use crate::screens::ScreenId;
 use crate::theme::{StyleRole, Theme};
@@ -17,75 +17,8 @@ use crate::widgets::text::{fit, wrap};
 use cyclometer_report::{format_count, format_timestamp};
 use cyclometer_store::HistoryItem;
 
-/// Width of a terminal from which on the details stand beside the list.
-const WIDE: u16 = 140;
-
-/// Areas of the panels.
-#[derive(Debug, Clone, Copy)]
-pub struct HistoryLayout {
-    /// List of recordings and simulations.
-    pub list: Rect,
-    /// Details of the selected item.
-    pub details: Rect,
-    /// Database panel; without height where there is no room.
-    pub database: Rect,
-}
-
-/// Splits an area into panels.
-#[must_use]
-pub fn compute_layout(model: &Model, area: Rect) -> HistoryLayout {
-    let focus = model.screens.history.focus;
-    if area.width >= WIDE {
-        let left = area.width - (area.width * 2 / 5).max(60);
-        let below = if area.height >= 24 { 6 } else { 0 };
-        return HistoryLayout {
-            list: Rect { width: left, height: area.height - below, ..area },
-            details: Rect { x: area.x + left, width: area.width - left, ..area },
-            database: Rect { y: area.bottom() - below, width: left, height: below, ..area },
-        };
-    }
-    // The focused panel gets most of the room.
-    let list = if focus { (area.height / 3).max(6) } else { area.height * 11 / 20 };
-    let list = list.min(area.height);
-    HistoryLayout {
-        list: Rect { height: list, ..area },
-        details: Rect { y: area.y + list, height: area.height - list, ..area },
-        database: Rect { height: 0, ..area },
-    }
-}
-
-/// Returns the inside of a panel's frame.
-#[must_use]
-pub const fn inner_area(area: Rect) -> Rect {
-    Rect {
-        x: area.x + 1,
-        y: area.y + 1,
-        width: area.width.saturating_sub(2),
-        height: area.height.saturating_sub(2),
-    }
-}
-
-fn current_layout(model: &Model) -> HistoryLayout {
-    compute_layout(model, split_areas(Rect::new(0, 0, model.size.0, model.size.1)).body)
-}
-
-/// Returns the number of columns of the details' text.
-#[must_use]
-pub fn detail_width(model: &Model) -> usize {
-    usize::from(current_layout(model).details.width.saturating_sub(4))
-}
-
-/// Returns the number of rows of the list and of lines of the details in view.
-#[must_use]
-pub fn visible_heights(model: &Model) -> (usize, usize) {
-    let layout = current_layout(model);
-    let lines = |area: Rect, less: u16| usize::from(area.height.saturating_sub(less));
-    (lines(layout.list, 3), lines(layout.details, 2))
-}
-
 /// Draws the screen.
-pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let layout = compute_layout(model, area);
+pub fn render(frame: &mut Frame<'_>, layout: &HistoryLayout, model: &Model) {
     render_list(frame, layout.list, model);
     render_details(frame, layout.details, model);
     if layout.database.height > 2 {

@@ -1,17 +1,16 @@
 //! Fixture: a small database whose figures are easy to check by hand, and a
 //! model that shows it.
 
-use super::queries::answer;
-use crate::screens::{ScreenRequest, ScreenResponse};
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
+use super::queries::answer;
 use super::*;
 use crate::model::TuiSettings;
 use crate::query_worker::QueryContext;
-use crate::screens::ScreenId;
+use crate::screens::{ScreenId, ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::update::{AppMessage, update};
 use cyclometer_core::units::Bytes;
@@ -119,6 +118,7 @@ pub fn model(path: &Path, size: (u16, u16)) -> (Model, QueryContext) {
         Arc::into_inner(std::mem::replace(&mut model.settings, empty_settings())).expect("its own");
     model.settings = Arc::new(TuiSettings { database: path.to_owned(), prices, workloads, folder });
     model.screen = ScreenId::History;
+    crate::frame::lay_out(&mut model);
     let desk = QueryContext::new(Arc::clone(&model.settings), Cancel::default());
     (model, desk)
 }

@@ -15,6 +15,7 @@ pub mod conclusion;
 mod detail;
 mod draw;
 mod keys;
+mod layout;
 mod list;
 mod queries;
 
@@ -28,6 +29,7 @@ use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
 use crate::action::{Effect, UserAction};
+use crate::frame::inner_area;
 use crate::keymap::ScreenKey;
 use crate::model::Model;
 use crate::overlay::{DialogAnswer, DialogPurpose, Overlay};
@@ -37,6 +39,7 @@ use cyclometer_core::units::Nanos;
 use cyclometer_report::Table;
 use cyclometer_store::HistoryItem;
 use detail::DetailLine;
+use layout::HistoryLayout;
 use list::{HistoryList, HistoryRow, HistorySort};
 
 /// Legend of the figures for the help.
@@ -102,6 +105,8 @@ pub struct HistoryState {
     comparing: Option<(HistoryItem, HistoryItem)>,
     /// Item whose deletion is being prepared.
     deleting: Option<HistoryItem>,
+    /// Layout of the last frame.
+    layout: HistoryLayout,
 }
 
 /// Bookkeeping that keeps the list up to date.
@@ -164,6 +169,7 @@ impl Screen for HistoryState {
 
     type Request = HistoryRequest;
     type Response = HistoryResponse;
+    type Layout = HistoryLayout;
     type Dialog = HistoryDialog;
 
     const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
@@ -261,15 +267,15 @@ impl Screen for HistoryState {
         }
     }
 
-    fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-        let layout = draw::compute_layout(model, area);
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
         let state = &mut model.screens.history;
+        let layout = state.layout;
         if layout.details.contains(at) {
             state.focus = true;
             return Vec::new();
         }
         state.focus = false;
-        let inner = draw::inner_area(layout.list);
+        let inner = inner_area(layout.list);
         if !inner.contains(at) {
             return Vec::new();
         }
@@ -289,8 +295,16 @@ impl Screen for HistoryState {
         }
     }
 
-    fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-        draw::render(frame, area, model);
+    fn lay_out(model: &Model, area: Rect) -> HistoryLayout {
+        HistoryLayout::new(area, model.screens.history.focus)
+    }
+
+    fn keep_layout(model: &mut Model, layout: HistoryLayout) {
+        model.screens.history.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &HistoryLayout, model: &Model) {
+        draw::render(frame, layout, model);
     }
 
     fn set_filter(model: &mut Model, words: String) {
@@ -349,7 +363,7 @@ fn is_interval_over(now: Nanos, at: Nanos, took: Nanos) -> bool {
 
 /// Requests the details of the selected item, unless they are known.
 fn request_detail(model: &mut Model) -> Vec<Effect> {
-    let (now, width) = (model.now, draw::detail_width(model));
+    let (now, width) = (model.now, model.screens.history.layout.detail_width());
     let state = &mut model.screens.history;
     let Some(row) = state.selected_row() else { return Vec::new() };
     let known =
@@ -390,8 +404,8 @@ fn toggle_simulations(model: &mut Model, open: Option<bool>) -> Vec<Effect> {
 }
 
 fn move_cursor(model: &mut Model, action: UserAction) -> Vec<Effect> {
-    let (rows, lines) = draw::visible_heights(model);
     let state = &mut model.screens.history;
+    let (rows, lines) = state.layout.visible_heights();
     let (at, end, page) = if state.focus {
         let told = state.detail.as_ref().and_then(|detail| detail.result.as_ref().ok());
         let all = told.map_or(0, Vec::len);

@@ -1,17 +1,16 @@
 //! Tests of the history screen on a small database whose figures are easy to
 //! check by hand.
 
-use super::queries::answer;
-use crate::screens::{ScreenRequest, ScreenResponse};
 use std::sync::Arc;
 
 use rusqlite::Connection;
 
 use super::fixture::*;
+use super::queries::answer;
 use super::*;
 use crate::live::{LiveSnapshot, SessionPhase};
 use crate::query_worker::QueryRequest as _;
-use crate::screens::ScreenId;
+use crate::screens::{ScreenId, ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::theme::{Palette, StyleRole, Theme};
 use crate::update::{AppMessage, update};
@@ -394,12 +393,11 @@ fn lists_are_cut_at_the_newest_thousand_and_say_so() {
 #[test]
 fn clicks_select_rows_and_give_the_keys_to_the_details() {
     let (_folder, mut model, mut desk) = full((80, 24));
-    let body = crate::frame::split_areas(Rect::new(0, 0, 80, 24)).body;
     // Tabs, the frame, the heading, then the rows.
-    let effects = HistoryState::click(&mut model, body, Position::new(5, 5));
+    let effects = testing::click(&mut model, 5, 5);
     settle(&mut model, &mut desk, effects);
     assert_eq!(model.screens.history.selected_row().map(|row| &*row.number), Some("s1"));
-    HistoryState::click(&mut model, body, Position::new(5, 20));
+    testing::click(&mut model, 5, 20);
     assert!(model.screens.history.focus);
     key(&mut model, &mut desk, "down");
     assert_eq!((model.screens.history.scroll, model.screens.history.cursor), (1, 2));

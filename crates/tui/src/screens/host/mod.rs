@@ -4,6 +4,7 @@
 mod check_rows;
 mod draw;
 mod keys;
+mod layout;
 mod queries;
 
 pub use queries::{HostRequest, HostResponse};
@@ -23,6 +24,7 @@ use cyclometer_core::units::Nanos;
 use cyclometer_doctor::{HostCheckState as Found, HostFinding, LaneAvailability};
 use cyclometer_lanes::LaneSpec;
 use cyclometer_report::{Cell, Column, Table};
+use layout::HostLayout;
 use queries::CheckGroup;
 
 /// Legend of the figures for the help.
@@ -56,6 +58,8 @@ pub struct HostState {
     cursor: usize,
     /// Words of the filter, which rows must contain.
     filter_words: String,
+    /// Layout of the last frame.
+    layout: HostLayout,
 }
 
 impl HostState {
@@ -79,6 +83,7 @@ impl Screen for HostState {
 
     type Request = HostRequest;
     type Response = HostResponse;
+    type Layout = HostLayout;
     type Dialog = Infallible;
 
     const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
@@ -129,8 +134,8 @@ impl Screen for HostState {
 
     fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
         let last = check_rows::visible_rows(model).len().saturating_sub(1);
-        let page = draw::page_height(model);
         let state = &mut model.screens.host;
+        let page = state.layout.page_height();
         let at = state.cursor.min(last);
         match action {
             UserAction::Up | UserAction::PreviousPanel => state.cursor = at.saturating_sub(1),
@@ -159,8 +164,8 @@ impl Screen for HostState {
         Vec::new()
     }
 
-    fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-        if let Some(row) = draw::row_at(model, area, at) {
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        if let Some(row) = draw::row_at(model, &model.screens.host.layout, at) {
             model.screens.host.cursor = row;
         }
         Vec::new()
@@ -182,8 +187,16 @@ impl Screen for HostState {
         table
     }
 
-    fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-        draw::render(frame, area, model);
+    fn lay_out(_model: &Model, area: Rect) -> HostLayout {
+        HostLayout::new(area)
+    }
+
+    fn keep_layout(model: &mut Model, layout: HostLayout) {
+        model.screens.host.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &HostLayout, model: &Model) {
+        draw::render(frame, layout, model);
     }
 
     fn submit_dialog(_: &mut Model, dialog: &Infallible, _: DialogAnswer<'_>) -> Vec<Effect> {

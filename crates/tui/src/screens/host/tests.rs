@@ -1,13 +1,12 @@
 //! Tests of the host screen, with findings made by hand.
 
-use super::queries::answer;
-use crate::screens::{ScreenRequest, ScreenResponse};
 use std::sync::Arc;
 
 use super::check_rows::{RowStatus, visible_rows};
+use super::queries::answer;
 use super::*;
 use crate::query_worker::{QueryContext, QueryRequest as _};
-use crate::screens::ScreenId;
+use crate::screens::{ScreenId, ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::theme::{Palette, StyleRole, Theme};
 use crate::update::{AppMessage, advance_to, update};
@@ -266,15 +265,33 @@ fn long_reasons_can_be_read_in_full() {
 }
 
 #[test]
+fn a_page_is_as_long_as_the_last_frame_showed_it() {
+    let mut model = model((80, 24));
+    let effects = HostState::entered(&mut model);
+    settle(&mut model, effects);
+    crate::frame::lay_out(&mut model);
+    // The terminal has grown, but the user has not seen it yet.
+    model.size = (80, 60);
+    HostState::apply_action(&mut model, UserAction::PageDown);
+    // Of 22 lines a third is for the selected row; of the others the frame takes two,
+    // and two are shown again.
+    assert_eq!(model.screens.host.cursor, 22 - 7 - 2 - 2);
+    update(&mut model, AppMessage::Resize(80, 60));
+    HostState::apply_action(&mut model, UserAction::First);
+    HostState::apply_action(&mut model, UserAction::PageDown);
+    // The selected row never gets more than nine lines.
+    assert_eq!(model.screens.host.cursor, 58 - 9 - 2 - 2);
+}
+
+#[test]
 fn clicks_select_lines_and_not_headings() {
     let mut model = model((80, 24));
     let effects = HostState::entered(&mut model);
     settle(&mut model, effects);
-    let body = crate::frame::split_areas(Rect::new(0, 0, 80, 24)).body;
     // Tabs, the frame, a heading, then the lines.
-    HostState::click(&mut model, body, Position::new(5, 5));
+    testing::click(&mut model, 5, 5);
     assert_eq!(visible_rows(&model)[model.screens.host.cursor].check, "frequency governor");
-    HostState::click(&mut model, body, Position::new(5, 2));
+    testing::click(&mut model, 5, 2);
     assert_eq!(visible_rows(&model)[model.screens.host.cursor].check, "frequency governor");
 }
 

@@ -20,6 +20,7 @@ mod detail;
 mod keys;
 mod lane_columns;
 mod lane_layout;
+mod layout;
 mod selection;
 mod table;
 #[cfg(test)]
@@ -47,6 +48,7 @@ use crate::widgets::text::{display_width, fit};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{LaneSpec, StartKind, Status};
 use cyclometer_report::Table;
+use layout::{LiveLayout, visible_lanes, workload_tabs};
 
 /// Legend of the figures for the help.
 const LEGEND: &str = "A column a lane; all show the workload that is marked in the first line, \
@@ -61,8 +63,6 @@ const LEGEND: &str = "A column a lane; all show the workload that is marked in t
 
 /// Resolution from which zooming in begins.
 const ZOOM: usize = 1;
-/// Least useful width of a lane's column.
-const LANE_WIDTH: u16 = 26;
 
 /// State of the live screen.
 #[derive(Debug)]
@@ -87,6 +87,8 @@ pub struct LiveState {
     pub zoom: Option<usize>,
     /// Whether there was no recording before this program.
     pub first: bool,
+    /// Layout of the last frame.
+    layout: LiveLayout,
 }
 
 impl Default for LiveState {
@@ -121,6 +123,7 @@ impl LiveState {
             per_million: true,
             zoom: None,
             first,
+            layout: LiveLayout::EMPTY,
         }
     }
 }
@@ -134,6 +137,7 @@ impl Screen for LiveState {
 
     type Request = Infallible;
     type Response = Infallible;
+    type Layout = LiveLayout;
     type Dialog = LiveDialog;
 
     const ANSWER: Option<AnswerFunction<Self>> = None;
@@ -193,8 +197,8 @@ impl Screen for LiveState {
         Vec::new()
     }
 
-    fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-        let layout = compute_layout(area, model);
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        let layout = model.screens.live.layout;
         if layout.tabs.contains(at) {
             let x = at.x - layout.tabs.x;
             let hit = workload_tabs(model).into_iter().find(|(_, text, from)| {
@@ -213,9 +217,16 @@ impl Screen for LiveState {
         Vec::new()
     }
 
-    fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    fn lay_out(model: &Model, area: Rect) -> LiveLayout {
+        LiveLayout::new(model, area)
+    }
+
+    fn keep_layout(model: &mut Model, layout: LiveLayout) {
+        model.screens.live.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &LiveLayout, model: &Model) {
         let snapshot = shown_snapshot(model);
-        let layout = compute_layout(area, model);
         draw_tabs(frame, layout.tabs, model, snapshot);
         let (text, role) = urgent_notice(model, snapshot)
             .unwrap_or_else(|| (activity_line(model, snapshot), StyleRole::Dim));
@@ -401,77 +412,6 @@ fn set_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
     }
     model.screens.live.models = ids.to_vec();
     vec![Effect::Session(SessionCommand::Models(ids.to_vec()))]
-}
-
-/// Areas of the parts of the screen.
-#[derive(Debug, Clone, Copy)]
-struct LiveLayout {
-    tabs: Rect,
-    summary: Rect,
-    lanes: Rect,
-    bills: Rect,
-    messages: Rect,
-}
-
-/// Height of the screen from which on a line is reserved for the most important
-/// message, even if there is none.
-const ROOMY: u16 = 28;
-
-fn compute_layout(area: Rect, model: &Model) -> LiveLayout {
-    let snapshot = shown_snapshot(model);
-    let part = |y: u16, height: u16| Rect { y, height, ..area };
-    let tabs = area.height.min(1);
-    let matters = urgent_notice(model, snapshot).is_some();
-    let summary = u16::from(area.height >= ROOMY || matters).min(area.height - tabs);
-    let rest = area.height.saturating_sub(tabs + summary);
-    // A short terminal has no room for messages: the newest is shown above.
-    let said = u16::try_from(snapshot.log.len()).unwrap_or(u16::MAX).min(4);
-    let messages = if rest >= 40 && said > 0 { said + 2 } else { 0 };
-    let wish = bill_panel::panel_height(model, snapshot, area.width, rest);
-    let bills = wish.min(rest.saturating_sub(11)).max(rest.min(5));
-    let lanes = rest.saturating_sub(bills + messages);
-    let top = area.y + tabs + summary;
-    LiveLayout {
-        tabs: part(area.y, tabs),
-        summary: part(area.y + tabs, summary),
-        lanes: part(top, lanes),
-        bills: part(top + lanes, bills.min(rest)),
-        messages: part(top + lanes + bills, messages),
-    }
-}
-
-/// Returns the tab of each workload: name, text and position.
-fn workload_tabs(model: &Model) -> Vec<(String, String, u16)> {
-    let snapshot = shown_snapshot(model);
-    let here = selection::shown_workload(model, snapshot);
-    let mut x = 0;
-    selection::available_workloads(model, snapshot)
-        .iter()
-        .map(|name| {
-            // The brackets mark the tab on terminals that show no reversed text.
-            let is_here = here == Some(name.as_str());
-            let text = if is_here { format!("[{name}]") } else { format!(" {name} ") };
-            let at = x;
-            x += u16::try_from(display_width(&text)).unwrap_or(u16::MAX);
-            (name.clone(), text, at)
-        })
-        .collect()
-}
-
-/// Returns the lanes in view, with the area of each.
-fn visible_lanes(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
-    let count = lane_columns::lane_names(model).len().max(1);
-    let fit = usize::from(area.width / LANE_WIDTH).clamp(1, count);
-    let first = (model.screens.live.lane + 1).saturating_sub(fit).min(count - fit);
-    let share = area.width / u16::try_from(fit).unwrap_or(1);
-    (0..fit)
-        .map(|at| {
-            let x = area.x + share * u16::try_from(at).unwrap_or(0);
-            // The last lane gets the width that division leaves.
-            let width = if at + 1 == fit { area.right().saturating_sub(x) } else { share };
-            (first + at, Rect { x, width, ..area })
-        })
-        .collect()
 }
 
 /// Draws the workloads, with the one that is shown marked, and the plan.

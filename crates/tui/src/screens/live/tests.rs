@@ -487,9 +487,9 @@ fn a_recording_starts_when_none_runs() {
 fn a_click_selects_a_lane() {
     let mut model = testing::model((80, 24));
     model.snapshot = testing::full();
-    LiveState::click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 8));
+    testing::click(&mut model, 40, 8);
     assert_eq!(model.screens.live.lane, 1);
-    LiveState::click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 20));
+    testing::click(&mut model, 40, 20);
     assert_eq!(model.screens.live.lane, 1, "bills are no lanes");
 }
 

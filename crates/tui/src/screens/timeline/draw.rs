@@ -20,8 +20,8 @@ use crate::widgets::text::{fit, wrap};
 use cyclometer_core::units::{Bytes, Nanos};
 
 /// Draws the screen.
-pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let state = &model.screens.timeline;
+pub fn render(frame: &mut Frame<'_>, layout: &TimelineLayout, model: &Model) {
+    let (state, area) = (&model.screens.timeline, layout.whole);
     let Some(played) = &state.played else { return render_unloaded(frame, area, model) };
     if played.rows.is_empty() {
         return render_without_invocations(frame, area, model, played);
@@ -51,8 +51,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         }
         None => {}
     }
-    let layout = TimelineLayout::new(area, model, played);
-    render_tracks(frame, &layout, model, played);
+    render_tracks(frame, layout, model, played);
     invocation_panel::render(frame, layout.invocation, model, played);
     bill_panel::render(frame, layout.bills, model, played);
 }

@@ -1,19 +1,19 @@
 //! Recordings in real databases, for tests.
 
-use super::queries::answer;
-use crate::screens::ScreenRequest;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 
 use super::bill_checkpoints::{self, BillCheckpoints, CarriedBills};
 use super::played_part::PlayedPart;
+use super::queries::answer;
 use super::testing::MS;
 use super::*;
 use crate::action::Effect;
 use crate::model::{Model, TuiSettings};
 use crate::query_worker::QueryContext;
 use crate::screens::ScreenId;
+use crate::screens::ScreenRequest;
 use crate::testing::{self as common, press};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Cancel, Job, Sample, StartKind, Status, monotonic_now};
@@ -152,6 +152,7 @@ pub fn answer_all_requests(model: &mut Model, effects: Vec<Effect>) -> usize {
         assert!(asked < 100, "it asks and asks");
         waiting.extend(TimelineState::answered(model, answer(&mut desk, ask)));
     }
+    crate::frame::lay_out(model);
     asked
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Position;
 
-use super::layout::{TimelineLayout, TimelineTrack};
+use super::layout::TimelineTrack;
 use super::loading::{load_adjacent_part, open_recording, reload_part, request_missing};
 use super::played_part::PlayedPart;
 use super::queries::TimelineRequest;
@@ -201,12 +201,12 @@ fn apply_overlay_action(model: &mut Model, action: UserAction) -> Option<Vec<Eff
 
 /// Handles a click: one on the tracks or the axis seeks to its moment and selects the
 /// lane.
-pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
+pub fn click(model: &mut Model, at: Position) -> Vec<Effect> {
     let state = &model.screens.timeline;
-    let Some(played) = state.played.clone().filter(|_| state.overlay.is_none()) else {
+    if state.played.is_none() || state.overlay.is_some() {
         return Vec::new();
-    };
-    let layout = TimelineLayout::new(area, model, &played);
+    }
+    let layout = state.layout.clone();
     let axis = layout.visible_axis(model);
     let hit = layout.tracks.iter().find(|(_, place)| place.contains(at));
     let lane = hit.map(|(track, _)| match track {

@@ -21,6 +21,8 @@ pub enum TimelineTrack {
 /// Areas of the parts of the screen.
 #[derive(Debug, Clone, Default)]
 pub struct TimelineLayout {
+    /// Area of the whole screen.
+    pub whole: Rect,
     /// Panel of the tracks and the time axis.
     pub timeline: Rect,
     /// Time axis: one line.
@@ -48,6 +50,7 @@ impl TimelineLayout {
         let timeline = area.height.saturating_sub(bills + invocation);
         let part = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
         let mut layout = Self {
+            whole: area,
             timeline: part(0, timeline),
             invocation: part(timeline, invocation),
             bills: part(timeline + invocation, bills),

@@ -3,16 +3,12 @@
 
 use std::sync::Arc;
 
-use ratatui::layout::Rect;
-
 use super::bill_checkpoints::{BillCheckpoints, CarriedBills};
-use super::layout::TimelineLayout;
 use super::played_part::{MAX_PART_INVOCATIONS, PlayedPart};
 use super::player::Player;
 use super::queries::{TimelineRequest, TimelineResponse};
 use super::{PendingLoad, PositionAfterLoad, TimelineOverlay, TimelineState};
 use crate::action::Effect;
-use crate::frame;
 use crate::model::Model;
 use crate::screens::ListedScreen;
 use cyclometer_core::units::Nanos;
@@ -130,11 +126,9 @@ pub(super) fn load_adjacent_part(model: &mut Model, forward: bool) -> Vec<Effect
     request_part(model, loading)
 }
 
-/// Updates the cached columns, and requests the data that is missing for the current
-/// moment.
+/// Requests the data that is missing for the current moment.
 pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
     let Some(played) = model.screens.timeline.played.clone() else { return Vec::new() };
-    refresh_column_cache(model, &played);
     let mut effects = Vec::new();
     let models = model.screens.live.models.clone();
     let state = &mut model.screens.timeline;
@@ -182,13 +176,6 @@ pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
         effects.push(TimelineState::query(TimelineRequest::Detail { id: row.id }));
     }
     effects
-}
-
-fn refresh_column_cache(model: &mut Model, played: &Arc<PlayedPart>) {
-    let body = frame::split_areas(Rect::new(0, 0, model.size.0, model.size.1)).body;
-    let layout = TimelineLayout::new(body, model, played);
-    let axis = layout.visible_axis(model);
-    model.screens.timeline.column_cache.compute_missing(played, &layout, axis);
 }
 
 /// Handles a response of the query worker.

@@ -66,6 +66,7 @@ use bill_panel::BillsAtMoment;
 use invocation_overlay::InvocationOverlay;
 use lane_columns::ColumnCache;
 use lane_overlay::{ComparedLanes, LaneOverlay};
+use layout::TimelineLayout;
 use played_part::PlayedPart;
 use player::Player;
 
@@ -119,6 +120,8 @@ pub struct TimelineState {
     last_read: Option<(Nanos, (u64, bool))>,
     /// Most invocations of a part, set only in tests.
     part_limit: Option<usize>,
+    /// Layout of the last frame.
+    layout: TimelineLayout,
 }
 
 /// Part that is being read.
@@ -161,6 +164,7 @@ impl Screen for TimelineState {
 
     type Request = TimelineRequest;
     type Response = TimelineResponse;
+    type Layout = TimelineLayout;
     type Dialog = Infallible;
 
     const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
@@ -181,16 +185,32 @@ impl Screen for TimelineState {
         input::apply_action(model, action)
     }
 
-    fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-        input::click(model, area, at)
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        input::click(model, at)
     }
 
     fn is_animated(model: &Model) -> bool {
         model.screens.timeline.player.is_playing()
     }
 
-    fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-        draw::render(frame, area, model);
+    fn lay_out(model: &Model, area: Rect) -> TimelineLayout {
+        match &model.screens.timeline.played {
+            Some(played) => TimelineLayout::new(area, model, played),
+            None => TimelineLayout { whole: area, ..TimelineLayout::default() },
+        }
+    }
+
+    fn keep_layout(model: &mut Model, layout: TimelineLayout) {
+        let axis = layout.visible_axis(model);
+        let state = &mut model.screens.timeline;
+        if let Some(played) = &state.played {
+            state.column_cache.compute_missing(played, &layout, axis);
+        }
+        state.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &TimelineLayout, model: &Model) {
+        draw::render(frame, layout, model);
     }
 
     fn table(model: &Model) -> Table {

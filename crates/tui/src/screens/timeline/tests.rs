@@ -1,26 +1,25 @@
 //! Tests on recordings in real databases: keys, parts, responses.
 
-use super::queries::answer;
-use crate::screens::ScreenRequest;
 use std::sync::Arc;
 
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Rect;
 
+use super::fixture::*;
 use super::layout::TimelineLayout;
 use super::loading::request_missing;
 use super::played_part::PlayedPart;
+use super::queries::answer;
 use super::testing::MS;
 use super::*;
 use crate::action::Effect;
 use crate::frame;
 use crate::model::Model;
+use crate::screens::ScreenRequest;
 use crate::testing::{self as common, press};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::StartKind;
 use cyclometer_record::Sink;
 use cyclometer_store::Store;
-
-use super::fixture::*;
 
 #[test]
 fn a_recording_is_read_and_shown_at_its_end() {
@@ -272,11 +271,11 @@ fn a_click_goes_to_its_moment_and_lane() {
     // Columns 0 to 63 are 10 ms each.
     assert_eq!(layout.visible_axis(&model).width, 64);
     let x = first.x + layout.gutter;
-    TimelineState::click(&mut model, body, Position::new(x + 10, first.y));
+    common::click(&mut model, x + 10, first.y);
     assert_eq!((position_ms(&model), model.screens.timeline.lane), (105, 0));
-    TimelineState::click(&mut model, body, Position::new(x + 30, layout.axis.y));
+    common::click(&mut model, x + 30, layout.axis.y);
     assert_eq!((position_ms(&model), model.screens.timeline.lane), (305, 0));
-    TimelineState::click(&mut model, body, Position::new(0, 0));
+    common::click(&mut model, 0, 0);
     assert_eq!(position_ms(&model), 305);
 }
 
