@@ -15,7 +15,6 @@ use thiserror::Error;
 
 use super::action::Effect;
 use super::config::TuiConfig;
-use super::live::{self, LiveHandle};
 use super::model::{Model, TuiSettings};
 use super::screens::live::LiveState;
 use super::screens::{self, QueryWorkers, ScreenId, Screens};
@@ -25,6 +24,7 @@ use super::update::{AppMessage, advance_to, update};
 use super::{export, frame};
 use cyclometer_lanes::monotonic_now;
 use cyclometer_pricing::PriceCatalog;
+use cyclometer_record::live::{self, LiveHandle};
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::Catalog;
 

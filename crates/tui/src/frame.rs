@@ -6,7 +6,6 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use super::keymap::KeyContext;
-use super::live::{SessionPhase, StorageState};
 use super::model::{LEAST_SIZE, Model};
 use super::overlay;
 use super::screens::{self, ScreenId};
@@ -14,6 +13,7 @@ use super::theme::StyleRole;
 use super::widgets::text::{clear_hidden, display_width, fit};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::Status;
+use cyclometer_record::live::{SessionPhase, StorageState};
 
 /// Areas of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

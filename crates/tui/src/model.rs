@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keymap::Keymap;
-use super::live::LiveSnapshot;
 use super::overlay::Overlay;
 use super::screens::{ScreenId, Screens};
 use super::theme::Theme;
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::PriceCatalog;
+use cyclometer_record::live::LiveSnapshot;
 
 /// Smallest terminal, in columns and lines, that the screens are laid out for.
 pub const LEAST_SIZE: (u16, u16) = (60, 16);

@@ -9,7 +9,6 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
 use super::keymap::Keymap;
-use super::live::{ChartedUntil, FeedItem, LiveSnapshot, PlanView, SnapshotBuilder};
 use super::model::{Model, TuiSettings};
 use super::screens::live::LiveState;
 use super::screens::{ScreenId, Screens};
@@ -22,6 +21,7 @@ use cyclometer_lanes::{Job, Outcome, StartKind, Status};
 use cyclometer_meter::{Meter, Phases, Provenances, Source, Usage};
 use cyclometer_pricing::{PriceCatalog, Terms};
 use cyclometer_record::Event;
+use cyclometer_record::live::{ChartedUntil, FeedItem, LiveSnapshot, PlanView, SnapshotBuilder};
 use cyclometer_replay::Contract;
 use cyclometer_workload::Catalog;
 

@@ -304,7 +304,8 @@ fn a_recording_that_grows_is_asked_for_at_most_once_a_second() {
     let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     let recording = model.opened.take();
     let grow = |model: &mut Model, done: u64| {
-        let snapshot = crate::live::LiveSnapshot { recording, done, ..Default::default() };
+        let snapshot =
+            cyclometer_record::live::LiveSnapshot { recording, done, ..Default::default() };
         model.snapshot = Arc::new(snapshot);
     };
     let at = |ms: u64| Nanos(testing::NOW.0 + ms * MS);

@@ -2,10 +2,10 @@
 
 use super::{HistoryRequest, HistoryState};
 use crate::action::Effect;
-use crate::live::SessionPhase;
 use crate::model::{Model, TuiSettings};
 use crate::overlay::Overlay;
 use crate::screens::{ListedScreen, ScreenId};
+use cyclometer_record::live::SessionPhase;
 use cyclometer_report::answer;
 use cyclometer_store::{Store, StoreError};
 

@@ -8,13 +8,13 @@ use rusqlite::Connection;
 use super::fixture::*;
 use super::queries::answer;
 use super::*;
-use crate::live::{LiveSnapshot, SessionPhase};
 use crate::query_worker::QueryRequest as _;
 use crate::screens::{ScreenId, ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::theme::{Palette, StyleRole, Theme};
 use crate::update::{AppMessage, update};
 use cyclometer_lanes::Status;
+use cyclometer_record::live::{LiveSnapshot, SessionPhase};
 
 #[test]
 fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::queries::CheckGroup;
-use crate::live::{LaneView, LiveSnapshot};
 use crate::model::Model;
 use crate::screens::history::format_share;
 use cyclometer_doctor::{AvailableLane, HostCheckState, HostFinding};
 use cyclometer_lanes::{LaneSpec, StartKind};
+use cyclometer_record::live::{LaneView, LiveSnapshot};
 
 /// Heading, with rows below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

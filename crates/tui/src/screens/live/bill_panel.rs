@@ -9,13 +9,13 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::selection;
-use crate::live::{CellView, LiveSnapshot};
 use crate::model::Model;
 use crate::theme::StyleRole;
 use crate::widgets::bar;
 use crate::widgets::text::{fit, pad};
 use cyclometer_lanes::StartKind;
 use cyclometer_pricing::{Exact, Granularity, Money};
+use cyclometer_record::live::{CellView, LiveSnapshot};
 use cyclometer_replay::{GroupTotal, ModelInfo, ModelTotal, ReplaySummary};
 
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);

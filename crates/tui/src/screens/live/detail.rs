@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 use super::selection;
-use crate::live::{CellState, CellView};
 use crate::model::Model;
 use crate::overlay::Overlay;
 use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_meter::{Meter, Unit};
+use cyclometer_record::live::{CellState, CellView};
 
 /// Returns an overlay with the details of the selected lane.
 pub fn selected_lane_overlay(model: &Model) -> Option<Overlay> {

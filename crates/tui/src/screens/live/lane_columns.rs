@@ -10,7 +10,6 @@ use super::chart_axes::LABELS;
 use super::lane_layout::{LaneDrawing, LaneRows};
 use super::selection;
 use crate::frame::format_clock;
-use crate::live::{CellState, CellView, LaneView, LiveSnapshot, SessionPhase, WindowQuantiles};
 use crate::model::Model;
 use crate::theme::{StyleRole, Theme};
 use crate::widgets::chart;
@@ -18,6 +17,9 @@ use crate::widgets::text::{display_width, fit, pad, wrap};
 use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_lanes::StartKind;
 use cyclometer_meter::{Meter, Source};
+use cyclometer_record::live::{
+    CellState, CellView, LaneView, LiveSnapshot, SessionPhase, WindowQuantiles,
+};
 
 /// Returns the names of the lanes: those that were opened, or those that will be.
 pub fn lane_names(model: &Model) -> Vec<String> {
@@ -405,7 +407,7 @@ fn render_chart(
     };
     let Some(area) = column.take_lines(high) else { return };
     let Some(points) = drawing.points.iter().find(|(at, _)| *at == lane) else { return };
-    let pick = |point: &Option<crate::live::Point>| {
+    let pick = |point: &Option<cyclometer_record::live::Point>| {
         point.map(|point| if kind == ChartKind::Cpu { point.cpu } else { point.cycles })
     };
     let points: Vec<Option<Option<u64>>> = points.1.iter().map(pick).collect();

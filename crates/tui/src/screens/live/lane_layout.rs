@@ -5,10 +5,10 @@ use ratatui::layout::Rect;
 
 use super::chart_axes::{LABELS, TimeAxis, ValueRange};
 use super::selection;
-use crate::live::{LiveSnapshot, Point};
 use crate::model::Model;
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::StartKind;
+use cyclometer_record::live::{LiveSnapshot, Point};
 
 /// Least width of a column of times.
 const VALUE: usize = 9;
@@ -174,7 +174,7 @@ fn workload_points(
     let starts = selection::shown_starts(model, snapshot);
     let running = snapshot.lanes.get(lane).and_then(|lane| lane.running);
     let mut sum: Vec<Option<Point>> = vec![None; axis.count];
-    let of_this = |cell: &crate::live::CellView| {
+    let of_this = |cell: &cyclometer_record::live::CellView| {
         cell.lane == lane && &*cell.workload == workload && starts.contains(&cell.start)
     };
     for (at, cell) in snapshot.cells.iter().enumerate().filter(|(_, cell)| of_this(cell)) {

@@ -36,7 +36,6 @@ use ratatui::widgets::Paragraph;
 
 use crate::action::{Effect, UserAction};
 use crate::keymap::ScreenKey;
-use crate::live::{CellState, CellView, LiveSnapshot, Running, SPANS, SessionPhase, StorageState};
 use crate::model::Model;
 use crate::overlay::{ChoiceItem, DialogAnswer, Overlay};
 use crate::screens::history;
@@ -47,6 +46,9 @@ use crate::theme::StyleRole;
 use crate::widgets::text::{display_width, fit};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{LaneSpec, StartKind, Status};
+use cyclometer_record::live::{
+    CellState, CellView, LiveSnapshot, Running, SPANS, SessionPhase, StorageState,
+};
 use cyclometer_report::Table;
 use layout::{LiveLayout, visible_lanes, workload_tabs};
 

@@ -1,9 +1,9 @@
 //! Selection of the workload and the kinds of start that are shown, common to
 //! all lanes.
 
-use crate::live::{CellState, CellView, LiveSnapshot};
 use crate::model::Model;
 use cyclometer_lanes::StartKind;
+use cyclometer_record::live::{CellState, CellView, LiveSnapshot};
 
 /// Returns the workloads to choose from: those that are recorded, or those of
 /// the next recording.

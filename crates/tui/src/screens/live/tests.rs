@@ -4,13 +4,13 @@ use insta::assert_snapshot;
 use ratatui::style::Color;
 
 use super::*;
-use crate::live::FeedItem as Fed;
 use crate::testing::{self, SIZES, Story, press, text};
 use crate::theme::{Palette, Theme};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Sample, Status};
 use cyclometer_meter::Meter;
 use cyclometer_record::Event;
+use cyclometer_record::live::FeedItem as Fed;
 
 /// Compares the screen at every size with its snapshot, named after the state.
 fn drawn(name: &str, change: impl Fn(&mut Model)) {

@@ -180,8 +180,8 @@ fn a_recording_that_grows_is_read_again_at_its_end_only() {
     place.add_invocation(cell, 2, 8);
     place.writer.as_mut().expect("open").flush_events().expect("written");
     let mut snapshot =
-        crate::live::LiveSnapshot { recording: Some(1), done: 2, ..Default::default() };
-    snapshot.phase = crate::live::SessionPhase::Running;
+        cyclometer_record::live::LiveSnapshot { recording: Some(1), done: 2, ..Default::default() };
+    snapshot.phase = cyclometer_record::live::SessionPhase::Running;
     model.snapshot = Arc::new(snapshot);
     let soon = Nanos(model.now.0 + 1_000 * MS);
     let effects = crate::update::advance_to(&mut model, soon);
