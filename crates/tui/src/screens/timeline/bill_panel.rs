@@ -7,7 +7,6 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::played_part::PlayedPart;
 use super::time_axis::format_moment;
 use crate::model::Model;
 use crate::theme::StyleRole;
@@ -16,6 +15,7 @@ use crate::widgets::text::{fit, pad};
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::Granularity;
 use cyclometer_replay::{GroupTotal, ModelTotal, RatioError, ReplaySummary};
+use cyclometer_store::PlayedPart;
 use cyclometer_store::RecordingPart;
 
 const SIGNIFICANT_DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(4);

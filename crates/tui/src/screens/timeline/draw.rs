@@ -9,7 +9,6 @@ use ratatui::widgets::Paragraph;
 
 use super::lane_columns::{self, ColumnActivity, ColumnSign, LaneFilter};
 use super::layout::{TimelineLayout, TimelineTrack};
-use super::played_part::PlayedPart;
 use super::time_axis::{TimelineAxis, format_moment};
 use super::{TimelineOverlay, bill_panel, invocation_overlay, invocation_panel, lane_overlay};
 use crate::action::UserAction;
@@ -18,6 +17,7 @@ use crate::theme::{StyleRole, Theme};
 use crate::widgets::chart;
 use crate::widgets::text::{fit, wrap};
 use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_store::PlayedPart;
 
 /// Draws the screen.
 pub fn render(frame: &mut Frame<'_>, layout: &TimelineLayout, model: &Model) {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::bill_checkpoints::{self, BillCheckpoints, CarriedBills};
-use super::played_part::PlayedPart;
-use super::queries::answer;
+use super::queries::{answer, contracts_for_models};
 use super::testing::MS;
 use super::*;
 use crate::action::Effect;
@@ -19,6 +17,7 @@ use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Cancel, Job, Sample, StartKind, Status, monotonic_now};
 use cyclometer_meter::Meter;
 use cyclometer_record::{Event, Sink};
+use cyclometer_store::PlayedPart;
 use cyclometer_store::{RecordingHeader, Store, Writer};
 use cyclometer_workload::Catalog;
 
@@ -202,19 +201,18 @@ pub fn read_all_checkpoints(
     place: &TimelineFixture,
     limit: usize,
     models: &[&str],
-) -> Vec<(Arc<PlayedPart>, BillCheckpoints)> {
+) -> Vec<(Arc<PlayedPart>, PartBills)> {
     let store = Store::open(&place.database_path()).expect("opened");
     let ids: Vec<String> = models.iter().map(|it| (*it).to_owned()).collect();
     let prices = cyclometer_pricing::PriceCatalog::with_builtin_models();
-    let contracts = bill_checkpoints::contracts_for_models(&prices, &ids);
+    let contracts = contracts_for_models(&prices, &ids);
     let (mut after, mut carry, mut found) = ((-1, 0), CarriedBills::default(), Vec::new());
     for part in 0.. {
         let played = PlayedPart::from_store(&store, 1, part, after, limit).expect("read");
         let cancel = Cancel::default();
-        let ledger = BillCheckpoints::from_store(
-            &store, &played, played.key, &ids, &contracts, &carry, &cancel,
-        )
-        .expect("billed");
+        let ledger =
+            PartBills::from_store(&store, &played, played.key, &ids, &contracts, &carry, &cancel)
+                .expect("billed");
         carry = ledger.carry_over();
         let next = played.next_after();
         found.push((Arc::new(played), ledger));

@@ -6,13 +6,13 @@ use ratatui::layout::Position;
 
 use super::layout::TimelineTrack;
 use super::loading::{load_adjacent_part, open_recording, reload_part, request_missing};
-use super::played_part::PlayedPart;
 use super::queries::TimelineRequest;
 use super::{TimelineOverlay, TimelineState, invocation_panel, lane_overlay};
 use crate::action::{Effect, UserAction};
 use crate::model::Model;
 use crate::screens::ListedScreen;
 use cyclometer_core::units::Nanos;
+use cyclometer_store::PlayedPart;
 
 /// Handles an action.
 pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {

@@ -7,7 +7,6 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::played_part::{CompactInvocation, PlayedPart};
 use super::time_axis::{TimelineAxis, format_moment};
 use crate::model::Model;
 use crate::overlay::Overlay;
@@ -18,6 +17,7 @@ use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_lanes::{Sample, Status};
 use cyclometer_meter::{Meter, Unit};
 use cyclometer_store::PlaybackInvocation;
+use cyclometer_store::{CompactInvocation, PlayedPart};
 
 /// Smallest width of a panel with charts beside the text.
 const MIN_WIDTH_WITH_CHARTS: u16 = 70;

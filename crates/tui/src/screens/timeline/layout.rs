@@ -3,9 +3,9 @@
 use ratatui::layout::Rect;
 
 use super::lane_columns::LaneFilter;
-use super::played_part::PlayedPart;
 use super::time_axis::TimelineAxis;
 use crate::model::Model;
+use cyclometer_store::PlayedPart;
 
 /// Band of lines on the shared time axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use super::bill_checkpoints::{BillCheckpoints, CarriedBills};
-use super::played_part::{MAX_PART_INVOCATIONS, PlayedPart};
 use super::player::Player;
 use super::queries::{TimelineRequest, TimelineResponse};
 use super::{PendingLoad, PositionAfterLoad, TimelineOverlay, TimelineState};
@@ -12,6 +10,9 @@ use crate::action::Effect;
 use crate::model::Model;
 use crate::screens::ListedScreen;
 use cyclometer_core::units::Nanos;
+use cyclometer_replay::CarriedBills;
+use cyclometer_store::PartBills;
+use cyclometer_store::{MAX_PART_INVOCATIONS, PlayedPart};
 
 /// Interval in which a running recording is read again.
 const REREAD_INTERVAL: Nanos = Nanos(2_000_000_000);
@@ -232,7 +233,7 @@ pub(super) fn handle_response(model: &mut Model, answer: TimelineResponse) -> Ve
 
 fn handle_checkpoints(
     model: &mut Model,
-    result: Result<(Arc<BillCheckpoints>, Vec<Arc<CarriedBills>>), String>,
+    result: Result<(Arc<PartBills>, Vec<Arc<CarriedBills>>), String>,
 ) {
     let models = &model.screens.live.models;
     let state = &mut model.screens.timeline;

@@ -17,7 +17,6 @@
 //! is pending at a time; its response triggers the request for the moment that is
 //! current by then.
 
-mod bill_checkpoints;
 mod bill_panel;
 #[cfg(test)]
 mod bill_tests;
@@ -35,7 +34,6 @@ mod layout;
 mod loading;
 #[cfg(test)]
 mod pictures;
-mod played_part;
 mod player;
 mod queries;
 #[cfg(test)]
@@ -56,18 +54,17 @@ use crate::model::Model;
 use crate::overlay::DialogAnswer;
 use crate::screens::{AnswerFunction, Screen};
 use cyclometer_core::units::Nanos;
+use cyclometer_replay::CarriedBills;
 use cyclometer_report::Table;
-use cyclometer_store::PlaybackInvocation;
+use cyclometer_store::{PartBills, PlaybackInvocation, PlayedPart};
 
 pub use queries::{TimelineRequest, TimelineResponse};
 
-use bill_checkpoints::{BillCheckpoints, CarriedBills};
 use bill_panel::BillsAtMoment;
 use invocation_overlay::InvocationOverlay;
 use lane_columns::ColumnCache;
 use lane_overlay::{ComparedLanes, LaneOverlay};
 use layout::TimelineLayout;
-use played_part::PlayedPart;
 use player::Player;
 
 /// Explanation of the picture, shown in the help.
@@ -98,7 +95,7 @@ pub struct TimelineState {
     /// Cached columns of the visible tracks.
     column_cache: ColumnCache,
     /// Bills of the part.
-    checkpoints: Option<Arc<BillCheckpoints>>,
+    checkpoints: Option<Arc<PartBills>>,
     /// Whether the bills of the part are being computed.
     checkpoints_pending: bool,
     /// Bills of the earlier parts, for the same models.

@@ -7,7 +7,6 @@ use ratatui::layout::Rect;
 use super::fixture::*;
 use super::layout::TimelineLayout;
 use super::loading::request_missing;
-use super::played_part::PlayedPart;
 use super::queries::answer;
 use super::testing::MS;
 use super::*;
@@ -19,6 +18,7 @@ use crate::testing::{self as common, press};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::StartKind;
 use cyclometer_record::Sink;
+use cyclometer_store::PlayedPart;
 use cyclometer_store::Store;
 
 #[test]
