@@ -235,13 +235,6 @@ impl Story {
         self.finished(cell, sequence, outcome);
     }
 
-    /// Records invocation `sequence` of a cell as cut off.
-    pub fn cut(&mut self, cell: usize, sequence: u32) {
-        let reason = Some("the recording was stopped".to_owned());
-        let outcome = self.outcome(cell, 5, Status::Interrupted, reason);
-        self.finished(cell, sequence, outcome);
-    }
-
     fn finished(&mut self, cell: usize, sequence: u32, outcome: Outcome) {
         self.event(Event::Started { cell, sequence, count: 1 });
         let outcome = Box::new(outcome);
@@ -268,11 +261,6 @@ impl Story {
     /// Applies any other item.
     pub fn take(&mut self, item: FeedItem) {
         self.view.apply_item(item);
-    }
-
-    /// Sets how many events and samples were left out since the program began.
-    pub fn lost(&mut self, events: u64, samples: u64) {
-        self.view.set_dropped(events, samples);
     }
 
     /// Returns the snapshot, with times that do not depend on when the test runs.

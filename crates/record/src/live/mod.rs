@@ -11,6 +11,8 @@ mod feed;
 mod quantile_window;
 mod snapshot;
 mod snapshot_builder;
+#[cfg(test)]
+mod tests;
 
 pub use chart::{ChartedUntil, KEPT, Point, SPANS};
 pub use feed::{Feed, FeedItem, LiveHandle, spawn_aggregator};

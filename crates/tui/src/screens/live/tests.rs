@@ -98,99 +98,6 @@ fn the_detail_of_a_lane_says_why_meters_are_missing() {
     assert_snapshot!("detail_80x24", text(&model));
 }
 
-/// Returns the sums of everything that a lane ran.
-fn of_lane(snapshot: &LiveSnapshot, lane: &str) -> cyclometer_replay::GroupTotal {
-    let bills = snapshot.bills.as_ref().expect("billed");
-    bills.group_by(|key| key.lane.to_string()).remove(lane).expect("the lane")
-}
-
-#[test]
-fn bills_are_those_of_a_replay() {
-    let mut model = testing::model((80, 24));
-    model.snapshot = testing::full();
-    let native = of_lane(&model.snapshot, "native");
-    // Ten runs of 2 to 11 ms and ten of 101 to 110 ms; Lambda bills start and
-    // run, which is 1 ms more each: 3 to 12 and 102 to 111, together 1,140 ms
-    // of 128 MiB at $0.0000166667 a GB-second, and 20 requests at $0.0000002.
-    assert_eq!(native.invocations, 20);
-    assert_eq!(native.models[0].total.to_plain_string(), "0.00000637500475");
-    // A million ticks for each millisecond of run.
-    let ticks: u64 = (2..=11).chain(101..=110).sum::<u64>() * 1_000_000;
-    assert_eq!(native.models[1].charges[0].quantity.to_plain_string(), ticks.to_string());
-}
-
-#[test]
-fn failures_are_billed_and_what_was_cut_off_is_not() {
-    let mut story = Story::new();
-    story.ran(0, 1, 2);
-    story.failed(0, 2, "exit code 7");
-    story.cut(0, 3);
-    let snapshot = story.snapshot();
-    let native = of_lane(&snapshot, "native");
-    assert_eq!((snapshot.done, native.invocations), (3, 2), "as providers do, and replays");
-    let cell = &snapshot.cells[0];
-    assert_eq!((cell.ok, cell.bad, cell.cut), (1, 1, 1));
-    assert_eq!(cell.run.map(|run| run.total), Some(1), "times are of what ended well");
-}
-
-#[test]
-fn what_was_cut_off_did_not_fail() {
-    let mut story = Story::new();
-    let failing = |story: &mut Story| story.snapshot().lanes[0].failing.clone();
-    story.ran(0, 1, 2);
-    story.cut(0, 2);
-    assert_eq!(failing(&mut story), None);
-    story.failed(0, 3, "exit code 7");
-    story.cut(0, 4);
-    assert_eq!(failing(&mut story).as_deref(), Some("exit code 7"), "nor does it end a failure");
-    story.ran(0, 5, 2);
-    assert_eq!(failing(&mut story), None);
-}
-
-#[test]
-fn sources_are_those_of_what_ended_well() {
-    let mut story = Story::new();
-    story.ran(0, 1, 2);
-    let before = std::sync::Arc::clone(&story.snapshot().cells[0].sources);
-    story.failed(0, 2, "exit code 7");
-    assert!(std::sync::Arc::ptr_eq(&before, &story.snapshot().cells[0].sources));
-    story.ran(0, 3, 2);
-    assert!(!std::sync::Arc::ptr_eq(&before, &story.snapshot().cells[0].sources), "the newest");
-}
-
-#[test]
-fn what_was_left_out_is_of_this_recording() {
-    let mut story = Story::new();
-    let dropped = |story: &mut Story, events, samples| {
-        story.lost(events, samples);
-        let snapshot = story.snapshot();
-        (snapshot.dropped, snapshot.samples_dropped)
-    };
-    assert_eq!(dropped(&mut story, 3, 40), (3, 40));
-    for item in story.opening() {
-        story.take(item);
-    }
-    assert_eq!(dropped(&mut story, 3, 40), (0, 0), "that was the one before");
-    assert_eq!(dropped(&mut story, 5, 41), (2, 1));
-}
-
-#[test]
-fn other_models_say_when_they_bill_the_newest_only() {
-    let mut story = Story::new();
-    let note = |story: &mut Story| {
-        story.take(Fed::Models(testing::contracts()));
-        let snapshot = story.snapshot();
-        let native = of_lane(&snapshot, "native").invocations;
-        (native, snapshot.bills_note.clone())
-    };
-    (1..=4_096).for_each(|sequence| story.ran(0, sequence, 1));
-    assert_eq!(note(&mut story), (4_096, None));
-    story.ran(0, 4_097, 1);
-    let (native, said) = note(&mut story);
-    assert_eq!(native, 4_096);
-    assert!(said.is_some_and(|it| it.starts_with("bills of the newest")));
-}
-
 #[test]
 fn a_meter_nobody_read_is_a_dash_and_never_0() {
     let mut story = Story::new();
@@ -401,18 +308,6 @@ fn what_runs_without_samples_is_not_idle() {
     story.take(sampled(0));
     model.snapshot = story.snapshot();
     assert!(!text(&model).contains("????│"), "{}", text(&model));
-}
-
-#[test]
-fn preparing_is_not_idle_either() {
-    let mut story = Story::new();
-    story.take(Fed::Event(Box::new(Event::Preparing { cell: 0 })));
-    let result = Ok(cyclometer_lanes::Prepared::default());
-    story.take(Fed::Event(Box::new(Event::Prepared { cell: 0, result })));
-    let snapshot = story.snapshot();
-    let points =
-        snapshot.cells[0].chart.newest_points(0, cyclometer_lanes::monotonic_now(), 20, None);
-    assert!(points.iter().flatten().any(|point| point.cpu.is_none()), "nobody measured it");
 }
 
 #[test]
