@@ -160,6 +160,28 @@ impl PlayedPart {
         Ok(Self::from_rows(about, key, part, &rows))
     }
 
+    /// Reads a part that `before` invocations precede; the first part in its place, if
+    /// other invocations precede it by now. Lanes that race write their invocations
+    /// nearly, but not exactly, in the order of their ends: a late one may belong to an
+    /// earlier part, which has to be read again.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub fn from_store_in_order(
+        store: &Store,
+        recording: i64,
+        part: usize,
+        after: (i64, i64),
+        limit: usize,
+        before: usize,
+    ) -> Result<Self, StoreError> {
+        let played = Self::from_store(store, recording, part, after, limit)?;
+        if part > 0 && store.count_before_part(&played.key)? != before as u64 {
+            return Self::from_store(store, recording, 0, (-1, 0), limit);
+        }
+        Ok(played)
+    }
+
     /// Indexes rows that are in the order of their ends.
     #[must_use]
     pub fn from_rows(

@@ -125,7 +125,9 @@ pub enum TimelineResponse {
 pub fn answer(desk: &mut QueryContext, ask: TimelineRequest) -> TimelineResponse {
     match ask {
         TimelineRequest::LoadPart { recording, part, after, limit, before } => {
-            let result = load_part(desk, recording, part, after, limit, before);
+            let result = desk.read_store().and_then(|store| {
+                PlayedPart::from_store_in_order(store, recording, part, after, limit, before)
+            });
             TimelineResponse::Loaded {
                 recording,
                 part,
@@ -170,24 +172,6 @@ fn reopen_on_error<T>(desk: &mut QueryContext, result: Result<T, StoreError>) ->
         desk.forget_connection();
         error.to_string()
     })
-}
-
-fn load_part(
-    desk: &mut QueryContext,
-    recording: i64,
-    part: usize,
-    after: (i64, i64),
-    limit: usize,
-    before: usize,
-) -> Result<PlayedPart, StoreError> {
-    let store = desk.read_store()?;
-    let played = PlayedPart::from_store(store, recording, part, after, limit)?;
-    // Lanes that race write their invocations nearly, but not exactly, in the order of
-    // their ends: a late one may belong to an earlier part, which is then read again.
-    if part > 0 && store.count_before_part(&played.key)? != before as u64 {
-        return PlayedPart::from_store(store, recording, 0, (-1, 0), limit);
-    }
-    Ok(played)
 }
 
 fn build_checkpoints(
