@@ -16,6 +16,7 @@ use thiserror::Error;
 use super::action::Effect;
 use super::config::TuiConfig;
 use super::model::{Model, TuiSettings};
+use super::overlay::OverlayLayout;
 use super::screens::live::LiveState;
 use super::screens::{self, QueryWorkers, ScreenId, Screens};
 use super::session::{Session, SessionCommand};
@@ -334,6 +335,7 @@ fn build_model(settings: Arc<TuiSettings>, config: TuiConfig, first: bool) -> Mo
         now: monotonic_now(),
         screen: ScreenId::Live,
         overlay: None,
+        overlay_layout: OverlayLayout::default(),
         notice: None,
         snapshot: Arc::default(),
         opened: None,

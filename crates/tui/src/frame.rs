@@ -48,8 +48,10 @@ pub const fn inner_area(area: Rect) -> Rect {
     }
 }
 
-/// Lays the screen in sight out as the next frame will draw it.
+/// Lays out the screen in sight, and the overlay above it, as the next frame will draw
+/// them.
 pub fn lay_out(model: &mut Model) {
+    model.overlay_layout = overlay::OverlayLayout::new(model);
     let area = Rect::new(0, 0, model.size.0, model.size.1);
     if !is_too_small(area) {
         screens::lay_out(model, split_areas(area).body);

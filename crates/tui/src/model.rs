@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keymap::Keymap;
-use super::overlay::Overlay;
+use super::overlay::{Overlay, OverlayLayout};
 use super::screens::{ScreenId, Screens};
 use super::theme::Theme;
 use cyclometer_core::units::Nanos;
@@ -60,6 +60,8 @@ pub struct Model {
     pub screen: ScreenId,
     /// Overlay above the screen.
     pub overlay: Option<Overlay>,
+    /// Sizes of the overlay in the last frame.
+    pub overlay_layout: OverlayLayout,
     /// Newest notice.
     pub notice: Option<FooterNotice>,
     /// Newest snapshot of the recording.

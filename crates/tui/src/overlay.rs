@@ -109,6 +109,34 @@ pub enum DialogAnswer<'a> {
     Confirmed,
 }
 
+/// Sizes of an overlay in the last frame, which keys that scroll refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OverlayLayout {
+    /// Lines of a text on a page.
+    page: usize,
+    /// First line in view at the end of a text.
+    last_scroll: usize,
+}
+
+impl OverlayLayout {
+    /// Lays out the overlay that is open.
+    #[must_use]
+    pub fn new(model: &Model) -> Self {
+        let (columns, rows) = model.size;
+        let lines = match &model.overlay {
+            Some(Overlay::Help { .. }) => help_lines(model).len(),
+            Some(Overlay::Text { text, .. } | Overlay::Popup { text, .. }) => {
+                wrap(text, usize::from(columns.saturating_sub(4))).len()
+            }
+            _ => 0,
+        };
+        Self {
+            page: usize::from(rows.saturating_sub(6)).max(1),
+            last_scroll: lines.saturating_sub(usize::from(rows.saturating_sub(2))),
+        }
+    }
+}
+
 /// Outcome of a key in an overlay.
 enum OverlayOutcome {
     Keep,
@@ -128,22 +156,14 @@ pub fn handle_key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
         return Some(vec![Effect::Quit]);
     }
     let step = match &mut overlay {
-        Overlay::Help { scroll } => {
-            let lines = help_lines(model).len();
-            handle_text_key(model, scroll, lines, event)
+        Overlay::Help { scroll } | Overlay::Text { scroll, .. } => {
+            handle_text_key(model, scroll, event)
         }
-        Overlay::Text { scroll, text, .. } => {
-            let lines = wrap(text, usize::from(model.size.0.saturating_sub(4))).len();
-            handle_text_key(model, scroll, lines, event)
-        }
-        Overlay::Popup { scroll, text, .. } => {
+        Overlay::Popup { scroll, .. } => {
             match model.keymap.action_for(event, model.screen) {
                 // The overlay is closed, and the screen gets the key.
                 Some(action) if !is_scroll_action(action) => return None,
-                _ => {
-                    let room = usize::from(model.size.0.saturating_sub(4));
-                    handle_text_key(model, scroll, wrap(text, room).len(), event)
-                }
+                _ => handle_text_key(model, scroll, event),
             }
         }
         Overlay::Prompt { text, purpose, .. } => {
@@ -165,14 +185,8 @@ pub fn handle_key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
     })
 }
 
-fn handle_text_key(
-    model: &Model,
-    scroll: &mut usize,
-    lines: usize,
-    event: &KeyEvent,
-) -> OverlayOutcome {
-    let page = usize::from(model.size.1.saturating_sub(6)).max(1);
-    let last = lines.saturating_sub(usize::from(model.size.1.saturating_sub(2)));
+fn handle_text_key(model: &Model, scroll: &mut usize, event: &KeyEvent) -> OverlayOutcome {
+    let OverlayLayout { page, last_scroll: last } = model.overlay_layout;
     match model.keymap.action_for(event, model.screen) {
         Some(UserAction::Down | UserAction::NextPanel) => *scroll += 1,
         Some(UserAction::Up | UserAction::PreviousPanel) => *scroll = scroll.saturating_sub(1),
@@ -284,7 +298,7 @@ fn handle_choice_key(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent)
         return OverlayOutcome::Close;
     };
     let last = items.len().saturating_sub(1);
-    let page = usize::from(model.size.1.saturating_sub(6)).max(1);
+    let page = model.overlay_layout.page;
     // Where one item is chosen its first letter is enough, whatever else the
     // key means.
     if let (true, KeyCode::Char(letter)) = (*single, event.code)

@@ -10,6 +10,7 @@ use ratatui::buffer::Buffer;
 
 use super::keymap::Keymap;
 use super::model::{Model, TuiSettings};
+use super::overlay::OverlayLayout;
 use super::screens::live::LiveState;
 use super::screens::{ScreenId, Screens};
 use super::session::RecordingOptions;
@@ -107,6 +108,7 @@ pub fn model(size: (u16, u16)) -> Model {
         now: NOW,
         screen: ScreenId::Live,
         overlay: None,
+        overlay_layout: OverlayLayout::default(),
         notice: None,
         snapshot: Arc::default(),
         opened: None,
