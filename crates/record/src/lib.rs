@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod limits;
+pub mod live;
 mod plan;
 mod race;
 mod recorder;

@@ -8,6 +8,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+mod bill_checkpoints;
 pub mod break_even;
 mod instance_span;
 mod summary;
@@ -17,6 +18,9 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use bill_checkpoints::{
+    BillCheckpoints, CHECKPOINT_INTERVAL, CarriedBills, CheckpointBuilder, CheckpointRow,
+};
 pub use summary::{
     ChargeTotal, GroupKey, GroupTotal, ModelInfo, ModelTotal, MonthlyBillError, RatioError,
     ReplaySummary,

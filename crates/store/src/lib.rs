@@ -20,7 +20,9 @@ mod invocation_scan;
 mod lock_holders;
 mod open;
 mod overview;
+mod part_bills;
 mod playback;
+mod played_part;
 mod query;
 mod reader;
 mod recorded_cells;
@@ -43,10 +45,12 @@ pub use history::{HistoryFilter, HistoryItem, HistoryReference, RecordingInfo, S
 pub use invocation_scan::Selection;
 pub use open::{RecoveredRecording, Store, StoreError, default_path};
 pub use overview::{RecordingCounts, RecordingDetails, RecordingHead, RecordingSize};
+pub use part_bills::PartBills;
 pub use playback::{
     OverlapGroup, PlaybackCell, PlaybackInvocation, PlaybackLane, PlaybackRecording, PlaybackRow,
     RecordingPart,
 };
+pub use played_part::{CompactInvocation, CompactOption, MAX_PART_INVOCATIONS, PlayedPart};
 pub use query::{CellStats, MeterSource, RecordingRef};
 pub use reader::{Datum, QueryError, QueryStop, RowSink, SeenDatum, SqlReader, ViewColumn};
 pub use recorded_cells::RecordedCell;

@@ -1,7 +1,6 @@
 //! User actions, and the effects that the program carries out for them.
 
-use super::screens::ScreenId;
-use super::screens::{bills, history, host, timeline};
+use super::screens::{ScreenId, ScreenRequest};
 use super::session::SessionCommand;
 
 /// Action of the user. Keys are bound to actions in [`super::keymap`].
@@ -125,12 +124,6 @@ pub enum Effect {
     Session(SessionCommand),
     /// Exports the current view.
     Export(super::export::ExportFormat),
-    /// Sends a request to the worker of the bills screen.
-    Bills(bills::BillsRequest),
-    /// Sends a request to the worker of the timeline screen.
-    Timeline(timeline::TimelineRequest),
-    /// Sends a request to the worker of the history screen.
-    History(history::HistoryRequest),
-    /// Sends a request to the worker of the host screen.
-    Host(host::HostRequest),
+    /// Sends a request to the worker of its screen.
+    Query(ScreenRequest),
 }

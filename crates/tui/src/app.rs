@@ -15,16 +15,17 @@ use thiserror::Error;
 
 use super::action::Effect;
 use super::config::TuiConfig;
-use super::live::{self, LiveHandle};
 use super::model::{Model, TuiSettings};
-use super::query_worker::{QueryContext, WorkerHandle};
-use super::screens::{self, ScreenId, bills, history, host, timeline};
+use super::overlay::OverlayLayout;
+use super::screens::live::LiveState;
+use super::screens::{self, QueryWorkers, ScreenId, Screens};
 use super::session::{Session, SessionCommand};
 use super::terminal::{self, TerminalGuard as Terminal};
 use super::update::{AppMessage, advance_to, update};
 use super::{export, frame};
-use cyclometer_lanes::{Cancel, monotonic_now};
+use cyclometer_lanes::monotonic_now;
 use cyclometer_pricing::PriceCatalog;
+use cyclometer_record::live::{self, LiveHandle};
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::Catalog;
 
@@ -86,13 +87,6 @@ enum LoopEvent {
     Changed,
 }
 
-struct QueryWorkers {
-    bills: WorkerHandle<bills::BillsRequest>,
-    timeline: WorkerHandle<timeline::TimelineRequest>,
-    history: WorkerHandle<history::HistoryRequest>,
-    host: WorkerHandle<host::HostRequest>,
-}
-
 struct App {
     model: Model,
     session: Session,
@@ -124,7 +118,7 @@ pub fn run(options: TuiOptions) -> Result<Ending, TuiError> {
     let signal = app.signal.or(gone.then_some(SIGHUP));
     // Workers close before the writer's connection: the last one to close
     // tidies up the files.
-    app.workers.shut_down();
+    shut_down_workers(app.workers);
     // Lanes are closed and rows are written whatever happened to the terminal.
     let mut ending = app.session.shut_down(signal.is_none());
     ending.lines.extend(panics.take_messages());
@@ -162,7 +156,13 @@ impl App {
             database,
             prices,
         });
-        let desks = QueryWorkers::spawn_all(&settings, &tell).map_err(TuiError::System)?;
+        let workers = {
+            let tell = tell.clone();
+            let tell = move |response| {
+                tell.send(LoopEvent::Message(AppMessage::Response(response))).is_ok()
+            };
+            QueryWorkers::spawn_all(&settings, tell).map_err(TuiError::System)?
+        };
         let first = !settings.database.exists();
         let session = Session::new(Arc::clone(&settings), catalog, feed);
         let frame = Duration::from_secs(1) / config.frames.max(1);
@@ -171,7 +171,7 @@ impl App {
         let mut app = Self {
             model,
             session,
-            workers: desks,
+            workers,
             live,
             incoming,
             sender: tell,
@@ -180,10 +180,10 @@ impl App {
             quit: false,
             signal: None,
         };
-        let models = app.model.live.models.clone();
+        let models = app.model.screens.live.models.clone();
         app.session.execute_command(SessionCommand::Models(models)).map_err(TuiError::Name)?;
         if begin {
-            let wanted = Box::new(app.model.live.options.clone());
+            let wanted = Box::new(app.model.screens.live.options.clone());
             app.session.execute_command(SessionCommand::Start(wanted)).map_err(TuiError::Name)?;
         }
         Ok(app)
@@ -216,10 +216,9 @@ impl App {
 
     /// Returns whether the screen changes without input.
     fn is_animated(&self) -> bool {
-        let recording = self.model.snapshot.phase.is_active() && self.model.live.frozen.is_none();
-        recording
-            || (self.model.screen == ScreenId::Timeline
-                && screens::timeline::is_animating(&self.model))
+        let recording =
+            self.model.snapshot.phase.is_active() && self.model.screens.live.frozen.is_none();
+        recording || screens::is_animated(&self.model)
     }
 
     fn render_frame(&mut self, screen: &mut Terminal) -> io::Result<()> {
@@ -304,10 +303,7 @@ impl App {
                     }
                 }
                 Effect::Export(form) => self.export_view(form, screen)?,
-                Effect::Bills(ask) => self.workers.bills.send_request(ask),
-                Effect::Timeline(ask) => self.workers.timeline.send_request(ask),
-                Effect::History(ask) => self.workers.history.send_request(ask),
-                Effect::Host(ask) => self.workers.host.send_request(ask),
+                Effect::Query(request) => self.workers.send_request(request),
             }
         }
         Ok(())
@@ -339,45 +335,23 @@ fn build_model(settings: Arc<TuiSettings>, config: TuiConfig, first: bool) -> Mo
         now: monotonic_now(),
         screen: ScreenId::Live,
         overlay: None,
+        overlay_layout: OverlayLayout::default(),
         notice: None,
         snapshot: Arc::default(),
         opened: None,
-        live: screens::live::LiveState::new(config.options, config.models, first),
-        bills: bills::BillsState::default(),
-        timeline: timeline::TimelineState::default(),
-        history: history::HistoryState::default(),
-        host: host::HostState::default(),
+        screens: Screens {
+            live: LiveState::new(config.options, config.models, first),
+            ..Screens::default()
+        },
     }
 }
 
-impl QueryWorkers {
-    /// Shuts all workers down, and waits a moment for those that are still busy.
-    fn shut_down(self) {
-        let Self { bills, timeline, history, host } = self;
-        let threads =
-            [bills.shut_down(), timeline.shut_down(), history.shut_down(), host.shut_down()];
-        let begun = Instant::now();
-        while begun.elapsed() < SHUTDOWN_TIMEOUT && !threads.iter().all(JoinHandle::is_finished) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn spawn_all(settings: &Arc<TuiSettings>, tell: &Sender<LoopEvent>) -> io::Result<Self> {
-        let desk = || QueryContext::new(Arc::clone(settings), Cancel::default());
-        macro_rules! start {
-            ($screen:ident, $message:ident) => {{
-                let tell = tell.clone();
-                WorkerHandle::spawn(stringify!($screen), desk(), $screen::answer, move |answer| {
-                    tell.send(LoopEvent::Message(AppMessage::$message(Box::new(answer)))).is_ok()
-                })?
-            }};
-        }
-        Ok(Self {
-            bills: start!(bills, Bills),
-            timeline: start!(timeline, Timeline),
-            history: start!(history, History),
-            host: start!(host, Host),
-        })
+/// Shuts all workers down, and waits a moment for those that are still busy.
+fn shut_down_workers(workers: QueryWorkers) {
+    let threads = workers.shut_down();
+    let begun = Instant::now();
+    while begun.elapsed() < SHUTDOWN_TIMEOUT && !threads.iter().all(JoinHandle::is_finished) {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -9,11 +9,11 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
-use super::live::{self, Feed, FeedItem, LiveHandle};
 use super::screens::ScreenId;
 use super::testing::{self, Story};
 use super::theme::{Palette, Theme};
 use super::{frame, update};
+use cyclometer_record::live::{self, Feed, FeedItem, LiveHandle};
 
 /// Terminal that discards its output and counts the bytes.
 #[derive(Default)]

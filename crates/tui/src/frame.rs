@@ -6,7 +6,6 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use super::keymap::KeyContext;
-use super::live::{SessionPhase, StorageState};
 use super::model::{LEAST_SIZE, Model};
 use super::overlay;
 use super::screens::{self, ScreenId};
@@ -14,6 +13,7 @@ use super::theme::StyleRole;
 use super::widgets::text::{clear_hidden, display_width, fit};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::Status;
+use cyclometer_record::live::{SessionPhase, StorageState};
 
 /// Areas of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,31 @@ pub fn split_areas(area: Rect) -> FrameAreas {
         body: Rect { y: area.y + 1, height: area.height.saturating_sub(2), ..area },
         footer: line(area.bottom().saturating_sub(1)),
     }
+}
+
+/// Returns the inside of a panel's frame.
+#[must_use]
+pub const fn inner_area(area: Rect) -> Rect {
+    Rect {
+        x: area.x + 1,
+        y: area.y + 1,
+        width: area.width.saturating_sub(2),
+        height: area.height.saturating_sub(2),
+    }
+}
+
+/// Lays out the screen in sight, and the overlay above it, as the next frame will draw
+/// them.
+pub fn lay_out(model: &mut Model) {
+    model.overlay_layout = overlay::OverlayLayout::new(model);
+    let area = Rect::new(0, 0, model.size.0, model.size.1);
+    if !is_too_small(area) {
+        screens::lay_out(model, split_areas(area).body);
+    }
+}
+
+const fn is_too_small(area: Rect) -> bool {
+    area.width < LEAST_SIZE.0 || area.height < LEAST_SIZE.1
 }
 
 /// Name of the program, in front of the tabs.
@@ -71,7 +96,7 @@ const fn is_narrow(area: Rect) -> bool {
 /// Draws the whole screen.
 pub fn render(frame: &mut Frame<'_>, model: &Model) {
     let area = frame.area();
-    if area.width < LEAST_SIZE.0 || area.height < LEAST_SIZE.1 {
+    if is_too_small(area) {
         return render_too_small(frame, area);
     }
     let parts = split_areas(area);

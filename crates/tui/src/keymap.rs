@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use thiserror::Error;
@@ -55,29 +56,40 @@ const fn everywhere(
     Binding { name, action, context: KeyContext::Everywhere, keys, help, short }
 }
 
-const fn on_screen(
-    screen: ScreenId,
+/// Binding of keys to an action on one screen, which the screen itself declares.
+#[derive(Debug, Clone, Copy)]
+pub struct ScreenKey {
     name: &'static str,
     action: UserAction,
     keys: &'static [&'static str],
     help: &'static str,
     short: &'static str,
-) -> Binding {
-    Binding { name, action, context: KeyContext::On(screen), keys, help, short }
 }
 
-use ScreenId::{Bills, History, Host, Live, Timeline};
+impl ScreenKey {
+    /// Creates a binding; what the parts mean is told at [`Binding`].
+    pub const fn new(
+        name: &'static str,
+        action: UserAction,
+        keys: &'static [&'static str],
+        help: &'static str,
+        short: &'static str,
+    ) -> Self {
+        Self { name, action, keys, help, short }
+    }
 
-/// All bindings. The footer shows those with a short text in this order, those
-/// of the screen first.
-pub const TABLE: &[Binding] = &[
+    /// Returns the binding for the table of all.
+    const fn on(&self, screen: ScreenId) -> Binding {
+        let Self { name, action, keys, help, short } = *self;
+        Binding { name, action, context: KeyContext::On(screen), keys, help, short }
+    }
+}
+
+/// Bindings that are active on every screen. After the second come those that go to a
+/// screen.
+const EVERYWHERE: &[Binding] = &[
     everywhere("help", UserAction::Help, &["?", "f1"], "show the keys", "help"),
     everywhere("quit", UserAction::Quit, &["q", "ctrl-c"], "quit", "quit"),
-    everywhere("live", UserAction::Go(Live), &["1"], "live comparison", ""),
-    everywhere("bills", UserAction::Go(Bills), &["2"], "bills", ""),
-    everywhere("timeline", UserAction::Go(Timeline), &["3"], "timeline", ""),
-    everywhere("history", UserAction::Go(History), &["4"], "history", ""),
-    everywhere("host", UserAction::Go(Host), &["5"], "host", ""),
     everywhere("back", UserAction::Back, &["esc"], "close, or back", ""),
     everywhere("next-panel", UserAction::NextPanel, &["tab"], "next panel or lane", ""),
     everywhere(
@@ -100,223 +112,34 @@ pub const TABLE: &[Binding] = &[
     everywhere("mouse", UserAction::Mouse, &["m"], "mouse on and off", ""),
     everywhere("redraw", UserAction::Redraw, &["ctrl-l"], "draw everything anew", ""),
     everywhere("suspend", UserAction::Suspend, &["ctrl-z"], "to the shell; fg comes back", ""),
-    on_screen(Live, "start", UserAction::Start, &["r"], "record with the plan shown", "record"),
-    on_screen(
-        Live,
-        "stop",
-        UserAction::Stop,
-        &["x"],
-        "stop after this invocation; twice: at once",
-        "stop",
-    ),
-    on_screen(
-        Live,
-        "freeze",
-        UserAction::Pause,
-        &["space"],
-        "freeze the view; recording goes on",
-        "freeze",
-    ),
-    on_screen(Live, "loop", UserAction::Loop, &["o"], "once, or until stopped", "loop"),
-    on_screen(
-        Live,
-        "race",
-        UserAction::Race,
-        &["c"],
-        "one lane at a time, or all on CPUs of their own",
-        "race",
-    ),
-    on_screen(Live, "workloads", UserAction::Workloads, &["w"], "choose workloads", "workloads"),
-    on_screen(Live, "lanes", UserAction::Lanes, &["n"], "choose lanes", "lanes"),
-    on_screen(Live, "models", UserAction::Models, &["p"], "choose price models", "prices"),
-    on_screen(
-        Live,
-        "previous-workload",
-        UserAction::PreviousWorkload,
-        &["["],
-        "show the workload before",
-        "",
-    ),
-    on_screen(
-        Live,
-        "next-workload",
-        UserAction::NextWorkload,
-        &["]"],
-        "show the next workload",
-        "",
-    ),
-    on_screen(
-        Live,
-        "start-kind",
-        UserAction::StartKind,
-        &["t"],
-        "show cold or warm starts",
-        "cold/warm",
-    ),
-    on_screen(Live, "unit", UserAction::Unit, &["u"], "bills of a million, or sums so far", "sums"),
-    on_screen(Live, "zoom-in", UserAction::ZoomIn, &["+", "="], "shorter time in the charts", ""),
-    on_screen(Live, "zoom-out", UserAction::ZoomOut, &["-"], "longer time in the charts", ""),
-    on_screen(
-        Live,
-        "zoom-reset",
-        UserAction::ZoomReset,
-        &["0"],
-        "the whole recording in the charts",
-        "",
-    ),
-    on_screen(Bills, "sort", UserAction::Sort, &["s"], "sort by the next column", "sort"),
-    on_screen(Bills, "reverse", UserAction::Reverse, &["S"], "turn the order round", ""),
-    on_screen(
-        Bills,
-        "filter",
-        UserAction::Filter,
-        &["/"],
-        "only models with these words",
-        "filter",
-    ),
-    on_screen(Bills, "less-memory", UserAction::LessMemory, &["["], "what if less memory", ""),
-    on_screen(
-        Bills,
-        "more-memory",
-        UserAction::MoreMemory,
-        &["]"],
-        "what if more memory",
-        "[ ]: memory",
-    ),
-    on_screen(Bills, "less-volume", UserAction::LessVolume, &["{"], "fewer requests a month", ""),
-    on_screen(
-        Bills,
-        "more-volume",
-        UserAction::MoreVolume,
-        &["}"],
-        "more requests a month",
-        "{ }: month",
-    ),
-    on_screen(
-        Bills,
-        "bills-workload",
-        UserAction::NextWorkload,
-        &["w"],
-        "all workloads, or one",
-        "workload",
-    ),
-    on_screen(
-        Bills,
-        "bills-start",
-        UserAction::StartKind,
-        &["t"],
-        "cold, warm or both",
-        "cold/warm",
-    ),
-    on_screen(
-        Bills,
-        "bills-models",
-        UserAction::Models,
-        &["p"],
-        "all models, or those of the live view",
-        "",
-    ),
-    on_screen(Timeline, "play", UserAction::Pause, &["space"], "play and pause", "play"),
-    on_screen(Timeline, "slower", UserAction::Slower, &["<", ","], "slower", ""),
-    on_screen(Timeline, "faster", UserAction::Faster, &[">", "."], "faster", "< >: speed"),
-    on_screen(Timeline, "timeline-in", UserAction::ZoomIn, &["+", "="], "look closer", ""),
-    on_screen(
-        Timeline,
-        "timeline-out",
-        UserAction::ZoomOut,
-        &["-"],
-        "from further away",
-        "+ -: zoom",
-    ),
-    on_screen(Timeline, "timeline-reset", UserAction::ZoomReset, &["0"], "the whole recording", ""),
-    on_screen(Timeline, "mark", UserAction::Mark, &["a"], "mark this invocation", "mark"),
-    on_screen(
-        Timeline,
-        "overlay",
-        UserAction::Compare,
-        &["b"],
-        "the marked one over this one",
-        "overlay",
-    ),
-    on_screen(
-        Timeline,
-        "lanes-over",
-        UserAction::Overlay,
-        &["o"],
-        "two lanes over each other",
-        "lanes",
-    ),
-    on_screen(
-        Timeline,
-        "next-invocation",
-        UserAction::NextWorkload,
-        &["]", "n"],
-        "next invocation",
-        "",
-    ),
-    on_screen(
-        Timeline,
-        "previous-invocation",
-        UserAction::PreviousWorkload,
-        &["[", "p"],
-        "previous invocation",
-        "",
-    ),
-    on_screen(Timeline, "timeline-refresh", UserAction::Refresh, &["r"], "read anew", ""),
-    on_screen(
-        History,
-        "history-filter",
-        UserAction::Filter,
-        &["/"],
-        "only those with these words",
-        "filter",
-    ),
-    on_screen(History, "history-sort", UserAction::Sort, &["s"], "sort by the next column", "sort"),
-    on_screen(History, "history-reverse", UserAction::Reverse, &["S"], "turn the order round", ""),
-    on_screen(History, "label", UserAction::Label, &["L"], "name it", "label"),
-    on_screen(
-        History,
-        "delete",
-        UserAction::Delete,
-        &["d", "delete"],
-        "delete it; asked twice",
-        "delete",
-    ),
-    on_screen(
-        History,
-        "fold",
-        UserAction::Fold,
-        &["f"],
-        "its simulations, shown or hidden",
-        "simulations",
-    ),
-    on_screen(
-        History,
-        "history-mark",
-        UserAction::Mark,
-        &["a", "space"],
-        "mark for a comparison",
-        "mark",
-    ),
-    on_screen(
-        History,
-        "history-compare",
-        UserAction::Compare,
-        &["c"],
-        "compare with the marked one",
-        "compare",
-    ),
-    on_screen(History, "history-refresh", UserAction::Refresh, &["r"], "read anew", ""),
-    on_screen(Host, "host-refresh", UserAction::Refresh, &["r"], "look again", "look again"),
-    on_screen(
-        Host,
-        "host-filter",
-        UserAction::Filter,
-        &["/"],
-        "only lines with these words",
-        "filter",
-    ),
 ];
+
+/// Keys that go to the screens, in their order.
+const SCREEN_DIGITS: [&[&str]; 9] =
+    [&["1"], &["2"], &["3"], &["4"], &["5"], &["6"], &["7"], &["8"], &["9"]];
+
+const _: () = assert!(ScreenId::ALL.len() <= SCREEN_DIGITS.len(), "a screen has no digit");
+
+/// All bindings. The footer shows those with a short text in this order, those
+/// of the screen first.
+static BINDINGS: LazyLock<Vec<Binding>> = LazyLock::new(|| {
+    let to_screen = |(screen, keys): (ScreenId, &'static [&'static str])| Binding {
+        name: screen.config_name(),
+        action: UserAction::Go(screen),
+        context: KeyContext::Everywhere,
+        keys,
+        help: screen.title(),
+        short: "",
+    };
+    let (first, rest) = EVERYWHERE.split_at(2);
+    let mut all = first.to_vec();
+    all.extend(ScreenId::ALL.into_iter().zip(SCREEN_DIGITS).map(to_screen));
+    all.extend_from_slice(rest);
+    for screen in ScreenId::ALL {
+        all.extend(screen.keys().iter().map(|key| key.on(screen)));
+    }
+    all
+});
 
 /// Errors in the keys of the configuration.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -361,15 +184,15 @@ impl Keymap {
     /// at the same time share a key.
     pub fn with_overrides(changes: &BTreeMap<String, Vec<String>>) -> Result<Self, KeyError> {
         for name in changes.keys() {
-            if !TABLE.iter().any(|binding| binding.name == name) {
-                let near = find_nearest_name(name, TABLE.iter().map(|binding| binding.name));
+            if !BINDINGS.iter().any(|binding| binding.name == name) {
+                let near = find_nearest_name(name, BINDINGS.iter().map(|binding| binding.name));
                 let hint =
                     near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 return Err(KeyError::Action { given: name.clone(), hint });
             }
         }
-        let mut keys = Vec::with_capacity(TABLE.len());
-        for binding in TABLE {
+        let mut keys = Vec::with_capacity(BINDINGS.len());
+        for binding in BINDINGS.iter() {
             let texts: Vec<&str> = match changes.get(binding.name) {
                 Some(given) => given.iter().map(String::as_str).collect(),
                 None => binding.keys.to_vec(),
@@ -404,7 +227,7 @@ impl Keymap {
 
     /// Iterates over the bindings with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Binding, &[KeyChord])> {
-        TABLE.iter().zip(self.keys.iter().map(Vec::as_slice))
+        BINDINGS.iter().zip(self.keys.iter().map(Vec::as_slice))
     }
 
     /// Returns the action of a key on a screen.
@@ -521,6 +344,7 @@ impl fmt::Display for KeyChord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ScreenId::{Bills, History, Host, Live};
 
     fn press(text: &str) -> KeyEvent {
         let key: KeyChord = text.parse().expect("a key");
@@ -537,10 +361,10 @@ mod tests {
     #[test]
     fn the_table_has_no_conflicts_and_every_name_once() {
         Keymap::with_overrides(&BTreeMap::new()).expect("no conflicts");
-        let mut names: Vec<_> = TABLE.iter().map(|binding| binding.name).collect();
+        let mut names: Vec<_> = BINDINGS.iter().map(|binding| binding.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), TABLE.len());
+        assert_eq!(names.len(), BINDINGS.len());
     }
 
     #[test]
@@ -586,7 +410,7 @@ mod tests {
     fn documented() -> String {
         use std::fmt::Write as _;
         let mut text = String::from("| on | keys | does | name |\n|---|---|---|---|\n");
-        for binding in TABLE {
+        for binding in BINDINGS.iter() {
             let on = match binding.context {
                 KeyContext::Everywhere => "everywhere",
                 KeyContext::On(screen) => screen.name(),

@@ -5,7 +5,7 @@
 //! reads it. Keys become actions by the one table in `keymap`. Nothing is
 //! measured, read from the database or written on the thread that draws: the
 //! recorder has its own threads (`session`), its events are gathered into
-//! immutable snapshots (`live`), and queries go to worker threads
+//! immutable snapshots (`cyclometer_record::live`), and queries go to worker threads
 //! (`query_worker`).
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
@@ -19,7 +19,6 @@ mod export;
 mod frame;
 pub mod frozen_terminals;
 mod keymap;
-mod live;
 mod model;
 mod overlay;
 mod query_worker;

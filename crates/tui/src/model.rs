@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keymap::Keymap;
-use super::live::LiveSnapshot;
-use super::overlay::Overlay;
-use super::screens::{ScreenId, bills, history, host, live, timeline};
+use super::overlay::{Overlay, OverlayLayout};
+use super::screens::{ScreenId, Screens};
 use super::theme::Theme;
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::PriceCatalog;
+use cyclometer_record::live::LiveSnapshot;
 
 /// Smallest terminal, in columns and lines, that the screens are laid out for.
 pub const LEAST_SIZE: (u16, u16) = (60, 16);
@@ -60,6 +60,8 @@ pub struct Model {
     pub screen: ScreenId,
     /// Overlay above the screen.
     pub overlay: Option<Overlay>,
+    /// Sizes of the overlay in the last frame.
+    pub overlay_layout: OverlayLayout,
     /// Newest notice.
     pub notice: Option<FooterNotice>,
     /// Newest snapshot of the recording.
@@ -67,16 +69,8 @@ pub struct Model {
     /// Recording that bills and timeline show; `None`: the one that runs, or
     /// ran last.
     pub opened: Option<i64>,
-    /// State of the live screen.
-    pub live: live::LiveState,
-    /// State of the bills screen.
-    pub bills: bills::BillsState,
-    /// State of the timeline screen.
-    pub timeline: timeline::TimelineState,
-    /// State of the history screen.
-    pub history: history::HistoryState,
-    /// State of the host screen.
-    pub host: host::HostState,
+    /// States of the screens.
+    pub screens: Screens,
 }
 
 impl Model {

@@ -10,7 +10,7 @@ use super::action::{Effect, UserAction};
 use super::export::ExportFormat;
 use super::keymap::{KeyChord, KeyContext};
 use super::model::Model;
-use super::screens::{bills, history, host, live, timeline};
+use super::screens::{self, ScreenDialog};
 use super::theme::StyleRole;
 use super::widgets::bar;
 use super::widgets::text::{display_width, fit, pad, wrap};
@@ -92,18 +92,49 @@ pub struct ChoiceItem {
 pub enum DialogPurpose {
     /// Words that lines of the screen must contain; applied while they are written.
     Filter,
-    /// Workloads to record.
-    Workloads,
-    /// Lanes to record.
-    Lanes,
-    /// Price models of the live view.
-    Models,
     /// Format of an export.
     Export,
-    /// Label for a recording or simulation.
-    Label(cyclometer_store::HistoryItem),
-    /// Recordings and simulations to delete.
-    Delete(Vec<cyclometer_store::HistoryItem>),
+    /// Purpose of the screen that opened the overlay.
+    Screen(ScreenDialog),
+}
+
+/// Answer of the user in a dialog of a screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialogAnswer<'a> {
+    /// Line that was written.
+    Text(&'a str),
+    /// Names of the items that were chosen.
+    Chosen(&'a [String]),
+    /// The question was answered with yes, twice.
+    Confirmed,
+}
+
+/// Sizes of an overlay in the last frame, which keys that scroll refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OverlayLayout {
+    /// Lines of a text on a page.
+    page: usize,
+    /// First line in view at the end of a text.
+    last_scroll: usize,
+}
+
+impl OverlayLayout {
+    /// Lays out the overlay that is open.
+    #[must_use]
+    pub fn new(model: &Model) -> Self {
+        let (columns, rows) = model.size;
+        let lines = match &model.overlay {
+            Some(Overlay::Help { .. }) => help_lines(model).len(),
+            Some(Overlay::Text { text, .. } | Overlay::Popup { text, .. }) => {
+                wrap(text, usize::from(columns.saturating_sub(4))).len()
+            }
+            _ => 0,
+        };
+        Self {
+            page: usize::from(rows.saturating_sub(6)).max(1),
+            last_scroll: lines.saturating_sub(usize::from(rows.saturating_sub(2))),
+        }
+    }
 }
 
 /// Outcome of a key in an overlay.
@@ -125,22 +156,14 @@ pub fn handle_key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
         return Some(vec![Effect::Quit]);
     }
     let step = match &mut overlay {
-        Overlay::Help { scroll } => {
-            let lines = help_lines(model).len();
-            handle_text_key(model, scroll, lines, event)
+        Overlay::Help { scroll } | Overlay::Text { scroll, .. } => {
+            handle_text_key(model, scroll, event)
         }
-        Overlay::Text { scroll, text, .. } => {
-            let lines = wrap(text, usize::from(model.size.0.saturating_sub(4))).len();
-            handle_text_key(model, scroll, lines, event)
-        }
-        Overlay::Popup { scroll, text, .. } => {
+        Overlay::Popup { scroll, .. } => {
             match model.keymap.action_for(event, model.screen) {
                 // The overlay is closed, and the screen gets the key.
                 Some(action) if !is_scroll_action(action) => return None,
-                _ => {
-                    let room = usize::from(model.size.0.saturating_sub(4));
-                    handle_text_key(model, scroll, wrap(text, room).len(), event)
-                }
+                _ => handle_text_key(model, scroll, event),
             }
         }
         Overlay::Prompt { text, purpose, .. } => {
@@ -162,14 +185,8 @@ pub fn handle_key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
     })
 }
 
-fn handle_text_key(
-    model: &Model,
-    scroll: &mut usize,
-    lines: usize,
-    event: &KeyEvent,
-) -> OverlayOutcome {
-    let page = usize::from(model.size.1.saturating_sub(6)).max(1);
-    let last = lines.saturating_sub(usize::from(model.size.1.saturating_sub(2)));
+fn handle_text_key(model: &Model, scroll: &mut usize, event: &KeyEvent) -> OverlayOutcome {
+    let OverlayLayout { page, last_scroll: last } = model.overlay_layout;
     match model.keymap.action_for(event, model.screen) {
         Some(UserAction::Down | UserAction::NextPanel) => *scroll += 1,
         Some(UserAction::Up | UserAction::PreviousPanel) => *scroll = scroll.saturating_sub(1),
@@ -244,20 +261,13 @@ pub fn insert_pasted(model: &mut Model, pasted: &str) {
 }
 
 fn apply_filter(model: &mut Model, text: &str) {
-    use super::screens::ScreenId;
-    let words = text.to_lowercase();
-    match model.screen {
-        ScreenId::Bills => bills::set_filter(model, words),
-        ScreenId::History => history::filter(model, words),
-        ScreenId::Host => host::filter(model, words),
-        ScreenId::Live | ScreenId::Timeline => {}
-    }
+    screens::set_filter(model, text.to_lowercase());
 }
 
 fn submit_prompt(model: &mut Model, text: &str, purpose: &DialogPurpose) -> Vec<Effect> {
     match purpose {
-        DialogPurpose::Label(item) => history::submit_label(model, *item, text.trim()),
-        _ => Vec::new(),
+        DialogPurpose::Screen(dialog) => dialog.submit(model, DialogAnswer::Text(text)),
+        DialogPurpose::Filter | DialogPurpose::Export => Vec::new(),
     }
 }
 
@@ -274,8 +284,8 @@ fn handle_confirm_key(
     }
     if *again {
         return OverlayOutcome::Effects(match purpose {
-            DialogPurpose::Delete(items) => history::submit_deletion(model, items.clone()),
-            _ => Vec::new(),
+            DialogPurpose::Screen(dialog) => dialog.submit(model, DialogAnswer::Confirmed),
+            DialogPurpose::Filter | DialogPurpose::Export => Vec::new(),
         });
     }
     *again = true;
@@ -288,7 +298,7 @@ fn handle_choice_key(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent)
         return OverlayOutcome::Close;
     };
     let last = items.len().saturating_sub(1);
-    let page = usize::from(model.size.1.saturating_sub(6)).max(1);
+    let page = model.overlay_layout.page;
     // Where one item is chosen its first letter is enough, whatever else the
     // key means.
     if let (true, KeyCode::Char(letter)) = (*single, event.code)
@@ -331,15 +341,13 @@ fn handle_choice_key(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent)
 
 fn submit_choice(model: &mut Model, purpose: &DialogPurpose, chosen: &[String]) -> Vec<Effect> {
     match purpose {
-        DialogPurpose::Workloads => live::set_workloads(model, chosen),
-        DialogPurpose::Lanes => live::set_lanes(model, chosen),
-        DialogPurpose::Models => live::set_models(model, chosen),
+        DialogPurpose::Screen(dialog) => dialog.submit(model, DialogAnswer::Chosen(chosen)),
         DialogPurpose::Export => chosen
             .first()
             .and_then(|name| ExportFormat::ALL.iter().find(|form| form.name() == name))
             .map(|form| vec![Effect::Export(*form)])
             .unwrap_or_default(),
-        _ => Vec::new(),
+        DialogPurpose::Filter => Vec::new(),
     }
 }
 
@@ -497,18 +505,11 @@ fn render_choice(
 /// Returns the lines of the help: the legend of the screen, then its keys and
 /// those that work everywhere.
 fn help_lines(model: &Model) -> Vec<Line<'static>> {
-    let about = match model.screen {
-        super::screens::ScreenId::Live => live::LEGEND,
-        super::screens::ScreenId::Bills => bills::LEGEND,
-        super::screens::ScreenId::Timeline => timeline::LEGEND,
-        super::screens::ScreenId::History => history::LEGEND,
-        super::screens::ScreenId::Host => host::LEGEND,
-    };
     let head = |text: String| Line::from(Span::styled(text, model.theme.style(StyleRole::Title)));
     let mut lines = vec![head("what is shown".to_owned())];
     let room = usize::from(model.size.0.saturating_sub(6)).clamp(20, 90);
-    lines.extend(wrap(about, room).into_iter().map(Line::from));
-    if matches!(model.screen, super::screens::ScreenId::Live | super::screens::ScreenId::Bills) {
+    lines.extend(wrap(model.screen.legend(), room).into_iter().map(Line::from));
+    if model.screen.shows_bill_parts() {
         lines.extend(bill_part_lines(model, room));
     }
     let sections = [

@@ -4,6 +4,8 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::screens::ScreenId;
+use crate::screens::history::{HistoryDialog, HistoryState};
+use crate::screens::{ListedScreen, ScreenRequest};
 use crate::testing::{self, SIZES, press, text};
 
 fn drawn(name: &str, change: impl Fn(&mut Model)) {
@@ -37,7 +39,9 @@ fn choices_and_questions() {
     drawn("confirm", |model| {
         model.overlay = Some(Overlay::Confirm {
             question: "delete recording 3: 1 recording, 160 invocations and 2 simulations?".into(),
-            purpose: DialogPurpose::Delete(vec![cyclometer_store::HistoryItem::Recording(3)]),
+            purpose: HistoryState::purpose(HistoryDialog::Delete(vec![
+                cyclometer_store::HistoryItem::Recording(3),
+            ])),
             again: false,
         });
     });
@@ -46,7 +50,9 @@ fn choices_and_questions() {
             title: "label of recording 3".to_owned(),
             text: "runc beside gVisor, after the kernel was changed and the machine was quiet"
                 .into(),
-            purpose: DialogPurpose::Label(cyclometer_store::HistoryItem::Recording(3)),
+            purpose: HistoryState::purpose(HistoryDialog::Label(
+                cyclometer_store::HistoryItem::Recording(3),
+            )),
         });
     });
     drawn("complaint", |model| model.notify_error("a recording is under way: stop it first"));
@@ -113,7 +119,9 @@ fn the_keys_of_a_choice_of_short_names_are_shown_in_full() {
 fn deleting_is_agreed_to_twice() {
     let confirm = || Overlay::Confirm {
         question: "delete recording 3?".to_owned(),
-        purpose: DialogPurpose::Delete(vec![cyclometer_store::HistoryItem::Recording(3)]),
+        purpose: HistoryState::purpose(HistoryDialog::Delete(vec![
+            cyclometer_store::HistoryItem::Recording(3),
+        ])),
         again: false,
     };
     let mut model = testing::model((80, 24));
@@ -121,7 +129,7 @@ fn deleting_is_agreed_to_twice() {
     model.overlay = Some(confirm());
     assert!(press(&mut model, "y").is_empty(), "once is not enough");
     assert!(text(&model).contains("Really?"));
-    assert!(matches!(press(&mut model, "y")[..], [Effect::History(_)]));
+    assert!(matches!(press(&mut model, "y")[..], [Effect::Query(ScreenRequest::History(_))]));
     model.overlay = Some(confirm());
     press(&mut model, "y");
     assert!(press(&mut model, "n").is_empty());
@@ -136,7 +144,9 @@ fn a_line_is_written_pasted_and_taken_back() {
     let prompt = |text: &str| Overlay::Prompt {
         title: "label".to_owned(),
         text: text.to_owned(),
-        purpose: DialogPurpose::Label(cyclometer_store::HistoryItem::Recording(3)),
+        purpose: HistoryState::purpose(HistoryDialog::Label(
+            cyclometer_store::HistoryItem::Recording(3),
+        )),
     };
     model.overlay = Some(prompt(""));
     for key in ["a", "space", "q", "backspace", "b"] {

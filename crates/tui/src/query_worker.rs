@@ -4,6 +4,7 @@
 //! A worker handles one request at a time; of those that arrive meanwhile only
 //! the newest of a kind is handled, since the user has moved on.
 
+use std::convert::Infallible;
 use std::mem::discriminant;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -23,6 +24,9 @@ pub trait QueryRequest: Send + Sized + 'static {
         discriminant(self) == discriminant(older)
     }
 }
+
+/// Requests of a screen without a worker: there are none.
+impl QueryRequest for Infallible {}
 
 /// Handle for sending requests to one screen's worker.
 pub struct WorkerHandle<Ask> {

@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 
 use super::app::Ending;
 use super::config::DEFAULT_SAMPLE_INTERVAL;
-use super::live::{Feed, FeedItem, PlanView, StorageState};
 use super::model::TuiSettings;
 use super::screens::history::conclusion::conclusion_sentences;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::{Cancel, LaneSpec, monotonic_now};
 use cyclometer_meter::host::Fingerprint;
 use cyclometer_pricing::Terms;
+use cyclometer_record::live::{Feed, FeedItem, PlanView, StorageState};
 use cyclometer_record::{
     Control, DEMO, Event, InvocationTally, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink,
     SinkError, Starts, fresh_seed, open_lanes,

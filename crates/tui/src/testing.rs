@@ -9,9 +9,10 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
 use super::keymap::Keymap;
-use super::live::{ChartedUntil, FeedItem, LiveSnapshot, PlanView, SnapshotBuilder};
 use super::model::{Model, TuiSettings};
-use super::screens::{ScreenId, bills, history, host, live, timeline};
+use super::overlay::OverlayLayout;
+use super::screens::live::LiveState;
+use super::screens::{ScreenId, Screens};
 use super::session::RecordingOptions;
 use super::theme::{Palette, Theme};
 use super::update::{AppMessage, update};
@@ -21,6 +22,7 @@ use cyclometer_lanes::{Job, Outcome, StartKind, Status};
 use cyclometer_meter::{Meter, Phases, Provenances, Source, Usage};
 use cyclometer_pricing::{PriceCatalog, Terms};
 use cyclometer_record::Event;
+use cyclometer_record::live::{ChartedUntil, FeedItem, LiveSnapshot, PlanView, SnapshotBuilder};
 use cyclometer_replay::Contract;
 use cyclometer_workload::Catalog;
 
@@ -106,14 +108,11 @@ pub fn model(size: (u16, u16)) -> Model {
         now: NOW,
         screen: ScreenId::Live,
         overlay: None,
+        overlay_layout: OverlayLayout::default(),
         notice: None,
         snapshot: Arc::default(),
         opened: None,
-        live: live::LiveState::new(wanted(), models, false),
-        bills: bills::BillsState::default(),
-        timeline: timeline::TimelineState::default(),
-        history: history::HistoryState::default(),
-        host: host::HostState::default(),
+        screens: Screens { live: LiveState::new(wanted(), models, false), ..Screens::default() },
     }
 }
 
@@ -238,13 +237,6 @@ impl Story {
         self.finished(cell, sequence, outcome);
     }
 
-    /// Records invocation `sequence` of a cell as cut off.
-    pub fn cut(&mut self, cell: usize, sequence: u32) {
-        let reason = Some("the recording was stopped".to_owned());
-        let outcome = self.outcome(cell, 5, Status::Interrupted, reason);
-        self.finished(cell, sequence, outcome);
-    }
-
     fn finished(&mut self, cell: usize, sequence: u32, outcome: Outcome) {
         self.event(Event::Started { cell, sequence, count: 1 });
         let outcome = Box::new(outcome);
@@ -271,11 +263,6 @@ impl Story {
     /// Applies any other item.
     pub fn take(&mut self, item: FeedItem) {
         self.view.apply_item(item);
-    }
-
-    /// Sets how many events and samples were left out since the program began.
-    pub fn lost(&mut self, events: u64, samples: u64) {
-        self.view.set_dropped(events, samples);
     }
 
     /// Returns the snapshot, with times that do not depend on when the test runs.
@@ -306,7 +293,16 @@ pub fn full() -> Arc<LiveSnapshot> {
     story.snapshot()
 }
 
-/// Presses a key, written as users write it.
+/// Clicks a place on the screen that is in sight.
+pub fn click(model: &mut Model, column: u16, row: u16) -> Vec<Effect> {
+    use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    frame::lay_out(model);
+    let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+    update(model, AppMessage::Mouse(event))
+}
+
+/// Presses a key, written as users write it, on the screen that is in sight.
 pub fn press(model: &mut Model, key: &str) -> Vec<Effect> {
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
@@ -322,6 +318,7 @@ pub fn press(model: &mut Model, key: &str) -> Vec<Effect> {
         "backspace" => plain(KeyCode::Backspace),
         other => plain(KeyCode::Char(other.chars().next().expect("a key"))),
     };
+    frame::lay_out(model);
     update(model, AppMessage::Key(event))
 }
 

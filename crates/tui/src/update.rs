@@ -5,7 +5,7 @@ use ratatui::layout::{Position, Rect};
 
 use super::action::{Effect, UserAction};
 use super::model::Model;
-use super::screens::{self, bills, history, host, timeline};
+use super::screens::{self, ScreenResponse};
 use super::{frame, overlay};
 use cyclometer_core::units::Nanos;
 
@@ -20,22 +20,22 @@ pub enum AppMessage {
     Paste(String),
     /// The terminal was resized to that many columns and lines.
     Resize(u16, u16),
-    /// Response of the bills worker.
-    Bills(Box<bills::BillsResponse>),
-    /// Response of the timeline worker.
-    Timeline(Box<timeline::TimelineResponse>),
-    /// Response of the history worker.
-    History(Box<history::HistoryResponse>),
-    /// Response of the host worker.
-    Host(Box<host::HostResponse>),
+    /// Response of the worker of a screen.
+    Response(ScreenResponse),
     /// Failure outside of the model.
     Error(String),
     /// Notice for the user.
     Notice(String),
 }
 
-/// Updates the model by a message.
+/// Updates the model by a message, and lays the screen out again.
 pub fn update(model: &mut Model, message: AppMessage) -> Vec<Effect> {
+    let effects = handle_message(model, message);
+    frame::lay_out(model);
+    effects
+}
+
+fn handle_message(model: &mut Model, message: AppMessage) -> Vec<Effect> {
     match message {
         AppMessage::Key(event) if event.kind == KeyEventKind::Release => Vec::new(),
         AppMessage::Key(event) => handle_key(model, &event),
@@ -48,10 +48,7 @@ pub fn update(model: &mut Model, message: AppMessage) -> Vec<Effect> {
             model.size = (columns, lines);
             vec![Effect::Redraw]
         }
-        AppMessage::Bills(answer) => bills::answered(model, *answer),
-        AppMessage::Timeline(answer) => timeline::answered(model, *answer),
-        AppMessage::History(answer) => history::answered(model, *answer),
-        AppMessage::Host(answer) => host::answered(model, *answer),
+        AppMessage::Response(response) => response.apply_to(model),
         AppMessage::Error(text) => {
             model.notify_error(text);
             Vec::new()
@@ -63,10 +60,12 @@ pub fn update(model: &mut Model, message: AppMessage) -> Vec<Effect> {
     }
 }
 
-/// Advances the model to the time of a new frame.
+/// Advances the model to the time of a new frame, and lays the frame out.
 pub fn advance_to(model: &mut Model, now: Nanos) -> Vec<Effect> {
     model.now = now;
-    screens::tick(model)
+    let effects = screens::tick(model);
+    frame::lay_out(model);
+    effects
 }
 
 fn handle_key(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
@@ -125,7 +124,7 @@ fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
         MouseEventKind::ScrollDown => screens::apply_action(model, UserAction::Down),
         MouseEventKind::Down(MouseButton::Left) => match frame::tab_at(parts.tabs, at) {
             Some(screen) => go_to_screen(model, screen),
-            None if parts.body.contains(at) => screens::click(model, parts.body, at),
+            None if parts.body.contains(at) => screens::click(model, at),
             None => Vec::new(),
         },
         _ => Vec::new(),

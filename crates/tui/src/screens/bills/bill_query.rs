@@ -129,13 +129,13 @@ impl BillsQuery {
 #[must_use]
 pub fn current_query(model: &Model) -> Option<BillsQuery> {
     let recording = model.shown_recording()?;
-    let state = &model.bills;
+    let state = &model.screens.bills;
     let live = model.snapshot.recording == Some(recording);
     let source = BillsSource {
         recording,
         done: if live { model.snapshot.done } else { 0 },
         all_current: !state.live_only,
-        live_models: model.live.models.clone(),
+        live_models: model.screens.live.models.clone(),
         memory: MEMORY_SIZES[state.memory.min(MEMORY_SIZES.len() - 1)],
     };
     let view = BillsView {

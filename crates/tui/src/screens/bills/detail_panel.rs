@@ -22,7 +22,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
     let theme = &model.theme;
     // The filter may leave no row to select.
-    let Some(detail) = &model.bills.detail else {
+    let Some(detail) = &model.screens.bills.detail else {
         return frame.render_widget(theme.panel_block("", false), area);
     };
     let key = model.keymap.key_for(UserAction::Enter, model.screen).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Layout and table of the bills screen.
+//! Status lines and table of the bills screen.
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -7,9 +7,10 @@ use ratatui::widgets::Paragraph;
 
 use super::bill_query::{MEMORY_SIZES, MONTHLY_REQUESTS};
 use super::bill_table::{BillTable, ModelRow, format_invocation_count};
+use super::layout::BillsLayout;
 use super::{BillsState, LoadedBills, SLOW_AFTER, detail_panel};
 use crate::action::UserAction;
-use crate::frame;
+use crate::frame::inner_area;
 use crate::model::Model;
 use crate::theme::StyleRole;
 use crate::widgets::bar;
@@ -19,56 +20,14 @@ use cyclometer_core::units::Nanos;
 use cyclometer_pricing::{Exact, Granularity};
 use cyclometer_report::format_thousands;
 
-/// Smallest width of a detail panel beside the table.
-const MIN_DETAIL_WIDTH: u16 = 56;
-
 /// Width of granularity and currency, including their separators.
 const KIND_WIDTH: usize = 12;
-
-/// Areas of the parts of the screen.
-#[derive(Debug)]
-struct BillsLayout {
-    /// Status lines: what is shown, and the keys that change it.
-    status: Rect,
-    table: Rect,
-    detail: Rect,
-}
 
 /// Segment of the status lines above the table.
 struct StatusSegment {
     keys: String,
     text: String,
     role: StyleRole,
-}
-
-fn compute_layout(model: &Model, area: Rect) -> BillsLayout {
-    let lines = wrap_segments(&build_status_segments(model), usize::from(area.width));
-    // Without a table there is room for the whole error message.
-    let figures = model.bills.loaded.is_some();
-    let trouble = usize::from(figures && model.bills.error.is_some());
-    let high = u16::try_from(lines.len() + trouble).unwrap_or(1).min(area.height / 4);
-    let state = Rect { height: high, ..area };
-    let rest = Rect { y: area.y + high, height: area.height - high, ..area };
-    if !figures {
-        return BillsLayout { status: state, table: rest, detail: Rect { height: 0, ..rest } };
-    }
-    // The detail panel stands beside the table only if all lanes stay visible.
-    let natural = model.bills.loaded.as_ref().map_or(0, |held| natural_width(&held.table));
-    let natural = u16::try_from(natural).unwrap_or(u16::MAX);
-    if rest.width >= natural.saturating_add(MIN_DETAIL_WIDTH) {
-        let detail = (rest.width * 2 / 5).clamp(MIN_DETAIL_WIDTH, 92).min(rest.width - natural);
-        let table = Rect { width: rest.width - detail, ..rest };
-        let detail = Rect { x: table.right(), width: detail, ..rest };
-        return BillsLayout { status: state, table, detail };
-    }
-    let detail = match rest.height {
-        0..=9 => 0,
-        10..=15 => 4,
-        16..=29 => 8,
-        high => high * 2 / 5,
-    };
-    let table = Rect { height: rest.height - detail, ..rest };
-    BillsLayout { status: state, table, detail: Rect { y: table.bottom(), height: detail, ..rest } }
 }
 
 /// Returns the width of the longest id with its marks.
@@ -78,7 +37,7 @@ fn longest_id(figures: &BillTable) -> usize {
 }
 
 /// Returns the width of a table with all ids and lanes, including its frame.
-fn natural_width(figures: &BillTable) -> usize {
+pub fn natural_width(figures: &BillTable) -> usize {
     let lanes = figures.lanes.len().max(1);
     4 + longest_id(figures) + KIND_WIDTH + lanes * (lane_width(figures) + 1)
 }
@@ -129,48 +88,41 @@ fn lane_width(figures: &BillTable) -> usize {
     amounts.chain(names).max().unwrap_or(0).clamp(6, 14)
 }
 
-/// Returns the number of rows that fit the table.
-pub fn rows_per_page(model: &Model) -> usize {
-    let body = frame::split_areas(Rect::new(0, 0, model.size.0, model.size.1)).body;
-    usize::from(compute_layout(model, body).table.height.saturating_sub(3)).max(1)
-}
-
-fn inner_area(area: Rect) -> Rect {
-    Rect {
-        x: area.x + 1,
-        y: area.y + 1,
-        width: area.width.saturating_sub(2),
-        height: area.height.saturating_sub(2),
-    }
-}
-
 /// Returns row and lane at a position in the table, for mouse clicks.
 pub fn cell_at_position(
     model: &Model,
-    area: Rect,
+    layout: &BillsLayout,
     at: Position,
 ) -> Option<(Option<usize>, Option<usize>)> {
-    let held = model.bills.loaded.as_ref()?;
-    let inside = inner_area(compute_layout(model, area).table);
+    let held = model.screens.bills.loaded.as_ref()?;
+    let inside = inner_area(layout.table);
     if !inside.contains(at) {
         return None;
     }
     let columns =
-        BillsColumnWidths::for_width(&held.table, &model.bills, usize::from(inside.width));
-    let lines = BillsTableLines::from_state(held, &model.bills);
-    let drawn =
-        grid::row_at(inside, at.y, lines.line_of(model.bills.selected_row), lines.line_count());
+        BillsColumnWidths::for_width(&held.table, &model.screens.bills, usize::from(inside.width));
+    let lines = BillsTableLines::from_state(held, &model.screens.bills);
+    let drawn = grid::row_at(
+        inside,
+        at.y,
+        lines.line_of(model.screens.bills.selected_row),
+        lines.line_count(),
+    );
     let row = drawn.and_then(|drawn| lines.row_at(drawn));
     let lane = columns.lane_at(usize::from(at.x - inside.x));
     Some((row, lane.filter(|lane| *lane < held.table.lanes.len())))
 }
 
 /// Draws the screen.
-pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let layout = compute_layout(model, area);
+pub fn render(frame: &mut Frame<'_>, layout: &BillsLayout, model: &Model) {
     render_status(frame, layout.status, model);
     render_table(frame, layout.table, model);
     detail_panel::render(frame, layout.detail, model);
+}
+
+/// Returns the number of status lines in that width.
+pub fn count_status_lines(model: &Model, width: u16) -> usize {
+    wrap_segments(&build_status_segments(model), usize::from(width)).len()
 }
 
 /// Wraps segments into lines, as many per line as fit; returns their indices.
@@ -196,7 +148,9 @@ fn render_status(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let room = usize::from(area.width);
     let segments = build_status_segments(model);
     let mut lines: Vec<Line<'_>> = Vec::new();
-    if let Some(trouble) = model.bills.error.as_ref().filter(|_| model.bills.loaded.is_some()) {
+    if let Some(trouble) =
+        model.screens.bills.error.as_ref().filter(|_| model.screens.bills.loaded.is_some())
+    {
         let text = fit(&format!(" {}", trouble.message), room);
         lines.push(Line::from(Span::styled(text, theme.style(StyleRole::Bad))));
     }
@@ -218,7 +172,7 @@ fn render_status(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 
 /// Builds the status segments: every setting that decides what is shown.
 fn build_status_segments(model: &Model) -> Vec<StatusSegment> {
-    let state = &model.bills;
+    let state = &model.screens.bills;
     let key = |action: UserAction| model.keymap.key_for(action, model.screen).unwrap_or_default();
     let both = |less: UserAction, more: UserAction| format!("{} {}", key(less), key(more));
     let plain = |keys: String, text: String| StatusSegment { keys, text, role: StyleRole::Text };
@@ -253,7 +207,7 @@ fn build_status_segments(model: &Model) -> Vec<StatusSegment> {
 
 fn recording_label(model: &Model) -> String {
     let Some(number) = model.shown_recording() else { return "no recording".to_owned() };
-    match &model.bills.loaded {
+    match &model.screens.bills.loaded {
         Some(held) => {
             format!("recording {number}: {}", format_invocation_count(held.table.invocations))
         }
@@ -264,7 +218,7 @@ fn recording_label(model: &Model) -> String {
 /// Builds the segment of the assumed memory. Sizes below the largest peak are marked,
 /// since the function would not have run with them.
 fn build_memory_segment(model: &Model, keys: String) -> StatusSegment {
-    let state = &model.bills;
+    let state = &model.screens.bills;
     let Some(size) = MEMORY_SIZES.get(state.memory).copied().flatten() else {
         let text = "memory as measured".to_owned();
         return StatusSegment { keys, text, role: StyleRole::Text };
@@ -309,7 +263,7 @@ fn format_table_heading(
             [format!("bill of {month}"), month.clone(), month]
         },
     );
-    let count = model.bills.visible_rows.len();
+    let count = model.screens.bills.visible_rows.len();
     let all = held.table.rows.len();
     let models =
         if count == all { format!("{all} models") } else { format!("{count} of {all} models") };
@@ -325,7 +279,7 @@ fn format_table_heading(
     } else {
         String::new()
     };
-    let explaining = model.bills.pending_explanation.as_ref().map(|(_, since)| *since);
+    let explaining = model.screens.bills.pending_explanation.as_ref().map(|(_, since)| *since);
     let again = match () {
         () if is_slow(model, pending_since(model)) => "recomputing: ",
         () if is_slow(model, explaining) => "explaining: ",
@@ -343,14 +297,14 @@ fn is_slow(model: &Model, since: Option<Nanos>) -> bool {
 }
 
 fn pending_since(model: &Model) -> Option<Nanos> {
-    model.bills.pending.as_ref().map(|(_, since)| *since)
+    model.screens.bills.pending.as_ref().map(|(_, since)| *since)
 }
 
 fn render_table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let theme = &model.theme;
     let inside = inner_area(area);
     let room = usize::from(inside.width);
-    let Some(held) = &model.bills.loaded else {
+    let Some(held) = &model.screens.bills.loaded else {
         frame.render_widget(theme.panel_block("bills", true), area);
         let lines: Vec<Line<'_>> = wrap(&explain_missing_table(model), room.saturating_sub(2))
             .into_iter()
@@ -358,21 +312,23 @@ fn render_table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             .collect();
         return frame.render_widget(Paragraph::new(lines), inside);
     };
-    let columns = BillsColumnWidths::for_width(&held.table, &model.bills, room);
+    let columns = BillsColumnWidths::for_width(&held.table, &model.screens.bills, room);
     let wide = usize::from(area.width).saturating_sub(6);
     let title = fit(&format_table_heading(model, held, &columns, wide), wide);
-    let marks =
-        fit(&format_mark_legend(held, &model.bills), usize::from(area.width).saturating_sub(4));
+    let marks = fit(
+        &format_mark_legend(held, &model.screens.bills),
+        usize::from(area.width).saturating_sub(4),
+    );
     let marks = Span::styled(format!(" {marks} "), theme.style(StyleRole::Dim));
     frame.render_widget(theme.panel_block(title, true).title_bottom(Line::from(marks)), area);
-    if model.bills.visible_rows.is_empty() {
-        let text = format!(" no model has all of: {}", model.bills.filter_words);
+    if model.screens.bills.visible_rows.is_empty() {
+        let text = format!(" no model has all of: {}", model.screens.bills.filter_words);
         return frame.render_widget(Paragraph::new(fit(&text, room)), inside);
     }
     let height = usize::from(inside.height.saturating_sub(1));
-    let lines = BillsTableLines::from_state(held, &model.bills);
+    let lines = BillsTableLines::from_state(held, &model.screens.bills);
     let first = grid::first_visible_row(
-        lines.line_of(model.bills.selected_row),
+        lines.line_of(model.screens.bills.selected_row),
         lines.line_count(),
         height,
     );
@@ -393,7 +349,7 @@ fn explain_missing_table(model: &Model) -> String {
             "nothing is recorded yet: {live} goes to where that is done, {history} opens what was recorded before"
         );
     };
-    if let Some(trouble) = &model.bills.error {
+    if let Some(trouble) = &model.screens.bills.error {
         return trouble.message.clone();
     }
     if is_slow(model, pending_since(model)) {
@@ -498,7 +454,7 @@ impl VisibleTable<'_> {
     }
 
     fn build_grid(&self, model: &Model) -> SelectionGrid {
-        let state = &model.bills;
+        let state = &model.screens.bills;
         let selected = self.lines.line_of(state.selected_row).saturating_sub(self.first);
         let line = |(place, row): (usize, Option<&ModelRow>)| {
             let Some(row) = row else {
@@ -529,8 +485,8 @@ impl VisibleTable<'_> {
         let skip = 2 + self.columns.first_column_width() + count * (lane + 1);
         let x = area.x + u16::try_from(skip).unwrap_or(u16::MAX);
         let wide = u16::try_from(bar).unwrap_or(0).min(area.right().saturating_sub(x));
-        for (y, row) in (area.y + 1..area.bottom()).zip(self.rows_in_view(&model.bills)) {
-            let cell = row.and_then(|row| row.cells.get(model.bills.selected_lane));
+        for (y, row) in (area.y + 1..area.bottom()).zip(self.rows_in_view(&model.screens.bills)) {
+            let cell = row.and_then(|row| row.cells.get(model.screens.bills.selected_lane));
             let Some(shares) = cell.and_then(|cell| cell.shares) else { continue };
             let line = Line::from(bar::bar_spans(&model.theme, &shares, usize::from(wide)));
             frame.buffer_mut().set_line(x, y, &line, wide);

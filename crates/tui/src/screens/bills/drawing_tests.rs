@@ -16,11 +16,14 @@ fn a_click_selects_what_is_drawn_there() {
         let mut hits = 0;
         for y in area.y..area.bottom() {
             for x in (area.x..area.right()).step_by(3) {
-                click(&mut model, area, Position::new(x, y));
-                let (row, lane) = (model.bills.selected_row, model.bills.selected_lane);
-                let Some((Some(_), Some(_))) =
-                    draw::cell_at_position(&model, area, Position::new(x, y))
-                else {
+                testing::click(&mut model, x, y);
+                let (row, lane) =
+                    (model.screens.bills.selected_row, model.screens.bills.selected_lane);
+                let Some((Some(_), Some(_))) = draw::cell_at_position(
+                    &model,
+                    &BillsState::lay_out(&model, area),
+                    Position::new(x, y),
+                ) else {
                     continue;
                 };
                 hits += 1;

@@ -32,8 +32,8 @@ pub fn export_table(model: &Model) -> Table {
         Column::number("unmeasured", "unmeasured"),
         Column::text("note", "note"),
     ]);
-    let Some(held) = &model.bills.loaded else { return table };
-    for at in &model.bills.visible_rows {
+    let Some(held) = &model.screens.bills.loaded else { return table };
+    for at in &model.screens.bills.visible_rows {
         let row = &held.table.rows[*at];
         for (place, lane) in held.table.lanes.iter().enumerate() {
             table.push(build_export_row(held, row, *at, lane, place));

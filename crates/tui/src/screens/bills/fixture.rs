@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::queries::answer;
 use super::*;
 use crate::model::TuiSettings;
 use crate::query_worker::QueryContext;
+use crate::screens::{ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::update::{AppMessage, update};
 use cyclometer_lanes::{Cancel, Job, Outcome, Status};
@@ -182,9 +184,10 @@ pub(super) fn answer_all_requests(
 ) {
     let mut waiting = effects;
     while let Some(effect) = waiting.pop() {
-        let Effect::Bills(ask) = effect else { continue };
+        let Effect::Query(ScreenRequest::Bills(ask)) = effect else { continue };
         let answer = answer(desk, ask);
-        waiting.extend(update(model, AppMessage::Bills(Box::new(answer))));
+        waiting
+            .extend(update(model, AppMessage::Response(ScreenResponse::Bills(Box::new(answer)))));
     }
 }
 
@@ -212,8 +215,8 @@ pub(super) fn open_loaded_screen(size: (u16, u16)) -> (tempfile::TempDir, QueryC
 
 /// Selects a model.
 pub(super) fn select_model(model: &mut Model, id: &str) {
-    model.bills.selected_model = Some(id.to_owned());
+    model.screens.bills.selected_model = Some(id.to_owned());
     update_rows_and_detail(model);
-    let at = model.bills.visible_rows[model.bills.selected_row];
-    assert_eq!(model.bills.loaded.as_ref().expect("figures").table.rows[at].id, id);
+    let at = model.screens.bills.visible_rows[model.screens.bills.selected_row];
+    assert_eq!(model.screens.bills.loaded.as_ref().expect("figures").table.rows[at].id, id);
 }

@@ -19,33 +19,39 @@ mod drawing_tests;
 mod export;
 #[cfg(test)]
 mod fixture;
+mod keys;
+mod layout;
 mod queries;
 mod sorting;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
 use crate::action::{Effect, UserAction};
+use crate::keymap::ScreenKey;
 use crate::model::Model;
-use crate::overlay::{DialogPurpose, Overlay};
+use crate::overlay::{DialogAnswer, DialogPurpose, Overlay};
+use crate::screens::{AnswerFunction, ListedScreen, Screen};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::StartKind;
+use cyclometer_report::Table;
 
 use bill_query::{BillsQuery, MEMORY_SIZES, MONTHLY_REQUESTS, current_query};
 use bill_table::BillTable;
 use detail::BillDetail;
+use layout::BillsLayout;
 use queries::{BillsQueryError, ExplainedCell, ReplayedBills};
 use sorting::BillSortKey;
 
-pub use draw::render;
-pub use export::export_table;
-pub use queries::{BillsRequest, BillsResponse, answer};
+pub use queries::{BillsRequest, BillsResponse};
 
 /// Explanation of the amounts, shown in the help.
-pub const LEGEND: &str = "A row a price model, a column a lane. Lanes may have different numbers of \
+const LEGEND: &str = "A row a price model, a column a lane. Lanes may have different numbers of \
     invocations, so the figure is the mean of those selected, times a million, at list prices: no \
     allowances, tiers or monthly charges. With a number of requests a month it is the bill of a \
     month of that many requests like those, where all of these apply. Amounts are in the currency \
@@ -111,6 +117,8 @@ pub struct BillsState {
     visible_rows: Vec<usize>,
     /// Texts about the selected cell.
     detail: Option<BillDetail>,
+    /// Layout of the last frame.
+    layout: BillsLayout,
 }
 
 /// Loaded bills with the request that they answer.
@@ -121,18 +129,158 @@ struct LoadedBills {
     table: BillTable,
 }
 
-/// Handles that the screen comes into view.
-pub fn entered(model: &mut Model) -> Vec<Effect> {
-    if model.bills.error.is_some() {
-        // Returning to the screen retries after an error.
-        model.bills.last_answered = None;
-    }
-    request_missing_bills(model)
-}
+impl Screen for BillsState {
+    const NAME: &'static str = "Bills";
+    const TITLE: &'static str = "bills";
+    const LEGEND: &'static str = LEGEND;
+    const KEYS: &'static [ScreenKey] = keys::KEYS;
+    const SHOWS_BILL_PARTS: bool = true;
 
-/// Handles the passage of time.
-pub fn tick(model: &mut Model) -> Vec<Effect> {
-    request_missing_bills(model)
+    type Request = BillsRequest;
+    type Response = BillsResponse;
+    type Layout = BillsLayout;
+    type Dialog = Infallible;
+
+    const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
+
+    fn answered(model: &mut Model, answer: BillsResponse) -> Vec<Effect> {
+        match answer {
+            BillsResponse::Table { request, result } => {
+                let (now, state) = (model.now, &mut model.screens.bills);
+                let Some((_, since)) = state.pending.take_if(|(asked, _)| *asked == *request)
+                else {
+                    return Vec::new();
+                };
+                let rest = Nanos(now.saturating_since(since).0.saturating_mul(PAUSE_FACTOR))
+                    .max(MIN_REFRESH_INTERVAL);
+                state.next_refresh_at = Nanos(now.0 + rest.0);
+                state.last_answered = Some((*request).clone());
+                match result {
+                    Ok((known, figures)) => {
+                        state.error = None;
+                        state.loaded = Some(LoadedBills {
+                            request: *request,
+                            replayed: known,
+                            table: figures,
+                        });
+                    }
+                    Err(trouble) => {
+                        if trouble.is_transient {
+                            state.next_refresh_at = Nanos(now.0 + RETRY_DELAY.0);
+                        }
+                        state.error = Some(trouble);
+                    }
+                }
+                update_rows_and_detail(model);
+                reset_unknown_workload(model)
+            }
+            BillsResponse::Explained { cell, text } => {
+                show_explanation(model, &cell, text);
+                Vec::new()
+            }
+        }
+    }
+
+    fn entered(model: &mut Model) -> Vec<Effect> {
+        if model.screens.bills.error.is_some() {
+            // Returning to the screen retries after an error.
+            model.screens.bills.last_answered = None;
+        }
+        request_missing_bills(model)
+    }
+
+    fn tick(model: &mut Model) -> Vec<Effect> {
+        request_missing_bills(model)
+    }
+
+    fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+        let state = &mut model.screens.bills;
+        let page = isize::try_from(state.layout.rows_per_page()).unwrap_or(1);
+        state.pending_explanation = None;
+        match action {
+            UserAction::Up => move_selection(state, -1),
+            UserAction::Down => move_selection(state, 1),
+            UserAction::PageUp => move_selection(state, -page),
+            UserAction::PageDown => move_selection(state, page),
+            UserAction::First => move_selection(state, isize::MIN),
+            UserAction::Last => move_selection(state, isize::MAX),
+            UserAction::Left | UserAction::PreviousPanel => {
+                state.selected_lane = state.selected_lane.saturating_sub(1);
+            }
+            // An index past the last lane is clamped below.
+            UserAction::Right | UserAction::NextPanel => state.selected_lane += 1,
+            UserAction::Sort => state.sort = state.sort.next(),
+            UserAction::Reverse => state.reverse = !state.reverse,
+            UserAction::LessMemory => state.memory = state.memory.saturating_sub(1),
+            UserAction::MoreMemory => state.memory = (state.memory + 1).min(MEMORY_SIZES.len() - 1),
+            UserAction::LessVolume => state.volume = state.volume.saturating_sub(1),
+            UserAction::MoreVolume => {
+                state.volume = (state.volume + 1).min(MONTHLY_REQUESTS.len() - 1);
+            }
+            UserAction::Models => state.live_only = !state.live_only,
+            UserAction::NextWorkload => state.workload = next_workload(state),
+            UserAction::StartKind => {
+                state.start = match state.start {
+                    None => Some(StartKind::Cold),
+                    Some(StartKind::Cold) => Some(StartKind::Warm),
+                    Some(StartKind::Warm) => None,
+                };
+            }
+            UserAction::Filter => {
+                let text = state.filter_words.clone();
+                let title = "words of a line, name or provider".to_owned();
+                model.overlay =
+                    Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Filter });
+            }
+            UserAction::Enter => return request_explanation(model),
+            UserAction::Back => clear_filters(state),
+            _ => return Vec::new(),
+        }
+        update_rows_and_detail(model);
+        request_missing_bills(model)
+    }
+
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        let layout = model.screens.bills.layout;
+        let Some((row, lane)) = draw::cell_at_position(model, &layout, at) else {
+            return Vec::new();
+        };
+        let state = &mut model.screens.bills;
+        state.pending_explanation = None;
+        if let (Some(row), Some(held)) = (row, &state.loaded) {
+            state.selected_row = row;
+            let row = state.visible_rows.get(row).and_then(|at| held.table.rows.get(*at));
+            state.selected_model = row.map(|row| row.id.clone());
+        }
+        state.selected_lane = lane.unwrap_or(state.selected_lane);
+        update_rows_and_detail(model);
+        Vec::new()
+    }
+
+    fn set_filter(model: &mut Model, words: String) {
+        model.screens.bills.filter_words = words;
+        update_rows_and_detail(model);
+    }
+
+    fn lay_out(model: &Model, area: Rect) -> BillsLayout {
+        BillsLayout::new(model, area)
+    }
+
+    fn keep_layout(model: &mut Model, layout: BillsLayout) {
+        model.screens.bills.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &BillsLayout, model: &Model) {
+        draw::render(frame, layout, model);
+    }
+
+    fn table(model: &Model) -> Table {
+        export::export_table(model)
+    }
+
+    fn submit_dialog(_: &mut Model, dialog: &Infallible, _: DialogAnswer<'_>) -> Vec<Effect> {
+        match *dialog {}
+    }
 }
 
 /// Requests the bills to be shown, unless they are loaded or already requested.
@@ -146,13 +294,13 @@ fn request_missing_bills(model: &mut Model) -> Vec<Effect> {
             detail,
             visible_rows: order,
             ..
-        } = &mut model.bills;
+        } = &mut model.screens.bills;
         (*asked, *held, *trouble, *last, *detail) = (None, None, None, None, None);
         order.clear();
         return Vec::new();
     };
     let now = model.now;
-    let state = &mut model.bills;
+    let state = &mut model.screens.bills;
     let other = |request: &BillsQuery| request.source.recording != wish.source.recording;
     if state.loaded.as_ref().is_some_and(|held| other(&held.request)) {
         (state.loaded, state.detail, state.error) = (None, None, None);
@@ -177,47 +325,12 @@ fn request_missing_bills(model: &mut Model) -> Vec<Effect> {
     }
     let known = state.loaded.as_ref().map(|held| Arc::clone(&held.replayed));
     state.pending = Some((wish.clone(), now));
-    vec![Effect::Bills(BillsRequest::Table { request: Box::new(wish), known })]
-}
-
-/// Handles a response of the query worker.
-pub fn answered(model: &mut Model, answer: BillsResponse) -> Vec<Effect> {
-    match answer {
-        BillsResponse::Table { request, result } => {
-            let (now, state) = (model.now, &mut model.bills);
-            let Some((_, since)) = state.pending.take_if(|(asked, _)| *asked == *request) else {
-                return Vec::new();
-            };
-            let rest = Nanos(now.saturating_since(since).0.saturating_mul(PAUSE_FACTOR))
-                .max(MIN_REFRESH_INTERVAL);
-            state.next_refresh_at = Nanos(now.0 + rest.0);
-            state.last_answered = Some((*request).clone());
-            match result {
-                Ok((known, figures)) => {
-                    state.error = None;
-                    state.loaded =
-                        Some(LoadedBills { request: *request, replayed: known, table: figures });
-                }
-                Err(trouble) => {
-                    if trouble.is_transient {
-                        state.next_refresh_at = Nanos(now.0 + RETRY_DELAY.0);
-                    }
-                    state.error = Some(trouble);
-                }
-            }
-            update_rows_and_detail(model);
-            reset_unknown_workload(model)
-        }
-        BillsResponse::Explained { cell, text } => {
-            show_explanation(model, &cell, text);
-            Vec::new()
-        }
-    }
+    vec![BillsState::query(BillsRequest::Table { request: Box::new(wish), known })]
 }
 
 /// Resets a workload filter that names no workload of this recording.
 fn reset_unknown_workload(model: &mut Model) -> Vec<Effect> {
-    let state = &mut model.bills;
+    let state = &mut model.screens.bills;
     let Some(held) = &state.loaded else { return Vec::new() };
     let gone = |name: &String| !held.table.workloads.contains(name);
     if state.workload.as_ref().is_some_and(gone) {
@@ -228,14 +341,14 @@ fn reset_unknown_workload(model: &mut Model) -> Vec<Effect> {
 }
 
 fn show_explanation(model: &mut Model, cell: &ExplainedCell, text: Result<String, String>) {
-    let asked = model.bills.pending_explanation.as_ref();
+    let asked = model.screens.bills.pending_explanation.as_ref();
     let same = asked.is_some_and(|(asked, _)| {
         asked.model == cell.model && asked.lane == cell.lane && asked.request == cell.request
     });
     if !same {
         return;
     }
-    model.bills.pending_explanation = None;
+    model.screens.bills.pending_explanation = None;
     let in_sight = model.screen == crate::screens::ScreenId::Bills && model.overlay.is_none();
     if !in_sight {
         return;
@@ -253,7 +366,7 @@ fn show_explanation(model: &mut Model, cell: &ExplainedCell, text: Result<String
 /// Recomputes the visible rows and the detail after a change. The selected model stays
 /// selected while it is visible.
 fn update_rows_and_detail(model: &mut Model) {
-    let state = &mut model.bills;
+    let state = &mut model.screens.bills;
     let Some(held) = &state.loaded else { return };
     let figures = &held.table;
     state.selected_lane = state.selected_lane.min(figures.lanes.len().saturating_sub(1));
@@ -269,53 +382,9 @@ fn update_rows_and_detail(model: &mut Model) {
     state.selected_row =
         place.unwrap_or(state.selected_row).min(state.visible_rows.len().saturating_sub(1));
     let row = state.visible_rows.get(state.selected_row).copied();
-    state.detail =
-        row.map(|row| detail::describe_cell(held, row, state.selected_lane, &model.live.models));
-}
-
-/// Handles an action.
-pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
-    let page = isize::try_from(draw::rows_per_page(model)).unwrap_or(1);
-    let state = &mut model.bills;
-    state.pending_explanation = None;
-    match action {
-        UserAction::Up => move_selection(state, -1),
-        UserAction::Down => move_selection(state, 1),
-        UserAction::PageUp => move_selection(state, -page),
-        UserAction::PageDown => move_selection(state, page),
-        UserAction::First => move_selection(state, isize::MIN),
-        UserAction::Last => move_selection(state, isize::MAX),
-        UserAction::Left | UserAction::PreviousPanel => {
-            state.selected_lane = state.selected_lane.saturating_sub(1);
-        }
-        // An index past the last lane is clamped below.
-        UserAction::Right | UserAction::NextPanel => state.selected_lane += 1,
-        UserAction::Sort => state.sort = state.sort.next(),
-        UserAction::Reverse => state.reverse = !state.reverse,
-        UserAction::LessMemory => state.memory = state.memory.saturating_sub(1),
-        UserAction::MoreMemory => state.memory = (state.memory + 1).min(MEMORY_SIZES.len() - 1),
-        UserAction::LessVolume => state.volume = state.volume.saturating_sub(1),
-        UserAction::MoreVolume => state.volume = (state.volume + 1).min(MONTHLY_REQUESTS.len() - 1),
-        UserAction::Models => state.live_only = !state.live_only,
-        UserAction::NextWorkload => state.workload = next_workload(state),
-        UserAction::StartKind => {
-            state.start = match state.start {
-                None => Some(StartKind::Cold),
-                Some(StartKind::Cold) => Some(StartKind::Warm),
-                Some(StartKind::Warm) => None,
-            };
-        }
-        UserAction::Filter => {
-            let text = state.filter_words.clone();
-            let title = "words of a line, name or provider".to_owned();
-            model.overlay = Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Filter });
-        }
-        UserAction::Enter => return request_explanation(model),
-        UserAction::Back => clear_filters(state),
-        _ => return Vec::new(),
-    }
-    update_rows_and_detail(model);
-    request_missing_bills(model)
+    state.detail = row.map(|row| {
+        detail::describe_cell(held, row, state.selected_lane, &model.screens.live.models)
+    });
 }
 
 /// Clears the filter first, then every setting that differs from the recording.
@@ -350,7 +419,7 @@ fn next_workload(state: &BillsState) -> Option<String> {
 
 /// Requests the arithmetic of the selected cell.
 fn request_explanation(model: &mut Model) -> Vec<Effect> {
-    let (now, state) = (model.now, &mut model.bills);
+    let (now, state) = (model.now, &mut model.screens.bills);
     let Some(held) = &state.loaded else { return Vec::new() };
     let figures = &held.table;
     let row = state.visible_rows.get(state.selected_row).copied();
@@ -374,26 +443,5 @@ fn request_explanation(model: &mut Model) -> Vec<Effect> {
         lane: lane.name.clone(),
     });
     state.pending_explanation = Some((cell.clone(), now));
-    vec![Effect::Bills(BillsRequest::Explain(cell))]
-}
-
-/// Handles a click: selects a cell.
-pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    let Some((row, lane)) = draw::cell_at_position(model, area, at) else { return Vec::new() };
-    let state = &mut model.bills;
-    state.pending_explanation = None;
-    if let (Some(row), Some(held)) = (row, &state.loaded) {
-        state.selected_row = row;
-        let row = state.visible_rows.get(row).and_then(|at| held.table.rows.get(*at));
-        state.selected_model = row.map(|row| row.id.clone());
-    }
-    state.selected_lane = lane.unwrap_or(state.selected_lane);
-    update_rows_and_detail(model);
-    Vec::new()
-}
-
-/// Shows only rows that contain these words, given in lower case.
-pub fn set_filter(model: &mut Model, words: String) {
-    model.bills.filter_words = words;
-    update_rows_and_detail(model);
+    vec![BillsState::query(BillsRequest::Explain(cell))]
 }

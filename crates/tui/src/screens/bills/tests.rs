@@ -4,14 +4,16 @@ use super::fixture::{
     MIB, MS, RecordingScript, UsedResources, answer_all_requests, model_with_recording,
     open_bills_screen, open_loaded_screen, press_keys, select_model, worker_for_folder,
 };
+use super::queries::answer;
 use super::*;
 use crate::query_worker::QueryRequest;
+use crate::screens::{ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::update::{AppMessage, advance_to, update};
 
 /// Returns the row of a model.
 fn find_row<'a>(model: &'a Model, id: &str) -> &'a bill_table::ModelRow {
-    let held = model.bills.loaded.as_ref().expect("figures");
+    let held = model.screens.bills.loaded.as_ref().expect("figures");
     held.table.rows.iter().find(|row| row.id == id).expect("a row")
 }
 
@@ -20,11 +22,14 @@ fn exact_amount(model: &Model, id: &str, lane: usize) -> String {
 }
 
 fn current_detail(model: &Model) -> &BillDetail {
-    model.bills.detail.as_ref().expect("a detail")
+    model.screens.bills.detail.as_ref().expect("a detail")
 }
 
 fn count_table_requests(effects: &[Effect]) -> usize {
-    effects.iter().filter(|it| matches!(it, Effect::Bills(BillsRequest::Table { .. }))).count()
+    effects
+        .iter()
+        .filter(|it| matches!(it, Effect::Query(ScreenRequest::Bills(BillsRequest::Table { .. }))))
+        .count()
 }
 
 #[test]
@@ -48,13 +53,13 @@ fn the_figures_are_those_of_the_hand() {
     // 720,000 - 400,000 GB-s x 0.0000166667 = 5.333344, and the requests.
     press_keys(&mut model, &mut desk, &["]", "]", "]", "]", "]", "]"]);
     assert_eq!(
-        model.bills.loaded.as_ref().expect("figures").request.source.memory.map(|it| it.0),
+        model.screens.bills.loaded.as_ref().expect("figures").request.source.memory.map(|it| it.0),
         Some(2_048 * MIB)
     );
     assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "5.73");
     // Without nop: two of 180 ms at 2 GiB are 1,080,000 GB-s.
     press_keys(&mut model, &mut desk, &["w"]);
-    assert_eq!(model.bills.workload.as_deref(), Some("nbody"));
+    assert_eq!(model.screens.bills.workload.as_deref(), Some("nbody"));
     // 680,000 x 0.0000166667 = 11.333356.
     assert_eq!(exact_amount(&model, "aws-lambda-x86", 1), "11.73");
 }
@@ -73,8 +78,9 @@ fn what_is_missing_says_why() {
     // They come last in either direction of the order.
     for key in ["S", "S"] {
         press_keys(&mut model, &mut desk, &[key]);
-        let held = model.bills.loaded.as_ref().expect("figures");
+        let held = model.screens.bills.loaded.as_ref().expect("figures");
         let there = model
+            .screens
             .bills
             .visible_rows
             .iter()
@@ -92,8 +98,8 @@ fn what_is_missing_says_why() {
 fn currencies_stand_apart_and_dollars_first() {
     let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     for reverse in [false, true] {
-        let held = model.bills.loaded.as_ref().expect("figures");
-        let rows = model.bills.visible_rows.iter().map(|at| &held.table.rows[*at]);
+        let held = model.screens.bills.loaded.as_ref().expect("figures");
+        let rows = model.screens.bills.visible_rows.iter().map(|at| &held.table.rows[*at]);
         let sold = rows.filter(|row| row.is_sold());
         let priced: Vec<_> = sold.filter_map(|row| Some((row, row.amount_in_lane(0)?))).collect();
         let mut currencies: Vec<&str> = priced.iter().map(|(row, _)| &*row.currency).collect();
@@ -115,8 +121,10 @@ fn currencies_stand_apart_and_dollars_first() {
 fn the_selection_stays_on_its_model() {
     let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     let chosen = |model: &Model| {
-        let held = model.bills.loaded.as_ref().expect("figures");
-        held.table.rows[model.bills.visible_rows[model.bills.selected_row]].id.clone()
+        let held = model.screens.bills.loaded.as_ref().expect("figures");
+        held.table.rows[model.screens.bills.visible_rows[model.screens.bills.selected_row]]
+            .id
+            .clone()
     };
     press_keys(&mut model, &mut desk, &["j", "j", "j"]);
     let id = chosen(&model);
@@ -124,30 +132,33 @@ fn the_selection_stays_on_its_model() {
         press_keys(&mut model, &mut desk, &[key]);
         assert_eq!(chosen(&model), id, "after {key}");
     }
-    assert_eq!(model.bills.selected_lane, 1);
+    assert_eq!(model.screens.bills.selected_lane, 1);
     press_keys(&mut model, &mut desk, &["right", "right", "right"]);
-    assert_eq!(model.bills.selected_lane, 2, "there is no further lane");
+    assert_eq!(model.screens.bills.selected_lane, 2, "there is no further lane");
     // A filter hides it, and clearing the filter shows it again.
     press_keys(&mut model, &mut desk, &["/", "n", "e", "a", "r", "enter"]);
-    assert_eq!((chosen(&model), model.bills.visible_rows.len()), ("near".to_owned(), 1));
+    assert_eq!((chosen(&model), model.screens.bills.visible_rows.len()), ("near".to_owned(), 1));
     press_keys(&mut model, &mut desk, &["esc"]);
     assert_eq!(chosen(&model), id);
     press_keys(&mut model, &mut desk, &["esc"]);
-    assert_eq!((model.bills.memory, model.bills.volume), (0, 0));
+    assert_eq!((model.screens.bills.memory, model.screens.bills.volume), (0, 0));
     press_keys(&mut model, &mut desk, &["G"]);
-    assert_eq!(model.bills.selected_row, model.bills.visible_rows.len() - 1);
+    assert_eq!(model.screens.bills.selected_row, model.screens.bills.visible_rows.len() - 1);
     press_keys(&mut model, &mut desk, &["g"]);
-    assert_eq!(model.bills.selected_row, 0);
+    assert_eq!(model.screens.bills.selected_row, 0);
 }
 
 #[test]
 fn what_nobody_sells_stands_apart_and_is_never_first() {
     let (_folder, mut desk, mut model) = open_loaded_screen((120, 40));
     for _ in 0..6 {
-        let held = model.bills.loaded.as_ref().expect("figures");
+        let held = model.screens.bills.loaded.as_ref().expect("figures");
         let sold = |at: &usize| held.table.rows[*at].is_sold();
-        assert!(sold(&model.bills.visible_rows[0]));
-        assert!(model.bills.visible_rows.is_sorted_by_key(|at| !sold(at)), "behind what is sold");
+        assert!(sold(&model.screens.bills.visible_rows[0]));
+        assert!(
+            model.screens.bills.visible_rows.is_sorted_by_key(|at| !sold(at)),
+            "behind what is sold"
+        );
         let detail = current_detail(&model);
         assert!(detail.cheapest.iter().all(|line| !line[0].starts_with("shape-")));
         assert!(detail.comparisons.iter().all(|line| !line.contains(" shape-")), "{detail:?}");
@@ -164,9 +175,9 @@ fn what_nobody_sells_stands_apart_and_is_never_first() {
 fn a_filter_matches_what_is_seen_in_a_line() {
     let (_folder, mut desk, mut model) = open_loaded_screen((120, 40));
     let found = |model: &mut Model, words: &str| {
-        set_filter(model, words.to_owned());
-        let held = model.bills.loaded.as_ref().expect("figures");
-        let rows = model.bills.visible_rows.iter().map(|at| &held.table.rows[*at]);
+        BillsState::set_filter(model, words.to_owned());
+        let held = model.screens.bills.loaded.as_ref().expect("figures");
+        let rows = model.screens.bills.visible_rows.iter().map(|at| &held.table.rows[*at]);
         rows.map(|row| (row.id.clone(), row.granularity, row.currency.clone())).collect::<Vec<_>>()
     };
     let hybrid = found(&mut model, "hybrid");
@@ -180,7 +191,7 @@ fn a_filter_matches_what_is_seen_in_a_line() {
     // The filter matches the id together with its mark.
     assert_eq!(found(&mut model, "aws-lambda-arm?").len(), 1);
     let amount = {
-        set_filter(&mut model, String::new());
+        BillsState::set_filter(&mut model, String::new());
         let row = find_row(&model, "aws-lambda-x86");
         row.cells[0].price.as_ref().expect("billed").text.trim().to_owned()
     };
@@ -192,7 +203,7 @@ fn a_filter_matches_what_is_seen_in_a_line() {
 fn ids_are_whole_and_all_lanes_in_sight_at_120x40() {
     let (_folder, _desk, model) = open_loaded_screen((120, 40));
     let shown = testing::text(&model);
-    let held = model.bills.loaded.as_ref().expect("figures");
+    let held = model.screens.bills.loaded.as_ref().expect("figures");
     let heads = shown.lines().find(|line| line.contains(" grain ")).expect("headings");
     assert!(held.table.lanes.iter().all(|lane| heads.contains(&lane.name)), "{shown}");
     assert!(shown.contains("google-cloud-functions-gen1") || !shown.contains('~'), "{shown}");
@@ -204,13 +215,13 @@ fn ids_are_whole_and_all_lanes_in_sight_at_120x40() {
 #[test]
 fn words_are_searched_in_id_name_and_provider() {
     let (_folder, _desk, mut model) = open_loaded_screen((80, 24));
-    set_filter(&mut model, "amazon edge".to_owned());
-    let held = model.bills.loaded.as_ref().expect("figures");
+    BillsState::set_filter(&mut model, "amazon edge".to_owned());
+    let held = model.screens.bills.loaded.as_ref().expect("figures");
     let found: Vec<&str> =
-        model.bills.visible_rows.iter().map(|at| &*held.table.rows[*at].id).collect();
+        model.screens.bills.visible_rows.iter().map(|at| &*held.table.rows[*at].id).collect();
     assert_eq!(found, ["aws-lambda-edge"]);
-    set_filter(&mut model, "nothing has this".to_owned());
-    assert!(model.bills.visible_rows.is_empty() && model.bills.detail.is_none());
+    BillsState::set_filter(&mut model, "nothing has this".to_owned());
+    assert!(model.screens.bills.visible_rows.is_empty() && model.screens.bills.detail.is_none());
     assert!(testing::text(&model).contains("no model has all of: nothing has this"));
 }
 
@@ -233,31 +244,31 @@ fn sizes_and_volumes_end_where_they_end() {
 #[test]
 fn only_the_models_of_the_live_view() {
     let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
-    model.live.models.push("aws-lambda-x86-2014".to_owned());
+    model.screens.live.models.push("aws-lambda-x86-2014".to_owned());
     let effects = advance_to(&mut model, testing::NOW);
     answer_all_requests(&mut model, &mut desk, effects);
     // The model is no longer valid, and is shown because it was chosen.
     assert!(find_row(&model, "aws-lambda-x86-2014").marks.starts_with('*'));
     press_keys(&mut model, &mut desk, &["p"]);
-    let held = model.bills.loaded.as_ref().expect("figures");
+    let held = model.screens.bills.loaded.as_ref().expect("figures");
     assert_eq!(held.table.rows.len(), 3);
-    model.live.models.clear();
+    model.screens.live.models.clear();
     let effects = advance_to(&mut model, testing::NOW);
     answer_all_requests(&mut model, &mut desk, effects);
     assert!(testing::text(&model).contains("the live view has no price models"));
     press_keys(&mut model, &mut desk, &["p"]);
-    assert!(model.bills.error.is_none());
+    assert!(model.screens.bills.error.is_none());
 }
 
 #[test]
 fn another_view_needs_no_other_sums() {
     let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
-    let before = Arc::clone(&model.bills.loaded.as_ref().expect("figures").replayed);
+    let before = Arc::clone(&model.screens.bills.loaded.as_ref().expect("figures").replayed);
     press_keys(&mut model, &mut desk, &["w", "t", "}", "}"]);
-    let after = &model.bills.loaded.as_ref().expect("figures").replayed;
+    let after = &model.screens.bills.loaded.as_ref().expect("figures").replayed;
     assert!(Arc::ptr_eq(&before, after));
     press_keys(&mut model, &mut desk, &["]"]);
-    assert!(!Arc::ptr_eq(&before, &model.bills.loaded.as_ref().expect("figures").replayed));
+    assert!(!Arc::ptr_eq(&before, &model.screens.bills.loaded.as_ref().expect("figures").replayed));
 }
 
 #[test]
@@ -265,18 +276,21 @@ fn an_answer_that_is_out_of_date_is_ignored() {
     let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     let mut first = press(&mut model, "]");
     let mut second = press(&mut model, "]");
-    let (Some(Effect::Bills(first)), Some(Effect::Bills(second))) = (first.pop(), second.pop())
+    let (
+        Some(Effect::Query(ScreenRequest::Bills(first))),
+        Some(Effect::Query(ScreenRequest::Bills(second))),
+    ) = (first.pop(), second.pop())
     else {
         panic!("two questions");
     };
     assert!(second.supersedes(&first));
     let late = answer(&mut desk, first);
-    update(&mut model, AppMessage::Bills(Box::new(late)));
+    update(&mut model, AppMessage::Response(ScreenResponse::Bills(Box::new(late))));
     let memory =
-        |model: &Model| model.bills.loaded.as_ref().and_then(|it| it.request.source.memory);
+        |model: &Model| model.screens.bills.loaded.as_ref().and_then(|it| it.request.source.memory);
     assert_eq!(memory(&model), None, "what was shown stays");
     let newest = answer(&mut desk, second);
-    update(&mut model, AppMessage::Bills(Box::new(newest)));
+    update(&mut model, AppMessage::Response(ScreenResponse::Bills(Box::new(newest))));
     assert_eq!(memory(&model).map(|it| it.0), Some(256 * MIB));
     // The arithmetic of a cell that is no longer selected is ignored too.
     let effects = press(&mut model, "enter");
@@ -290,7 +304,8 @@ fn a_recording_that_grows_is_asked_for_at_most_once_a_second() {
     let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     let recording = model.opened.take();
     let grow = |model: &mut Model, done: u64| {
-        let snapshot = crate::live::LiveSnapshot { recording, done, ..Default::default() };
+        let snapshot =
+            cyclometer_record::live::LiveSnapshot { recording, done, ..Default::default() };
         model.snapshot = Arc::new(snapshot);
     };
     let at = |ms: u64| Nanos(testing::NOW.0 + ms * MS);
@@ -336,13 +351,13 @@ fn figures_of_another_recording_are_not_shown() {
     other.add_invocation(cell, 1, used);
     let other = other.write(&folder.path().join("c.db"));
     press_keys(&mut model, &mut desk, &["w", "w"]);
-    assert_eq!(model.bills.workload.as_deref(), Some("nop"));
-    model.bills.workload = Some("nbody".to_owned());
+    assert_eq!(model.screens.bills.workload.as_deref(), Some("nop"));
+    model.screens.bills.workload = Some("nbody".to_owned());
     model.opened = Some(other);
     let effects = press(&mut model, "2");
-    assert!(model.bills.loaded.is_none() && model.bills.detail.is_none());
+    assert!(model.screens.bills.loaded.is_none() && model.screens.bills.detail.is_none());
     answer_all_requests(&mut model, &mut desk, effects);
-    assert_eq!(model.bills.workload, None, "it has no nbody");
+    assert_eq!(model.screens.bills.workload, None, "it has no nbody");
     // 0.125 GB x 2 ms x 0.0000166667 + 0.0000002.
     assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "0.204166675");
 }
@@ -383,8 +398,8 @@ fn the_arithmetic_can_be_followed() {
 fn programs_get_all_digits() {
     let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
     press_keys(&mut model, &mut desk, &["}", "}", "}", "}", "}"]);
-    set_filter(&mut model, "aws-lambda-x86".to_owned());
-    let json = export_table(&model).to_json();
+    BillsState::set_filter(&mut model, "aws-lambda-x86".to_owned());
+    let json = BillsState::table(&model).to_json();
     let rows = json.as_array().expect("rows");
     assert_eq!(rows.len(), 3, "a row a lane");
     for (key, value) in [
@@ -408,7 +423,7 @@ fn programs_get_all_digits() {
     assert_eq!(rows[0]["month_requests"], 3_000_000);
     assert_eq!(rows[2]["total"], serde_json::Value::Null);
     assert!(rows[2]["note"].as_str().is_some_and(|it| it.contains("no Docker engine")));
-    assert!(export_table(&testing::model((80, 24))).is_empty());
+    assert!(BillsState::table(&testing::model((80, 24))).is_empty());
 }
 
 #[test]
@@ -419,7 +434,7 @@ fn without_a_database_it_says_so_and_tries_again() {
     let mut desk = worker_for_folder(folder.path());
     let mut model = model_with_recording((80, 24), 1);
     open_bills_screen(&mut model, &mut desk);
-    let trouble = model.bills.error.clone().expect("trouble");
+    let trouble = model.screens.bills.error.clone().expect("trouble");
     assert!(trouble.is_transient && trouble.message.contains("c.db"), "{trouble:?}");
     let at = |ms: u64| Nanos(testing::NOW.0 + ms * MS);
     assert_eq!(count_table_requests(&advance_to(&mut model, at(4_999))), 0);
@@ -476,10 +491,12 @@ fn requests_that_share_an_instance_are_told_apart() {
 fn too_many_invocations_are_summed() {
     let (_folder, _desk, mut model) = open_loaded_screen((80, 24));
     select_model(&mut model, "aws-lambda-x86");
-    let Some(Effect::Bills(BillsRequest::Explain(cell))) = press(&mut model, "enter").pop() else {
+    let Some(Effect::Query(ScreenRequest::Bills(BillsRequest::Explain(cell)))) =
+        press(&mut model, "enter").pop()
+    else {
         panic!("a question");
     };
-    let held = model.bills.loaded.as_ref().expect("figures");
+    let held = model.screens.bills.loaded.as_ref().expect("figures");
     let group = held.table.lanes[0].group.as_ref().expect("a group");
     let text = queries::format_sums(&cell, group);
     for line in [

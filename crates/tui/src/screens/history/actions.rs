@@ -2,11 +2,11 @@
 //! delete.
 
 use super::list::HistoryRow;
-use super::{HistoryRequest, filter};
+use super::{HistoryDialog, HistoryRequest, HistoryState};
 use crate::action::{Effect, UserAction};
 use crate::model::Model;
-use crate::overlay::{DialogPurpose, Overlay};
-use crate::screens::ScreenId;
+use crate::overlay::Overlay;
+use crate::screens::{ListedScreen, Screen, ScreenId};
 use crate::update::go_to_screen;
 use cyclometer_report::describe_extent;
 use cyclometer_store::{DeletionExtent, HistoryItem};
@@ -14,7 +14,9 @@ use cyclometer_store::{DeletionExtent, HistoryItem};
 /// Opens the selected item: the bills of a recording, or the amounts of a
 /// simulation.
 pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
-    let Some(item) = model.history.selected_row().map(|row| row.item) else { return Vec::new() };
+    let Some(item) = model.screens.history.selected_row().map(|row| row.item) else {
+        return Vec::new();
+    };
     match item {
         HistoryItem::Recording(id) => {
             model.opened = Some(id);
@@ -30,8 +32,8 @@ pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
             effects
         }
         HistoryItem::Simulation(_) => {
-            model.history.opening = Some(item);
-            vec![Effect::History(HistoryRequest::Text { item, width: text_width(model) })]
+            model.screens.history.opening = Some(item);
+            vec![HistoryState::query(HistoryRequest::Text { item, width: text_width(model) })]
         }
     }
 }
@@ -54,26 +56,28 @@ pub(super) fn show_text(model: &mut Model, title: String, text: String) -> bool 
 pub(super) fn go_back(model: &mut Model) -> Vec<Effect> {
     // A filter, which hides rows, is cleared first: the list says that this key
     // shows all again.
-    if !model.history.filter_words.is_empty() {
-        filter(model, String::new());
+    if !model.screens.history.filter_words.is_empty() {
+        HistoryState::set_filter(model, String::new());
     } else if let Some(id) = model.opened.take() {
         let of = model.snapshot.recording.map_or_else(
             || "bills and timeline wait for a recording".to_owned(),
             |live| format!("bills and timeline are of recording {live} again"),
         );
         model.notify(format!("recording {id} is closed: {of}"));
-    } else if model.history.focus {
-        model.history.focus = false;
+    } else if model.screens.history.focus {
+        model.screens.history.focus = false;
     } else {
-        model.history.marked = None;
+        model.screens.history.marked = None;
     }
     Vec::new()
 }
 
 pub(super) fn toggle_mark(model: &mut Model) -> Vec<Effect> {
-    let Some(item) = model.history.selected_row().map(|row| row.item) else { return Vec::new() };
-    let again = model.history.marked == Some(item);
-    model.history.marked = (!again).then_some(item);
+    let Some(item) = model.screens.history.selected_row().map(|row| row.item) else {
+        return Vec::new();
+    };
+    let again = model.screens.history.marked == Some(item);
+    model.screens.history.marked = (!again).then_some(item);
     if !again {
         let key = model.keymap.key_for(UserAction::Compare, model.screen).unwrap_or_default();
         model.notify(format!("{item} is marked: {key} on another compares them"));
@@ -82,7 +86,7 @@ pub(super) fn toggle_mark(model: &mut Model) -> Vec<Effect> {
 }
 
 pub(super) fn compare_with_marked(model: &mut Model) -> Vec<Effect> {
-    let state = &model.history;
+    let state = &model.screens.history;
     let Some(second) = state.selected_row().map(|row| row.item) else { return Vec::new() };
     let complaint = match state.marked {
         None => {
@@ -104,43 +108,49 @@ pub(super) fn compare_with_marked(model: &mut Model) -> Vec<Effect> {
     }
     let Some(first) = state.marked else { return Vec::new() };
     model.notify(format!("comparing {second} with {first}; this can take some seconds"));
-    if model.history.comparing == Some((first, second)) {
+    if model.screens.history.comparing == Some((first, second)) {
         return Vec::new();
     }
-    model.history.comparing = Some((first, second));
-    vec![Effect::History(HistoryRequest::Compare { first, second, width: text_width(model) })]
+    model.screens.history.comparing = Some((first, second));
+    vec![HistoryState::query(HistoryRequest::Compare { first, second, width: text_width(model) })]
 }
 
 pub(super) fn prompt_for_label(model: &mut Model) -> Vec<Effect> {
-    let Some(row) = model.history.selected_row() else { return Vec::new() };
+    let Some(row) = model.screens.history.selected_row() else { return Vec::new() };
     let (item, text) = (row.item, row.label.clone());
     let title = format!("label of {item}, empty for none");
-    model.overlay = Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Label(item) });
+    model.overlay = Some(Overlay::Prompt {
+        title,
+        text,
+        purpose: HistoryState::purpose(HistoryDialog::Label(item)),
+    });
     Vec::new()
 }
 
 /// Submits a label that the user wrote.
-pub fn submit_label(_model: &mut Model, item: HistoryItem, label: &str) -> Vec<Effect> {
-    vec![Effect::History(HistoryRequest::Label { item, label: label.to_owned() })]
+pub(super) fn submit_label(item: HistoryItem, label: &str) -> Vec<Effect> {
+    vec![HistoryState::query(HistoryRequest::Label { item, label: label.to_owned() })]
 }
 
 pub(super) fn prepare_deletion(model: &mut Model) -> Vec<Effect> {
-    let Some(item) = model.history.selected_row().map(|row| row.item) else { return Vec::new() };
+    let Some(item) = model.screens.history.selected_row().map(|row| row.item) else {
+        return Vec::new();
+    };
     let live = model.snapshot.recording.map(HistoryItem::Recording);
     if model.snapshot.phase.is_active() && live == Some(item) {
         model.notify_error(format!("{item} is being made: stop it first, or wait for its end"));
         return Vec::new();
     }
-    if model.history.deleting == Some(item) {
+    if model.screens.history.deleting == Some(item) {
         return Vec::new();
     }
-    model.history.deleting = Some(item);
-    vec![Effect::History(HistoryRequest::Extent { item })]
+    model.screens.history.deleting = Some(item);
+    vec![HistoryState::query(HistoryRequest::Extent { item })]
 }
 
 /// Deletes items, which the user confirmed twice.
-pub fn submit_deletion(_model: &mut Model, items: Vec<HistoryItem>) -> Vec<Effect> {
-    vec![Effect::History(HistoryRequest::Delete { items })]
+pub(super) fn submit_deletion(items: Vec<HistoryItem>) -> Vec<Effect> {
+    vec![HistoryState::query(HistoryRequest::Delete { items })]
 }
 
 pub(super) fn confirm_deletion(
@@ -148,20 +158,21 @@ pub(super) fn confirm_deletion(
     item: HistoryItem,
     result: Result<DeletionExtent, String>,
 ) {
-    if model.history.deleting.take() != Some(item) {
+    if model.screens.history.deleting.take() != Some(item) {
         return;
     }
     let extent = match result {
         Ok(extent) => extent,
         Err(reason) => return report_failure(model, &format!("{item} stays"), &reason),
     };
-    let still = model.history.selected_row().map(|row| row.item) == Some(item);
+    let still = model.screens.history.selected_row().map(|row| row.item) == Some(item);
     if model.overlay.is_some() || model.screen != ScreenId::History || !still {
         return;
     }
-    let title = model.history.find_row(item).map_or_else(|| item.to_string(), HistoryRow::title);
+    let title =
+        model.screens.history.find_row(item).map_or_else(|| item.to_string(), HistoryRow::title);
     let question = format!("Delete {title}? {} would go.", describe_extent(&extent));
-    let purpose = DialogPurpose::Delete(vec![item]);
+    let purpose = HistoryState::purpose(HistoryDialog::Delete(vec![item]));
     model.overlay = Some(Overlay::Confirm { question, purpose, again: false });
 }
 
@@ -189,10 +200,10 @@ pub(super) fn show_comparison(
     second: HistoryItem,
     result: Result<String, String>,
 ) {
-    if model.history.comparing != Some((first, second)) {
+    if model.screens.history.comparing != Some((first, second)) {
         return;
     }
-    model.history.comparing = None;
+    model.screens.history.comparing = None;
     match result {
         Ok(text) => {
             model.notice = None;

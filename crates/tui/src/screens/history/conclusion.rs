@@ -1,11 +1,11 @@
 //! Conclusion of a recording: what it shows, in sentences, once it is over.
 
-use super::queries::HistoryRequest;
+use super::{HistoryRequest, HistoryState};
 use crate::action::Effect;
-use crate::live::SessionPhase;
 use crate::model::{Model, TuiSettings};
 use crate::overlay::Overlay;
-use crate::screens::ScreenId;
+use crate::screens::{ListedScreen, ScreenId};
+use cyclometer_record::live::SessionPhase;
 use cyclometer_report::answer;
 use cyclometer_store::{Store, StoreError};
 
@@ -14,9 +14,9 @@ use cyclometer_store::{Store, StoreError};
 pub fn request_conclusion(model: &mut Model) -> Vec<Effect> {
     let over = matches!(model.snapshot.phase, SessionPhase::Ended { .. });
     match model.snapshot.recording.filter(|_| over && can_show(model)) {
-        Some(recording) if model.history.concluded != Some(recording) => {
-            model.history.concluded = Some(recording);
-            vec![Effect::History(HistoryRequest::Conclude { recording })]
+        Some(recording) if model.screens.history.concluded != Some(recording) => {
+            model.screens.history.concluded = Some(recording);
+            vec![HistoryState::query(HistoryRequest::Conclude { recording })]
         }
         _ => Vec::new(),
     }
@@ -34,7 +34,7 @@ pub fn show_conclusion(model: &mut Model, recording: i64, result: Result<String,
         return;
     }
     if !can_show(model) {
-        model.history.concluded = None;
+        model.screens.history.concluded = None;
         return;
     }
     let Some(text) = result.ok().filter(|text| !text.is_empty()) else { return };

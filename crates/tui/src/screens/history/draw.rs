@@ -6,9 +6,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::DetailLine;
+use super::layout::HistoryLayout;
 use super::list::{HistoryList, HistoryRow, HistoryWidths};
 use crate::action::UserAction;
-use crate::frame::split_areas;
 use crate::model::Model;
 use crate::screens::ScreenId;
 use crate::theme::{StyleRole, Theme};
@@ -17,75 +17,8 @@ use crate::widgets::text::{fit, wrap};
 use cyclometer_report::{format_count, format_timestamp};
 use cyclometer_store::HistoryItem;
 
-/// Width of a terminal from which on the details stand beside the list.
-const WIDE: u16 = 140;
-
-/// Areas of the panels.
-#[derive(Debug, Clone, Copy)]
-pub struct HistoryLayout {
-    /// List of recordings and simulations.
-    pub list: Rect,
-    /// Details of the selected item.
-    pub details: Rect,
-    /// Database panel; without height where there is no room.
-    pub database: Rect,
-}
-
-/// Splits an area into panels.
-#[must_use]
-pub fn compute_layout(model: &Model, area: Rect) -> HistoryLayout {
-    let focus = model.history.focus;
-    if area.width >= WIDE {
-        let left = area.width - (area.width * 2 / 5).max(60);
-        let below = if area.height >= 24 { 6 } else { 0 };
-        return HistoryLayout {
-            list: Rect { width: left, height: area.height - below, ..area },
-            details: Rect { x: area.x + left, width: area.width - left, ..area },
-            database: Rect { y: area.bottom() - below, width: left, height: below, ..area },
-        };
-    }
-    // The focused panel gets most of the room.
-    let list = if focus { (area.height / 3).max(6) } else { area.height * 11 / 20 };
-    let list = list.min(area.height);
-    HistoryLayout {
-        list: Rect { height: list, ..area },
-        details: Rect { y: area.y + list, height: area.height - list, ..area },
-        database: Rect { height: 0, ..area },
-    }
-}
-
-/// Returns the inside of a panel's frame.
-#[must_use]
-pub const fn inner_area(area: Rect) -> Rect {
-    Rect {
-        x: area.x + 1,
-        y: area.y + 1,
-        width: area.width.saturating_sub(2),
-        height: area.height.saturating_sub(2),
-    }
-}
-
-fn current_layout(model: &Model) -> HistoryLayout {
-    compute_layout(model, split_areas(Rect::new(0, 0, model.size.0, model.size.1)).body)
-}
-
-/// Returns the number of columns of the details' text.
-#[must_use]
-pub fn detail_width(model: &Model) -> usize {
-    usize::from(current_layout(model).details.width.saturating_sub(4))
-}
-
-/// Returns the number of rows of the list and of lines of the details in view.
-#[must_use]
-pub fn visible_heights(model: &Model) -> (usize, usize) {
-    let layout = current_layout(model);
-    let lines = |area: Rect, less: u16| usize::from(area.height.saturating_sub(less));
-    (lines(layout.list, 3), lines(layout.details, 2))
-}
-
 /// Draws the screen.
-pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let layout = compute_layout(model, area);
+pub fn render(frame: &mut Frame<'_>, layout: &HistoryLayout, model: &Model) {
     render_list(frame, layout.list, model);
     render_details(frame, layout.details, model);
     if layout.database.height > 2 {
@@ -94,7 +27,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 }
 
 fn render_list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let state = &model.history;
+    let state = &model.screens.history;
     let room = usize::from(area.width).saturating_sub(6);
     let block = model.theme.panel_block(fit(&list_title(model), room), !state.focus);
     let inner = block.inner(area);
@@ -115,7 +48,7 @@ fn render_list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 /// Returns the title of the list: how many items there are, and which of them
 /// are shown in which order.
 fn list_title(model: &Model) -> String {
-    let state = &model.history;
+    let state = &model.screens.history;
     let Some(lists) = &state.lists else { return "recordings and simulations".to_owned() };
     let mut parts = vec!["recordings and simulations".to_owned()];
     let (shown, all) = (state.visible.len(), lists.rows.len());
@@ -134,7 +67,7 @@ fn list_title(model: &Model) -> String {
 
 /// Returns the text shown in place of rows.
 fn empty_list_text(model: &Model) -> (String, StyleRole) {
-    let state = &model.history;
+    let state = &model.screens.history;
     match (&state.lists, &state.problem) {
         (None, None) => ("reading the database".to_owned(), StyleRole::Dim),
         (None, Some(reason)) => (reason.clone(), StyleRole::Bad),
@@ -172,7 +105,7 @@ fn shared_widths(widths: &HistoryWidths, used: usize, room: usize) -> [usize; 3]
 }
 
 fn build_grid(model: &Model, lists: &HistoryList, area: Rect) -> SelectionGrid {
-    let state = &model.history;
+    let state = &model.screens.history;
     let height = usize::from(area.height.saturating_sub(1));
     let first = first_visible_row(state.cursor, state.visible.len(), height);
     let rows: Vec<&HistoryRow> = state
@@ -247,10 +180,10 @@ fn indented_number(model: &Model, row: &HistoryRow) -> String {
 fn row_signs(model: &Model, item: HistoryItem) -> String {
     let open = model.opened.map(HistoryItem::Recording) == Some(item);
     let open = if open { model.theme.sign("■", "#") } else { " " };
-    let marked = if model.history.marked == Some(item) { "*" } else { " " };
-    let lists = model.history.lists.as_ref();
+    let marked = if model.screens.history.marked == Some(item) { "*" } else { " " };
+    let lists = model.screens.history.lists.as_ref();
     let fold = match lists.is_some_and(|lists| lists.has_simulations(item)) {
-        true if model.history.unfolded.contains(&item) => "-",
+        true if model.screens.history.unfolded.contains(&item) => "-",
         true => "+",
         false => " ",
     };
@@ -268,7 +201,7 @@ fn status_role(status: &str) -> StyleRole {
 }
 
 fn render_details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let state = &model.history;
+    let state = &model.screens.history;
     let room = usize::from(area.width.saturating_sub(4));
     let mut lines: Vec<Line<'_>> = Vec::new();
     let style = |role| model.theme.style(role);
@@ -332,7 +265,7 @@ fn render_database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(block, area);
     let room = usize::from(inner.width).saturating_sub(2);
     let mut texts = vec![model.settings.database.display().to_string()];
-    if let Some(lists) = &model.history.lists {
+    if let Some(lists) = &model.screens.history.lists {
         let recordings = format_count(lists.recordings, "recording");
         texts.push(format!("{recordings}, {}", format_count(lists.simulations, "simulation")));
         if let Some(size) = lists.size {

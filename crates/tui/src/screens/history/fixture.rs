@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
+use super::queries::answer;
 use super::*;
 use crate::model::TuiSettings;
 use crate::query_worker::QueryContext;
-use crate::screens::ScreenId;
+use crate::screens::{ScreenId, ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::update::{AppMessage, update};
 use cyclometer_core::units::Bytes;
@@ -117,6 +118,7 @@ pub fn model(path: &Path, size: (u16, u16)) -> (Model, QueryContext) {
         Arc::into_inner(std::mem::replace(&mut model.settings, empty_settings())).expect("its own");
     model.settings = Arc::new(TuiSettings { database: path.to_owned(), prices, workloads, folder });
     model.screen = ScreenId::History;
+    crate::frame::lay_out(&mut model);
     let desk = QueryContext::new(Arc::clone(&model.settings), Cancel::default());
     (model, desk)
 }
@@ -138,9 +140,12 @@ pub fn settle(model: &mut Model, desk: &mut QueryContext, effects: Vec<Effect>) 
     let mut open = effects;
     while let Some(effect) = open.pop() {
         match effect {
-            Effect::History(ask) => {
+            Effect::Query(ScreenRequest::History(ask)) => {
                 let answer = answer(desk, ask);
-                open.extend(update(model, AppMessage::History(Box::new(answer))));
+                open.extend(update(
+                    model,
+                    AppMessage::Response(ScreenResponse::History(Box::new(answer))),
+                ));
             }
             other => others.push(other),
         }
@@ -160,17 +165,17 @@ pub fn full(size: (u16, u16)) -> (tempfile::TempDir, Model, QueryContext) {
     let path = folder.path().join("c.db");
     fill(&path);
     let (mut model, mut desk) = model(&path, size);
-    let effects = entered(&mut model);
+    let effects = HistoryState::entered(&mut model);
     settle(&mut model, &mut desk, effects);
-    model.history.unfolded.insert(HistoryItem::Recording(1));
-    model.history.filter_and_sort();
+    model.screens.history.unfolded.insert(HistoryItem::Recording(1));
+    model.screens.history.filter_and_sort();
     (folder, model, desk)
 }
 
 /// Returns the drawn screen, without what differs from run to run.
 pub fn picture(model: &mut Model) -> String {
     model.settings = empty_settings();
-    if let Some(lists) = &mut model.history.lists {
+    if let Some(lists) = &mut model.screens.history.lists {
         let lists = Arc::make_mut(lists);
         (lists.size, lists.free) = (Some(Bytes(3 << 20)), Some(Bytes(64 << 10)));
     }
@@ -184,6 +189,6 @@ pub fn notice(model: &Model) -> String {
 
 /// Returns the numbers in the list, from the top.
 pub fn numbers(model: &Model) -> Vec<String> {
-    let lists = model.history.lists.as_ref().expect("read");
-    model.history.visible.iter().map(|at| lists.rows[*at].number.clone()).collect()
+    let lists = model.screens.history.lists.as_ref().expect("read");
+    model.screens.history.visible.iter().map(|at| lists.rows[*at].number.clone()).collect()
 }

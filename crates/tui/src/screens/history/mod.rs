@@ -14,31 +14,36 @@ mod actions;
 pub mod conclusion;
 mod detail;
 mod draw;
+mod keys;
+mod layout;
 mod list;
 mod queries;
 
-pub use actions::{submit_deletion, submit_label};
 pub use detail::{format_share, sampler_text};
-pub use draw::render;
-pub use queries::{HistoryRequest, HistoryResponse, answer};
+pub use queries::{HistoryRequest, HistoryResponse};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
 use crate::action::{Effect, UserAction};
+use crate::frame::inner_area;
+use crate::keymap::ScreenKey;
 use crate::model::Model;
-use crate::overlay::{DialogPurpose, Overlay};
+use crate::overlay::{DialogAnswer, DialogPurpose, Overlay};
+use crate::screens::{AnswerFunction, ListedScreen, Screen};
 use crate::widgets::grid;
 use cyclometer_core::units::Nanos;
 use cyclometer_report::Table;
 use cyclometer_store::HistoryItem;
 use detail::DetailLine;
+use layout::HistoryLayout;
 use list::{HistoryList, HistoryRow, HistorySort};
 
 /// Legend of the figures for the help.
-pub const LEGEND: &str = "A line a recording (12), times in UTC; + has simulations \
+const LEGEND: &str = "A line a recording (12), times in UTC; + has simulations \
     (s12), which stand under it once they are unfolded. runs: \
     invocations that are stored; failed: those among them that failed or ran out of time. A \
     simulation has no lanes of its own: `of 12` is the recording that was priced, and failures \
@@ -55,6 +60,15 @@ const LIST_INTERVAL: Nanos = Nanos(2_000_000_000);
 /// Number of times that a read's duration has to pass before the next read, so
 /// that reading does not disturb what is measured.
 const REREAD_FACTOR: u64 = 20;
+
+/// Purpose of a dialog of the history screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HistoryDialog {
+    /// Label for a recording or simulation.
+    Label(HistoryItem),
+    /// Recordings and simulations to delete.
+    Delete(Vec<HistoryItem>),
+}
 
 /// State of the history screen.
 #[derive(Debug, Default)]
@@ -91,6 +105,8 @@ pub struct HistoryState {
     comparing: Option<(HistoryItem, HistoryItem)>,
     /// Item whose deletion is being prepared.
     deleting: Option<HistoryItem>,
+    /// Layout of the last frame.
+    layout: HistoryLayout,
 }
 
 /// Bookkeeping that keeps the list up to date.
@@ -145,15 +161,179 @@ impl HistoryState {
     }
 }
 
-/// Handles that the screen comes into sight.
-pub fn entered(model: &mut Model) -> Vec<Effect> {
-    request_list(model)
+impl Screen for HistoryState {
+    const NAME: &'static str = "History";
+    const TITLE: &'static str = "history";
+    const LEGEND: &'static str = LEGEND;
+    const KEYS: &'static [ScreenKey] = keys::KEYS;
+
+    type Request = HistoryRequest;
+    type Response = HistoryResponse;
+    type Layout = HistoryLayout;
+    type Dialog = HistoryDialog;
+
+    const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
+
+    fn answered(model: &mut Model, answer: HistoryResponse) -> Vec<Effect> {
+        match answer {
+            HistoryResponse::List { result, took } => return store_list(model, result, took),
+            HistoryResponse::Show { row, width, result, took } => {
+                let detail = LoadedDetail { row: *row, result, width, at: model.now, took };
+                return store_detail(model, detail);
+            }
+            HistoryResponse::Text { item, result } => {
+                if model.screens.history.opening.take_if(|opening| *opening == item).is_some() {
+                    let text = result.unwrap_or_else(|reason| reason);
+                    actions::show_text(model, item.to_string(), text);
+                }
+            }
+            HistoryResponse::Conclude { recording, result } => {
+                conclusion::show_conclusion(model, recording, result);
+            }
+            HistoryResponse::Extent { item, result } => {
+                actions::confirm_deletion(model, item, result);
+            }
+            HistoryResponse::Compare { first, second, result } => {
+                actions::show_comparison(model, first, second, result);
+            }
+            HistoryResponse::Label { item, label, result } => {
+                match result {
+                    Ok(()) if label.is_empty() => model.notify(format!("{item} has no label now")),
+                    Ok(()) => model.notify(format!("{item} is `{label}` now")),
+                    Err(reason) => {
+                        actions::report_failure(model, &format!("{item} keeps its label"), &reason);
+                    }
+                }
+                return request_list(model);
+            }
+            HistoryResponse::Delete { items, result } => {
+                actions::show_deletion_result(model, &items, result);
+                return request_list(model);
+            }
+        }
+        Vec::new()
+    }
+
+    fn entered(model: &mut Model) -> Vec<Effect> {
+        request_list(model)
+    }
+
+    fn tick(model: &mut Model) -> Vec<Effect> {
+        let mut effects = if is_list_due(model) { request_list(model) } else { Vec::new() };
+        effects.extend(request_detail(model));
+        effects
+    }
+
+    fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+        match action {
+            UserAction::NextPanel | UserAction::PreviousPanel => {
+                model.screens.history.focus = !model.screens.history.focus;
+                Vec::new()
+            }
+            UserAction::Up
+            | UserAction::Down
+            | UserAction::PageUp
+            | UserAction::PageDown
+            | UserAction::First
+            | UserAction::Last => move_cursor(model, action),
+            UserAction::Fold => toggle_simulations(model, None),
+            UserAction::Right => toggle_simulations(model, Some(true)),
+            UserAction::Left => toggle_simulations(model, Some(false)),
+            UserAction::Enter => actions::open_selected(model),
+            UserAction::Back => actions::go_back(model),
+            UserAction::Filter => {
+                let text = model.screens.history.filter_words.clone();
+                let title = "words in any column".to_owned();
+                model.overlay =
+                    Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Filter });
+                Vec::new()
+            }
+            UserAction::Sort => {
+                model.screens.history.sort = model.screens.history.sort.next_key();
+                model.screens.history.filter_and_sort();
+                Vec::new()
+            }
+            UserAction::Reverse => {
+                model.screens.history.reverse = !model.screens.history.reverse;
+                model.screens.history.filter_and_sort();
+                Vec::new()
+            }
+            UserAction::Label => actions::prompt_for_label(model),
+            UserAction::Delete => actions::prepare_deletion(model),
+            UserAction::Mark => actions::toggle_mark(model),
+            UserAction::Compare => actions::compare_with_marked(model),
+            UserAction::Refresh => request_list(model),
+            _ => Vec::new(),
+        }
+    }
+
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        let state = &mut model.screens.history;
+        let layout = state.layout;
+        if layout.details.contains(at) {
+            state.focus = true;
+            return Vec::new();
+        }
+        state.focus = false;
+        let inner = inner_area(layout.list);
+        if !inner.contains(at) {
+            return Vec::new();
+        }
+        let Some(row) = grid::row_at(inner, at.y, state.cursor, state.visible.len()) else {
+            return Vec::new();
+        };
+        state.cursor = row;
+        state.scroll = 0;
+        request_detail(model)
+    }
+
+    fn table(model: &Model) -> Table {
+        let state = &model.screens.history;
+        match &state.lists {
+            Some(lists) => lists.to_table(&state.visible),
+            None => HistoryList::default().to_table(&[]),
+        }
+    }
+
+    fn lay_out(model: &Model, area: Rect) -> HistoryLayout {
+        HistoryLayout::new(area, model.screens.history.focus)
+    }
+
+    fn keep_layout(model: &mut Model, layout: HistoryLayout) {
+        model.screens.history.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &HistoryLayout, model: &Model) {
+        draw::render(frame, layout, model);
+    }
+
+    fn set_filter(model: &mut Model, words: String) {
+        model.screens.history.filter_words = words;
+        model.screens.history.filter_and_sort();
+        model.screens.history.scroll = 0;
+    }
+
+    fn submit_dialog(
+        _model: &mut Model,
+        dialog: &HistoryDialog,
+        answer: DialogAnswer<'_>,
+    ) -> Vec<Effect> {
+        match (dialog, answer) {
+            (HistoryDialog::Label(item), DialogAnswer::Text(text)) => {
+                actions::submit_label(*item, text.trim())
+            }
+            (HistoryDialog::Delete(items), DialogAnswer::Confirmed) => {
+                actions::submit_deletion(items.clone())
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Requests the list.
 fn request_list(model: &mut Model) -> Vec<Effect> {
     let active = model.snapshot.phase.is_active();
-    let state = &mut model.history;
+    let state = &mut model.screens.history;
     if state.refresh.pending {
         state.refresh.stale = true;
         return Vec::new();
@@ -161,24 +341,17 @@ fn request_list(model: &mut Model) -> Vec<Effect> {
     state.refresh.pending = true;
     state.refresh.stale = false;
     state.refresh.active = active;
-    vec![Effect::History(HistoryRequest::List { known: state.lists.clone() })]
-}
-
-/// Refreshes the list and the details when that is due; called for every frame.
-pub fn tick(model: &mut Model) -> Vec<Effect> {
-    let mut effects = if is_list_due(model) { request_list(model) } else { Vec::new() };
-    effects.extend(request_detail(model));
-    effects
+    vec![HistoryState::query(HistoryRequest::List { known: state.lists.clone() })]
 }
 
 fn is_list_due(model: &Model) -> bool {
-    let reading = &model.history.refresh;
+    let reading = &model.screens.history.refresh;
     let active = model.snapshot.phase.is_active();
     let Some(at) = reading.at.filter(|_| !reading.pending) else { return false };
     if reading.stale || active != reading.active {
         return true;
     }
-    let lists = model.history.lists.as_ref();
+    let lists = model.screens.history.lists.as_ref();
     let running = lists.is_some_and(|lists| lists.rows.iter().any(HistoryRow::is_running));
     (active || running) && is_interval_over(model.now, at, reading.took)
 }
@@ -190,8 +363,8 @@ fn is_interval_over(now: Nanos, at: Nanos, took: Nanos) -> bool {
 
 /// Requests the details of the selected item, unless they are known.
 fn request_detail(model: &mut Model) -> Vec<Effect> {
-    let (now, width) = (model.now, draw::detail_width(model));
-    let state = &mut model.history;
+    let (now, width) = (model.now, model.screens.history.layout.detail_width());
+    let state = &mut model.screens.history;
     let Some(row) = state.selected_row() else { return Vec::new() };
     let known =
         state.detail.as_ref().filter(|detail| detail.row.item == row.item && detail.width == width);
@@ -202,56 +375,13 @@ fn request_detail(model: &mut Model) -> Vec<Effect> {
     }
     let row = row.clone();
     state.loading = Some(row.item);
-    vec![Effect::History(HistoryRequest::Show { row: Box::new(row), width })]
-}
-
-/// Applies an action.
-pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
-    match action {
-        UserAction::NextPanel | UserAction::PreviousPanel => {
-            model.history.focus = !model.history.focus;
-            Vec::new()
-        }
-        UserAction::Up
-        | UserAction::Down
-        | UserAction::PageUp
-        | UserAction::PageDown
-        | UserAction::First
-        | UserAction::Last => move_cursor(model, action),
-        UserAction::Fold => toggle_simulations(model, None),
-        UserAction::Right => toggle_simulations(model, Some(true)),
-        UserAction::Left => toggle_simulations(model, Some(false)),
-        UserAction::Enter => actions::open_selected(model),
-        UserAction::Back => actions::go_back(model),
-        UserAction::Filter => {
-            let text = model.history.filter_words.clone();
-            let title = "words in any column".to_owned();
-            model.overlay = Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Filter });
-            Vec::new()
-        }
-        UserAction::Sort => {
-            model.history.sort = model.history.sort.next_key();
-            model.history.filter_and_sort();
-            Vec::new()
-        }
-        UserAction::Reverse => {
-            model.history.reverse = !model.history.reverse;
-            model.history.filter_and_sort();
-            Vec::new()
-        }
-        UserAction::Label => actions::prompt_for_label(model),
-        UserAction::Delete => actions::prepare_deletion(model),
-        UserAction::Mark => actions::toggle_mark(model),
-        UserAction::Compare => actions::compare_with_marked(model),
-        UserAction::Refresh => request_list(model),
-        _ => Vec::new(),
-    }
+    vec![HistoryState::query(HistoryRequest::Show { row: Box::new(row), width })]
 }
 
 /// Shows or hides the simulations of the selected recording, or of the one
 /// above a selected simulation.
 fn toggle_simulations(model: &mut Model, open: Option<bool>) -> Vec<Effect> {
-    let state = &mut model.history;
+    let state = &mut model.screens.history;
     let Some(row) = state.selected_row() else { return Vec::new() };
     let (selected, item) = (row.item, row.under.unwrap_or(row.item));
     if !state.lists.as_ref().is_some_and(|lists| lists.has_simulations(item)) {
@@ -274,8 +404,8 @@ fn toggle_simulations(model: &mut Model, open: Option<bool>) -> Vec<Effect> {
 }
 
 fn move_cursor(model: &mut Model, action: UserAction) -> Vec<Effect> {
-    let (rows, lines) = draw::visible_heights(model);
-    let state = &mut model.history;
+    let state = &mut model.screens.history;
+    let (rows, lines) = state.layout.visible_heights();
     let (at, end, page) = if state.focus {
         let told = state.detail.as_ref().and_then(|detail| detail.result.as_ref().ok());
         let all = told.map_or(0, Vec::len);
@@ -300,80 +430,13 @@ fn move_cursor(model: &mut Model, action: UserAction) -> Vec<Effect> {
     request_detail(model)
 }
 
-/// Filters the list to rows that contain these words, given in lower case.
-pub fn filter(model: &mut Model, words: String) {
-    model.history.filter_words = words;
-    model.history.filter_and_sort();
-    model.history.scroll = 0;
-}
-
-/// Handles a click: it selects a row, or focuses the details.
-pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    let layout = draw::compute_layout(model, area);
-    let state = &mut model.history;
-    if layout.details.contains(at) {
-        state.focus = true;
-        return Vec::new();
-    }
-    state.focus = false;
-    let inner = draw::inner_area(layout.list);
-    if !inner.contains(at) {
-        return Vec::new();
-    }
-    let Some(row) = grid::row_at(inner, at.y, state.cursor, state.visible.len()) else {
-        return Vec::new();
-    };
-    state.cursor = row;
-    state.scroll = 0;
-    request_detail(model)
-}
-
-/// Handles a response of the worker.
-pub fn answered(model: &mut Model, answer: HistoryResponse) -> Vec<Effect> {
-    match answer {
-        HistoryResponse::List { result, took } => return store_list(model, result, took),
-        HistoryResponse::Show { row, width, result, took } => {
-            let detail = LoadedDetail { row: *row, result, width, at: model.now, took };
-            return store_detail(model, detail);
-        }
-        HistoryResponse::Text { item, result } => {
-            if model.history.opening.take_if(|opening| *opening == item).is_some() {
-                let text = result.unwrap_or_else(|reason| reason);
-                actions::show_text(model, item.to_string(), text);
-            }
-        }
-        HistoryResponse::Conclude { recording, result } => {
-            conclusion::show_conclusion(model, recording, result);
-        }
-        HistoryResponse::Extent { item, result } => actions::confirm_deletion(model, item, result),
-        HistoryResponse::Compare { first, second, result } => {
-            actions::show_comparison(model, first, second, result);
-        }
-        HistoryResponse::Label { item, label, result } => {
-            match result {
-                Ok(()) if label.is_empty() => model.notify(format!("{item} has no label now")),
-                Ok(()) => model.notify(format!("{item} is `{label}` now")),
-                Err(reason) => {
-                    actions::report_failure(model, &format!("{item} keeps its label"), &reason);
-                }
-            }
-            return request_list(model);
-        }
-        HistoryResponse::Delete { items, result } => {
-            actions::show_deletion_result(model, &items, result);
-            return request_list(model);
-        }
-    }
-    Vec::new()
-}
-
 fn store_list(
     model: &mut Model,
     result: Result<Arc<HistoryList>, String>,
     took: Nanos,
 ) -> Vec<Effect> {
     let now = model.now;
-    let state = &mut model.history;
+    let state = &mut model.screens.history;
     state.refresh.pending = false;
     state.refresh.at = Some(now);
     state.refresh.took = took;
@@ -393,22 +456,13 @@ fn store_list(
 }
 
 fn store_detail(model: &mut Model, detail: LoadedDetail) -> Vec<Effect> {
-    let state = &mut model.history;
+    let state = &mut model.screens.history;
     state.loading = None;
     if state.selected_row().map(|row| row.item) == Some(detail.row.item) {
         state.detail = Some(detail);
     }
     // The user may have moved on meanwhile, or the terminal may have another size.
     request_detail(model)
-}
-
-/// Returns the figures of the screen.
-pub fn table(model: &Model) -> Table {
-    let state = &model.history;
-    match &state.lists {
-        Some(lists) => lists.to_table(&state.visible),
-        None => HistoryList::default().to_table(&[]),
-    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::fixture::*;
+use super::queries::answer;
 use super::*;
-use crate::live::{LiveSnapshot, SessionPhase};
 use crate::query_worker::QueryRequest as _;
-use crate::screens::ScreenId;
+use crate::screens::{ScreenId, ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::theme::{Palette, StyleRole, Theme};
 use crate::update::{AppMessage, update};
 use cyclometer_lanes::Status;
+use cyclometer_record::live::{LiveSnapshot, SessionPhase};
 
 #[test]
 fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
@@ -21,7 +22,7 @@ fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
     assert_eq!(numbers(&model), ["2", "1", "s1"]);
     key(&mut model, &mut desk, "s");
     assert_eq!(numbers(&model), ["1", "s1", "2"], "by label, those without one last");
-    assert_eq!(model.history.cursor, 2, "the selection stays on recording 2");
+    assert_eq!(model.screens.history.cursor, 2, "the selection stays on recording 2");
     key(&mut model, &mut desk, "S");
     assert_eq!(numbers(&model), ["2", "1", "s1"], "a simulation stays under its recording");
     key(&mut model, &mut desk, "/");
@@ -39,10 +40,14 @@ fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
 fn simulations_fold_under_their_recording() {
     let (_folder, mut model, mut desk) = full((140, 40));
     key(&mut model, &mut desk, "G");
-    assert_eq!(model.history.selected_row().map(|row| &*row.number), Some("s1"));
+    assert_eq!(model.screens.history.selected_row().map(|row| &*row.number), Some("s1"));
     key(&mut model, &mut desk, "f");
     assert_eq!(numbers(&model), ["2", "1"], "folded");
-    assert_eq!(model.history.selected_row().map(|row| &*row.number), Some("1"), "its recording");
+    assert_eq!(
+        model.screens.history.selected_row().map(|row| &*row.number),
+        Some("1"),
+        "its recording"
+    );
     let shown = testing::text(&model);
     assert!(shown.contains("▶  +   1"), "a sign says that there are some: {shown}");
     assert!(shown.contains("+ has simulations"), "and is explained: {shown}");
@@ -68,7 +73,7 @@ fn simulations_fold_under_their_recording() {
 fn a_filter_matches_what_the_list_shows() {
     let (_folder, mut model, _desk) = full((140, 40));
     let mut found = |words: &str| {
-        filter(&mut model, words.to_owned());
+        HistoryState::set_filter(&mut model, words.to_owned());
         numbers(&model)
     };
     assert_eq!(found("2026-11-12 10:00"), ["2"]);
@@ -80,13 +85,13 @@ fn a_filter_matches_what_the_list_shows() {
 #[test]
 fn counts_are_worked_out_by_hand() {
     let (_folder, model, _desk) = full((80, 24));
-    let lists = model.history.lists.as_ref().expect("read");
+    let lists = model.screens.history.lists.as_ref().expect("read");
     let row = lists.rows.iter().find(|row| row.number == "1").expect("there");
     // Six that ended well and one that failed.
     assert_eq!((row.invocations, row.bad), (7, Some(1)));
     // Lanes that could not run are not listed.
     assert_eq!((&*row.lanes, &*row.contents), ("native", "nop"));
-    let json = table(&model).to_json();
+    let json = HistoryState::table(&model).to_json();
     assert_eq!(json[2]["kind"], "simulation");
     assert_eq!(json[2]["recordings"], "1");
     assert_eq!(json[2]["failed"], serde_json::Value::Null);
@@ -103,9 +108,11 @@ fn a_recording_that_ends_says_once_what_it_shows() {
     model.snapshot =
         Arc::new(LiveSnapshot { phase, recording: Some(1), ..LiveSnapshot::default() });
     let mut effects = conclusion::request_conclusion(&mut model);
-    let Some(Effect::History(ask)) = effects.pop() else { panic!("nothing is asked") };
+    let Some(Effect::Query(ScreenRequest::History(ask))) = effects.pop() else {
+        panic!("nothing is asked")
+    };
     let told = answer(&mut desk, ask);
-    update(&mut model, AppMessage::History(Box::new(told)));
+    update(&mut model, AppMessage::Response(ScreenResponse::History(Box::new(told))));
     let Some(Overlay::Popup { title, text, .. }) = &model.overlay else { panic!("not told") };
     assert_eq!(title, "recording 1: what it shows");
     assert!(text.starts_with("nop: native starts cold in 2.00 ms and runs for 35.0 ms."), "{text}");
@@ -127,17 +134,21 @@ fn an_answer_waits_until_nothing_is_in_its_way() {
     assert!(conclusion::request_conclusion(&mut model).is_empty(), "help is being read");
     press(&mut model, "esc");
     let mut effects = conclusion::request_conclusion(&mut model);
-    let Some(Effect::History(ask)) = effects.pop() else { panic!("nothing is asked") };
+    let Some(Effect::Query(ScreenRequest::History(ask))) = effects.pop() else {
+        panic!("nothing is asked")
+    };
     // Another screen is opened while the database is read.
     press(&mut model, "4");
     let told = answer(&mut desk, ask);
-    update(&mut model, AppMessage::History(Box::new(told)));
+    update(&mut model, AppMessage::Response(ScreenResponse::History(Box::new(told))));
     assert_eq!(model.overlay, None);
     press(&mut model, "1");
     let mut effects = conclusion::request_conclusion(&mut model);
-    let Some(Effect::History(ask)) = effects.pop() else { panic!("the answer is lost") };
+    let Some(Effect::Query(ScreenRequest::History(ask))) = effects.pop() else {
+        panic!("the answer is lost")
+    };
     let told = answer(&mut desk, ask);
-    update(&mut model, AppMessage::History(Box::new(told)));
+    update(&mut model, AppMessage::Response(ScreenResponse::History(Box::new(told))));
     assert!(matches!(model.overlay, Some(Overlay::Popup { .. })));
     assert!(conclusion::request_conclusion(&mut model).is_empty(), "once");
 }
@@ -147,7 +158,7 @@ fn esc_shows_all_rows_again_before_it_closes_a_recording() {
     let (_folder, mut model, mut desk) = full((140, 40));
     key(&mut model, &mut desk, "enter");
     model.screen = ScreenId::History;
-    filter(&mut model, "no such words".to_owned());
+    HistoryState::set_filter(&mut model, "no such words".to_owned());
     assert!(testing::text(&model).contains("esc shows all again"));
     key(&mut model, &mut desk, "esc");
     assert_eq!((numbers(&model).len(), model.opened), (3, Some(2)));
@@ -206,7 +217,7 @@ fn labels_are_written_and_read_again() {
     let effects = press(&mut model, "enter");
     settle(&mut model, &mut desk, effects);
     assert_eq!(notice(&model), "recording 1 is `quiet machine!` now");
-    assert_eq!(model.history.selected_row().map(|row| &*row.label), Some("quiet machine!"));
+    assert_eq!(model.screens.history.selected_row().map(|row| &*row.label), Some("quiet machine!"));
 }
 
 #[test]
@@ -241,7 +252,7 @@ fn what_is_being_made_is_not_deleted() {
     recording(&to, 3, "running", None);
     key(&mut model, &mut desk, "r");
     key(&mut model, &mut desk, "g");
-    assert_eq!(model.history.selected_row().map(|row| &*row.number), Some("3"));
+    assert_eq!(model.screens.history.selected_row().map(|row| &*row.number), Some("3"));
     // The database says that this program is making it.
     key(&mut model, &mut desk, "d");
     let Some(Overlay::Text { title, text, .. }) = &model.overlay else { panic!("not said") };
@@ -307,18 +318,18 @@ fn changes_are_never_skipped_and_reading_is() {
 fn the_list_is_read_again_at_most_every_two_seconds_of_a_recording() {
     let (_folder, mut model, mut desk) = full((80, 24));
     let second = 1_000_000_000;
-    model.history.refresh.took = Nanos(0);
-    assert!(tick(&mut model).is_empty(), "nothing is recorded");
+    model.screens.history.refresh.took = Nanos(0);
+    assert!(HistoryState::tick(&mut model).is_empty(), "nothing is recorded");
     model.snapshot = testing::full();
-    let begun = tick(&mut model);
+    let begun = HistoryState::tick(&mut model);
     assert_eq!(begun.len(), 1, "a recording began");
-    assert!(tick(&mut model).is_empty(), "one question at a time");
+    assert!(HistoryState::tick(&mut model).is_empty(), "one question at a time");
     settle(&mut model, &mut desk, begun);
-    model.history.refresh.took = Nanos(second / 2);
+    model.screens.history.refresh.took = Nanos(second / 2);
     model.now = Nanos(model.now.0 + 3 * second);
-    assert!(tick(&mut model).is_empty(), "a slow reading is not repeated so soon");
-    model.history.refresh.took = Nanos(second / 10);
-    assert_eq!(tick(&mut model).len(), 1);
+    assert!(HistoryState::tick(&mut model).is_empty(), "a slow reading is not repeated so soon");
+    model.screens.history.refresh.took = Nanos(second / 10);
+    assert_eq!(HistoryState::tick(&mut model).len(), 1);
 }
 
 #[test]
@@ -331,7 +342,7 @@ fn counts_of_what_is_over_are_kept_and_those_of_what_runs_are_not() {
     // Simulates a wrong count: what is kept is not counted again.
     to.execute("DELETE FROM invocation WHERE cell_id = 1 AND sequence = 1", []).expect("gone");
     key(&mut model, &mut desk, "r");
-    let lists = model.history.lists.as_ref().expect("read");
+    let lists = model.screens.history.lists.as_ref().expect("read");
     let count = |number: &str| {
         lists.rows.iter().find(|row| row.number == number).map(|row| row.invocations)
     };
@@ -342,13 +353,18 @@ fn counts_of_what_is_over_are_kept_and_those_of_what_runs_are_not() {
 fn an_answer_for_another_item_is_not_shown() {
     let (_folder, mut model, mut desk) = full((80, 24));
     let late = press(&mut model, "down");
-    model.history.cursor = 2;
+    model.screens.history.cursor = 2;
     let first = late.into_iter().next().expect("asked");
-    let Effect::History(ask) = first else { panic!("asked of the history") };
+    let Effect::Query(ScreenRequest::History(ask)) = first else { panic!("asked of the history") };
     let answer = answer(&mut desk, ask);
-    let more = update(&mut model, AppMessage::History(Box::new(answer)));
+    let more = update(&mut model, AppMessage::Response(ScreenResponse::History(Box::new(answer))));
     assert!(
-        model.history.detail.as_ref().is_none_or(|it| it.row.item != HistoryItem::Recording(1))
+        model
+            .screens
+            .history
+            .detail
+            .as_ref()
+            .is_none_or(|it| it.row.item != HistoryItem::Recording(1))
     );
     assert_eq!(more.len(), 1, "what is selected now is asked for");
 }
@@ -366,7 +382,7 @@ fn lists_are_cut_at_the_newest_thousand_and_say_so() {
     )
     .expect("many");
     let (mut model, mut desk) = model(&path, (80, 24));
-    let effects = entered(&mut model);
+    let effects = HistoryState::entered(&mut model);
     settle(&mut model, &mut desk, effects);
     assert_eq!(numbers(&model).len(), 1_000);
     let text = testing::text(&model);
@@ -377,15 +393,14 @@ fn lists_are_cut_at_the_newest_thousand_and_say_so() {
 #[test]
 fn clicks_select_rows_and_give_the_keys_to_the_details() {
     let (_folder, mut model, mut desk) = full((80, 24));
-    let body = crate::frame::split_areas(Rect::new(0, 0, 80, 24)).body;
     // Tabs, the frame, the heading, then the rows.
-    let effects = click(&mut model, body, Position::new(5, 5));
+    let effects = testing::click(&mut model, 5, 5);
     settle(&mut model, &mut desk, effects);
-    assert_eq!(model.history.selected_row().map(|row| &*row.number), Some("s1"));
-    click(&mut model, body, Position::new(5, 20));
-    assert!(model.history.focus);
+    assert_eq!(model.screens.history.selected_row().map(|row| &*row.number), Some("s1"));
+    testing::click(&mut model, 5, 20);
+    assert!(model.screens.history.focus);
     key(&mut model, &mut desk, "down");
-    assert_eq!((model.history.scroll, model.history.cursor), (1, 2));
+    assert_eq!((model.screens.history.scroll, model.screens.history.cursor), (1, 2));
 }
 
 #[test]
@@ -434,15 +449,15 @@ fn pictures_of_nothing_and_of_failure() {
         let (mut model, mut desk) = model(&folder.path().join("none.db"), size);
         model.settings = empty_settings();
         insta::assert_snapshot!(name("loading"), testing::text(&model));
-        let effects = entered(&mut model);
+        let effects = HistoryState::entered(&mut model);
         settle(&mut model, &mut desk, effects);
         insta::assert_snapshot!(name("empty"), testing::text(&model));
         let reason = "cannot open the database /nonexistent/c.db: it is not an SQLite database; \
                       name another file with --db or CYCLOMETER_DB";
         let failed = HistoryResponse::List { result: Err(reason.to_owned()), took: Nanos(1) };
-        answered(&mut model, failed);
+        HistoryState::answered(&mut model, failed);
         insta::assert_snapshot!(name("stale"), testing::text(&model));
-        model.history.lists = None;
+        model.screens.history.lists = None;
         insta::assert_snapshot!(name("failing"), testing::text(&model));
     }
 }
@@ -464,7 +479,7 @@ fn every_size_can_be_drawn() {
     let (_folder, mut model, mut desk) = full((80, 24));
     for (width, height) in [(60, 16), (61, 17), (139, 20), (140, 16), (300, 90)] {
         model.size = (width, height);
-        let effects = tick(&mut model);
+        let effects = HistoryState::tick(&mut model);
         settle(&mut model, &mut desk, effects);
         testing::text(&model);
         key(&mut model, &mut desk, "tab");

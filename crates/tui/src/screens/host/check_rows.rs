@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::queries::CheckGroup;
-use crate::live::{LaneView, LiveSnapshot};
 use crate::model::Model;
 use crate::screens::history::format_share;
 use cyclometer_doctor::{AvailableLane, HostCheckState, HostFinding};
 use cyclometer_lanes::{LaneSpec, StartKind};
+use cyclometer_record::live::{LaneView, LiveSnapshot};
 
 /// Heading, with rows below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,14 +125,14 @@ pub fn visible_rows(model: &Model) -> Vec<HostRow> {
     rows.extend(dropped_rows(&model.snapshot));
     push_group_rows(model, CheckGroup::Storage, HostSection::Storage, &mut rows);
     rows.extend(others);
-    let words: Vec<&str> = model.host.filter_words.split_whitespace().collect();
+    let words: Vec<&str> = model.screens.host.filter_words.split_whitespace().collect();
     rows.retain(|row| row.matches_words(&words));
     rows
 }
 
 /// Appends the findings of a group, or a row that says that they are pending.
 fn push_group_rows(model: &Model, part: CheckGroup, section: HostSection, rows: &mut Vec<HostRow>) {
-    if let Some(findings) = model.host.found.get(&part) {
+    if let Some(findings) = model.screens.host.found.get(&part) {
         rows.extend(findings.iter().map(|finding| HostRow::from_finding(section, finding)));
         // The lane is called `docker` too.
         if part == CheckGroup::Containers {
@@ -166,7 +166,7 @@ fn pending_row(model: &Model, section: HostSection, check: &str, idle: bool) -> 
 /// newer than checks made before it.
 fn lane_rows(model: &Model) -> Vec<HostRow> {
     let mut names: Vec<String> = LaneSpec::all_known().iter().map(ToString::to_string).collect();
-    let more = model.host.runtimes.iter().map(ToString::to_string);
+    let more = model.screens.host.runtimes.iter().map(ToString::to_string);
     for name in more.chain(model.snapshot.lanes.iter().map(|lane| lane.name.to_string())) {
         if !names.contains(&name) {
             names.push(name);
@@ -179,7 +179,7 @@ fn lane_row(model: &Model, name: &str) -> HostRow {
     let other = matches!(name.parse(), Ok(LaneSpec::Command { .. }));
     let section = if other { HostSection::Runtimes } else { HostSection::Lanes };
     let recorded = recorded_lane(&model.snapshot, name);
-    let looked = model.host.lanes.iter().find(|(_, finding)| finding.name == name);
+    let looked = model.screens.host.lanes.iter().find(|(_, finding)| finding.name == name);
     let newer = looked.filter(|(at, _)| {
         !model.snapshot.phase.is_active() && model.snapshot.ended.is_none_or(|ended| *at >= ended)
     });

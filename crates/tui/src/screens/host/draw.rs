@@ -6,8 +6,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::check_rows::{HostRow, HostSection, RowStatus, visible_rows};
+use super::layout::{HostLayout, WIDE};
 use crate::action::UserAction;
-use crate::frame::split_areas;
+use crate::frame::inner_area;
 use crate::model::Model;
 use crate::theme::{StyleRole, Theme};
 use crate::widgets::grid::first_visible_row;
@@ -15,34 +16,8 @@ use crate::widgets::text::{display_width, fit, pad, wrap};
 use cyclometer_doctor::HostCheckState;
 use cyclometer_report::format_count;
 
-/// Width of a terminal from which on remedies stand beside the findings.
-const WIDE: usize = 140;
 /// Width of the sign and word of a state.
 const STATE: usize = 10;
-
-/// Splits an area into the list, and the selected row in full.
-fn split_list(area: Rect) -> (Rect, Rect) {
-    // A wide terminal needs fewer lines for a text.
-    let most = if usize::from(area.width) >= WIDE { 6 } else { 9 };
-    let below = (area.height / 3).min(most);
-    let list = area.height - below;
-    (Rect { height: list, ..area }, Rect { y: area.y + list, height: below, ..area })
-}
-
-const fn inner_area(area: Rect) -> Rect {
-    Rect {
-        x: area.x + 1,
-        y: area.y + 1,
-        width: area.width.saturating_sub(2),
-        height: area.height.saturating_sub(2),
-    }
-}
-
-/// Returns the number of rows of a page.
-pub fn page_height(model: &Model) -> usize {
-    let body = split_areas(Rect::new(0, 0, model.size.0, model.size.1)).body;
-    usize::from(split_list(body).0.height.saturating_sub(4)).max(1)
-}
 
 /// Heading, or a row by its position.
 #[derive(Clone, Copy)]
@@ -72,14 +47,14 @@ fn first_visible_entry(entries: &[ListEntry], cursor: usize, height: usize) -> u
 }
 
 /// Returns the row that is drawn at a position.
-pub fn row_at(model: &Model, area: Rect, at: Position) -> Option<usize> {
-    let inner = inner_area(split_list(area).0);
+pub fn row_at(model: &Model, layout: &HostLayout, at: Position) -> Option<usize> {
+    let inner = inner_area(layout.list);
     if !inner.contains(at) {
         return None;
     }
     let rows = visible_rows(model);
     let entries = list_entries(&rows);
-    let first = first_visible_entry(&entries, model.host.cursor, usize::from(inner.height));
+    let first = first_visible_entry(&entries, model.screens.host.cursor, usize::from(inner.height));
     match entries.get(first + usize::from(at.y - inner.y)) {
         Some(ListEntry::Row(row)) => Some(*row),
         _ => None,
@@ -87,12 +62,11 @@ pub fn row_at(model: &Model, area: Rect, at: Position) -> Option<usize> {
 }
 
 /// Draws the screen.
-pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let (list, below) = split_list(area);
+pub fn render(frame: &mut Frame<'_>, layout: &HostLayout, model: &Model) {
     let rows = visible_rows(model);
-    let cursor = model.host.cursor.min(rows.len().saturating_sub(1));
-    draw_list(frame, list, model, &rows, cursor);
-    draw_selected(frame, below, model, rows.get(cursor));
+    let cursor = model.screens.host.cursor.min(rows.len().saturating_sub(1));
+    draw_list(frame, layout.list, model, &rows, cursor);
+    draw_selected(frame, layout.selected, model, rows.get(cursor));
 }
 
 fn draw_list(frame: &mut Frame<'_>, area: Rect, model: &Model, rows: &[HostRow], cursor: usize) {
@@ -117,7 +91,8 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, model: &Model, rows: &[HostRow],
     }
     if rows.is_empty() {
         let key = model.keymap.key_for(UserAction::Back, model.screen).unwrap_or_default();
-        let text = format!(" no line has `{}`; {key} shows all again", model.host.filter_words);
+        let text =
+            format!(" no line has `{}`; {key} shows all again", model.screens.host.filter_words);
         lines.push(Line::from(Span::styled(fit(&text, columns.room), theme.style(StyleRole::Dim))));
     }
     frame.render_widget(Paragraph::new(lines), inner);
@@ -138,8 +113,8 @@ fn list_title(model: &Model, rows: &[HostRow]) -> String {
         format_count(count(|state| state == HostCheckState::Warning), "warning"),
         format!("{missing} missing"),
     ];
-    if !model.host.filter_words.is_empty() {
-        parts.push(format!("with `{}`", model.host.filter_words));
+    if !model.screens.host.filter_words.is_empty() {
+        parts.push(format!("with `{}`", model.screens.host.filter_words));
     }
     parts.join(model.theme.sign(" · ", ", "))
 }

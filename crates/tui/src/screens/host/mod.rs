@@ -3,26 +3,32 @@
 
 mod check_rows;
 mod draw;
+mod keys;
+mod layout;
 mod queries;
 
-pub use draw::render;
-pub use queries::{HostRequest, HostResponse, answer};
+pub use queries::{HostRequest, HostResponse};
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 
+use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
 use crate::action::{Effect, UserAction};
+use crate::keymap::ScreenKey;
 use crate::model::Model;
-use crate::overlay::{DialogPurpose, Overlay};
+use crate::overlay::{DialogAnswer, DialogPurpose, Overlay};
+use crate::screens::{AnswerFunction, ListedScreen, Screen};
 use cyclometer_core::units::Nanos;
 use cyclometer_doctor::{HostCheckState as Found, HostFinding, LaneAvailability};
 use cyclometer_lanes::LaneSpec;
 use cyclometer_report::{Cell, Column, Table};
+use layout::HostLayout;
 use queries::CheckGroup;
 
 /// Legend of the figures for the help.
-pub const LEGEND: &str = "What `cyclometer doctor` and `cyclometer lanes` find, part by part. ok: \
+const LEGEND: &str = "What `cyclometer doctor` and `cyclometer lanes` find, part by part. ok: \
     it is there; warning: it is there, but less than it could be; missing: it is not, and the \
     text below says why and what to do; none: it is not, and nothing is lost by that. Meters name \
     their source; a lane says its version and starts. While something is recorded no lane is \
@@ -52,6 +58,8 @@ pub struct HostState {
     cursor: usize,
     /// Words of the filter, which rows must contain.
     filter_words: String,
+    /// Layout of the last frame.
+    layout: HostLayout,
 }
 
 impl HostState {
@@ -67,33 +75,157 @@ impl HostState {
     }
 }
 
-/// Handles that the screen comes into sight.
-pub fn entered(model: &mut Model) -> Vec<Effect> {
-    model.host.active = model.snapshot.phase.is_active();
-    if model.host.begun {
-        enqueue_changed(model);
-        return send_next_request(model);
+impl Screen for HostState {
+    const NAME: &'static str = "Host";
+    const TITLE: &'static str = "host";
+    const LEGEND: &'static str = LEGEND;
+    const KEYS: &'static [ScreenKey] = keys::KEYS;
+
+    type Request = HostRequest;
+    type Response = HostResponse;
+    type Layout = HostLayout;
+    type Dialog = Infallible;
+
+    const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
+
+    fn answered(model: &mut Model, answer: HostResponse) -> Vec<Effect> {
+        let now = model.now;
+        let (lanes, ask) = match answer {
+            HostResponse::Found { part, findings, runtimes } => {
+                let engine = part == CheckGroup::Containers;
+                if engine {
+                    model.screens.host.runtimes.clone_from(&runtimes);
+                    skip_engine_lanes(model, &findings);
+                }
+                model.screens.host.found.insert(part, findings);
+                (if engine { runtimes } else { Vec::new() }, HostRequest::Look(part))
+            }
+            HostResponse::Lane { spec, finding } => {
+                store_lane_finding(&mut model.screens.host.lanes, now, finding);
+                (Vec::new(), HostRequest::Lane(spec))
+            }
+        };
+        if model.screens.host.pending.as_ref() == Some(&ask) {
+            model.screens.host.pending = None;
+        }
+        enqueue_lanes(model, lanes, false);
+        let last = check_rows::visible_rows(model).len().saturating_sub(1);
+        model.screens.host.cursor = model.screens.host.cursor.min(last);
+        send_next_request(model)
     }
-    request_all(model, false)
+
+    fn entered(model: &mut Model) -> Vec<Effect> {
+        model.screens.host.active = model.snapshot.phase.is_active();
+        if model.screens.host.begun {
+            enqueue_changed(model);
+            return send_next_request(model);
+        }
+        request_all(model, false)
+    }
+
+    fn tick(model: &mut Model) -> Vec<Effect> {
+        let active = model.snapshot.phase.is_active();
+        if std::mem::replace(&mut model.screens.host.active, active) && !active {
+            // A recording ended: its sampler and its rows are known now.
+            enqueue_changed(model);
+        }
+        send_next_request(model)
+    }
+
+    fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+        let last = check_rows::visible_rows(model).len().saturating_sub(1);
+        let state = &mut model.screens.host;
+        let page = state.layout.page_height();
+        let at = state.cursor.min(last);
+        match action {
+            UserAction::Up | UserAction::PreviousPanel => state.cursor = at.saturating_sub(1),
+            UserAction::Down | UserAction::NextPanel => state.cursor = (at + 1).min(last),
+            UserAction::PageUp => state.cursor = at.saturating_sub(page),
+            UserAction::PageDown => state.cursor = (at + page).min(last),
+            UserAction::First => state.cursor = 0,
+            UserAction::Last => state.cursor = last,
+            UserAction::Filter => {
+                let (title, text) = ("words in any line".to_owned(), state.filter_words.clone());
+                model.overlay =
+                    Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Filter });
+            }
+            UserAction::Back => Self::set_filter(model, String::new()),
+            UserAction::Enter => show_selected(model),
+            UserAction::Refresh => {
+                model.notify(if model.snapshot.phase.is_active() {
+                    "looking again; at lanes when the recording is over"
+                } else {
+                    "looking again"
+                });
+                return request_all(model, true);
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        if let Some(row) = draw::row_at(model, &model.screens.host.layout, at) {
+            model.screens.host.cursor = row;
+        }
+        Vec::new()
+    }
+
+    fn table(model: &Model) -> Table {
+        let mut table = Table::new(&[
+            Column::text("section", "section"),
+            Column::text("check", "check"),
+            Column::text("state", "state"),
+            Column::text("found", "found"),
+            Column::text("fix", "fix"),
+        ]);
+        for row in check_rows::visible_rows(model) {
+            let cells =
+                [row.section.title(), &*row.check, row.mark.label(), &*row.found, &*row.fix];
+            table.push(cells.map(Cell::text).to_vec());
+        }
+        table
+    }
+
+    fn lay_out(_model: &Model, area: Rect) -> HostLayout {
+        HostLayout::new(area)
+    }
+
+    fn keep_layout(model: &mut Model, layout: HostLayout) {
+        model.screens.host.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &HostLayout, model: &Model) {
+        draw::render(frame, layout, model);
+    }
+
+    fn submit_dialog(_: &mut Model, dialog: &Infallible, _: DialogAnswer<'_>) -> Vec<Effect> {
+        match *dialog {}
+    }
+
+    fn set_filter(model: &mut Model, words: String) {
+        model.screens.host.filter_words = words;
+        model.screens.host.cursor = 0;
+    }
 }
 
 /// Enqueues checks whose results change by themselves and are read quickly, and
 /// lanes that only an older recording knew.
 fn enqueue_changed(model: &mut Model) {
-    model.host.enqueue_request(HostRequest::Look(CheckGroup::Storage));
-    model.host.enqueue_request(HostRequest::Look(CheckGroup::Sampler));
+    model.screens.host.enqueue_request(HostRequest::Look(CheckGroup::Storage));
+    model.screens.host.enqueue_request(HostRequest::Look(CheckGroup::Sampler));
     let mut specs = LaneSpec::all_known();
-    specs.extend(model.host.runtimes());
+    specs.extend(model.screens.host.runtimes());
     specs.retain(|spec| {
         let name = spec.to_string();
-        !model.host.lanes.iter().any(|(_, finding)| finding.name == name)
+        !model.screens.host.lanes.iter().any(|(_, finding)| finding.name == name)
     });
     enqueue_lanes(model, specs, false);
 }
 
 /// Requests all checks; `again`: also those of lanes that the recording opened.
 fn request_all(model: &mut Model, again: bool) -> Vec<Effect> {
-    model.host.begun = true;
+    model.screens.host.begun = true;
     let parts = [
         CheckGroup::Machine,
         CheckGroup::Storage,
@@ -102,14 +234,14 @@ fn request_all(model: &mut Model, again: bool) -> Vec<Effect> {
         CheckGroup::Cost,
     ];
     for part in parts {
-        model.host.enqueue_request(HostRequest::Look(part));
+        model.screens.host.enqueue_request(HostRequest::Look(part));
     }
     // Lanes that need no engine come first: an engine that hangs delays only
     // its own.
     let (docker, own): (Vec<LaneSpec>, Vec<LaneSpec>) =
         LaneSpec::all_known().into_iter().partition(|spec| matches!(spec, LaneSpec::Docker { .. }));
     enqueue_lanes(model, own, again);
-    model.host.enqueue_request(HostRequest::Look(CheckGroup::Containers));
+    model.screens.host.enqueue_request(HostRequest::Look(CheckGroup::Containers));
     enqueue_lanes(model, docker, again);
     send_next_request(model)
 }
@@ -119,7 +251,7 @@ fn enqueue_lanes(model: &mut Model, specs: Vec<LaneSpec>, again: bool) {
         let name = spec.to_string();
         let known = model.snapshot.lanes.iter().any(|lane| *lane.name == *name);
         if again || !known {
-            model.host.enqueue_request(HostRequest::Lane(spec));
+            model.screens.host.enqueue_request(HostRequest::Lane(spec));
         }
     }
 }
@@ -131,51 +263,14 @@ fn send_next_request(model: &mut Model) -> Vec<Effect> {
     let disturbs = |ask: &HostRequest| {
         matches!(ask, HostRequest::Lane(_) | HostRequest::Look(CheckGroup::Cost))
     };
-    let state = &mut model.host;
+    let state = &mut model.screens.host;
     if state.pending.is_some() {
         return Vec::new();
     }
     let place = state.queue.iter().position(|ask| !(active && disturbs(ask)));
     let Some(ask) = place.and_then(|place| state.queue.remove(place)) else { return Vec::new() };
     state.pending = Some(ask.clone());
-    vec![Effect::Host(ask)]
-}
-
-/// Sends requests that have become possible; called for every frame.
-pub fn tick(model: &mut Model) -> Vec<Effect> {
-    let active = model.snapshot.phase.is_active();
-    if std::mem::replace(&mut model.host.active, active) && !active {
-        // A recording ended: its sampler and its rows are known now.
-        enqueue_changed(model);
-    }
-    send_next_request(model)
-}
-
-/// Handles a response of the worker.
-pub fn answered(model: &mut Model, answer: HostResponse) -> Vec<Effect> {
-    let now = model.now;
-    let (lanes, ask) = match answer {
-        HostResponse::Found { part, findings, runtimes } => {
-            let engine = part == CheckGroup::Containers;
-            if engine {
-                model.host.runtimes.clone_from(&runtimes);
-                skip_engine_lanes(model, &findings);
-            }
-            model.host.found.insert(part, findings);
-            (if engine { runtimes } else { Vec::new() }, HostRequest::Look(part))
-        }
-        HostResponse::Lane { spec, finding } => {
-            store_lane_finding(&mut model.host.lanes, now, finding);
-            (Vec::new(), HostRequest::Lane(spec))
-        }
-    };
-    if model.host.pending.as_ref() == Some(&ask) {
-        model.host.pending = None;
-    }
-    enqueue_lanes(model, lanes, false);
-    let last = check_rows::visible_rows(model).len().saturating_sub(1);
-    model.host.cursor = model.host.cursor.min(last);
-    send_next_request(model)
+    vec![HostState::query(ask)]
 }
 
 fn store_lane_finding(
@@ -193,7 +288,7 @@ fn skip_engine_lanes(model: &mut Model, findings: &[HostFinding]) {
     let Some(reason) = reason.map(|it| it.found.clone()) else { return };
     let now = model.now;
     let of_engine = |ask: &HostRequest| matches!(ask, HostRequest::Lane(LaneSpec::Docker { .. }));
-    let state = &mut model.host;
+    let state = &mut model.screens.host;
     for ask in state.queue.iter().filter(|ask| of_engine(ask)) {
         if let HostRequest::Lane(spec) = ask {
             let finding = LaneAvailability { name: spec.to_string(), about: Err(reason.clone()) };
@@ -203,77 +298,15 @@ fn skip_engine_lanes(model: &mut Model, findings: &[HostFinding]) {
     state.queue.retain(|ask| !of_engine(ask));
 }
 
-/// Applies an action.
-pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
-    let last = check_rows::visible_rows(model).len().saturating_sub(1);
-    let page = draw::page_height(model);
-    let state = &mut model.host;
-    let at = state.cursor.min(last);
-    match action {
-        UserAction::Up | UserAction::PreviousPanel => state.cursor = at.saturating_sub(1),
-        UserAction::Down | UserAction::NextPanel => state.cursor = (at + 1).min(last),
-        UserAction::PageUp => state.cursor = at.saturating_sub(page),
-        UserAction::PageDown => state.cursor = (at + page).min(last),
-        UserAction::First => state.cursor = 0,
-        UserAction::Last => state.cursor = last,
-        UserAction::Filter => {
-            let (title, text) = ("words in any line".to_owned(), state.filter_words.clone());
-            model.overlay = Some(Overlay::Prompt { title, text, purpose: DialogPurpose::Filter });
-        }
-        UserAction::Back => filter(model, String::new()),
-        UserAction::Enter => show_selected(model),
-        UserAction::Refresh => {
-            model.notify(if model.snapshot.phase.is_active() {
-                "looking again; at lanes when the recording is over"
-            } else {
-                "looking again"
-            });
-            return request_all(model, true);
-        }
-        _ => {}
-    }
-    Vec::new()
-}
-
 /// Shows the selected row in full.
 fn show_selected(model: &mut Model) {
     let rows = check_rows::visible_rows(model);
-    let Some(row) = rows.get(model.host.cursor) else { return };
+    let Some(row) = rows.get(model.screens.host.cursor) else { return };
     let mut text = format!("{}\n\n{}", row.mark.label(), row.found);
     if !row.fix.is_empty() {
         text = format!("{text}\n\nwhat to do: {}", row.fix);
     }
     model.overlay = Some(Overlay::Text { title: row.check.clone(), text, scroll: 0 });
-}
-
-/// Filters the rows to those that contain these words, given in lower case.
-pub fn filter(model: &mut Model, words: String) {
-    model.host.filter_words = words;
-    model.host.cursor = 0;
-}
-
-/// Handles a click: it selects a row.
-pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    if let Some(row) = draw::row_at(model, area, at) {
-        model.host.cursor = row;
-    }
-    Vec::new()
-}
-
-/// Returns the figures of the screen.
-pub fn table(model: &Model) -> Table {
-    let mut table = Table::new(&[
-        Column::text("section", "section"),
-        Column::text("check", "check"),
-        Column::text("state", "state"),
-        Column::text("found", "found"),
-        Column::text("fix", "fix"),
-    ]);
-    for row in check_rows::visible_rows(model) {
-        let cells = [row.section.title(), &*row.check, row.mark.label(), &*row.found, &*row.fix];
-        table.push(cells.map(Cell::text).to_vec());
-    }
-    table
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::check_rows::{RowStatus, visible_rows};
+use super::queries::answer;
 use super::*;
 use crate::query_worker::{QueryContext, QueryRequest as _};
-use crate::screens::ScreenId;
+use crate::screens::{ScreenId, ScreenRequest, ScreenResponse};
 use crate::testing::{self, press};
 use crate::theme::{Palette, StyleRole, Theme};
 use crate::update::{AppMessage, advance_to, update};
@@ -67,7 +68,7 @@ fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<HostRequest> {
     let mut asked = Vec::new();
     let mut open = effects;
     while let Some(effect) = open.pop() {
-        let Effect::Host(ask) = effect else { panic!("asked elsewhere") };
+        let Effect::Query(ScreenRequest::Host(ask)) = effect else { panic!("asked elsewhere") };
         asked.push(ask.clone());
         let answer = match ask {
             HostRequest::Look(part) => {
@@ -83,7 +84,7 @@ fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<HostRequest> {
                 HostResponse::Lane { spec, finding }
             }
         };
-        open.extend(update(model, AppMessage::Host(Box::new(answer))));
+        open.extend(update(model, AppMessage::Response(ScreenResponse::Host(Box::new(answer)))));
     }
     asked
 }
@@ -101,7 +102,7 @@ fn row(model: &Model, check: &str) -> check_rows::HostRow {
 #[test]
 fn quick_parts_come_first_one_at_a_time_and_an_engine_that_hangs_last() {
     let mut model = model((80, 24));
-    let effects = entered(&mut model);
+    let effects = HostState::entered(&mut model);
     assert_eq!(effects.len(), 1);
     assert!(testing::text(&model).contains("looking"));
     assert!(advance_to(&mut model, testing::NOW).is_empty(), "one question at a time");
@@ -128,19 +129,21 @@ fn quick_parts_come_first_one_at_a_time_and_an_engine_that_hangs_last() {
 #[test]
 fn runtimes_of_the_engine_are_opened_too_and_known_to_the_live_screen() {
     let mut model = model((80, 24));
-    let _ = entered(&mut model);
+    let _ = HostState::entered(&mut model);
     let runsc = LaneSpec::Docker { runtime: Some("runsc".to_owned()), base: None };
-    model.host.queue.clear();
-    model.host.pending = Some(HostRequest::Look(CheckGroup::Containers));
+    model.screens.host.queue.clear();
+    model.screens.host.pending = Some(HostRequest::Look(CheckGroup::Containers));
     let engine = vec![finding("docker", Found::Ok, "29.0 at /var/run/docker.sock", "")];
     let answer = HostResponse::Found {
         part: CheckGroup::Containers,
         findings: engine,
         runtimes: vec![runsc.clone()],
     };
-    let effects = answered(&mut model, answer);
-    assert!(matches!(&effects[..], [Effect::Host(HostRequest::Lane(spec))] if *spec == runsc));
-    assert_eq!(model.host.runtimes(), [runsc]);
+    let effects = HostState::answered(&mut model, answer);
+    assert!(
+        matches!(&effects[..], [Effect::Query(ScreenRequest::Host(HostRequest::Lane(spec)))] if *spec == runsc)
+    );
+    assert_eq!(model.screens.host.runtimes(), [runsc]);
     assert_eq!(row(&model, "docker:runsc").mark, RowStatus::Looking);
 }
 
@@ -148,7 +151,7 @@ fn runtimes_of_the_engine_are_opened_too_and_known_to_the_live_screen() {
 fn nothing_is_opened_or_timed_while_something_is_recorded() {
     let mut model = model((80, 24));
     model.snapshot = testing::full();
-    let effects = entered(&mut model);
+    let effects = HostState::entered(&mut model);
     let asked = settle(&mut model, effects);
     assert!(
         !asked
@@ -216,7 +219,7 @@ fn looking_again_opens_what_the_recording_opened() {
     story.ended(Status::Ok);
     let mut model = model((80, 24));
     model.snapshot = story.snapshot();
-    let effects = entered(&mut model);
+    let effects = HostState::entered(&mut model);
     let asked = settle(&mut model, effects);
     assert!(!asked.contains(&HostRequest::Lane(LaneSpec::Native)));
     let effects = press(&mut model, "r");
@@ -228,7 +231,7 @@ fn looking_again_opens_what_the_recording_opened() {
 #[test]
 fn filters_keep_lines_with_all_words_and_enter_shows_one_in_full() {
     let mut model = model((80, 24));
-    let effects = entered(&mut model);
+    let effects = HostState::entered(&mut model);
     settle(&mut model, effects);
     let all = visible_rows(&model).len();
     for key in ["/", "m", "i", "s", "s", "i", "n", "g", " ", "h", "a", "r", "d"] {
@@ -245,15 +248,15 @@ fn filters_keep_lines_with_all_words_and_enter_shows_one_in_full() {
     press(&mut model, "esc");
     press(&mut model, "esc");
     assert_eq!(visible_rows(&model).len(), all);
-    assert_eq!(table(&model).to_json().as_array().map(Vec::len), Some(all));
+    assert_eq!(HostState::table(&model).to_json().as_array().map(Vec::len), Some(all));
 }
 
 #[test]
 fn long_reasons_can_be_read_in_full() {
     let mut model = model((80, 24));
-    let effects = entered(&mut model);
+    let effects = HostState::entered(&mut model);
     settle(&mut model, effects);
-    model.host.cursor =
+    model.screens.host.cursor =
         visible_rows(&model).iter().position(|row| row.check == "docker").expect("a line");
     let text = testing::text(&model);
     // The list cuts the text; the panel below shows its end.
@@ -262,22 +265,40 @@ fn long_reasons_can_be_read_in_full() {
 }
 
 #[test]
+fn a_page_is_as_long_as_the_last_frame_showed_it() {
+    let mut model = model((80, 24));
+    let effects = HostState::entered(&mut model);
+    settle(&mut model, effects);
+    crate::frame::lay_out(&mut model);
+    // The terminal has grown, but the user has not seen it yet.
+    model.size = (80, 60);
+    HostState::apply_action(&mut model, UserAction::PageDown);
+    // Of 22 lines a third is for the selected row; of the others the frame takes two,
+    // and two are shown again.
+    assert_eq!(model.screens.host.cursor, 22 - 7 - 2 - 2);
+    update(&mut model, AppMessage::Resize(80, 60));
+    HostState::apply_action(&mut model, UserAction::First);
+    HostState::apply_action(&mut model, UserAction::PageDown);
+    // The selected row never gets more than nine lines.
+    assert_eq!(model.screens.host.cursor, 58 - 9 - 2 - 2);
+}
+
+#[test]
 fn clicks_select_lines_and_not_headings() {
     let mut model = model((80, 24));
-    let effects = entered(&mut model);
+    let effects = HostState::entered(&mut model);
     settle(&mut model, effects);
-    let body = crate::frame::split_areas(Rect::new(0, 0, 80, 24)).body;
     // Tabs, the frame, a heading, then the lines.
-    click(&mut model, body, Position::new(5, 5));
-    assert_eq!(visible_rows(&model)[model.host.cursor].check, "frequency governor");
-    click(&mut model, body, Position::new(5, 2));
-    assert_eq!(visible_rows(&model)[model.host.cursor].check, "frequency governor");
+    testing::click(&mut model, 5, 5);
+    assert_eq!(visible_rows(&model)[model.screens.host.cursor].check, "frequency governor");
+    testing::click(&mut model, 5, 2);
+    assert_eq!(visible_rows(&model)[model.screens.host.cursor].check, "frequency governor");
 }
 
 #[test]
 fn states_have_a_sign_a_word_and_a_colour() {
     let mut model = model((80, 24));
-    let effects = entered(&mut model);
+    let effects = HostState::entered(&mut model);
     settle(&mut model, effects);
     model.theme = Theme::new(Palette::Terminal, true);
     let buffer = testing::buffer(&model);
@@ -316,26 +337,26 @@ fn pictures() {
     for size in testing::SIZES {
         let name = |what: &str| format!("{what}-{}x{}", size.0, size.1);
         let mut model = model(size);
-        let effects = entered(&mut model);
+        let effects = HostState::entered(&mut model);
         insta::assert_snapshot!(name("loading"), testing::text(&model));
         settle(&mut model, effects);
         insta::assert_snapshot!(name("full"), testing::text(&model));
-        model.host.cursor =
+        model.screens.host.cursor =
             visible_rows(&model).iter().position(|row| row.check == "docker").expect("a line");
         insta::assert_snapshot!(name("docker"), testing::text(&model));
         press(&mut model, "G");
         insta::assert_snapshot!(name("end"), testing::text(&model));
-        super::filter(&mut model, "nothing".to_owned());
+        HostState::set_filter(&mut model, "nothing".to_owned());
         insta::assert_snapshot!(name("filter-none"), testing::text(&model));
 
         let mut model = self::model(size);
         model.snapshot = testing::full();
-        let effects = entered(&mut model);
+        let effects = HostState::entered(&mut model);
         settle(&mut model, effects);
         insta::assert_snapshot!(name("recording"), testing::text(&model));
     }
     let mut model = model((60, 16));
-    let effects = entered(&mut model);
+    let effects = HostState::entered(&mut model);
     settle(&mut model, effects);
     model.theme = Theme::new(Palette::Mono, true);
     insta::assert_snapshot!("ascii-60x16", testing::text(&model));

@@ -9,13 +9,13 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::selection;
-use crate::live::{CellView, LiveSnapshot};
 use crate::model::Model;
 use crate::theme::StyleRole;
 use crate::widgets::bar;
 use crate::widgets::text::{fit, pad};
 use cyclometer_lanes::StartKind;
 use cyclometer_pricing::{Exact, Granularity, Money};
+use cyclometer_record::live::{CellView, LiveSnapshot};
 use cyclometer_replay::{GroupTotal, ModelInfo, ModelTotal, ReplaySummary};
 
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
@@ -27,7 +27,8 @@ const MODELS: u16 = 6;
 
 /// Returns the number of lines that the panel should have, of `rest`.
 pub fn panel_height(model: &Model, snapshot: &LiveSnapshot, wide: u16, rest: u16) -> u16 {
-    let count = snapshot.bills.as_ref().map_or(model.live.models.len(), |it| it.models().len());
+    let count =
+        snapshot.bills.as_ref().map_or(model.screens.live.models.len(), |it| it.models().len());
     let models = u16::try_from(count).unwrap_or(u16::MAX).clamp(1, MODELS);
     // Shares of three digits would need two lines in a narrow terminal.
     let legend = if wide >= 100 { 1 } else { 2 };
@@ -46,7 +47,7 @@ fn has_warm(model: &Model, snapshot: &LiveSnapshot) -> bool {
 pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &LiveSnapshot) {
     let workload = selection::shown_workload(model, snapshot).unwrap_or("nothing");
     let start = selection::billed_start(model, snapshot);
-    let title = if model.live.per_million {
+    let title = if model.screens.live.per_million {
         format!("bills of a million {start} {workload}, list prices")
     } else {
         format!("sums of the {start} {workload} so far, list prices")
@@ -91,7 +92,7 @@ impl<'a> LiveBillPanel<'a> {
         let all = snapshot.lanes.len();
         let count = (wide.saturating_sub(label) / 15).clamp(1, all.max(1));
         let lane = wide.saturating_sub(label + 1) / count;
-        let first = (model.live.lane + 1).saturating_sub(count);
+        let first = (model.screens.live.lane + 1).saturating_sub(count);
         let lanes = first..(first + count).min(all);
         Self { model, snapshot, summary, lanes, label, lane, room }
     }
@@ -172,7 +173,7 @@ impl<'a> LiveBillPanel<'a> {
             let label = format!("{} {}", info.id, info.currency);
             let cells = billed.iter().map(|billed| {
                 let total = billed.and_then(|(_, group)| group.models.get(at));
-                format_amount(total, self.model.live.per_million)
+                format_amount(total, self.model.screens.live.per_million)
                     .map_or(("-".to_owned(), StyleRole::Dim), |it| (it, role))
             });
             lines.push(self.row_line((&label, role), cells));
@@ -219,7 +220,7 @@ impl<'a> LiveBillPanel<'a> {
         if tall {
             lines.extend((0..7).map(|part| self.waste_part_line(part, &shares)));
         } else {
-            let chosen = self.model.live.lane.saturating_sub(self.lanes.start);
+            let chosen = self.model.screens.live.lane.saturating_sub(self.lanes.start);
             let shares = shares.get(chosen).and_then(Option::as_ref);
             lines.extend(bar::legend_lines(theme, shares, usize::from(self.room.width)));
         }

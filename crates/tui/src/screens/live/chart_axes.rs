@@ -1,8 +1,8 @@
 //! Axes of the charts: one range of values and of time for all lanes.
 
-use crate::live::{KEPT, SPANS};
 use crate::widgets::text::{display_width, pad};
 use cyclometer_core::units::Nanos;
+use cyclometer_record::live::{KEPT, SPANS};
 
 /// Columns left of a chart: the ends of its range, and the vertical line.
 pub const LABELS: u16 = 7;

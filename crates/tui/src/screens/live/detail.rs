@@ -4,16 +4,16 @@
 use std::fmt::Write as _;
 
 use super::selection;
-use crate::live::{CellState, CellView};
 use crate::model::Model;
 use crate::overlay::Overlay;
 use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_meter::{Meter, Unit};
+use cyclometer_record::live::{CellState, CellView};
 
 /// Returns an overlay with the details of the selected lane.
 pub fn selected_lane_overlay(model: &Model) -> Option<Overlay> {
     let snapshot = super::shown_snapshot(model);
-    let lane = snapshot.lanes.get(model.live.lane)?;
+    let lane = snapshot.lanes.get(model.screens.live.lane)?;
     let mut text = String::new();
     let mut say = |line: &str| {
         text.push_str(line);
@@ -33,7 +33,7 @@ pub fn selected_lane_overlay(model: &Model) -> Option<Overlay> {
     }
     for start in selection::shown_starts(model, snapshot) {
         say("");
-        match selection::shown_cell(model, snapshot, model.live.lane, start) {
+        match selection::shown_cell(model, snapshot, model.screens.live.lane, start) {
             Some(cell) => say(&cell_text(cell)),
             None => say(&selection::missing_cell_reason(model, snapshot, &lane.name, start)),
         }

@@ -10,7 +10,6 @@ use super::chart_axes::LABELS;
 use super::lane_layout::{LaneDrawing, LaneRows};
 use super::selection;
 use crate::frame::format_clock;
-use crate::live::{CellState, CellView, LaneView, LiveSnapshot, SessionPhase, WindowQuantiles};
 use crate::model::Model;
 use crate::theme::{StyleRole, Theme};
 use crate::widgets::chart;
@@ -18,13 +17,16 @@ use crate::widgets::text::{display_width, fit, pad, wrap};
 use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_lanes::StartKind;
 use cyclometer_meter::{Meter, Source};
+use cyclometer_record::live::{
+    CellState, CellView, LaneView, LiveSnapshot, SessionPhase, WindowQuantiles,
+};
 
 /// Returns the names of the lanes: those that were opened, or those that will be.
 pub fn lane_names(model: &Model) -> Vec<String> {
     let snapshot = super::shown_snapshot(model);
     let mut names: Vec<String> = snapshot.lanes.iter().map(|lane| lane.name.to_string()).collect();
     if matches!(snapshot.phase, SessionPhase::Idle | SessionPhase::Opening) {
-        for spec in &model.live.options.lanes {
+        for spec in &model.screens.live.options.lanes {
             let name = spec.to_string();
             if !names.contains(&name) {
                 names.push(name);
@@ -58,7 +60,7 @@ fn render_lane(
 ) {
     let LaneDrawing { model, snapshot, .. } = *drawing;
     let theme = &model.theme;
-    let selected = at == model.live.lane;
+    let selected = at == model.screens.live.lane;
     let block = theme
         .panel_block(lane_title(drawing, (at, name, hidden), usize::from(area.width)), selected);
     let inner = block.inner(area);
@@ -91,7 +93,7 @@ fn lane_title(
     width: usize,
 ) -> String {
     let LaneDrawing { model, snapshot, .. } = *drawing;
-    let selected = at == model.live.lane;
+    let selected = at == model.screens.live.lane;
     let more = if hidden > 0 && selected { format!(" (+{hidden})") } else { String::new() };
     let cpu = snapshot.lanes.get(at).and_then(|lane| lane.cpu);
     let cpu = cpu.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
@@ -405,7 +407,7 @@ fn render_chart(
     };
     let Some(area) = column.take_lines(high) else { return };
     let Some(points) = drawing.points.iter().find(|(at, _)| *at == lane) else { return };
-    let pick = |point: &Option<crate::live::Point>| {
+    let pick = |point: &Option<cyclometer_record::live::Point>| {
         point.map(|point| if kind == ChartKind::Cpu { point.cpu } else { point.cycles })
     };
     let points: Vec<Option<Option<u64>>> = points.1.iter().map(pick).collect();

@@ -5,10 +5,10 @@ use ratatui::layout::Rect;
 
 use super::chart_axes::{LABELS, TimeAxis, ValueRange};
 use super::selection;
-use crate::live::{LiveSnapshot, Point};
 use crate::model::Model;
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::StartKind;
+use cyclometer_record::live::{LiveSnapshot, Point};
 
 /// Least width of a column of times.
 const VALUE: usize = 9;
@@ -130,7 +130,7 @@ impl<'a> LaneDrawing<'a> {
         let count = usize::from(wide.saturating_sub(LABELS));
         let end = shown_moment(model, snapshot);
         let elapsed = snapshot.began.map_or(Nanos(0), |began| end.saturating_since(began));
-        let axis = model.live.zoom.map_or_else(
+        let axis = model.screens.live.zoom.map_or_else(
             || TimeAxis::for_recording(elapsed, count),
             |zoom| TimeAxis::with_resolution(zoom, count),
         );
@@ -145,7 +145,7 @@ impl<'a> LaneDrawing<'a> {
         let cpu =
             ValueRange::for_largest(largest(|point| point.cpu), axis.column_span(), LEAST_CPU);
         let cycles = ValueRange::for_largest(largest(|point| point.cycles), axis.column_span(), 1);
-        let is_over = snapshot.ended.is_some() || model.live.frozen.is_some();
+        let is_over = snapshot.ended.is_some() || model.screens.live.frozen.is_some();
         Self { model, snapshot, rows, axis, cpu, cycles, points, is_over }
     }
 
@@ -158,8 +158,8 @@ impl<'a> LaneDrawing<'a> {
 
 /// Returns the moment whose figures are shown.
 fn shown_moment(model: &Model, snapshot: &LiveSnapshot) -> Nanos {
-    let frozen = model.live.frozen.is_some();
-    snapshot.ended.unwrap_or(if frozen { model.live.frozen_at } else { model.now })
+    let frozen = model.screens.live.frozen.is_some();
+    snapshot.ended.unwrap_or(if frozen { model.screens.live.frozen_at } else { model.now })
 }
 
 /// Returns what the chosen workload used in a lane, column by column. The
@@ -174,7 +174,7 @@ fn workload_points(
     let starts = selection::shown_starts(model, snapshot);
     let running = snapshot.lanes.get(lane).and_then(|lane| lane.running);
     let mut sum: Vec<Option<Point>> = vec![None; axis.count];
-    let of_this = |cell: &crate::live::CellView| {
+    let of_this = |cell: &cyclometer_record::live::CellView| {
         cell.lane == lane && &*cell.workload == workload && starts.contains(&cell.start)
     };
     for (at, cell) in snapshot.cells.iter().enumerate().filter(|(_, cell)| of_this(cell)) {

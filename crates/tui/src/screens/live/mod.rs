@@ -17,13 +17,16 @@
 mod bill_panel;
 mod chart_axes;
 mod detail;
+mod keys;
 mod lane_columns;
 mod lane_layout;
+mod layout;
 mod selection;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use ratatui::Frame;
@@ -32,19 +35,25 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use crate::action::{Effect, UserAction};
-use crate::live::{CellState, CellView, LiveSnapshot, Running, SPANS, SessionPhase, StorageState};
+use crate::keymap::ScreenKey;
 use crate::model::Model;
-use crate::overlay::{ChoiceItem, DialogPurpose, Overlay};
+use crate::overlay::{ChoiceItem, DialogAnswer, Overlay};
+use crate::screens::history;
+use crate::screens::host::HostState;
+use crate::screens::{AnswerFunction, ListedScreen, Screen};
 use crate::session::{RecordingOptions, SessionCommand};
 use crate::theme::StyleRole;
 use crate::widgets::text::{display_width, fit};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{LaneSpec, StartKind, Status};
-
-pub use table::table;
+use cyclometer_record::live::{
+    CellState, CellView, LiveSnapshot, Running, SPANS, SessionPhase, StorageState,
+};
+use cyclometer_report::Table;
+use layout::{LiveLayout, visible_lanes, workload_tabs};
 
 /// Legend of the figures for the help.
-pub const LEGEND: &str = "A column a lane; all show the workload that is marked in the first line, \
+const LEGEND: &str = "A column a lane; all show the workload that is marked in the first line, \
     whatever runs. start: from the request to the function's first instruction; run: from there to \
     the end; last, median and 95th percentile of the newest 4096 that ended well. Dimmed: of the \
     warm-up. The charts are of this workload alone, with the same time and the same range in all \
@@ -56,8 +65,6 @@ pub const LEGEND: &str = "A column a lane; all show the workload that is marked 
 
 /// Resolution from which zooming in begins.
 const ZOOM: usize = 1;
-/// Least useful width of a lane's column.
-const LANE_WIDTH: u16 = 26;
 
 /// State of the live screen.
 #[derive(Debug)]
@@ -82,6 +89,25 @@ pub struct LiveState {
     pub zoom: Option<usize>,
     /// Whether there was no recording before this program.
     pub first: bool,
+    /// Layout of the last frame.
+    layout: LiveLayout,
+}
+
+impl Default for LiveState {
+    fn default() -> Self {
+        Self::new(RecordingOptions::for_demo(), Vec::new(), false)
+    }
+}
+
+/// Purpose of a dialog of the live screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveDialog {
+    /// Workloads to record.
+    Workloads,
+    /// Lanes to record.
+    Lanes,
+    /// Price models of the live view.
+    Models,
 }
 
 impl LiveState {
@@ -99,64 +125,154 @@ impl LiveState {
             per_million: true,
             zoom: None,
             first,
+            layout: LiveLayout::EMPTY,
+        }
+    }
+}
+
+impl Screen for LiveState {
+    const NAME: &'static str = "Live";
+    const TITLE: &'static str = "live comparison";
+    const LEGEND: &'static str = LEGEND;
+    const KEYS: &'static [ScreenKey] = keys::KEYS;
+    const SHOWS_BILL_PARTS: bool = true;
+
+    type Request = Infallible;
+    type Response = Infallible;
+    type Layout = LiveLayout;
+    type Dialog = LiveDialog;
+
+    const ANSWER: Option<AnswerFunction<Self>> = None;
+
+    fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+        let lanes = shown_snapshot(model).lanes.len().max(1);
+        match action {
+            UserAction::Start => return start_recording(model),
+            UserAction::Stop => return stop_recording(model),
+            UserAction::Pause => toggle_freeze(model),
+            UserAction::Loop => {
+                toggle_option(model, |wanted| wanted.until_stopped = !wanted.until_stopped);
+            }
+            UserAction::Race => toggle_option(model, |wanted| wanted.race = !wanted.race),
+            UserAction::Workloads => choose_workloads(model),
+            UserAction::Lanes => return choose_lanes(model),
+            UserAction::Models => choose_models(model),
+            UserAction::NextWorkload => {
+                model.screens.live.workload = neighbouring_workload(model, true);
+            }
+            UserAction::PreviousWorkload => {
+                model.screens.live.workload = neighbouring_workload(model, false);
+            }
+            UserAction::StartKind => {
+                model.screens.live.start = match model.screens.live.start {
+                    None => Some(StartKind::Cold),
+                    Some(StartKind::Cold) => Some(StartKind::Warm),
+                    Some(StartKind::Warm) => None,
+                };
+            }
+            UserAction::Unit => model.screens.live.per_million = !model.screens.live.per_million,
+            UserAction::ZoomIn => {
+                model.screens.live.zoom =
+                    Some(model.screens.live.zoom.unwrap_or(ZOOM + 1).saturating_sub(1));
+            }
+            UserAction::ZoomOut => {
+                let next = model.screens.live.zoom.map_or(ZOOM, |zoom| zoom + 1);
+                model.screens.live.zoom = Some(next.min(SPANS.len() - 1));
+            }
+            UserAction::ZoomReset => model.screens.live.zoom = None,
+            UserAction::Right | UserAction::NextPanel | UserAction::Down => {
+                model.screens.live.lane = (model.screens.live.lane + 1) % lanes;
+            }
+            UserAction::Left | UserAction::PreviousPanel | UserAction::Up => {
+                model.screens.live.lane = (model.screens.live.lane + lanes - 1) % lanes;
+            }
+            UserAction::First => model.screens.live.lane = 0,
+            UserAction::Last => model.screens.live.lane = lanes - 1,
+            UserAction::Enter => model.overlay = detail::selected_lane_overlay(model),
+            UserAction::Back => {
+                model.screens.live.frozen = None;
+                model.screens.live.workload = None;
+                model.screens.live.start = None;
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        let layout = model.screens.live.layout;
+        if layout.tabs.contains(at) {
+            let x = at.x - layout.tabs.x;
+            let hit = workload_tabs(model).into_iter().find(|(_, text, from)| {
+                (*from..*from + u16::try_from(display_width(text)).unwrap_or(0)).contains(&x)
+            });
+            if let Some((name, ..)) = hit {
+                model.screens.live.workload = Some(name);
+            }
+            return Vec::new();
+        }
+        let hit =
+            visible_lanes(model, layout.lanes).into_iter().find(|(_, place)| place.contains(at));
+        if let Some((lane, _)) = hit {
+            model.screens.live.lane = lane;
+        }
+        Vec::new()
+    }
+
+    fn lay_out(model: &Model, area: Rect) -> LiveLayout {
+        LiveLayout::new(model, area)
+    }
+
+    fn keep_layout(model: &mut Model, layout: LiveLayout) {
+        model.screens.live.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &LiveLayout, model: &Model) {
+        let snapshot = shown_snapshot(model);
+        draw_tabs(frame, layout.tabs, model, snapshot);
+        let (text, role) = urgent_notice(model, snapshot)
+            .unwrap_or_else(|| (activity_line(model, snapshot), StyleRole::Dim));
+        let text = fit(&format!(" {text}"), usize::from(layout.summary.width));
+        let line = Line::from(Span::styled(text, model.theme.style(role)));
+        frame.render_widget(Paragraph::new(line), layout.summary);
+        let columns = visible_lanes(model, layout.lanes);
+        let out_of_sight = lane_columns::lane_names(model).len().saturating_sub(columns.len());
+        lane_columns::render(frame, &columns, model, snapshot, out_of_sight);
+        bill_panel::render(frame, layout.bills, model, snapshot);
+        if layout.messages.height > 2 {
+            render_messages(frame, layout.messages, model, snapshot);
+        }
+    }
+
+    fn tick(model: &mut Model) -> Vec<Effect> {
+        history::conclusion::request_conclusion(model)
+    }
+
+    fn answered(_: &mut Model, response: Infallible) -> Vec<Effect> {
+        match response {}
+    }
+
+    fn table(model: &Model) -> Table {
+        table::table(model)
+    }
+
+    fn submit_dialog(
+        model: &mut Model,
+        dialog: &LiveDialog,
+        answer: DialogAnswer<'_>,
+    ) -> Vec<Effect> {
+        let DialogAnswer::Chosen(names) = answer else { return Vec::new() };
+        match dialog {
+            LiveDialog::Workloads => set_workloads(model, names),
+            LiveDialog::Lanes => set_lanes(model, names),
+            LiveDialog::Models => set_models(model, names),
         }
     }
 }
 
 /// Returns the snapshot that is shown: the newest, or the frozen one.
 fn shown_snapshot(model: &Model) -> &LiveSnapshot {
-    model.live.frozen.as_deref().unwrap_or(&model.snapshot)
-}
-
-/// Applies an action.
-pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
-    let lanes = shown_snapshot(model).lanes.len().max(1);
-    match action {
-        UserAction::Start => return start_recording(model),
-        UserAction::Stop => return stop_recording(model),
-        UserAction::Pause => toggle_freeze(model),
-        UserAction::Loop => {
-            toggle_option(model, |wanted| wanted.until_stopped = !wanted.until_stopped);
-        }
-        UserAction::Race => toggle_option(model, |wanted| wanted.race = !wanted.race),
-        UserAction::Workloads => choose_workloads(model),
-        UserAction::Lanes => return choose_lanes(model),
-        UserAction::Models => choose_models(model),
-        UserAction::NextWorkload => model.live.workload = neighbouring_workload(model, true),
-        UserAction::PreviousWorkload => model.live.workload = neighbouring_workload(model, false),
-        UserAction::StartKind => {
-            model.live.start = match model.live.start {
-                None => Some(StartKind::Cold),
-                Some(StartKind::Cold) => Some(StartKind::Warm),
-                Some(StartKind::Warm) => None,
-            };
-        }
-        UserAction::Unit => model.live.per_million = !model.live.per_million,
-        UserAction::ZoomIn => {
-            model.live.zoom = Some(model.live.zoom.unwrap_or(ZOOM + 1).saturating_sub(1));
-        }
-        UserAction::ZoomOut => {
-            let next = model.live.zoom.map_or(ZOOM, |zoom| zoom + 1);
-            model.live.zoom = Some(next.min(SPANS.len() - 1));
-        }
-        UserAction::ZoomReset => model.live.zoom = None,
-        UserAction::Right | UserAction::NextPanel | UserAction::Down => {
-            model.live.lane = (model.live.lane + 1) % lanes;
-        }
-        UserAction::Left | UserAction::PreviousPanel | UserAction::Up => {
-            model.live.lane = (model.live.lane + lanes - 1) % lanes;
-        }
-        UserAction::First => model.live.lane = 0,
-        UserAction::Last => model.live.lane = lanes - 1,
-        UserAction::Enter => model.overlay = detail::selected_lane_overlay(model),
-        UserAction::Back => {
-            model.live.frozen = None;
-            model.live.workload = None;
-            model.live.start = None;
-        }
-        _ => {}
-    }
-    Vec::new()
+    model.screens.live.frozen.as_deref().unwrap_or(&model.snapshot)
 }
 
 fn start_recording(model: &mut Model) -> Vec<Effect> {
@@ -164,10 +280,10 @@ fn start_recording(model: &mut Model) -> Vec<Effect> {
         model.notify_error("a recording is under way: stop it first");
         return Vec::new();
     }
-    model.live.frozen = None;
-    model.live.first = false;
+    model.screens.live.frozen = None;
+    model.screens.live.first = false;
     model.opened = None;
-    vec![Effect::Session(SessionCommand::Start(Box::new(model.live.options.clone())))]
+    vec![Effect::Session(SessionCommand::Start(Box::new(model.screens.live.options.clone())))]
 }
 
 fn stop_recording(model: &mut Model) -> Vec<Effect> {
@@ -186,16 +302,16 @@ fn stop_recording(model: &mut Model) -> Vec<Effect> {
 }
 
 fn toggle_freeze(model: &mut Model) {
-    model.live.frozen_at = model.now;
-    model.live.frozen = match model.live.frozen.take() {
+    model.screens.live.frozen_at = model.now;
+    model.screens.live.frozen = match model.screens.live.frozen.take() {
         Some(_) => None,
         None => Some(Arc::clone(&model.snapshot)),
     };
 }
 
 fn toggle_option(model: &mut Model, change: fn(&mut RecordingOptions)) {
-    change(&mut model.live.options);
-    let wanted = &model.live.options;
+    change(&mut model.screens.live.options);
+    let wanted = &model.screens.live.options;
     let text = format!("next recording: {}, {}", wanted.length_text(), wanted.order_text());
     model.notify(text);
 }
@@ -211,12 +327,18 @@ fn neighbouring_workload(model: &Model, forward: bool) -> Option<String> {
     names.get((at + step) % names.len()).cloned()
 }
 
-fn multiple_choice(title: &str, items: Vec<ChoiceItem>, purpose: DialogPurpose) -> Overlay {
-    Overlay::Choice { title: title.to_owned(), items, cursor: 0, single: false, purpose }
+fn multiple_choice(title: &str, items: Vec<ChoiceItem>, purpose: LiveDialog) -> Overlay {
+    Overlay::Choice {
+        title: title.to_owned(),
+        items,
+        cursor: 0,
+        single: false,
+        purpose: LiveState::purpose(purpose),
+    }
 }
 
 fn choose_workloads(model: &mut Model) {
-    let wanted = &model.live.options.workloads;
+    let wanted = &model.screens.live.options.workloads;
     let item = |name: &String| ChoiceItem {
         name: name.clone(),
         note: String::new(),
@@ -224,13 +346,13 @@ fn choose_workloads(model: &mut Model) {
     };
     let items = model.settings.workloads.iter().map(item).collect();
     model.overlay =
-        Some(multiple_choice("workloads of the next recording", items, DialogPurpose::Workloads));
+        Some(multiple_choice("workloads of the next recording", items, LiveDialog::Workloads));
 }
 
 fn choose_lanes(model: &mut Model) -> Vec<Effect> {
     let mut specs = LaneSpec::all_known();
-    specs.extend(model.host.runtimes());
-    specs.extend(model.live.options.lanes.iter().cloned());
+    specs.extend(model.screens.host.runtimes());
+    specs.extend(model.screens.live.options.lanes.iter().cloned());
     let mut items: Vec<ChoiceItem> = Vec::new();
     for spec in specs {
         let name = spec.to_string();
@@ -242,167 +364,56 @@ fn choose_lanes(model: &mut Model) -> Vec<Effect> {
             Some(_) => "did not run here".to_owned(),
             None => lane.version.to_string(),
         });
-        let on = model.live.options.lanes.contains(&spec);
+        let on = model.screens.live.options.lanes.contains(&spec);
         items.push(ChoiceItem { name, note: note.unwrap_or_default(), on });
     }
-    model.overlay =
-        Some(multiple_choice("lanes of the next recording", items, DialogPurpose::Lanes));
+    model.overlay = Some(multiple_choice("lanes of the next recording", items, LiveDialog::Lanes));
     // The engine's runtimes are available the next time, if they are not known yet.
-    crate::screens::host::entered(model)
+    HostState::entered(model)
 }
 
 fn choose_models(model: &mut Model) {
     let item = |it: &cyclometer_pricing::PriceModel| ChoiceItem {
         name: it.id().to_owned(),
         note: it.name().to_owned(),
-        on: model.live.models.iter().any(|id| id == it.id()),
+        on: model.screens.live.models.iter().any(|id| id == it.id()),
     };
     let items = model.settings.prices.models().iter().map(item).collect();
     model.overlay =
-        Some(multiple_choice("models whose bills are shown", items, DialogPurpose::Models));
+        Some(multiple_choice("models whose bills are shown", items, LiveDialog::Models));
 }
 
 /// Sets the workloads of the next recording.
-pub fn set_workloads(model: &mut Model, names: &[String]) -> Vec<Effect> {
+fn set_workloads(model: &mut Model, names: &[String]) -> Vec<Effect> {
     if names.is_empty() {
         model.notify_error("at least one workload is needed; as before");
     } else {
-        model.live.options.workloads = names.to_vec();
+        model.screens.live.options.workloads = names.to_vec();
         model.notify("r records these");
     }
     Vec::new()
 }
 
 /// Sets the lanes of the next recording.
-pub fn set_lanes(model: &mut Model, names: &[String]) -> Vec<Effect> {
+fn set_lanes(model: &mut Model, names: &[String]) -> Vec<Effect> {
     let lanes: Vec<LaneSpec> = names.iter().filter_map(|name| name.parse().ok()).collect();
     if lanes.is_empty() {
         model.notify_error("at least one lane is needed; as before");
     } else {
-        model.live.options.lanes = lanes;
+        model.screens.live.options.lanes = lanes;
         model.notify("r records in these");
     }
     Vec::new()
 }
 
 /// Sets the price models whose bills are shown.
-pub fn set_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
+fn set_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
     if ids.is_empty() {
         model.notify_error("at least one model is needed; as before");
         return Vec::new();
     }
-    model.live.models = ids.to_vec();
+    model.screens.live.models = ids.to_vec();
     vec![Effect::Session(SessionCommand::Models(ids.to_vec()))]
-}
-
-/// Areas of the parts of the screen.
-#[derive(Debug, Clone, Copy)]
-struct LiveLayout {
-    tabs: Rect,
-    summary: Rect,
-    lanes: Rect,
-    bills: Rect,
-    messages: Rect,
-}
-
-/// Height of the screen from which on a line is reserved for the most important
-/// message, even if there is none.
-const ROOMY: u16 = 28;
-
-fn compute_layout(area: Rect, model: &Model) -> LiveLayout {
-    let snapshot = shown_snapshot(model);
-    let part = |y: u16, height: u16| Rect { y, height, ..area };
-    let tabs = area.height.min(1);
-    let matters = urgent_notice(model, snapshot).is_some();
-    let summary = u16::from(area.height >= ROOMY || matters).min(area.height - tabs);
-    let rest = area.height.saturating_sub(tabs + summary);
-    // A short terminal has no room for messages: the newest is shown above.
-    let said = u16::try_from(snapshot.log.len()).unwrap_or(u16::MAX).min(4);
-    let messages = if rest >= 40 && said > 0 { said + 2 } else { 0 };
-    let wish = bill_panel::panel_height(model, snapshot, area.width, rest);
-    let bills = wish.min(rest.saturating_sub(11)).max(rest.min(5));
-    let lanes = rest.saturating_sub(bills + messages);
-    let top = area.y + tabs + summary;
-    LiveLayout {
-        tabs: part(area.y, tabs),
-        summary: part(area.y + tabs, summary),
-        lanes: part(top, lanes),
-        bills: part(top + lanes, bills.min(rest)),
-        messages: part(top + lanes + bills, messages),
-    }
-}
-
-/// Returns the tab of each workload: name, text and position.
-fn workload_tabs(model: &Model) -> Vec<(String, String, u16)> {
-    let snapshot = shown_snapshot(model);
-    let here = selection::shown_workload(model, snapshot);
-    let mut x = 0;
-    selection::available_workloads(model, snapshot)
-        .iter()
-        .map(|name| {
-            // The brackets mark the tab on terminals that show no reversed text.
-            let is_here = here == Some(name.as_str());
-            let text = if is_here { format!("[{name}]") } else { format!(" {name} ") };
-            let at = x;
-            x += u16::try_from(display_width(&text)).unwrap_or(u16::MAX);
-            (name.clone(), text, at)
-        })
-        .collect()
-}
-
-/// Returns the lanes in view, with the area of each.
-fn visible_lanes(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
-    let count = lane_columns::lane_names(model).len().max(1);
-    let fit = usize::from(area.width / LANE_WIDTH).clamp(1, count);
-    let first = (model.live.lane + 1).saturating_sub(fit).min(count - fit);
-    let share = area.width / u16::try_from(fit).unwrap_or(1);
-    (0..fit)
-        .map(|at| {
-            let x = area.x + share * u16::try_from(at).unwrap_or(0);
-            // The last lane gets the width that division leaves.
-            let width = if at + 1 == fit { area.right().saturating_sub(x) } else { share };
-            (first + at, Rect { x, width, ..area })
-        })
-        .collect()
-}
-
-/// Handles a click: it selects a workload or a lane.
-pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    let layout = compute_layout(area, model);
-    if layout.tabs.contains(at) {
-        let x = at.x - layout.tabs.x;
-        let hit = workload_tabs(model).into_iter().find(|(_, text, from)| {
-            (*from..*from + u16::try_from(display_width(text)).unwrap_or(0)).contains(&x)
-        });
-        if let Some((name, ..)) = hit {
-            model.live.workload = Some(name);
-        }
-        return Vec::new();
-    }
-    let hit = visible_lanes(model, layout.lanes).into_iter().find(|(_, place)| place.contains(at));
-    if let Some((lane, _)) = hit {
-        model.live.lane = lane;
-    }
-    Vec::new()
-}
-
-/// Draws the screen.
-pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let snapshot = shown_snapshot(model);
-    let layout = compute_layout(area, model);
-    draw_tabs(frame, layout.tabs, model, snapshot);
-    let (text, role) = urgent_notice(model, snapshot)
-        .unwrap_or_else(|| (activity_line(model, snapshot), StyleRole::Dim));
-    let text = fit(&format!(" {text}"), usize::from(layout.summary.width));
-    let line = Line::from(Span::styled(text, model.theme.style(role)));
-    frame.render_widget(Paragraph::new(line), layout.summary);
-    let columns = visible_lanes(model, layout.lanes);
-    let out_of_sight = lane_columns::lane_names(model).len().saturating_sub(columns.len());
-    lane_columns::render(frame, &columns, model, snapshot, out_of_sight);
-    bill_panel::render(frame, layout.bills, model, snapshot);
-    if layout.messages.height > 2 {
-        render_messages(frame, layout.messages, model, snapshot);
-    }
 }
 
 /// Draws the workloads, with the one that is shown marked, and the plan.
@@ -429,7 +440,7 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &LiveSn
 
 /// Returns a message so important that it has a line even in the smallest terminal.
 fn urgent_notice(model: &Model, snapshot: &LiveSnapshot) -> Option<(String, StyleRole)> {
-    if let Some(frozen) = &model.live.frozen {
+    if let Some(frozen) = &model.screens.live.frozen {
         let behind = model.snapshot.events.saturating_sub(frozen.events);
         let key = model.keymap.key_for(UserAction::Pause, model.screen).unwrap_or_default();
         return Some((format!("frozen, {behind} events behind; {key} goes on"), StyleRole::Warn));
@@ -454,7 +465,7 @@ fn urgent_notice(model: &Model, snapshot: &LiveSnapshot) -> Option<(String, Styl
     if let Some(text) = failing_cells_text(snapshot) {
         return Some((text, StyleRole::Bad));
     }
-    let greets = model.live.first && snapshot.phase.is_active() && snapshot.done == 0;
+    let greets = model.screens.live.first && snapshot.phase.is_active() && snapshot.done == 0;
     greets.then(|| {
         let key = |action| model.keymap.key_for(action, model.screen).unwrap_or_default();
         let (help, stop) = (key(UserAction::Help), key(UserAction::Stop));
@@ -542,13 +553,14 @@ fn plan_text(model: &Model, snapshot: &LiveSnapshot) -> String {
     let plan = &snapshot.plan;
     let dot = model.theme.sign(" · ", ", ");
     let (runs, order) = if snapshot.phase == SessionPhase::Idle {
-        let wanted = &model.live.options;
+        let wanted = &model.screens.live.options;
         (wanted.length_text(), wanted.order_text())
     } else {
         let runs = plan.runs.map_or_else(|| "until stopped".to_owned(), |it| format!("{it} runs"));
         (runs, if plan.race { "race" } else { "one lane at a time" })
     };
-    let start = model.live.start.map_or_else(String::new, |start| format!("{start} only{dot}"));
+    let start =
+        model.screens.live.start.map_or_else(String::new, |start| format!("{start} only{dot}"));
     format!("{start}{runs}{dot}{order}")
 }
 

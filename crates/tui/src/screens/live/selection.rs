@@ -1,15 +1,15 @@
 //! Selection of the workload and the kinds of start that are shown, common to
 //! all lanes.
 
-use crate::live::{CellState, CellView, LiveSnapshot};
 use crate::model::Model;
 use cyclometer_lanes::StartKind;
+use cyclometer_record::live::{CellState, CellView, LiveSnapshot};
 
 /// Returns the workloads to choose from: those that are recorded, or those of
 /// the next recording.
 pub fn available_workloads<'a>(model: &'a Model, snapshot: &'a LiveSnapshot) -> &'a [String] {
     match &snapshot.plan.workloads[..] {
-        [] => &model.live.options.workloads,
+        [] => &model.screens.live.options.workloads,
         recorded => recorded,
     }
 }
@@ -18,7 +18,7 @@ pub fn available_workloads<'a>(model: &'a Model, snapshot: &'a LiveSnapshot) -> 
 /// the plan that can run in some lane. It does not depend on what runs now.
 pub fn shown_workload<'a>(model: &'a Model, snapshot: &'a LiveSnapshot) -> Option<&'a str> {
     let names = available_workloads(model, snapshot);
-    let is_there = |name: &&String| model.live.workload.as_ref() == Some(*name);
+    let is_there = |name: &&String| model.screens.live.workload.as_ref() == Some(*name);
     let can_run = |name: &&String| {
         let mut cells = snapshot.cells.iter().filter(|cell| *cell.workload == **name);
         snapshot.cells.is_empty() || cells.any(|cell| !matches!(cell.state, CellState::Failed(_)))
@@ -30,7 +30,7 @@ pub fn shown_workload<'a>(model: &'a Model, snapshot: &'a LiveSnapshot) -> Optio
 /// Returns the kinds of start of the workload that are shown, cold first.
 pub fn shown_starts(model: &Model, snapshot: &LiveSnapshot) -> Vec<StartKind> {
     let workload = shown_workload(model, snapshot).unwrap_or_default();
-    let wanted = |start: &StartKind| model.live.start.is_none_or(|it| it == *start);
+    let wanted = |start: &StartKind| model.screens.live.start.is_none_or(|it| it == *start);
     let recorded = |start: &StartKind| {
         let mut cells = snapshot.cells.iter().filter(|cell| cell.start == *start);
         cells.any(|cell| &*cell.workload == workload)
@@ -38,7 +38,7 @@ pub fn shown_starts(model: &Model, snapshot: &LiveSnapshot) -> Vec<StartKind> {
     [StartKind::Cold, StartKind::Warm]
         .into_iter()
         .filter(wanted)
-        .filter(|start| model.live.start.is_some() || recorded(start))
+        .filter(|start| model.screens.live.start.is_some() || recorded(start))
         .collect()
 }
 

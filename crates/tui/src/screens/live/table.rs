@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::bill_panel;
-use crate::live::{CellView, LiveSnapshot, WindowQuantiles};
 use crate::model::Model;
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
+use cyclometer_record::live::{CellView, LiveSnapshot, WindowQuantiles};
 use cyclometer_report::{Cell, Column, Table};
 
 /// Returns a table with a row for each cell and price model.

@@ -4,13 +4,13 @@ use insta::assert_snapshot;
 use ratatui::style::Color;
 
 use super::*;
-use crate::live::FeedItem as Fed;
 use crate::testing::{self, SIZES, Story, press, text};
 use crate::theme::{Palette, Theme};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Sample, Status};
 use cyclometer_meter::Meter;
 use cyclometer_record::Event;
+use cyclometer_record::live::FeedItem as Fed;
 
 /// Compares the screen at every size with its snapshot, named after the state.
 fn drawn(name: &str, change: impl Fn(&mut Model)) {
@@ -29,7 +29,7 @@ fn empty() {
 #[test]
 fn opening() {
     drawn("opening", |model| {
-        model.live.first = true;
+        model.screens.live.first = true;
         let mut snapshot = LiveSnapshot::clone(&Story::new().snapshot());
         snapshot.phase = SessionPhase::Opening;
         snapshot.lanes.clear();
@@ -68,7 +68,7 @@ fn failing() {
             cell: 3,
             result: Err("cannot prepare nbody: it is not a program for this machine".to_owned()),
         })));
-        model.live.workload = Some("nbody".to_owned());
+        model.screens.live.workload = Some("nbody".to_owned());
         model.snapshot = story.snapshot();
     });
 }
@@ -79,7 +79,7 @@ fn over() {
         let mut story = Story::new();
         (1..=10).for_each(|sequence| story.ran(0, sequence, 1));
         story.ended(Status::Interrupted);
-        model.live.per_million = true;
+        model.screens.live.per_million = true;
         model.snapshot = story.snapshot();
     });
 }
@@ -96,99 +96,6 @@ fn the_detail_of_a_lane_says_why_meters_are_missing() {
     );
     assert!(shown.contains("ref_cycles            11.0 M  perf:msr/tsc"), "{shown}");
     assert_snapshot!("detail_80x24", text(&model));
-}
-
-/// Returns the sums of everything that a lane ran.
-fn of_lane(snapshot: &LiveSnapshot, lane: &str) -> cyclometer_replay::GroupTotal {
-    let bills = snapshot.bills.as_ref().expect("billed");
-    bills.group_by(|key| key.lane.to_string()).remove(lane).expect("the lane")
-}
-
-#[test]
-fn bills_are_those_of_a_replay() {
-    let mut model = testing::model((80, 24));
-    model.snapshot = testing::full();
-    let native = of_lane(&model.snapshot, "native");
-    // Ten runs of 2 to 11 ms and ten of 101 to 110 ms; Lambda bills start and
-    // run, which is 1 ms more each: 3 to 12 and 102 to 111, together 1,140 ms
-    // of 128 MiB at $0.0000166667 a GB-second, and 20 requests at $0.0000002.
-    assert_eq!(native.invocations, 20);
-    assert_eq!(native.models[0].total.to_plain_string(), "0.00000637500475");
-    // A million ticks for each millisecond of run.
-    let ticks: u64 = (2..=11).chain(101..=110).sum::<u64>() * 1_000_000;
-    assert_eq!(native.models[1].charges[0].quantity.to_plain_string(), ticks.to_string());
-}
-
-#[test]
-fn failures_are_billed_and_what_was_cut_off_is_not() {
-    let mut story = Story::new();
-    story.ran(0, 1, 2);
-    story.failed(0, 2, "exit code 7");
-    story.cut(0, 3);
-    let snapshot = story.snapshot();
-    let native = of_lane(&snapshot, "native");
-    assert_eq!((snapshot.done, native.invocations), (3, 2), "as providers do, and replays");
-    let cell = &snapshot.cells[0];
-    assert_eq!((cell.ok, cell.bad, cell.cut), (1, 1, 1));
-    assert_eq!(cell.run.map(|run| run.total), Some(1), "times are of what ended well");
-}
-
-#[test]
-fn what_was_cut_off_did_not_fail() {
-    let mut story = Story::new();
-    let failing = |story: &mut Story| story.snapshot().lanes[0].failing.clone();
-    story.ran(0, 1, 2);
-    story.cut(0, 2);
-    assert_eq!(failing(&mut story), None);
-    story.failed(0, 3, "exit code 7");
-    story.cut(0, 4);
-    assert_eq!(failing(&mut story).as_deref(), Some("exit code 7"), "nor does it end a failure");
-    story.ran(0, 5, 2);
-    assert_eq!(failing(&mut story), None);
-}
-
-#[test]
-fn sources_are_those_of_what_ended_well() {
-    let mut story = Story::new();
-    story.ran(0, 1, 2);
-    let before = std::sync::Arc::clone(&story.snapshot().cells[0].sources);
-    story.failed(0, 2, "exit code 7");
-    assert!(std::sync::Arc::ptr_eq(&before, &story.snapshot().cells[0].sources));
-    story.ran(0, 3, 2);
-    assert!(!std::sync::Arc::ptr_eq(&before, &story.snapshot().cells[0].sources), "the newest");
-}
-
-#[test]
-fn what_was_left_out_is_of_this_recording() {
-    let mut story = Story::new();
-    let dropped = |story: &mut Story, events, samples| {
-        story.lost(events, samples);
-        let snapshot = story.snapshot();
-        (snapshot.dropped, snapshot.samples_dropped)
-    };
-    assert_eq!(dropped(&mut story, 3, 40), (3, 40));
-    for item in story.opening() {
-        story.take(item);
-    }
-    assert_eq!(dropped(&mut story, 3, 40), (0, 0), "that was the one before");
-    assert_eq!(dropped(&mut story, 5, 41), (2, 1));
-}
-
-#[test]
-fn other_models_say_when_they_bill_the_newest_only() {
-    let mut story = Story::new();
-    let note = |story: &mut Story| {
-        story.take(Fed::Models(testing::contracts()));
-        let snapshot = story.snapshot();
-        let native = of_lane(&snapshot, "native").invocations;
-        (native, snapshot.bills_note.clone())
-    };
-    (1..=4_096).for_each(|sequence| story.ran(0, sequence, 1));
-    assert_eq!(note(&mut story), (4_096, None));
-    story.ran(0, 4_097, 1);
-    let (native, said) = note(&mut story);
-    assert_eq!(native, 4_096);
-    assert!(said.is_some_and(|it| it.starts_with("bills of the newest")));
 }
 
 #[test]
@@ -393,7 +300,7 @@ fn what_runs_without_samples_is_not_idle() {
         },
     };
     let mut model = testing::model((80, 24));
-    model.live.zoom = Some(0);
+    model.screens.live.zoom = Some(0);
     story.take(sampled(2_000));
     model.snapshot = story.snapshot();
     let shown = text(&model);
@@ -401,18 +308,6 @@ fn what_runs_without_samples_is_not_idle() {
     story.take(sampled(0));
     model.snapshot = story.snapshot();
     assert!(!text(&model).contains("????│"), "{}", text(&model));
-}
-
-#[test]
-fn preparing_is_not_idle_either() {
-    let mut story = Story::new();
-    story.take(Fed::Event(Box::new(Event::Preparing { cell: 0 })));
-    let result = Ok(cyclometer_lanes::Prepared::default());
-    story.take(Fed::Event(Box::new(Event::Prepared { cell: 0, result })));
-    let snapshot = story.snapshot();
-    let points =
-        snapshot.cells[0].chart.newest_points(0, cyclometer_lanes::monotonic_now(), 20, None);
-    assert!(points.iter().flatten().any(|point| point.cpu.is_none()), "nobody measured it");
 }
 
 #[test]
@@ -443,16 +338,20 @@ fn keys_choose_what_is_shown_and_recorded() {
     press(&mut model, "]");
     assert!(text(&model).contains(" nop [nbody]"), "{}", text(&model));
     press(&mut model, "]");
-    assert_eq!(model.live.workload.as_deref(), Some("nop"), "after the last comes the first");
+    assert_eq!(
+        model.screens.live.workload.as_deref(),
+        Some("nop"),
+        "after the last comes the first"
+    );
     press(&mut model, "[");
-    assert_eq!(model.live.workload.as_deref(), Some("nbody"));
+    assert_eq!(model.screens.live.workload.as_deref(), Some("nbody"));
     press(&mut model, "t");
-    assert_eq!(model.live.start, Some(StartKind::Cold));
+    assert_eq!(model.screens.live.start, Some(StartKind::Cold));
     press(&mut model, "right");
-    assert_eq!(model.live.lane, 1);
+    assert_eq!(model.screens.live.lane, 1);
     press(&mut model, "o");
     press(&mut model, "c");
-    assert!(model.live.options.until_stopped && model.live.options.race);
+    assert!(model.screens.live.options.until_stopped && model.screens.live.options.race);
     assert!(text(&model).contains("next recording: until stopped, race"));
     // A recording is under way now.
     assert!(press(&mut model, "r").is_empty());
@@ -461,9 +360,9 @@ fn keys_choose_what_is_shown_and_recorded() {
     press(&mut model, "w");
     press(&mut model, "space");
     press(&mut model, "enter");
-    assert_eq!(model.live.options.workloads, ["memory-burst", "nbody", "nop"]);
+    assert_eq!(model.screens.live.options.workloads, ["memory-burst", "nbody", "nop"]);
     let effects = press(&mut model, "esc");
-    assert!(effects.is_empty() && model.live.start.is_none());
+    assert!(effects.is_empty() && model.screens.live.start.is_none());
 }
 
 #[test]
@@ -483,10 +382,10 @@ fn a_recording_starts_when_none_runs() {
 fn a_click_selects_a_lane() {
     let mut model = testing::model((80, 24));
     model.snapshot = testing::full();
-    click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 8));
-    assert_eq!(model.live.lane, 1);
-    click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 20));
-    assert_eq!(model.live.lane, 1, "bills are no lanes");
+    testing::click(&mut model, 40, 8);
+    assert_eq!(model.screens.live.lane, 1);
+    testing::click(&mut model, 40, 20);
+    assert_eq!(model.screens.live.lane, 1, "bills are no lanes");
 }
 
 #[test]
@@ -510,11 +409,12 @@ fn colours_mean_what_they_say() {
 fn many_lanes_scroll() {
     let mut model = testing::model((80, 24));
     let names = ["native", "wasmtime", "wasmtime:fuel", "docker", "docker:runsc"];
-    model.live.options.lanes = names.iter().map(|name| name.parse().expect("a lane")).collect();
+    model.screens.live.options.lanes =
+        names.iter().map(|name| name.parse().expect("a lane")).collect();
     let first = text(&model);
     assert!(first.contains("native · nop (+2)") && !first.contains("runsc"), "{first}");
     for _ in 0..4 {
-        model.live.lane += 1;
+        model.screens.live.lane += 1;
     }
     let last = text(&model);
     assert!(last.contains("docker:runsc") && !last.contains("native"), "{last}");

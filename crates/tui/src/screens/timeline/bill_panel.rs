@@ -7,7 +7,6 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::played_part::PlayedPart;
 use super::time_axis::format_moment;
 use crate::model::Model;
 use crate::theme::StyleRole;
@@ -16,6 +15,7 @@ use crate::widgets::text::{fit, pad};
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::Granularity;
 use cyclometer_replay::{GroupTotal, ModelTotal, RatioError, ReplaySummary};
+use cyclometer_store::PlayedPart;
 use cyclometer_store::RecordingPart;
 
 const SIGNIFICANT_DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(4);
@@ -175,7 +175,7 @@ impl BillsPanelColumns {
 
 /// Draws the panel.
 pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &PlayedPart) {
-    let state = &model.timeline;
+    let state = &model.screens.timeline;
     let position = state.player.position();
     let now = format_moment(position.0);
     let room = usize::from(area.width).saturating_sub(6);
@@ -191,7 +191,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &PlayedP
     frame.render_widget(block, area);
     let lines = match (&state.bills, &state.bills_error) {
         (_, Some(error)) => wrap_message(model, inner, error, StyleRole::Bad),
-        (None, None) if model.live.models.is_empty() => wrap_message(
+        (None, None) if model.screens.live.models.is_empty() => wrap_message(
             model,
             inner,
             "no price models are chosen: on screen 1, p chooses some",
@@ -215,7 +215,7 @@ fn build_lines(
     bills: &BillsAtMoment,
     area: Rect,
 ) -> Vec<Line<'static>> {
-    let selected = model.timeline.lane;
+    let selected = model.screens.timeline.lane;
     let columns = BillsPanelColumns::new(usize::from(area.width), bills.lanes.len(), selected);
     let figure = |figure: Option<&AmountOrReason>, role| match figure {
         Some(Ok(text)) => (text.clone(), role),

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use super::bill_checkpoints::{self, BillCheckpoints, CarriedBills};
 use super::loading::request_missing;
+use super::queries::contracts_for_models;
 use super::testing::MS;
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Cancel, StartKind};
 use cyclometer_meter::Meter;
+use cyclometer_replay::CarriedBills;
+use cyclometer_store::PartBills;
 use cyclometer_store::{ReplayPlan, Store};
 
 use super::fixture::*;
@@ -16,15 +18,15 @@ use super::fixture::*;
 fn bills_at_the_end_are_those_of_a_replay_to_the_last_digit() {
     let place = record_three_lanes(Some(10));
     let model = open_screen(&place, (80, 24));
-    let played = model.timeline.played.clone().expect("read");
+    let played = model.screens.timeline.played.clone().expect("read");
     let store = Store::open(&place.database_path()).expect("opened");
     let ids: Vec<String> =
         model.settings.prices.models().iter().map(|it| it.id().to_owned()).collect();
-    let contracts = bill_checkpoints::contracts_for_models(&model.settings.prices, &ids);
+    let contracts = contracts_for_models(&model.settings.prices, &ids);
     let cancel = Cancel::default();
     let carry = CarriedBills::default();
     let ledger =
-        BillCheckpoints::from_store(&store, &played, played.key, &ids, &contracts, &carry, &cancel)
+        PartBills::from_store(&store, &played, played.key, &ids, &contracts, &carry, &cancel)
             .expect("billed");
     let replayed = store
         .replay_without_saving(&ReplayPlan::for_recordings(vec![1], contracts.to_vec()))
@@ -32,7 +34,7 @@ fn bills_at_the_end_are_those_of_a_replay_to_the_last_digit() {
     // All shipped models, by lane: totals, decompositions, refusals.
     let by_lane = |key: &cyclometer_replay::GroupKey| Arc::clone(&key.lane);
     assert_eq!(ledger.bills_after(13).group_by(by_lane), replayed.group_by(by_lane));
-    assert_eq!(ledger.len(), 13);
+    assert_eq!(ledger.count_invocations(), 13);
 }
 
 #[test]
@@ -41,10 +43,10 @@ fn bills_of_a_moment_are_of_those_that_had_ended() {
     let mut model = open_screen(&place, (80, 24));
     press_and_settle(&mut model, "g");
     // Five runs of 8 ms end by 50 ms; three of them have ended at 35 ms.
-    model.timeline.player.seek(Nanos(35 * MS));
+    model.screens.timeline.player.seek(Nanos(35 * MS));
     let effects = request_missing(&mut model);
     answer_all_requests(&mut model, effects);
-    let bills = model.timeline.bills.clone().expect("known");
+    let bills = model.screens.timeline.bills.clone().expect("known");
     assert_eq!((bills.ended, bills.at), (3, Nanos(35 * MS)));
     let native = bills.lanes[0].as_ref().expect("billed");
     // 9 ms since the start x 0.125 GiB x 0.0000166667 + 0.0000002 is
@@ -67,7 +69,7 @@ fn a_bill_counts_only_the_invocations_that_have_a_price() {
     }
     place.finish_recording();
     let model = open_screen(&place, (120, 40));
-    let bills = model.timeline.bills.clone().expect("known");
+    let bills = model.screens.timeline.bills.clone().expect("known");
     let lane = bills.lanes[0].as_ref().expect("billed");
     assert_eq!((lane.invocations, lane.unpriced), (2, 3));
     // Two of 9 ms x 0.125 GiB x 0.0000166667 + 0.0000002.
@@ -86,7 +88,7 @@ fn parts_carry_bills_on_exactly() {
     assert_eq!(parts.iter().map(|(it, _)| it.rows.len()).collect::<Vec<_>>(), [4, 4, 4, 1]);
     assert_eq!(parts[2].0.parts, 4);
     for (part, (_, ledger)) in parts.iter().enumerate() {
-        for ended in 0..=ledger.len() {
+        for ended in 0..=ledger.count_invocations() {
             assert_eq!(
                 ledger.bills_after(ended),
                 whole[0].1.bills_after(part * 4 + ended),
@@ -126,7 +128,7 @@ fn overlapping_requests_on_one_instance_are_billed_together_at_any_moment() {
         let found = read_all_checkpoints(&place, limit, &models);
         let mut before = 0;
         for (played, ledger) in &found {
-            for ended in 0..=ledger.len() {
+            for ended in 0..=ledger.count_invocations() {
                 let moment = match ended.checked_sub(1) {
                     Some(last) => played.rows[last].end,
                     None => played.begin,
@@ -137,7 +139,7 @@ fn overlapping_requests_on_one_instance_are_billed_together_at_any_moment() {
                     "{limit} {before} {ended}"
                 );
             }
-            before += ledger.len();
+            before += ledger.count_invocations();
         }
     }
 }
@@ -151,10 +153,8 @@ fn replay_until(
     use cyclometer_replay::{Replayer, WhatIf};
     let store = Store::open(&place.database_path()).expect("opened");
     let ids: Vec<String> = models.iter().map(|it| (*it).to_owned()).collect();
-    let contracts = bill_checkpoints::contracts_for_models(
-        &cyclometer_pricing::PriceCatalog::with_builtin_models(),
-        &ids,
-    );
+    let contracts =
+        contracts_for_models(&cyclometer_pricing::PriceCatalog::with_builtin_models(), &ids);
     let mut rows = Vec::new();
     let selection = cyclometer_store::Selection { recordings: vec![1], ..Default::default() };
     store

@@ -9,7 +9,6 @@ use ratatui::widgets::Paragraph;
 
 use super::lane_columns::{self, ColumnActivity, ColumnSign, LaneFilter};
 use super::layout::{TimelineLayout, TimelineTrack};
-use super::played_part::PlayedPart;
 use super::time_axis::{TimelineAxis, format_moment};
 use super::{TimelineOverlay, bill_panel, invocation_overlay, invocation_panel, lane_overlay};
 use crate::action::UserAction;
@@ -18,10 +17,11 @@ use crate::theme::{StyleRole, Theme};
 use crate::widgets::chart;
 use crate::widgets::text::{fit, wrap};
 use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_store::PlayedPart;
 
 /// Draws the screen.
-pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let state = &model.timeline;
+pub fn render(frame: &mut Frame<'_>, layout: &TimelineLayout, model: &Model) {
+    let (state, area) = (&model.screens.timeline, layout.whole);
     let Some(played) = &state.played else { return render_unloaded(frame, area, model) };
     if played.rows.is_empty() {
         return render_without_invocations(frame, area, model, played);
@@ -51,8 +51,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         }
         None => {}
     }
-    let layout = TimelineLayout::new(area, model, played);
-    render_tracks(frame, &layout, model, played);
+    render_tracks(frame, layout, model, played);
     invocation_panel::render(frame, layout.invocation, model, played);
     bill_panel::render(frame, layout.bills, model, played);
 }
@@ -78,7 +77,7 @@ fn render_message(
 }
 
 fn render_unloaded(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let state = &model.timeline;
+    let state = &model.screens.timeline;
     let (text, role) = match (&state.error, model.shown_recording()) {
         (Some(error), Some(_)) => {
             (format!("the recording cannot be read: {error}"), StyleRole::Bad)
@@ -128,7 +127,7 @@ fn render_without_invocations(
 
 /// Formats the title of the timeline panel.
 fn format_title(model: &Model, played: &PlayedPart, hidden: usize) -> String {
-    let at = &model.timeline.player;
+    let at = &model.screens.timeline.player;
     let theme = &model.theme;
     let about = &played.about;
     let dot = theme.sign(" · ", ", ");
@@ -156,10 +155,10 @@ fn format_title(model: &Model, played: &PlayedPart, hidden: usize) -> String {
     if hidden > 0 {
         parts.push(format!("+{hidden} lanes"));
     }
-    if let Some(marked) = &model.timeline.marked {
+    if let Some(marked) = &model.screens.timeline.marked {
         parts.push(format!("a: {}", marked.1));
     }
-    if let Some(error) = &model.timeline.error {
+    if let Some(error) = &model.screens.timeline.error {
         parts.push(error.clone());
     }
     parts.join(dot)
@@ -179,7 +178,7 @@ fn render_tracks(
     if axis.width == 0 || layout.axis.height == 0 {
         return;
     }
-    let position = model.timeline.player.position();
+    let position = model.screens.timeline.player.position();
     let cursor = axis.column_at(position.0);
     for (track, place) in &layout.tracks {
         let picture =
@@ -216,7 +215,7 @@ impl TrackView<'_> {
     /// Returns the columns of the track, cached or computed now; that of the cursor
     /// only up to the current moment.
     fn current_columns(&self, whose: LaneFilter) -> Vec<ColumnActivity> {
-        let state = &self.model.timeline;
+        let state = &self.model.screens.timeline;
         let known = state.column_cache.cached_columns(self.played, whose, self.axis);
         let mut columns = match known {
             Some(columns) => columns.to_vec(),
@@ -239,7 +238,7 @@ impl TrackView<'_> {
 
     /// Returns the number of columns up to and including the cursor.
     fn reached_columns(&self) -> usize {
-        let before = self.axis.left > self.model.timeline.player.position().0;
+        let before = self.axis.left > self.model.screens.timeline.player.position().0;
         match self.cursor {
             Some(cursor) => usize::from(cursor) + 1,
             None if before => 0,
@@ -274,7 +273,7 @@ fn column_character(theme: Theme, sign: ColumnSign, most: u32) -> Option<(char, 
 }
 
 fn render_swimlane(frame: &mut Frame<'_>, view: &TrackView<'_>, whose: LaneFilter) {
-    let state = &view.model.timeline;
+    let state = &view.model.screens.timeline;
     let theme = &view.model.theme;
     let selected = whose.lane == state.lane;
     let name = view.played.lane_name(whose.lane);
@@ -361,7 +360,7 @@ fn format_cpus(thousandths: u64) -> String {
 }
 
 fn render_cpu_chart(frame: &mut Frame<'_>, view: &TrackView<'_>, lane: usize) {
-    let until = view.model.timeline.player.position();
+    let until = view.model.screens.timeline.player.position();
     let columns = view.current_columns(LaneFilter { lane, cell: None });
     let shown = view.reached_columns();
     let values: Vec<Option<u64>> = (0_u16..)

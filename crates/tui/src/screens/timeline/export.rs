@@ -21,8 +21,8 @@ pub fn export_table(model: &Model) -> Table {
         Column::number("ref cycles", "ref_cycles"),
         Column::number("peak", "memory_peak_bytes"),
     ]);
-    let Some(played) = &model.timeline.played else { return table };
-    let ended = played.count_ended(model.timeline.player.position());
+    let Some(played) = &model.screens.timeline.played else { return table };
+    let ended = played.count_ended(model.screens.timeline.player.position());
     for row in &played.rows[..ended] {
         let Some(cell) = played.about.cells.get(row.cell_index()) else { continue };
         let span = |value: Option<u64>| Cell::optional(value.map(|it| (Nanos(it).to_string(), it)));

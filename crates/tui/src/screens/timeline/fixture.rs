@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::bill_checkpoints::{self, BillCheckpoints, CarriedBills};
-use super::played_part::PlayedPart;
+use super::queries::{answer, contracts_for_models};
 use super::testing::MS;
 use super::*;
 use crate::action::Effect;
 use crate::model::{Model, TuiSettings};
 use crate::query_worker::QueryContext;
 use crate::screens::ScreenId;
+use crate::screens::ScreenRequest;
 use crate::testing::{self as common, press};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Cancel, Job, Sample, StartKind, Status, monotonic_now};
 use cyclometer_meter::Meter;
 use cyclometer_record::{Event, Sink};
+use cyclometer_store::PlayedPart;
 use cyclometer_store::{RecordingHeader, Store, Writer};
 use cyclometer_workload::Catalog;
 
@@ -145,17 +146,18 @@ pub fn answer_all_requests(model: &mut Model, effects: Vec<Effect>) -> usize {
     let mut waiting: std::collections::VecDeque<Effect> = effects.into();
     let mut asked = 0;
     while let Some(effect) = waiting.pop_front() {
-        let Effect::Timeline(ask) = effect else { continue };
+        let Effect::Query(ScreenRequest::Timeline(ask)) = effect else { continue };
         asked += 1;
         assert!(asked < 100, "it asks and asks");
-        waiting.extend(answered(model, answer(&mut desk, ask)));
+        waiting.extend(TimelineState::answered(model, answer(&mut desk, ask)));
     }
+    crate::frame::lay_out(model);
     asked
 }
 
 pub fn open_screen(place: &TimelineFixture, size: (u16, u16)) -> Model {
     let mut model = place.new_model(size);
-    let effects = entered(&mut model);
+    let effects = TimelineState::entered(&mut model);
     answer_all_requests(&mut model, effects);
     model
 }
@@ -191,7 +193,7 @@ pub fn record_three_lanes(interval: Option<u64>) -> TimelineFixture {
 }
 
 pub fn position_ms(model: &Model) -> u64 {
-    model.timeline.player.position().0 / MS
+    model.screens.timeline.player.position().0 / MS
 }
 
 /// Reads all parts of at most `limit` invocations with their bills.
@@ -199,19 +201,18 @@ pub fn read_all_checkpoints(
     place: &TimelineFixture,
     limit: usize,
     models: &[&str],
-) -> Vec<(Arc<PlayedPart>, BillCheckpoints)> {
+) -> Vec<(Arc<PlayedPart>, PartBills)> {
     let store = Store::open(&place.database_path()).expect("opened");
     let ids: Vec<String> = models.iter().map(|it| (*it).to_owned()).collect();
     let prices = cyclometer_pricing::PriceCatalog::with_builtin_models();
-    let contracts = bill_checkpoints::contracts_for_models(&prices, &ids);
+    let contracts = contracts_for_models(&prices, &ids);
     let (mut after, mut carry, mut found) = ((-1, 0), CarriedBills::default(), Vec::new());
     for part in 0.. {
         let played = PlayedPart::from_store(&store, 1, part, after, limit).expect("read");
         let cancel = Cancel::default();
-        let ledger = BillCheckpoints::from_store(
-            &store, &played, played.key, &ids, &contracts, &carry, &cancel,
-        )
-        .expect("billed");
+        let ledger =
+            PartBills::from_store(&store, &played, played.key, &ids, &contracts, &carry, &cancel)
+                .expect("billed");
         carry = ledger.carry_over();
         let next = played.next_after();
         found.push((Arc::new(played), ledger));

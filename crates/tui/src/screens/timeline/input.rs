@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Position;
 
-use super::layout::{TimelineLayout, TimelineTrack};
+use super::layout::TimelineTrack;
 use super::loading::{load_adjacent_part, open_recording, reload_part, request_missing};
-use super::played_part::PlayedPart;
 use super::queries::TimelineRequest;
-use super::{TimelineOverlay, invocation_panel, lane_overlay};
+use super::{TimelineOverlay, TimelineState, invocation_panel, lane_overlay};
 use crate::action::{Effect, UserAction};
 use crate::model::Model;
+use crate::screens::ListedScreen;
 use cyclometer_core::units::Nanos;
+use cyclometer_store::PlayedPart;
 
 /// Handles an action.
 pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
-    if model.timeline.overlay.is_some()
+    if model.screens.timeline.overlay.is_some()
         && let Some(effects) = apply_overlay_action(model, action)
     {
         return effects;
     }
-    let Some(played) = model.timeline.played.clone() else {
+    let Some(played) = model.screens.timeline.played.clone() else {
         return if action == UserAction::Refresh { retry_loading(model) } else { Vec::new() };
     };
     let now = model.now;
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     let lanes = played.about.lanes.len().max(1);
     let ends = (state.player.is_at_begin(), state.player.is_at_end());
     match action {
@@ -71,7 +72,7 @@ pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
 
 /// Reads everything again after an error.
 fn retry_loading(model: &mut Model) -> Vec<Effect> {
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     state.bills_error = None;
     state.detail_error = None;
     state.error = None;
@@ -86,7 +87,7 @@ fn retry_loading(model: &mut Model) -> Vec<Effect> {
 /// Loads the adjacent part, or notifies the user that there is none.
 fn load_adjacent_or_notify(model: &mut Model, forward: bool) -> Vec<Effect> {
     let effects = load_adjacent_part(model, forward);
-    if effects.is_empty() && model.timeline.loading.is_none() {
+    if effects.is_empty() && model.screens.timeline.loading.is_none() {
         model.notify(if forward { "this is the end" } else { "this is the beginning" });
     }
     effects
@@ -94,7 +95,7 @@ fn load_adjacent_or_notify(model: &mut Model, forward: bool) -> Vec<Effect> {
 
 /// Seeks to the end of the next or previous invocation of the selected lane.
 fn seek_adjacent_end(model: &mut Model, played: &PlayedPart, forward: bool) -> Vec<Effect> {
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     let at = state.player.position();
     let found =
         if forward { played.next_end(state.lane, at) } else { played.previous_end(state.lane, at) };
@@ -104,7 +105,7 @@ fn seek_adjacent_end(model: &mut Model, played: &PlayedPart, forward: bool) -> V
     }
     let effects = load_adjacent_part(model, forward);
     if effects.is_empty() {
-        let lane = played.lane_name(model.timeline.lane);
+        let lane = played.lane_name(model.screens.timeline.lane);
         let which = if forward { "later" } else { "earlier" };
         model.notify(format!("{lane} has no {which} invocation"));
     }
@@ -112,7 +113,7 @@ fn seek_adjacent_end(model: &mut Model, played: &PlayedPart, forward: bool) -> V
 }
 
 fn mark_invocation(model: &mut Model, played: &PlayedPart) {
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     match played.invocation_at(state.lane, state.player.position()) {
         Some(row) => {
             let name = invocation_panel::invocation_title(played, row);
@@ -126,7 +127,7 @@ fn mark_invocation(model: &mut Model, played: &PlayedPart) {
 
 fn compare_invocations(model: &mut Model, played: &PlayedPart) -> Vec<Effect> {
     let key = model.keymap.key_for(UserAction::Mark, model.screen).unwrap_or_default();
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     let under = played.invocation_at(state.lane, state.player.position()).map(|row| row.id);
     let of = match (&state.marked, under) {
         (None, _) => {
@@ -144,16 +145,16 @@ fn compare_invocations(model: &mut Model, played: &PlayedPart) -> Vec<Effect> {
         (Some((marked, _)), Some(under)) => (*marked, under),
     };
     state.overlay = Some(TimelineOverlay::Invocations { of, answer: None, selected: 0 });
-    vec![Effect::Timeline(TimelineRequest::CompareInvocations {
+    vec![TimelineState::query(TimelineRequest::CompareInvocations {
         of,
-        played: model.timeline.played.clone(),
+        played: model.screens.timeline.played.clone(),
     })]
 }
 
 /// Overlays the selected lane with the next one that ran the same workload as the
 /// invocation under the cursor.
 fn compare_lanes(model: &mut Model, played: &Arc<PlayedPart>) -> Vec<Effect> {
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     let Some(row) = played.invocation_at(state.lane, state.player.position()) else {
         model.notify_error("there is no invocation here: its workload would be compared");
         return Vec::new();
@@ -168,7 +169,7 @@ fn compare_lanes(model: &mut Model, played: &Arc<PlayedPart>) -> Vec<Effect> {
         return Vec::new();
     };
     state.overlay = Some(TimelineOverlay::Lanes { what: what.clone(), answer: None });
-    vec![Effect::Timeline(TimelineRequest::CompareLanes { what, played: Arc::clone(played) })]
+    vec![TimelineState::query(TimelineRequest::CompareLanes { what, played: Arc::clone(played) })]
 }
 
 /// Handles an action while an overlay is open; `None` if the action has its usual
@@ -184,10 +185,10 @@ fn apply_overlay_action(model: &mut Model, action: UserAction) -> Option<Vec<Eff
         UserAction::Last => last,
         _ => selected,
     };
-    match &mut model.timeline.overlay {
-        _ if action == UserAction::Back => model.timeline.overlay = None,
+    match &mut model.screens.timeline.overlay {
+        _ if action == UserAction::Back => model.screens.timeline.overlay = None,
         Some(TimelineOverlay::Lanes { .. }) if action == UserAction::Overlay => {
-            let played = model.timeline.played.clone()?;
+            let played = model.screens.timeline.played.clone()?;
             return Some(compare_lanes(model, &played));
         }
         Some(TimelineOverlay::Invocations { answer: Some(Ok(pair)), selected, .. }) => {
@@ -200,12 +201,12 @@ fn apply_overlay_action(model: &mut Model, action: UserAction) -> Option<Vec<Eff
 
 /// Handles a click: one on the tracks or the axis seeks to its moment and selects the
 /// lane.
-pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    let state = &model.timeline;
-    let Some(played) = state.played.clone().filter(|_| state.overlay.is_none()) else {
+pub fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+    let state = &model.screens.timeline;
+    if state.played.is_none() || state.overlay.is_some() {
         return Vec::new();
-    };
-    let layout = TimelineLayout::new(area, model, &played);
+    }
+    let layout = state.layout.clone();
     let axis = layout.visible_axis(model);
     let hit = layout.tracks.iter().find(|(_, place)| place.contains(at));
     let lane = hit.map(|(track, _)| match track {
@@ -213,11 +214,11 @@ pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
         TimelineTrack::Cpu(lane) | TimelineTrack::Memory(lane) => *lane,
     });
     if let Some(lane) = lane {
-        model.timeline.lane = lane;
+        model.screens.timeline.lane = lane;
     }
     let column = at.x.checked_sub(layout.axis.x + layout.gutter).filter(|it| *it < axis.width);
     if let Some(column) = column.filter(|_| hit.is_some() || layout.axis.contains(at)) {
-        model.timeline.player.seek(Nanos(axis.column_middle(column)));
+        model.screens.timeline.player.seek(Nanos(axis.column_middle(column)));
     }
     request_missing(model)
 }

@@ -6,7 +6,6 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::invocation_panel::{self, resample_meter};
-use super::played_part::PlayedPart;
 use super::time_axis::TimelineAxis;
 use crate::model::Model;
 use crate::theme::{StyleRole, Theme};
@@ -16,6 +15,7 @@ use crate::widgets::text::{fit, pad, wrap};
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 use cyclometer_store::PlaybackInvocation;
+use cyclometer_store::PlayedPart;
 
 /// Letters and colours of the two sides.
 pub const SIDES: [(char, StyleRole); 2] = [('a', StyleRole::Lane(0)), ('b', StyleRole::Lane(3))];

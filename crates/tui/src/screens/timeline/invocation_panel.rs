@@ -7,7 +7,6 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::played_part::{CompactInvocation, PlayedPart};
 use super::time_axis::{TimelineAxis, format_moment};
 use crate::model::Model;
 use crate::overlay::Overlay;
@@ -18,6 +17,7 @@ use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_lanes::{Sample, Status};
 use cyclometer_meter::{Meter, Unit};
 use cyclometer_store::PlaybackInvocation;
+use cyclometer_store::{CompactInvocation, PlayedPart};
 
 /// Smallest width of a panel with charts beside the text.
 const MIN_WIDTH_WITH_CHARTS: u16 = 70;
@@ -84,7 +84,7 @@ pub fn resample_meter(
 
 /// Draws the panel of the invocation under the cursor.
 pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &PlayedPart) {
-    let state = &model.timeline;
+    let state = &model.screens.timeline;
     let position = state.player.position();
     let under = played.invocation_at(state.lane, position);
     let room = usize::from(area.width).saturating_sub(6);
@@ -122,7 +122,7 @@ pub fn invocation_title(played: &PlayedPart, row: &CompactInvocation) -> String 
 }
 
 fn build_idle_lines(model: &Model, played: &PlayedPart, room: usize) -> Vec<Line<'static>> {
-    let lane = played.about.lanes.get(model.timeline.lane);
+    let lane = played.about.lanes.get(model.screens.timeline.lane);
     let text = match lane.and_then(|lane| lane.unavailable.as_ref()) {
         Some(reason) => format!("this lane could not run: {reason}"),
         None => "no invocation of this lane had begun at this moment".to_owned(),
@@ -141,7 +141,7 @@ fn build_text_lines(
     room: usize,
 ) -> Vec<Line<'static>> {
     let theme = &model.theme;
-    let position = model.timeline.player.position();
+    let position = model.screens.timeline.player.position();
     let running = row.end > position;
     let (text, role) = match (running, row.status) {
         (true, _) => ("runs".to_owned(), StyleRole::Good),
@@ -191,7 +191,7 @@ fn build_text_lines(
     let bytes =
         |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |it| Bytes(it).to_string());
     say("mem", format!("{} of {}", bytes(row.peak.get()), bytes(row.allocated.get())));
-    if let Some(error) = &model.timeline.detail_error {
+    if let Some(error) = &model.screens.timeline.detail_error {
         say("!", error.clone());
     }
     for (name, value) in detail.map(list_other_meters).unwrap_or_default() {
@@ -252,10 +252,10 @@ fn render_sample_charts(
     if cpu.is_empty() && memory.is_empty() {
         return told(frame, &explain_missing_samples(played, length));
     }
-    let now = model.timeline.player.position().saturating_since(row.offset).0;
+    let now = model.screens.timeline.player.position().saturating_since(row.offset).0;
     let shown = axis.column_at(now).map_or(usize::from(axis.width), |it| usize::from(it) + 1);
     let half = area.height / 2;
-    let lane = model.timeline.lane;
+    let lane = model.screens.timeline.lane;
     let charts = [(Meter::CpuTime, "CPU", cpu), (Meter::MemoryRss, "mem", memory)];
     let mut y = area.y;
     for (meter, name, values) in charts {
@@ -301,8 +301,10 @@ pub fn explain_missing_samples(played: &PlayedPart, length: u64) -> String {
 /// Builds a text overlay of everything that is known of the invocation under the
 /// cursor; `None` until it is loaded.
 pub fn build_text_overlay(model: &Model, played: &PlayedPart) -> Option<Overlay> {
-    let row = played.invocation_at(model.timeline.lane, model.timeline.player.position())?;
-    let detail = model.timeline.detail.as_deref().filter(|it| it.row.invocation == row.id)?;
+    let row = played
+        .invocation_at(model.screens.timeline.lane, model.screens.timeline.player.position())?;
+    let detail =
+        model.screens.timeline.detail.as_deref().filter(|it| it.row.invocation == row.id)?;
     let key = &detail.row.key;
     let mut text = format!("preset {}, invocation {}\n", key.preset, row.id);
     let _ = writeln!(text, "{}", detail.status.label());
@@ -349,8 +351,9 @@ pub fn build_text_overlay(model: &Model, played: &PlayedPart) -> Option<Overlay>
     } else {
         let _ = writeln!(text, "{count} values of its time series");
     }
-    if let Some(bills) = &model.timeline.bills {
-        for (name, reason) in super::bill_panel::missing_amounts(bills, model.timeline.lane) {
+    if let Some(bills) = &model.screens.timeline.bills {
+        for (name, reason) in super::bill_panel::missing_amounts(bills, model.screens.timeline.lane)
+        {
             let _ = writeln!(text, "no bill of {name}: {reason}");
         }
     }

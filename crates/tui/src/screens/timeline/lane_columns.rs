@@ -1,9 +1,9 @@
 //! Activity of a lane in each column of the time axis.
 
 use super::layout::{TimelineLayout, TimelineTrack};
-use super::played_part::{CompactInvocation, PlayedPart};
 use super::time_axis::TimelineAxis;
 use cyclometer_core::units::Nanos;
+use cyclometer_store::{CompactInvocation, PlayedPart};
 
 /// Selects the invocations of a lane, or only those of one of its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

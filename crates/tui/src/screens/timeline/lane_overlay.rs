@@ -11,7 +11,6 @@ use ratatui::widgets::Paragraph;
 
 use super::invocation_overlay::{SIDES, build_tick_line, format_ratio};
 use super::invocation_panel::explain_missing_samples;
-use super::played_part::{CompactInvocation, PlayedPart};
 use super::time_axis::TimelineAxis;
 use crate::model::Model;
 use crate::theme::StyleRole;
@@ -19,6 +18,7 @@ use crate::widgets::plot;
 use crate::widgets::text::{fit, pad, wrap};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_stats::integer_quantile;
+use cyclometer_store::{CompactInvocation, PlayedPart};
 use cyclometer_store::{Store, StoreError};
 
 /// Number of points of a curve of CPU time.

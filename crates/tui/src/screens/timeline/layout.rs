@@ -3,9 +3,9 @@
 use ratatui::layout::Rect;
 
 use super::lane_columns::LaneFilter;
-use super::played_part::PlayedPart;
 use super::time_axis::TimelineAxis;
 use crate::model::Model;
+use cyclometer_store::PlayedPart;
 
 /// Band of lines on the shared time axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum TimelineTrack {
 /// Areas of the parts of the screen.
 #[derive(Debug, Clone, Default)]
 pub struct TimelineLayout {
+    /// Area of the whole screen.
+    pub whole: Rect,
     /// Panel of the tracks and the time axis.
     pub timeline: Rect,
     /// Time axis: one line.
@@ -40,7 +42,7 @@ pub struct TimelineLayout {
 impl TimelineLayout {
     /// Divides an area into the parts of the screen.
     pub fn new(area: Rect, model: &Model, played: &PlayedPart) -> Self {
-        let models = u16::try_from(model.live.models.len()).unwrap_or(u16::MAX).clamp(1, 6);
+        let models = u16::try_from(model.screens.live.models.len()).unwrap_or(u16::MAX).clamp(1, 6);
         let roomy = area.height >= 36;
         let bills = if roomy { models + 7 } else { models.min(3) + 5 };
         let bills = bills.min(area.height / 3);
@@ -48,6 +50,7 @@ impl TimelineLayout {
         let timeline = area.height.saturating_sub(bills + invocation);
         let part = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
         let mut layout = Self {
+            whole: area,
             timeline: part(0, timeline),
             invocation: part(timeline, invocation),
             bills: part(timeline + invocation, bills),
@@ -67,7 +70,8 @@ impl TimelineLayout {
         let lanes = played.about.lanes.len();
         self.gutter = (inner.width / 6).clamp(14, 30).min(inner.width);
         let height = usize::from(inner.height);
-        let tracks = choose_tracks(height.saturating_sub(1), lanes, model.timeline.lane, played);
+        let tracks =
+            choose_tracks(height.saturating_sub(1), lanes, model.screens.timeline.lane, played);
         self.hidden = lanes.saturating_sub(
             tracks
                 .iter()
@@ -95,7 +99,7 @@ impl TimelineLayout {
 
     /// Returns the axis of the visible time.
     pub fn visible_axis(&self, model: &Model) -> TimelineAxis {
-        let (left, span) = model.timeline.player.visible_span();
+        let (left, span) = model.screens.timeline.player.visible_span();
         TimelineAxis { left, span, width: self.axis.width.saturating_sub(self.gutter) }
     }
 }

@@ -3,25 +3,23 @@
 
 use std::sync::Arc;
 
-use ratatui::layout::Rect;
-
-use super::bill_checkpoints::{BillCheckpoints, CarriedBills};
-use super::layout::TimelineLayout;
-use super::played_part::{MAX_PART_INVOCATIONS, PlayedPart};
 use super::player::Player;
 use super::queries::{TimelineRequest, TimelineResponse};
 use super::{PendingLoad, PositionAfterLoad, TimelineOverlay, TimelineState};
 use crate::action::Effect;
-use crate::frame;
 use crate::model::Model;
+use crate::screens::ListedScreen;
 use cyclometer_core::units::Nanos;
+use cyclometer_replay::CarriedBills;
+use cyclometer_store::PartBills;
+use cyclometer_store::{MAX_PART_INVOCATIONS, PlayedPart};
 
 /// Interval in which a running recording is read again.
 const REREAD_INTERVAL: Nanos = Nanos(2_000_000_000);
 
 /// Handles that the screen comes into view.
-pub fn entered(model: &mut Model) -> Vec<Effect> {
-    let state = &mut model.timeline;
+pub(super) fn enter(model: &mut Model) -> Vec<Effect> {
+    let state = &mut model.screens.timeline;
     let wanted = model.opened.or(model.snapshot.recording);
     let here = state.played.as_ref().map(|played| played.about.id);
     if here == wanted && wanted.is_some() {
@@ -32,7 +30,7 @@ pub fn entered(model: &mut Model) -> Vec<Effect> {
 
 /// Discards the current recording and reads another one.
 pub(super) fn open_recording(model: &mut Model, recording: Option<i64>) -> Vec<Effect> {
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     let already = recording.is_some() && state.loading.map(|it| it.recording) == recording;
     if already {
         return Vec::new();
@@ -50,7 +48,7 @@ pub(super) fn open_recording(model: &mut Model, recording: Option<i64>) -> Vec<E
 /// Requests a part.
 fn request_part(model: &mut Model, loading: PendingLoad) -> Vec<Effect> {
     let now = (model.snapshot.done, model.snapshot.phase.is_active());
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     state.loading = Some(loading);
     state.last_read = Some((model.now, now));
     let PendingLoad { recording, part, .. } = loading;
@@ -60,12 +58,12 @@ fn request_part(model: &mut Model, loading: PendingLoad) -> Vec<Effect> {
     let after = state.part_starts.get(part).copied().unwrap_or((-1, 0));
     let limit = state.part_limit.unwrap_or(MAX_PART_INVOCATIONS);
     let before = part * limit;
-    vec![Effect::Timeline(TimelineRequest::LoadPart { recording, part, after, limit, before })]
+    vec![TimelineState::query(TimelineRequest::LoadPart { recording, part, after, limit, before })]
 }
 
 /// Requests the current part again.
 pub(super) fn reload_part(model: &mut Model) -> Vec<Effect> {
-    let state = &model.timeline;
+    let state = &model.screens.timeline;
     match (&state.played, state.loading) {
         (Some(played), None) => {
             let (recording, part) = (played.about.id, played.part);
@@ -77,7 +75,7 @@ pub(super) fn reload_part(model: &mut Model) -> Vec<Effect> {
 
 /// Whether the recording has grown since it was read.
 fn has_grown(model: &Model) -> bool {
-    let state = &model.timeline;
+    let state = &model.screens.timeline;
     let Some(played) = &state.played else { return false };
     let here = model.snapshot.recording == Some(played.about.id);
     let now = (model.snapshot.done, model.snapshot.phase.is_active());
@@ -85,23 +83,23 @@ fn has_grown(model: &Model) -> bool {
 }
 
 /// Handles the passage of time.
-pub fn tick(model: &mut Model) -> Vec<Effect> {
+pub(super) fn advance(model: &mut Model) -> Vec<Effect> {
     let wanted = model.shown_recording();
-    let shown = model.timeline.played.as_ref().map(|it| it.about.id);
-    let loading = model.timeline.loading.map(|it| it.recording);
-    if wanted != loading.or(shown) && (wanted.is_none() || model.timeline.error.is_none()) {
+    let shown = model.screens.timeline.played.as_ref().map(|it| it.about.id);
+    let loading = model.screens.timeline.loading.map(|it| it.recording);
+    if wanted != loading.or(shown) && (wanted.is_none() || model.screens.timeline.error.is_none()) {
         return open_recording(model, wanted);
     }
     let now = model.now;
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     if state.player.is_playing() && state.loading.is_none() && state.player.advance_to(now) {
         let effects = load_adjacent_part(model, true);
         if !effects.is_empty() {
             return effects;
         }
-        model.timeline.player.pause();
+        model.screens.timeline.player.pause();
     }
-    let state = &model.timeline;
+    let state = &model.screens.timeline;
     let due = state.last_read.is_none_or(|(at, _)| now.saturating_since(at) >= REREAD_INTERVAL);
     let idle = !state.player.is_playing() && state.player.is_at_end() && state.loading.is_none();
     if idle && due && has_grown(model) {
@@ -112,7 +110,7 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
 
 /// Requests the next or the previous part; returns nothing if there is none.
 pub(super) fn load_adjacent_part(model: &mut Model, forward: bool) -> Vec<Effect> {
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     let Some(played) = state.played.as_ref().filter(|_| state.loading.is_none()) else {
         return Vec::new();
     };
@@ -129,14 +127,12 @@ pub(super) fn load_adjacent_part(model: &mut Model, forward: bool) -> Vec<Effect
     request_part(model, loading)
 }
 
-/// Updates the cached columns, and requests the data that is missing for the current
-/// moment.
+/// Requests the data that is missing for the current moment.
 pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
-    let Some(played) = model.timeline.played.clone() else { return Vec::new() };
-    refresh_column_cache(model, &played);
+    let Some(played) = model.screens.timeline.played.clone() else { return Vec::new() };
     let mut effects = Vec::new();
-    let models = model.live.models.clone();
-    let state = &mut model.timeline;
+    let models = model.screens.live.models.clone();
+    let state = &mut model.screens.timeline;
     let current =
         state.checkpoints.as_ref().filter(|it| it.key == played.key && it.models == models);
     match current {
@@ -153,7 +149,7 @@ pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
                 afters,
                 carries,
             };
-            effects.push(Effect::Timeline(ask));
+            effects.push(TimelineState::query(ask));
         }
         Some(ledger) if !state.bills_pending => {
             let at = state.player.position();
@@ -161,7 +157,7 @@ pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
                 state.bills_pending = true;
                 let ended = played.count_ended(at);
                 let (ledger, played) = (Arc::clone(ledger), Arc::clone(&played));
-                effects.push(Effect::Timeline(TimelineRequest::Bills {
+                effects.push(TimelineState::query(TimelineRequest::Bills {
                     ledger,
                     played,
                     ended,
@@ -178,31 +174,24 @@ pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
         && state.detail_error.is_none()
     {
         state.detail_pending = true;
-        effects.push(Effect::Timeline(TimelineRequest::Detail { id: row.id }));
+        effects.push(TimelineState::query(TimelineRequest::Detail { id: row.id }));
     }
     effects
 }
 
-fn refresh_column_cache(model: &mut Model, played: &Arc<PlayedPart>) {
-    let body = frame::split_areas(Rect::new(0, 0, model.size.0, model.size.1)).body;
-    let layout = TimelineLayout::new(body, model, played);
-    let axis = layout.visible_axis(model);
-    model.timeline.column_cache.compute_missing(played, &layout, axis);
-}
-
 /// Handles a response of the query worker.
-pub fn answered(model: &mut Model, answer: TimelineResponse) -> Vec<Effect> {
+pub(super) fn handle_response(model: &mut Model, answer: TimelineResponse) -> Vec<Effect> {
     match answer {
         TimelineResponse::Loaded { recording, part, result } => {
             handle_loaded_part(model, recording, part, result)
         }
         TimelineResponse::Checkpoints { result } => {
-            model.timeline.checkpoints_pending = false;
+            model.screens.timeline.checkpoints_pending = false;
             handle_checkpoints(model, result);
             request_missing(model)
         }
         TimelineResponse::Bills { key, bills } => {
-            let state = &mut model.timeline;
+            let state = &mut model.screens.timeline;
             state.bills_pending = false;
             // Bills of another part or other models are requested again.
             let same = state.checkpoints.as_ref().is_some_and(|it| it.key == key);
@@ -212,7 +201,7 @@ pub fn answered(model: &mut Model, answer: TimelineResponse) -> Vec<Effect> {
             request_missing(model)
         }
         TimelineResponse::Detail { id, result } => {
-            let state = &mut model.timeline;
+            let state = &mut model.screens.timeline;
             state.detail_pending = false;
             match result {
                 Ok(detail) if detail.row.invocation == id => state.detail = Some(detail),
@@ -223,7 +212,7 @@ pub fn answered(model: &mut Model, answer: TimelineResponse) -> Vec<Effect> {
         }
         TimelineResponse::InvocationsCompared { of, result } => {
             if let Some(TimelineOverlay::Invocations { of: wanted, answer, .. }) =
-                &mut model.timeline.overlay
+                &mut model.screens.timeline.overlay
                 && *wanted == of
             {
                 *answer = Some(result);
@@ -232,7 +221,7 @@ pub fn answered(model: &mut Model, answer: TimelineResponse) -> Vec<Effect> {
         }
         TimelineResponse::LanesCompared { what, result } => {
             if let Some(TimelineOverlay::Lanes { what: wanted, answer }) =
-                &mut model.timeline.overlay
+                &mut model.screens.timeline.overlay
                 && *wanted == what
             {
                 *answer = Some(result);
@@ -244,10 +233,10 @@ pub fn answered(model: &mut Model, answer: TimelineResponse) -> Vec<Effect> {
 
 fn handle_checkpoints(
     model: &mut Model,
-    result: Result<(Arc<BillCheckpoints>, Vec<Arc<CarriedBills>>), String>,
+    result: Result<(Arc<PartBills>, Vec<Arc<CarriedBills>>), String>,
 ) {
-    let models = &model.live.models;
-    let state = &mut model.timeline;
+    let models = &model.screens.live.models;
+    let state = &mut model.screens.timeline;
     match result {
         // The chosen models have changed in the meantime.
         Ok((ledger, _)) if ledger.models != *models => {}
@@ -268,7 +257,7 @@ fn handle_loaded_part(
     part: usize,
     result: Result<Arc<PlayedPart>, String>,
 ) -> Vec<Effect> {
-    let state = &mut model.timeline;
+    let state = &mut model.screens.timeline;
     let Some(loading) = state.loading.filter(|it| (it.recording, it.part) == (recording, part))
     else {
         return Vec::new();

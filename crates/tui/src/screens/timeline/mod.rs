@@ -17,7 +17,6 @@
 //! is pending at a time; its response triggers the request for the moment that is
 //! current by then.
 
-mod bill_checkpoints;
 mod bill_panel;
 #[cfg(test)]
 mod bill_tests;
@@ -28,13 +27,13 @@ mod fixture;
 mod input;
 mod invocation_overlay;
 mod invocation_panel;
+mod keys;
 mod lane_columns;
 mod lane_overlay;
 mod layout;
 mod loading;
 #[cfg(test)]
 mod pictures;
-mod played_part;
 mod player;
 mod queries;
 #[cfg(test)]
@@ -43,27 +42,33 @@ mod testing;
 mod tests;
 mod time_axis;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+
+use crate::action::{Effect, UserAction};
+use crate::keymap::ScreenKey;
+use crate::model::Model;
+use crate::overlay::DialogAnswer;
+use crate::screens::{AnswerFunction, Screen};
 use cyclometer_core::units::Nanos;
-use cyclometer_store::PlaybackInvocation;
+use cyclometer_replay::CarriedBills;
+use cyclometer_report::Table;
+use cyclometer_store::{PartBills, PlaybackInvocation, PlayedPart};
 
-pub use draw::render;
-pub use export::export_table;
-pub use input::{apply_action, click};
-pub use loading::{answered, entered, tick};
-pub use queries::{TimelineRequest, TimelineResponse, answer};
+pub use queries::{TimelineRequest, TimelineResponse};
 
-use bill_checkpoints::{BillCheckpoints, CarriedBills};
 use bill_panel::BillsAtMoment;
 use invocation_overlay::InvocationOverlay;
 use lane_columns::ColumnCache;
 use lane_overlay::{ComparedLanes, LaneOverlay};
-use played_part::PlayedPart;
+use layout::TimelineLayout;
 use player::Player;
 
 /// Explanation of the picture, shown in the help.
-pub const LEGEND: &str = "A line a lane, or a workload of it, on one axis of time: dashes are \
+const LEGEND: &str = "A line a lane, or a workload of it, on one axis of time: dashes are \
     start-up, the heavy line is a run, a cross is where one ended that failed or was cut off; \
     from three invocations in a column on, its height is how many there are. What is right of \
     the cursor had not happened yet and is only dotted. CPU is CPUs in use: CPU time of an \
@@ -90,7 +95,7 @@ pub struct TimelineState {
     /// Cached columns of the visible tracks.
     column_cache: ColumnCache,
     /// Bills of the part.
-    checkpoints: Option<Arc<BillCheckpoints>>,
+    checkpoints: Option<Arc<PartBills>>,
     /// Whether the bills of the part are being computed.
     checkpoints_pending: bool,
     /// Bills of the earlier parts, for the same models.
@@ -112,6 +117,8 @@ pub struct TimelineState {
     last_read: Option<(Nanos, (u64, bool))>,
     /// Most invocations of a part, set only in tests.
     part_limit: Option<usize>,
+    /// Layout of the last frame.
+    layout: TimelineLayout,
 }
 
 /// Part that is being read.
@@ -146,7 +153,68 @@ enum TimelineOverlay {
     Lanes { what: ComparedLanes, answer: Option<Result<Arc<LaneOverlay>, String>> },
 }
 
-/// Whether the screen changes by itself, during playback.
-pub const fn is_animating(model: &crate::model::Model) -> bool {
-    model.timeline.player.is_playing()
+impl Screen for TimelineState {
+    const NAME: &'static str = "Timeline";
+    const TITLE: &'static str = "timeline";
+    const LEGEND: &'static str = LEGEND;
+    const KEYS: &'static [ScreenKey] = keys::KEYS;
+
+    type Request = TimelineRequest;
+    type Response = TimelineResponse;
+    type Layout = TimelineLayout;
+    type Dialog = Infallible;
+
+    const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
+
+    fn answered(model: &mut Model, response: TimelineResponse) -> Vec<Effect> {
+        loading::handle_response(model, response)
+    }
+
+    fn entered(model: &mut Model) -> Vec<Effect> {
+        loading::enter(model)
+    }
+
+    fn tick(model: &mut Model) -> Vec<Effect> {
+        loading::advance(model)
+    }
+
+    fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+        input::apply_action(model, action)
+    }
+
+    fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        input::click(model, at)
+    }
+
+    fn is_animated(model: &Model) -> bool {
+        model.screens.timeline.player.is_playing()
+    }
+
+    fn lay_out(model: &Model, area: Rect) -> TimelineLayout {
+        match &model.screens.timeline.played {
+            Some(played) => TimelineLayout::new(area, model, played),
+            None => TimelineLayout { whole: area, ..TimelineLayout::default() },
+        }
+    }
+
+    fn keep_layout(model: &mut Model, layout: TimelineLayout) {
+        let axis = layout.visible_axis(model);
+        let state = &mut model.screens.timeline;
+        if let Some(played) = &state.played {
+            state.column_cache.compute_missing(played, &layout, axis);
+        }
+        state.layout = layout;
+    }
+
+    fn render(frame: &mut Frame<'_>, layout: &TimelineLayout, model: &Model) {
+        draw::render(frame, layout, model);
+    }
+
+    fn table(model: &Model) -> Table {
+        export::export_table(model)
+    }
+
+    fn submit_dialog(_: &mut Model, dialog: &Infallible, _: DialogAnswer<'_>) -> Vec<Effect> {
+        match *dialog {}
+    }
 }

@@ -24,11 +24,11 @@ fn screen_states_are_drawn() {
         insta::assert_snapshot!(name("empty"), common::text(&model));
         let place = record_three_lanes(Some(10));
         let mut model = place.new_model(size);
-        let effects = entered(&mut model);
+        let effects = TimelineState::entered(&mut model);
         insta::assert_snapshot!(name("loading"), common::text(&model));
         answer_all_requests(&mut model, effects);
         insta::assert_snapshot!(name("end"), common::text(&model));
-        model.timeline.player.seek(Nanos(340 * MS));
+        model.screens.timeline.player.seek(Nanos(340 * MS));
         insta::assert_snapshot!(name("seeking"), common::text(&model));
         let effects = request_missing(&mut model);
         answer_all_requests(&mut model, effects);
@@ -111,12 +111,12 @@ fn colours_say_what_signs_say_too() {
     let place = record_three_lanes(Some(10));
     let mut model = open_screen(&place, (80, 24));
     model.theme = Theme::new(Palette::Terminal, false);
-    let played = model.timeline.played.clone().expect("read");
+    let played = model.screens.timeline.played.clone().expect("read");
     let body = frame::split_areas(Rect::new(0, 0, 80, 24)).body;
     let layout = TimelineLayout::new(body, &model, &played);
     let x = layout.axis.x + layout.gutter;
     let (_, wasmtime) = layout.tracks[1];
-    model.timeline.player.seek(Nanos(600 * MS));
+    model.screens.timeline.player.seek(Nanos(600 * MS));
     let buffer = common::buffer(&model);
     let cell = &buffer[(x + 30, wasmtime.y)];
     assert_eq!((cell.symbol(), cell.fg), ("━", Color::Green), "the colour of the second lane");
@@ -149,8 +149,8 @@ fn the_smallest_terminal_has_all_three_panels() {
 fn what_came_late_into_an_earlier_part_is_not_lost() {
     let place = record_three_lanes(None);
     let mut model = place.new_model((80, 24));
-    model.timeline.part_limit = Some(5);
-    let effects = entered(&mut model);
+    model.screens.timeline.part_limit = Some(5);
+    let effects = TimelineState::entered(&mut model);
     answer_all_requests(&mut model, effects);
     let effects = press(&mut model, "right");
     // Meanwhile another invocation was recorded that ended at 4 ms, in the first part.
@@ -159,14 +159,14 @@ fn what_came_late_into_an_earlier_part_is_not_lost() {
                 VALUES (1, 9, 'ok', 1000000, 3000000)";
     connection.execute_batch(late).expect("inserted");
     answer_all_requests(&mut model, effects);
-    let played = model.timeline.played.clone().expect("read");
+    let played = model.screens.timeline.played.clone().expect("read");
     assert_eq!((played.part, played.rows[0].sequence), (0, 9), "from the start again");
     press_and_settle(&mut model, "G");
     press_and_settle(&mut model, "G");
     press_and_settle(&mut model, "G");
     press_and_settle(&mut model, "G");
     press_and_settle(&mut model, "G");
-    let bills = model.timeline.bills.clone().expect("known");
+    let bills = model.screens.timeline.bills.clone().expect("known");
     let all: u64 = bills.lanes.iter().flatten().map(|it| it.invocations + it.unpriced).sum();
     assert_eq!((all, position_ms(&model)), (14, 640));
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::bill_checkpoints::{BillCheckpoints, CarriedBills, contracts_for_models};
 use super::bill_panel::BillsAtMoment;
 use super::invocation_overlay::InvocationOverlay;
 use super::lane_overlay::{ComparedLanes, LaneOverlay};
-use super::played_part::PlayedPart;
 use crate::query_worker::{QueryContext, QueryRequest};
 use cyclometer_core::units::Nanos;
-use cyclometer_store::{PlaybackInvocation, RecordingPart, StoreError};
+use cyclometer_pricing::{PriceCatalog, Terms};
+use cyclometer_replay::{CarriedBills, Contract};
+use cyclometer_store::PlayedPart;
+use cyclometer_store::{PartBills, PlaybackInvocation, RecordingPart, StoreError};
 
 /// Request of the timeline screen to the query worker.
 #[derive(Debug, Clone)]
@@ -41,7 +42,7 @@ pub enum TimelineRequest {
     /// Computes the bills of a moment.
     Bills {
         /// Checkpoints to start from.
-        ledger: Arc<BillCheckpoints>,
+        ledger: Arc<PartBills>,
         /// Part of the recording.
         played: Arc<PlayedPart>,
         /// Number of invocations of the part that had ended.
@@ -88,7 +89,7 @@ pub enum TimelineResponse {
     Checkpoints {
         /// Checkpoints of the part, with the bills of all parts up to it; or the reason
         /// why there are none.
-        result: Result<(Arc<BillCheckpoints>, Vec<Arc<CarriedBills>>), String>,
+        result: Result<(Arc<PartBills>, Vec<Arc<CarriedBills>>), String>,
     },
     /// Bills of a moment, which they name.
     Bills {
@@ -124,7 +125,9 @@ pub enum TimelineResponse {
 pub fn answer(desk: &mut QueryContext, ask: TimelineRequest) -> TimelineResponse {
     match ask {
         TimelineRequest::LoadPart { recording, part, after, limit, before } => {
-            let result = load_part(desk, recording, part, after, limit, before);
+            let result = desk.read_store().and_then(|store| {
+                PlayedPart::from_store_in_order(store, recording, part, after, limit, before)
+            });
             TimelineResponse::Loaded {
                 recording,
                 part,
@@ -171,53 +174,24 @@ fn reopen_on_error<T>(desk: &mut QueryContext, result: Result<T, StoreError>) ->
     })
 }
 
-fn load_part(
-    desk: &mut QueryContext,
-    recording: i64,
-    part: usize,
-    after: (i64, i64),
-    limit: usize,
-    before: usize,
-) -> Result<PlayedPart, StoreError> {
-    let store = desk.read_store()?;
-    let played = PlayedPart::from_store(store, recording, part, after, limit)?;
-    // Lanes that race write their invocations nearly, but not exactly, in the order of
-    // their ends: a late one may belong to an earlier part, which is then read again.
-    if part > 0 && store.count_before_part(&played.key)? != before as u64 {
-        return PlayedPart::from_store(store, recording, 0, (-1, 0), limit);
-    }
-    Ok(played)
-}
-
 fn build_checkpoints(
     desk: &mut QueryContext,
     played: &PlayedPart,
     models: &[String],
     afters: &[(i64, i64)],
-    mut carries: Vec<Arc<CarriedBills>>,
-) -> Result<(BillCheckpoints, Vec<Arc<CarriedBills>>), StoreError> {
+    carries: Vec<Arc<CarriedBills>>,
+) -> Result<(PartBills, Vec<Arc<CarriedBills>>), StoreError> {
     let contracts = contracts_for_models(&desk.settings.prices, models);
     let cancel = desk.cancel.clone();
     let store = desk.read_store()?;
-    // Each part starts from the bills carried over from the one before.
-    carries.truncate(played.part + 1);
-    if carries.is_empty() {
-        carries.push(Arc::default());
-    }
-    while carries.len() <= played.part {
-        let part = carries.len() - 1;
-        let after = afters.get(part).copied().unwrap_or((-1, 0));
-        let key = RecordingPart { after, ..played.key };
-        let carry = &carries[part];
-        let before =
-            BillCheckpoints::from_store(store, played, key, models, &contracts, carry, &cancel)?;
-        carries.push(Arc::new(before.carry_over()));
-    }
-    let carry = &carries[played.part];
-    let ledger =
-        BillCheckpoints::from_store(store, played, played.key, models, &contracts, carry, &cancel)?;
-    carries.push(Arc::new(ledger.carry_over()));
-    Ok((ledger, carries))
+    PartBills::with_earlier_parts(store, played, models, &contracts, afters, carries, &cancel)
+}
+
+/// Returns the models with these ids under their default terms; unknown ids are
+/// skipped.
+pub fn contracts_for_models(prices: &PriceCatalog, models: &[String]) -> Arc<Vec<Contract>> {
+    let found = models.iter().filter_map(|id| prices.find_model(id).ok());
+    Arc::new(found.map(|model| (model.clone(), Terms::for_model(model))).collect())
 }
 
 fn compare_invocations(

@@ -1,8 +1,8 @@
 //! Recordings in memory with round numbers, for tests.
 
-use super::played_part::PlayedPart;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::Status;
+use cyclometer_store::PlayedPart;
 use cyclometer_store::{PlaybackCell, PlaybackLane, PlaybackRecording, PlaybackRow, RecordingPart};
 
 /// Nanoseconds of a millisecond.
@@ -67,6 +67,6 @@ pub fn two_lane_recording(rows: &[PlaybackRow]) -> PlaybackRecording {
 /// Returns a recording of these rows, given in the order of their ends.
 pub fn played_part(rows: &[PlaybackRow]) -> PlayedPart {
     let about = two_lane_recording(rows);
-    let key = RecordingPart::first_of(7, about.newest, super::played_part::MAX_PART_INVOCATIONS);
+    let key = RecordingPart::first_of(7, about.newest, cyclometer_store::MAX_PART_INVOCATIONS);
     PlayedPart::from_rows(about, key, 0, rows)
 }

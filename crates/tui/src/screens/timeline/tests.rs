@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Rect;
 
+use super::fixture::*;
 use super::layout::TimelineLayout;
 use super::loading::request_missing;
-use super::played_part::PlayedPart;
+use super::queries::answer;
 use super::testing::MS;
 use super::*;
 use crate::action::Effect;
 use crate::frame;
 use crate::model::Model;
+use crate::screens::ScreenRequest;
 use crate::testing::{self as common, press};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::StartKind;
 use cyclometer_record::Sink;
+use cyclometer_store::PlayedPart;
 use cyclometer_store::Store;
-
-use super::fixture::*;
 
 #[test]
 fn a_recording_is_read_and_shown_at_its_end() {
     let place = record_three_lanes(Some(10));
     let model = open_screen(&place, (80, 24));
-    let state = &model.timeline;
+    let state = &model.screens.timeline;
     let played = state.played.as_ref().expect("read");
     assert_eq!((played.rows.len(), played.parts, position_ms(&model)), (13, 1, 640));
     assert_eq!(state.lane, 1, "where the newest is of");
@@ -52,7 +53,7 @@ fn neighbours_are_of_the_selected_lane() {
     let mut model = open_screen(&place, (80, 24));
     // Tab wraps around: wasmtime, docker, native.
     press_and_settle(&mut model, "tab");
-    assert_eq!(model.timeline.lane, 2);
+    assert_eq!(model.screens.timeline.lane, 2);
     press_and_settle(&mut model, "p");
     assert_eq!(model.current_notice().expect("said").text, "docker has no earlier invocation");
     press_and_settle(&mut model, "tab");
@@ -63,10 +64,10 @@ fn neighbours_are_of_the_selected_lane() {
         })
         .collect();
     assert_eq!(ends, [250, 150, 50]);
-    let played = model.timeline.played.clone().expect("read");
-    let under = played.invocation_at(0, model.timeline.player.position()).expect("there");
+    let played = model.screens.timeline.played.clone().expect("read");
+    let under = played.invocation_at(0, model.screens.timeline.player.position()).expect("there");
     assert_eq!((under.sequence, under.cell), (5, 0), "the one that ended here, not the next");
-    assert_eq!(model.timeline.detail.as_ref().expect("known").sequence, 5);
+    assert_eq!(model.screens.timeline.detail.as_ref().expect("known").sequence, 5);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn playing_goes_on_with_time_and_stops_at_the_end() {
     let place = record_three_lanes(Some(10));
     let mut model = open_screen(&place, (80, 24));
     press_and_settle(&mut model, "space");
-    assert_eq!((position_ms(&model), model.timeline.player.is_playing()), (0, true));
+    assert_eq!((position_ms(&model), model.screens.timeline.player.is_playing()), (0, true));
     let tick = |model: &mut Model, ms: u64| {
         let now = Nanos(model.now.0 + ms * MS);
         let effects = crate::update::advance_to(model, now);
@@ -85,9 +86,9 @@ fn playing_goes_on_with_time_and_stops_at_the_end() {
     press_and_settle(&mut model, ">");
     tick(&mut model, 100);
     assert_eq!(position_ms(&model), 300, "twice as fast");
-    assert_eq!(model.timeline.bills.as_ref().expect("known").at, Nanos(300 * MS));
+    assert_eq!(model.screens.timeline.bills.as_ref().expect("known").at, Nanos(300 * MS));
     tick(&mut model, 1_000);
-    assert_eq!((position_ms(&model), model.timeline.player.is_playing()), (640, false));
+    assert_eq!((position_ms(&model), model.screens.timeline.player.is_playing()), (640, false));
     let quiet = crate::update::advance_to(&mut model, Nanos(u64::MAX / 2));
     assert!(quiet.is_empty(), "nothing is left to be asked");
 }
@@ -101,16 +102,18 @@ fn one_question_of_a_kind_at_a_time_and_old_answers_do_no_harm() {
     assert_eq!(first.len(), 1, "bills; nothing is under the cursor but what is known");
     let second = press(&mut model, "G");
     assert!(second.is_empty(), "the desk is busy");
-    let Some(Effect::Timeline(ask)) = first.into_iter().next() else { panic!("a question") };
-    let again = answered(&mut model, answer(&mut desk, ask));
-    assert_eq!(model.timeline.bills.as_ref().expect("known").ended, 0, "and says so");
+    let Some(Effect::Query(ScreenRequest::Timeline(ask))) = first.into_iter().next() else {
+        panic!("a question")
+    };
+    let again = TimelineState::answered(&mut model, answer(&mut desk, ask));
+    assert_eq!(model.screens.timeline.bills.as_ref().expect("known").ended, 0, "and says so");
     assert_eq!(again.len(), 1, "those of the end are asked for now");
     answer_all_requests(&mut model, again);
-    assert_eq!(model.timeline.bills.as_ref().expect("known").ended, 13);
+    assert_eq!(model.screens.timeline.bills.as_ref().expect("known").ended, 13);
     // A part of a recording that is no longer open.
     model.opened = None;
-    let effects = entered(&mut model);
-    assert!(effects.is_empty() && model.timeline.played.is_none());
+    let effects = TimelineState::entered(&mut model);
+    assert!(effects.is_empty() && model.screens.timeline.played.is_none());
     let played = PlayedPart::from_store(
         &Store::open(&place.database_path()).expect("opened"),
         1,
@@ -123,18 +126,21 @@ fn one_question_of_a_kind_at_a_time_and_old_answers_do_no_harm() {
         part: 0,
         result: Ok(Arc::new(played.expect("read"))),
     };
-    assert!(answered(&mut model, late).is_empty() && model.timeline.played.is_none());
+    assert!(
+        TimelineState::answered(&mut model, late).is_empty()
+            && model.screens.timeline.played.is_none()
+    );
 }
 
 #[test]
 fn going_on_past_an_end_reads_the_next_part() {
     let place = record_three_lanes(None);
     let mut model = place.new_model((80, 24));
-    model.timeline.part_limit = Some(5);
-    let effects = entered(&mut model);
+    model.screens.timeline.part_limit = Some(5);
+    let effects = TimelineState::entered(&mut model);
     answer_all_requests(&mut model, effects);
     let part = |model: &Model| {
-        let played = model.timeline.played.as_ref().expect("read");
+        let played = model.screens.timeline.played.as_ref().expect("read");
         (played.part, played.parts, position_ms(model))
     };
     assert_eq!(part(&model), (0, 3, 50));
@@ -147,13 +153,13 @@ fn going_on_past_an_end_reads_the_next_part() {
     assert_eq!(part(&model), (2, 3, 640));
     press_and_settle(&mut model, "G");
     assert_eq!(model.current_notice().expect("said").text, "this is the end");
-    let bills = model.timeline.bills.clone().expect("known");
+    let bills = model.screens.timeline.bills.clone().expect("known");
     let all: u64 = bills.lanes.iter().flatten().map(|it| it.invocations + it.unpriced).sum();
     assert_eq!(all, 13, "those of the parts before are in it");
     press_and_settle(&mut model, "g");
     press_and_settle(&mut model, "left");
     assert_eq!(part(&model), (1, 3, 280));
-    assert_eq!(model.timeline.bills.as_ref().expect("known").lanes, {
+    assert_eq!(model.screens.timeline.bills.as_ref().expect("known").lanes, {
         let ledgers = read_all_checkpoints(&place, 5, &["aws-lambda-x86", "per-cycle"]);
         let (played, ledger) = &ledgers[1];
         BillsAtMoment::from_summary(&ledger.bills_after(5), played, 5, Nanos(280 * MS)).lanes
@@ -168,14 +174,14 @@ fn a_recording_that_grows_is_read_again_at_its_end_only() {
     place.add_invocation(cell, 1, 8);
     place.writer.as_mut().expect("open").flush_events().expect("written");
     let mut model = place.new_model((80, 24));
-    let effects = entered(&mut model);
+    let effects = TimelineState::entered(&mut model);
     answer_all_requests(&mut model, effects);
-    assert_eq!(model.timeline.played.as_ref().expect("read").rows.len(), 1);
+    assert_eq!(model.screens.timeline.played.as_ref().expect("read").rows.len(), 1);
     place.add_invocation(cell, 2, 8);
     place.writer.as_mut().expect("open").flush_events().expect("written");
     let mut snapshot =
-        crate::live::LiveSnapshot { recording: Some(1), done: 2, ..Default::default() };
-    snapshot.phase = crate::live::SessionPhase::Running;
+        cyclometer_record::live::LiveSnapshot { recording: Some(1), done: 2, ..Default::default() };
+    snapshot.phase = cyclometer_record::live::SessionPhase::Running;
     model.snapshot = Arc::new(snapshot);
     let soon = Nanos(model.now.0 + 1_000 * MS);
     let effects = crate::update::advance_to(&mut model, soon);
@@ -183,9 +189,9 @@ fn a_recording_that_grows_is_read_again_at_its_end_only() {
     let later = Nanos(model.now.0 + 1_000 * MS);
     let effects = crate::update::advance_to(&mut model, later);
     answer_all_requests(&mut model, effects);
-    let rows = |model: &Model| model.timeline.played.as_ref().expect("read").rows.len();
+    let rows = |model: &Model| model.screens.timeline.played.as_ref().expect("read").rows.len();
     assert_eq!(rows(&model), 2);
-    assert!(model.timeline.player.is_at_end(), "the end is followed");
+    assert!(model.screens.timeline.player.is_at_end(), "the end is followed");
     press_and_settle(&mut model, "g");
     let effects = crate::update::advance_to(&mut model, Nanos(later.0 * 2));
     assert!(effects.is_empty(), "it did not grow");
@@ -204,7 +210,8 @@ fn two_invocations_are_compared_meter_by_meter() {
     assert!(model.current_notice().expect("said").bad, "it is the marked one itself");
     press_and_settle(&mut model, "G");
     press_and_settle(&mut model, "b");
-    let Some(TimelineOverlay::Invocations { answer: Some(Ok(pair)), .. }) = &model.timeline.overlay
+    let Some(TimelineOverlay::Invocations { answer: Some(Ok(pair)), .. }) =
+        &model.screens.timeline.overlay
     else {
         panic!("an overlay")
     };
@@ -219,7 +226,7 @@ fn two_invocations_are_compared_meter_by_meter() {
         )
     );
     press_and_settle(&mut model, "esc");
-    assert!(model.timeline.overlay.is_none());
+    assert!(model.screens.timeline.overlay.is_none());
 }
 
 #[test]
@@ -227,7 +234,8 @@ fn two_lanes_are_compared_where_both_ran_the_same() {
     let place = record_three_lanes(Some(10));
     let mut model = open_screen(&place, (80, 24));
     press_and_settle(&mut model, "o");
-    let Some(TimelineOverlay::Lanes { what, answer: Some(Ok(spread)) }) = &model.timeline.overlay
+    let Some(TimelineOverlay::Lanes { what, answer: Some(Ok(spread)) }) =
+        &model.screens.timeline.overlay
     else {
         panic!("an overlay")
     };
@@ -241,8 +249,8 @@ fn two_lanes_are_compared_where_both_ran_the_same() {
     assert_eq!(spread.lanes[1].curve.last(), Some(&[49 * MS; 3]));
     press_and_settle(&mut model, "esc");
     press_and_settle(&mut model, "g");
-    model.timeline.lane = 1;
-    model.timeline.player.seek(Nanos(255 * MS));
+    model.screens.timeline.lane = 1;
+    model.screens.timeline.player.seek(Nanos(255 * MS));
     let effects = request_missing(&mut model);
     answer_all_requests(&mut model, effects);
     press_and_settle(&mut model, "o");
@@ -257,17 +265,17 @@ fn a_click_goes_to_its_moment_and_lane() {
     let place = record_three_lanes(Some(10));
     let mut model = open_screen(&place, (80, 24));
     let body = frame::split_areas(Rect::new(0, 0, 80, 24)).body;
-    let played = model.timeline.played.clone().expect("read");
+    let played = model.screens.timeline.played.clone().expect("read");
     let layout = TimelineLayout::new(body, &model, &played);
     let (_, first) = layout.tracks[0];
     // Columns 0 to 63 are 10 ms each.
     assert_eq!(layout.visible_axis(&model).width, 64);
     let x = first.x + layout.gutter;
-    click(&mut model, body, Position::new(x + 10, first.y));
-    assert_eq!((position_ms(&model), model.timeline.lane), (105, 0));
-    click(&mut model, body, Position::new(x + 30, layout.axis.y));
-    assert_eq!((position_ms(&model), model.timeline.lane), (305, 0));
-    click(&mut model, body, Position::new(0, 0));
+    common::click(&mut model, x + 10, first.y);
+    assert_eq!((position_ms(&model), model.screens.timeline.lane), (105, 0));
+    common::click(&mut model, x + 30, layout.axis.y);
+    assert_eq!((position_ms(&model), model.screens.timeline.lane), (305, 0));
+    common::click(&mut model, 0, 0);
     assert_eq!(position_ms(&model), 305);
 }
 
@@ -277,11 +285,13 @@ fn the_table_has_what_had_ended() {
     let mut model = open_screen(&place, (80, 24));
     let lines = |model: &Model| {
         let mut out = Vec::new();
-        export_table(model).print(cyclometer_report::Format::Csv, &mut out).expect("written");
+        TimelineState::table(model)
+            .print(cyclometer_report::Format::Csv, &mut out)
+            .expect("written");
         String::from_utf8(out).expect("text").lines().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(lines(&model).len(), 14);
-    model.timeline.player.seek(Nanos(10 * MS));
+    model.screens.timeline.player.seek(Nanos(10 * MS));
     let lines = lines(&model);
     assert_eq!(lines.len(), 2);
     assert_eq!(
@@ -298,8 +308,8 @@ fn the_table_has_what_had_ended() {
 #[test]
 fn a_database_that_is_gone_is_a_sentence() {
     let mut model = record_three_lanes(None).new_model((80, 24));
-    let effects = entered(&mut model);
+    let effects = TimelineState::entered(&mut model);
     answer_all_requests(&mut model, effects);
-    assert!(model.timeline.error.is_some());
+    assert!(model.screens.timeline.error.is_some());
     insta::assert_snapshot!("failing_80", without_path(&common::text(&model)));
 }

@@ -10,9 +10,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use super::snapshot::{LiveSnapshot, PlanView, StorageState};
 use super::snapshot_builder::SnapshotBuilder;
 use cyclometer_lanes::Sample;
-use cyclometer_record::Event;
 use cyclometer_replay::Contract;
 use cyclometer_system::threads::start_thread;
+use cyclometer_workload::Event;
 
 /// Events that may wait in the queue; any beyond that are counted and left out.
 const QUEUE_CAPACITY: usize = 16_384;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::chart::{Chart, ChartedUntil};
 use super::quantile_window::WindowQuantiles;
+use cyclometer_core::meter::{Meter, Provenances, Usage};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::{StartKind, Status};
-use cyclometer_meter::{Meter, Provenances, Usage};
-use cyclometer_record::SamplerReport;
 use cyclometer_replay::{GroupTotal, ReplaySummary};
+use cyclometer_workload::SamplerReport;
 
 /// Progress of the session.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -9,11 +9,11 @@ use super::quantile_window::Window;
 use super::snapshot::{
     CellState, CellView, LaneView, LastInvocation, LiveSnapshot, LogEntry, Running, SessionPhase,
 };
+use cyclometer_core::meter::Meter;
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Job, Outcome, Prepared, Sample, Status, monotonic_now};
-use cyclometer_meter::Meter;
-use cyclometer_record::Event;
 use cyclometer_replay::{Contract, GroupKey, Replayer, UsageRow, WhatIf};
+use cyclometer_workload::Event;
 
 /// Number of remarks and failures that are kept.
 const LOG_CAPACITY: usize = 200;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::open::{Store, StoreError};
+use super::playback::{PlaybackRecording, PlaybackRow, RecordingPart};
 use cyclometer_core::units::Nanos;
-use cyclometer_lanes::Status;
-use cyclometer_store::{PlaybackRecording, PlaybackRow, RecordingPart, Store, StoreError};
+use cyclometer_workload::Status;
 
 /// Most invocations that are in memory at a time.
 pub const MAX_PART_INVOCATIONS: usize = 250_000;
@@ -15,11 +16,13 @@ pub struct CompactOption(u64);
 
 impl CompactOption {
     /// Returns the value.
+    #[must_use]
     pub const fn get(self) -> Option<u64> {
         if self.0 == u64::MAX { None } else { Some(self.0) }
     }
 
     /// Returns the value, or 0 as a neutral summand.
+    #[must_use]
     pub const fn or_zero(self) -> u64 {
         if self.0 == u64::MAX { 0 } else { self.0 }
     }
@@ -85,17 +88,20 @@ impl CompactInvocation {
     }
 
     /// Returns the index of the cell.
+    #[must_use]
     pub fn cell_index(&self) -> usize {
         usize::try_from(self.cell).unwrap_or(usize::MAX)
     }
 
     /// Returns the time when the function began to run; everything before is start-up.
+    #[must_use]
     pub fn run_begin(&self) -> Nanos {
         let at = self.offset.0.saturating_add(self.create.or_zero());
         Nanos(at.saturating_add(self.start.or_zero()).min(self.end.0.max(self.offset.0)))
     }
 
     /// Whether it ended unsuccessfully.
+    #[must_use]
     pub const fn is_unsuccessful(&self) -> bool {
         !matches!(self.status, Status::Ok)
     }
@@ -154,7 +160,30 @@ impl PlayedPart {
         Ok(Self::from_rows(about, key, part, &rows))
     }
 
+    /// Reads a part that `before` invocations precede; the first part in its place, if
+    /// other invocations precede it by now. Lanes that race write their invocations
+    /// nearly, but not exactly, in the order of their ends: a late one may belong to an
+    /// earlier part, which has to be read again.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub fn from_store_in_order(
+        store: &Store,
+        recording: i64,
+        part: usize,
+        after: (i64, i64),
+        limit: usize,
+        before: usize,
+    ) -> Result<Self, StoreError> {
+        let played = Self::from_store(store, recording, part, after, limit)?;
+        if part > 0 && store.count_before_part(&played.key)? != before as u64 {
+            return Self::from_store(store, recording, 0, (-1, 0), limit);
+        }
+        Ok(played)
+    }
+
     /// Indexes rows that are in the order of their ends.
+    #[must_use]
     pub fn from_rows(
         about: PlaybackRecording,
         key: RecordingPart,
@@ -200,12 +229,14 @@ impl PlayedPart {
 
     /// Returns end and id of the last invocation, which the next part follows; `None`
     /// if this is the last part.
+    #[must_use]
     pub fn next_after(&self) -> Option<(i64, i64)> {
         let last = self.rows.last().filter(|_| self.part + 1 < self.parts)?;
         Some((i64::try_from(last.end.0).unwrap_or(i64::MAX), last.id))
     }
 
     /// Returns the number of invocations that had ended at a moment.
+    #[must_use]
     pub fn count_ended(&self, at: Nanos) -> usize {
         self.rows.partition_point(|row| row.end <= at)
     }
@@ -217,6 +248,7 @@ impl PlayedPart {
     /// Returns the newest invocation of a lane that had begun at a moment. One that is
     /// requested at exactly this moment does not count, since the previous one has just
     /// ended there, unless it is the first.
+    #[must_use]
     pub fn invocation_at(&self, lane: usize, at: Nanos) -> Option<&CompactInvocation> {
         let order = &self.lanes.get(lane)?.by_offset;
         let before = order.partition_point(|it| self.row_at(*it).offset < at);
@@ -225,6 +257,7 @@ impl PlayedPart {
     }
 
     /// Returns the next moment when an invocation of a lane ends.
+    #[must_use]
     pub fn next_end(&self, lane: usize, at: Nanos) -> Option<Nanos> {
         let order = &self.lanes.get(lane)?.by_end;
         let next = order.partition_point(|it| self.row_at(*it).end <= at);
@@ -232,6 +265,7 @@ impl PlayedPart {
     }
 
     /// Returns the last moment before `at` when an invocation of a lane ended.
+    #[must_use]
     pub fn previous_end(&self, lane: usize, at: Nanos) -> Option<Nanos> {
         let order = &self.lanes.get(lane)?.by_end;
         let before = order.partition_point(|it| self.row_at(*it).end < at);
@@ -262,17 +296,20 @@ impl PlayedPart {
     }
 
     /// Returns the lane of an invocation.
+    #[must_use]
     pub fn lane_of(&self, row: &CompactInvocation) -> usize {
         self.about.cells.get(row.cell_index()).map_or(0, |cell| cell.lane)
     }
 
     /// Returns the name of a lane.
+    #[must_use]
     pub fn lane_name(&self, lane: usize) -> Arc<str> {
         self.about.lanes.get(lane).map_or_else(|| "".into(), |it| Arc::clone(&it.name))
     }
 
     /// Returns the cycles of an invocation with their mark: `u` user mode only, `r`
     /// ticks of the time-stamp counter, `e` ticks estimated from CPU time.
+    #[must_use]
     pub fn cycles_with_mark(&self, row: &CompactInvocation) -> Option<(u64, &'static str)> {
         let cell = self.about.cells.get(row.cell_index());
         match (row.cycles.get(), row.ref_cycles.get()) {
@@ -287,6 +324,7 @@ impl PlayedPart {
     }
 
     /// Explains why a meter is missing in a lane.
+    #[must_use]
     pub fn explain_missing_meter(&self, lane: &str, start: &str, meter: &str) -> String {
         let mut of = self
             .about

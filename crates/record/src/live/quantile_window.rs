@@ -23,7 +23,7 @@ pub struct WindowQuantiles {
     pub p50: u64,
     /// The 95th percentile.
     pub p95: u64,
-    /// Number of values they are computed from: the newest [`KEPT`] if there
+    /// Number of values they are computed from: the newest `KEPT` if there
     /// were more.
     pub count: usize,
     /// Number of values there ever were.
