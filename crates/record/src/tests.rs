@@ -118,19 +118,12 @@ pub(super) fn lanes_that(
 
 pub(super) fn request(workloads: &[&str], runs: u32) -> PlanRequest {
     let catalog = Catalog::load_builtin().expect("valid");
+    let workloads = workloads.iter().map(|name| catalog.get(name).expect("there").clone());
     PlanRequest {
-        workloads: workloads.iter().map(|name| catalog.get(name).expect("there").clone()).collect(),
-        preset: "quick".to_owned(),
-        starts: Starts::Both,
         runs,
         warmup: 0,
-        memory: None,
-        timeout: None,
-        cpu: None,
-        until_stopped: false,
-        race: false,
-        until: None,
         seed: 1,
+        ..PlanRequest::for_workloads(workloads.collect(), "quick")
     }
 }
 
