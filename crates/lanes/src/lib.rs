@@ -112,8 +112,20 @@ pub trait Lane: Send {
         None
     }
 
-    /// Runs `job` `count` times, and passes each outcome to `emit` as soon as it is known. A
-    /// failure of the function, or of the lane while it runs, is an outcome, not an error. Stops
+    /// Runs `job` once, or as many of the `left` times as the lane runs at one request, and passes
+    /// each outcome to `emit` as soon as it is known. A failure of the function, or of the lane
+    /// while it runs, is an outcome, not an error. Returns the number of outcomes; 0: `cancel` said
+    /// so before there was one.
+    fn invoke_next(
+        &mut self,
+        job: &Job,
+        left: u32,
+        watch: &mut dyn ProbeSampler,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) -> u32;
+
+    /// Runs `job` `count` times, and passes each outcome to `emit` as soon as it is known. Stops
     /// early when `cancel` says so.
     fn invoke(
         &mut self,
@@ -122,7 +134,15 @@ pub trait Lane: Send {
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    );
+    ) {
+        let mut left = count;
+        while left > 0 && !cancel.is_cancelled() {
+            match self.invoke_next(job, left, watch, cancel, emit) {
+                0 => return,
+                done => left = left.saturating_sub(done),
+            }
+        }
+    }
 
     /// Releases everything that was kept for the recording.
     fn close(&mut self);

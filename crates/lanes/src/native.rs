@@ -264,20 +264,16 @@ impl Lane for NativeLane {
         })
     }
 
-    fn invoke(
+    fn invoke_next(
         &mut self,
         job: &Job,
-        count: u32,
+        _: u32,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
-        for _ in 0..count {
-            if cancel.is_cancelled() {
-                return;
-            }
-            emit(self.run_once(job, watch, cancel));
-        }
+    ) -> u32 {
+        emit(self.run_once(job, watch, cancel));
+        1
     }
 
     fn close(&mut self) {

@@ -602,27 +602,23 @@ impl Lane for CommandLane {
         )
     }
 
-    fn invoke(
+    fn invoke_next(
         &mut self,
         job: &Job,
-        count: u32,
+        _: u32,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
-        for _ in 0..count {
-            if cancel.is_cancelled() {
-                return;
-            }
-            // Where the function runs outside of the process, the memory of the process is not the
-            // function's.
-            let mut nobody = NoSampling;
-            let watch = if self.profile.outside.is_some() { &mut nobody } else { &mut *watch };
-            emit(match job.start {
-                StartKind::Cold => self.run_cold(job, watch, cancel),
-                StartKind::Warm => self.run_warm(job, watch, cancel),
-            });
-        }
+    ) -> u32 {
+        // Where the function runs outside of the process, the memory of the process is not the
+        // function's.
+        let mut nobody = NoSampling;
+        let watch = if self.profile.outside.is_some() { &mut nobody } else { &mut *watch };
+        emit(match job.start {
+            StartKind::Cold => self.run_cold(job, watch, cancel),
+            StartKind::Warm => self.run_warm(job, watch, cancel),
+        });
+        1
     }
 
     fn close(&mut self) {

@@ -371,23 +371,19 @@ impl Lane for WasmtimeLane {
         Some(result.map(|_| took).map_err(failed))
     }
 
-    fn invoke(
+    fn invoke_next(
         &mut self,
         job: &Job,
-        count: u32,
+        left: u32,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
+    ) -> u32 {
         match job.start {
-            StartKind::Warm => self.run_warm(job, count, watch, cancel, emit),
+            StartKind::Warm => self.run_warm_burst(job, left, watch, cancel, emit),
             StartKind::Cold => {
-                for _ in 0..count {
-                    if cancel.is_cancelled() {
-                        return;
-                    }
-                    emit(self.run_cold(job, watch, cancel));
-                }
+                emit(self.run_cold(job, watch, cancel));
+                1
             }
         }
     }

@@ -54,32 +54,30 @@ enum WorkerMessage {
 }
 
 impl WasmtimeLane {
-    pub(super) fn run_warm(
+    /// Requests up to `left` invocations of the cell's worker, which is started if need be; returns
+    /// how many there were.
+    pub(super) fn run_warm_burst(
         &mut self,
         job: &Job,
-        count: u32,
+        left: u32,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
-        let mut left = count;
-        while left > 0 && !cancel.is_cancelled() {
-            let requested = monotonic_now();
-            if let Err(reason) = self.ensure_worker(job, cancel) {
-                if cancel.is_cancelled() {
-                    return;
-                }
-                emit(Outcome::failed_to_start(job, requested, reason));
-                left -= 1;
-                continue;
+    ) -> u32 {
+        let requested = monotonic_now();
+        if let Err(reason) = self.ensure_worker(job, cancel) {
+            if cancel.is_cancelled() {
+                return 0;
             }
-            let Some(worker) = self.warm.get_mut(&job.cell) else { return };
-            let done = worker.invoke_burst(job, left, watch, cancel, emit);
-            left -= done.count;
-            if done.lost {
-                self.warm.remove(&job.cell);
-            }
+            emit(Outcome::failed_to_start(job, requested, reason));
+            return 1;
         }
+        let Some(worker) = self.warm.get_mut(&job.cell) else { return 0 };
+        let done = worker.invoke_burst(job, left, watch, cancel, emit);
+        if done.lost {
+            self.warm.remove(&job.cell);
+        }
+        done.count
     }
 
     fn ensure_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<(), String> {
