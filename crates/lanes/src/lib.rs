@@ -14,6 +14,7 @@ mod native;
 mod outer_memory_limit;
 pub mod profile;
 mod program_run;
+mod replacement;
 #[doc(hidden)]
 pub mod survival;
 pub mod wasmtime;
@@ -158,4 +159,72 @@ pub fn describe_process_fence() -> Result<(String, bool), String> {
         .map_err(|error| error.to_string())?;
     let text = runner.fence();
     Ok((text.trim_start_matches("process fence: ").to_owned(), runner.has_namespace()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lane that runs up to three invocations at one request, and none once it was asked for the
+    /// fifth.
+    #[derive(Default)]
+    struct Bursts(Vec<u32>);
+
+    impl Lane for Bursts {
+        fn describe(&self) -> LaneDescription {
+            LaneDescription::default()
+        }
+
+        fn start_kinds(&self) -> &'static [StartKind] {
+            &[StartKind::Warm]
+        }
+
+        fn check_support(&self, _: &Workload) -> Result<(), LaneError> {
+            Ok(())
+        }
+
+        fn prepare(&mut self, _: &Job, _: &Cancel) -> Result<Prepared, LaneError> {
+            Ok(Prepared::default())
+        }
+
+        fn invoke_next(
+            &mut self,
+            job: &Job,
+            left: u32,
+            _: &mut dyn ProbeSampler,
+            _: &Cancel,
+            emit: &mut dyn FnMut(Outcome),
+        ) -> u32 {
+            self.0.push(left);
+            let count = if self.0.len() < 5 { left.min(3) } else { 0 };
+            for _ in 0..count {
+                emit(Outcome::failed_to_start(job, Nanos(0), "a test"));
+            }
+            count
+        }
+
+        fn close(&mut self) {}
+    }
+
+    /// Returns what was left at each request, and the number of outcomes; `cancel` is set at that
+    /// outcome.
+    fn invoke(count: u32, cancel_at: u32) -> (Vec<u32>, u32) {
+        let (mut lane, cancel, mut outcomes) = (Bursts::default(), Cancel::default(), 0);
+        lane.invoke(&program_run::tests::job(), count, &mut NoSampling, &cancel, &mut |_| {
+            outcomes += 1;
+            if outcomes == cancel_at {
+                cancel.cancel();
+            }
+        });
+        (lane.0, outcomes)
+    }
+
+    #[test]
+    fn invocations_are_requested_until_all_have_run_or_the_lane_is_stopped() {
+        assert_eq!(invoke(1, 0), (vec![1], 1));
+        assert_eq!(invoke(7, 0), (vec![7, 4, 1], 7));
+        assert_eq!(invoke(7, 2), (vec![7], 3));
+        assert_eq!(invoke(0, 0), (vec![], 0));
+        assert_eq!(invoke(100, 0), (vec![100, 97, 94, 91, 88], 12), "a lane that runs no more");
+    }
 }

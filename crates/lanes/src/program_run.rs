@@ -235,12 +235,6 @@ impl Runner {
         self.launcher.wait_for_end(cancel)
     }
 
-    /// Returns whether it has to be replaced after a failure: the launcher is gone, or starts
-    /// nothing more.
-    pub fn is_lost(&self, error: &LauncherError) -> bool {
-        matches!(error, LauncherError::Process { .. }) || self.is_spent()
-    }
-
     /// Kills the running program.
     pub fn kill(&self) {
         self.launcher.kill();
@@ -676,7 +670,7 @@ impl Probe for ProcessProbe {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -684,7 +678,8 @@ mod tests {
         assert_eq!(one_line("a\x1b[2Jb\r\n\tc"), "a\\x1b[2Jb c");
     }
 
-    fn job() -> Job {
+    /// Creates a job that prints nothing.
+    pub(crate) fn job() -> Job {
         let catalog = cyclometer_workload::Catalog::load_builtin().expect("valid");
         let workload = Arc::clone(catalog.get("nop").expect("there"));
         let preset = Arc::new(workload.find_preset("quick").expect("there").clone());
