@@ -15,6 +15,8 @@ mod counters;
 mod database;
 mod fuzzing;
 mod hostile;
+#[path = "../inputs/mod.rs"]
+mod inputs;
 mod numbers;
 mod observatory;
 mod wasm;
