@@ -1,7 +1,7 @@
 //! What all fuzz targets share.
 
 #[path = "../../tests/inputs/mod.rs"]
-mod inputs;
+pub mod inputs;
 
 use inputs::INPUT_KINDS;
 

@@ -1,4 +1,4 @@
-//! Recording: plan, scheduling of runs, sampler, and the events they produce.
+//! Recording: the session, its plan, scheduling of runs, sampler, and the events they produce.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
