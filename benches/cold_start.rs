@@ -14,12 +14,13 @@ const WARM_RUNS: u32 = 20_000;
 
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of less than a second")]
 fn main() {
-    let owner = common::set_up();
-    let mut lanes = common::lanes(&owner, &["native", "wasmtime", "docker"]);
-    let names: Vec<String> = lanes.iter().map(|open| open.name.clone()).collect();
-    let plan = common::plan(&lanes, "nop", "quick", Starts::Cold, RUNS);
+    common::set_up();
+    let request = common::request("nop", "quick", Starts::Cold, RUNS);
+    let session = common::open(&common::options(&["native", "wasmtime", "docker"], request));
+    let cells = session.plan().cells.clone();
     let mut events: Vec<Event> = Vec::new();
-    common::record(&mut lanes, &plan, None, &mut events);
+    common::record(session, &mut events);
+    let names = common::lane_names(&events);
     let mut starts: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for event in &events {
         if let Event::Finished { cell, outcome, .. } = event {
@@ -30,7 +31,7 @@ fn main() {
     }
     let mut medians = BTreeMap::new();
     for (cell, mut values) in starts {
-        let lane = names[plan.cells[cell].lane].clone();
+        let lane = names[cells[cell].lane].clone();
         let median = common::median(&mut values);
         let p95 = values[values.len() * 95 / 100];
         println!("{lane:<10} cold start p50 {:>8.3} ms  p95 {:>8.3} ms", median / 1e6, p95 / 1e6);
@@ -42,14 +43,15 @@ fn main() {
         println!("docker / wasmtime: {ratio:.0}x; target: at least 40x: {met}");
     }
 
-    let mut lanes = common::lanes(&owner, &["wasmtime"]);
-    let plan = common::plan(&lanes, "nop", "quick", Starts::Warm, WARM_RUNS);
+    let request = common::request("nop", "quick", Starts::Warm, WARM_RUNS);
+    let session = common::open(&common::options(&["wasmtime"], request));
+    assert_eq!(session.plan().cells[0].job.start, StartKind::Warm);
     let mut events: Vec<Event> = Vec::new();
-    common::record(&mut lanes, &plan, None, &mut events);
+    common::record(session, &mut events);
     let mut warm: Vec<f64> = Vec::new();
     for event in &events {
         if let Event::Finished { outcome, .. } = event {
-            assert!(!outcome.usage.cold && plan.cells[0].job.start == StartKind::Warm);
+            assert!(!outcome.usage.cold);
             let phases = outcome.usage.phases;
             let both = phases.start.zip(phases.run).expect("timed");
             warm.push((both.0.0 + both.1.0) as f64);

@@ -17,8 +17,7 @@ use std::time::Instant;
 
 use cyclometer::lane::{LaneSpec, Status, docker};
 use cyclometer::meter::Meter;
-use cyclometer::procfs::ProcessIdentity;
-use cyclometer::record::{Event, Plan, PlanRequest, Starts};
+use cyclometer::record::{Event, PlanRequest, Starts};
 use cyclometer::units::Bytes;
 use cyclometer::workload::{Limits, NativeProgram, Preset, Workload};
 
@@ -41,10 +40,10 @@ int main(int argc, char **argv) {
 ";
 
 fn main() {
-    let owner = common::set_up();
+    common::set_up();
     let scratch = common::Scratch::new("containers");
-    output(&owner, &scratch.0);
-    starts(&owner);
+    output(&scratch.0);
+    starts();
 }
 
 fn writer(folder: &Path) -> Option<PathBuf> {
@@ -55,8 +54,8 @@ fn writer(folder: &Path) -> Option<PathBuf> {
     status.is_ok_and(|status| status.success()).then_some(program)
 }
 
-/// A plan of one cold cell in each lane for a program of ours.
-fn plan(lanes: &[cyclometer::record::OpenLane], program: &Path) -> Plan {
+/// A request for a program of ours.
+fn request(program: &Path) -> PlanRequest {
     let limits = Limits { output: Bytes(128 << 20), ..Limits::default() };
     let preset = Preset {
         name: "bench".to_owned(),
@@ -75,26 +74,25 @@ fn plan(lanes: &[cyclometer::record::OpenLane], program: &Path) -> Plan {
         presets: BTreeMap::from([("bench".to_owned(), preset)]),
         folder: None,
     };
-    let request = PlanRequest {
+    PlanRequest {
         runs: RUNS,
         warmup: 2,
         ..PlanRequest::for_workloads(vec![Arc::new(workload)], "bench")
-    };
-    Plan::new(&request, lanes).expect("a plan")
+    }
 }
 
-fn output(owner: &ProcessIdentity, folder: &Path) {
+fn output(folder: &Path) {
     let Some(program) = writer(folder) else {
         return println!("skipped: output: no C compiler with a static library");
     };
-    let mut lanes = common::lanes(owner, &["native", "docker"]);
-    let names: Vec<String> = lanes.iter().map(|open| open.name.clone()).collect();
-    let plan = plan(&lanes, &program);
+    let session = common::open(&common::options(&["native", "docker"], request(&program)));
+    let cells = session.plan().cells.clone();
     let mut events: Vec<Event> = Vec::new();
-    common::record(&mut lanes, &plan, None, &mut events);
+    common::record(session, &mut events);
+    let names = common::lane_names(&events);
     let mut medians: BTreeMap<String, [f64; 3]> = BTreeMap::new();
-    for cell in 0..plan.cells.len() {
-        let name = format!("{}, {}", names[plan.cells[cell].lane], plan.cells[cell].job.start);
+    for (cell, planned) in cells.iter().enumerate() {
+        let name = format!("{}, {}", names[planned.lane], planned.job.start);
         let of_cell = |event| match event {
             &Event::Finished { cell: of, ref outcome, .. } if of == cell => Some(outcome),
             _ => None,
@@ -156,21 +154,22 @@ fn allocated_beforehand(program: &Path, folder: &Path) -> f64 {
 }
 
 /// `nop` in every runtime that the engine lists by a short name.
-fn starts(owner: &ProcessIdentity) {
+fn starts() {
     let Ok(info) = docker::inspect_engine() else { return };
     let short = info.runtimes.iter().filter(|name| !name.starts_with("io.containerd."));
     let names: Vec<String> = short.map(|name| format!("docker:{name}")).collect();
     let names: Vec<&str> =
         names.iter().map(String::as_str).filter(|name| name.parse::<LaneSpec>().is_ok()).collect();
-    let mut lanes = common::lanes(owner, &names);
-    let plan = common::plan(&lanes, "nop", "quick", Starts::Both, RUNS);
+    let request = common::request("nop", "quick", Starts::Both, RUNS);
+    let session = common::open(&common::options(&names, request));
+    let cells = session.plan().cells.clone();
     let mut events: Vec<Event> = Vec::new();
-    common::record(&mut lanes, &plan, None, &mut events);
+    common::record(session, &mut events);
     let mut phases: HashMap<usize, [Vec<f64>; 4]> = HashMap::new();
     for event in &events {
         let Event::Finished { cell, outcome, .. } = event else { continue };
         if outcome.status != Status::Ok {
-            println!("{}: {:?}", names[plan.cells[*cell].lane], outcome.reason);
+            println!("{}: {:?}", names[cells[*cell].lane], outcome.reason);
             continue;
         }
         let found = outcome.usage.phases;
@@ -181,7 +180,7 @@ fn starts(owner: &ProcessIdentity) {
         }
     }
     println!("nop, p50 in ms: create, start, run, teardown");
-    for (cell, of) in plan.cells.iter().enumerate() {
+    for (cell, of) in cells.iter().enumerate() {
         let Some(values) = phases.get_mut(&cell) else { continue };
         let medians = values
             .each_mut()

@@ -5,19 +5,18 @@
 mod common;
 
 use cyclometer::meter::Meter;
-use cyclometer::record::{Event, Sampling, Starts};
+use cyclometer::record::{Event, PlanRequest, SessionOptions, Starts};
 use cyclometer::units::Nanos;
 
 const PAIRS: usize = 21;
 
 /// Wall and CPU time of one run in nanoseconds.
-fn once(owner: &cyclometer::procfs::ProcessIdentity, interval: Option<Nanos>) -> (f64, f64) {
-    let mut lanes = common::lanes(owner, &["native"]);
-    let mut plan = common::plan(&lanes, "nbody", "second", Starts::Cold, 1);
-    plan.warmup = 0;
-    let sampler = interval.map(Sampling::at_interval);
+fn once(interval: Option<Nanos>) -> (f64, f64) {
+    let request = PlanRequest { warmup: 0, ..common::request("nbody", "second", Starts::Cold, 1) };
+    let options =
+        SessionOptions { sample_interval: interval, ..common::options(&["native"], request) };
     let mut events: Vec<Event> = Vec::new();
-    common::record(&mut lanes, &plan, sampler, &mut events);
+    common::record(common::open(&options), &mut events);
     let usage = events.iter().find_map(|event| match event {
         Event::Finished { outcome, .. } => Some(outcome.usage),
         _ => None,
@@ -29,18 +28,18 @@ fn once(owner: &cyclometer::procfs::ProcessIdentity, interval: Option<Nanos>) ->
 }
 
 fn main() {
-    let owner = common::set_up();
-    once(&owner, None);
+    common::set_up();
+    once(None);
     let (mut wall, mut cpu, mut base) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..PAIRS {
         // The order alternates, so that drift helps neither side.
         let sampled = Some(Nanos(10_000_000));
         let (with, without) = if pair % 2 == 0 {
-            let with = once(&owner, sampled);
-            (with, once(&owner, None))
+            let with = once(sampled);
+            (with, once(None))
         } else {
-            let without = once(&owner, None);
-            (once(&owner, sampled), without)
+            let without = once(None);
+            (once(sampled), without)
         };
         wall.push(with.0 / without.0);
         cpu.push(with.1 / without.1);

@@ -47,28 +47,23 @@ fn report(what: &str, runs: u64, seconds: f64) -> f64 {
 }
 
 fn main() {
-    let owner = common::set_up();
+    common::set_up();
     let scratch = common::Scratch::new("throughput");
-    let open = || common::lanes(&owner, &["wasmtime"]);
+    let request = common::request("nop", "quick", Starts::Warm, RUNS);
+    let options = common::options(&["wasmtime"], request);
     let runs = u64::from(RUNS);
 
-    let mut lanes = open();
-    let plan = common::plan(&lanes, "nop", "quick", Starts::Warm, RUNS);
+    let session = common::open(&options);
     let mut nowhere = Nowhere(0);
     let begun = Instant::now();
-    common::record(&mut lanes, &plan, None, &mut nowhere);
+    common::record(session, &mut nowhere);
     assert_eq!(nowhere.0, runs);
     report("invoked and metered, no database", runs, begun.elapsed().as_secs_f64());
 
-    let mut lanes = open();
-    let mut kept = Kept(vec![Event::Lane {
-        name: "wasmtime".to_owned(),
-        version: String::new(),
-        note: String::new(),
-        unavailable: None,
-    }]);
-    common::record(&mut lanes, &plan, None, &mut kept);
-    let mut writer = common::writer(&scratch.0.join("rows.db"), &owner);
+    let session = common::open(&options);
+    let mut writer = common::writer(&scratch.0.join("rows.db"), session.header());
+    let mut kept = Kept(Vec::new());
+    common::record(session, &mut kept);
     let begun = Instant::now();
     for event in kept.0 {
         writer.send_event(event).expect("written");
@@ -76,18 +71,10 @@ fn main() {
     drop(writer.finish().expect("written"));
     report("the same rows into SQLite, nothing invoked", runs, begun.elapsed().as_secs_f64());
 
-    let mut lanes = open();
-    let path = scratch.0.join("all.db");
-    let mut writer = common::writer(&path, &owner);
-    let lane = Event::Lane {
-        name: "wasmtime".to_owned(),
-        version: String::new(),
-        note: String::new(),
-        unavailable: None,
-    };
-    writer.send_event(lane).expect("written");
+    let session = common::open(&options);
+    let mut writer = common::writer(&scratch.0.join("all.db"), session.header());
     let begun = Instant::now();
-    common::record(&mut lanes, &plan, None, &mut writer);
+    common::record(session, &mut writer);
     drop(writer.finish().expect("written"));
     let rate = report("recorded: invoked, metered and stored", runs, begun.elapsed().as_secs_f64());
     println!("target: at least 20,000 /s: {}", if rate >= 20_000.0 { "met" } else { "NOT MET" });

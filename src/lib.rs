@@ -11,8 +11,6 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod cli;
-#[doc(hidden)]
-pub mod testing;
 
 pub use cyclometer_core::{quantity, suggest, toml_text, units, visible_text};
 pub use cyclometer_doctor as doctor;

@@ -4,12 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cyclometer::lane::LaneSpec;
-use cyclometer::procfs::ProcessIdentity;
 use cyclometer::record::{
-    Control, Event, OpenLane, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, open_lanes,
+    Control, Event, PlanRequest, RecordingHeader, RecordingSession, SessionObserver,
+    SessionOptions, Sink, Starts,
 };
-use cyclometer::store::{RecordingHeader, Store, Writer};
+use cyclometer::store::{Store, Writer};
 use cyclometer::workload::Catalog;
 
 /// A folder that goes away.
@@ -30,63 +29,61 @@ impl Drop for Scratch {
     }
 }
 
-pub fn set_up() -> ProcessIdentity {
+pub fn set_up() {
     cyclometer::lane::wasmtime::set_executable(Path::new(env!("CARGO_BIN_EXE_cyclometer")));
-    ProcessIdentity::current().expect("/proc is mounted")
 }
 
-/// Opens those of `names` that run here, saying why the others do not.
-pub fn lanes(owner: &ProcessIdentity, names: &[&str]) -> Vec<OpenLane> {
-    let specs: Vec<LaneSpec> = names.iter().map(|name| name.parse().expect("a lane")).collect();
-    let mut events = Vec::new();
-    let lanes = open_lanes(&specs, owner, &mut events).expect("a vector takes all");
-    for event in events {
+/// Says why lanes do not run here.
+struct SkippedLanes;
+
+impl SessionObserver for SkippedLanes {
+    fn lane_opened(&mut self, event: &Event) {
         if let Event::Lane { name, unavailable: Some(reason), .. } = event {
             println!("skipped: {name}: {reason}");
         }
     }
-    lanes
 }
 
-pub fn plan(lanes: &[OpenLane], workload: &str, preset: &str, starts: Starts, runs: u32) -> Plan {
+/// A request for one of the workloads that are built in.
+pub fn request(workload: &str, preset: &str, starts: Starts, runs: u32) -> PlanRequest {
     let catalog = Catalog::load_builtin().expect("valid");
-    let request = PlanRequest {
-        workloads: vec![Arc::clone(catalog.get(workload).expect("a workload"))],
-        preset: preset.to_owned(),
+    let workload = Arc::clone(catalog.get(workload).expect("a workload"));
+    PlanRequest {
         starts,
         runs,
         warmup: 2,
-        memory: None,
-        timeout: None,
-        cpu: None,
-        until_stopped: false,
-        race: false,
-        until: None,
         seed: 0,
-    };
-    Plan::new(&request, lanes).expect("a plan")
+        ..PlanRequest::for_workloads(vec![workload], preset)
+    }
 }
 
-pub fn writer(path: &Path, owner: &ProcessIdentity) -> Writer {
-    let header = RecordingHeader {
-        label: None,
-        owner: owner.to_string(),
-        plan: "{}".to_owned(),
-        host: "{}".to_owned(),
-        sample_interval: None,
-    };
+/// Options of a session in lanes by their names.
+pub fn options(lanes: &[&str], request: PlanRequest) -> SessionOptions {
+    let specs = lanes.iter().map(|name| name.parse().expect("a lane")).collect();
+    SessionOptions::for_lanes(specs, request)
+}
+
+/// Opens a session in those of the lanes that run here.
+pub fn open(options: &SessionOptions) -> RecordingSession {
+    RecordingSession::open(options, &mut SkippedLanes).expect("a session")
+}
+
+pub fn record(session: RecordingSession, sink: &mut dyn Sink) {
+    session.run(sink, Control::default(), &mut ()).expect("recorded");
+}
+
+/// The names of the lanes that were opened, by their index in the plan.
+pub fn lane_names(events: &[Event]) -> Vec<String> {
+    let opened = events.iter().filter_map(|event| match event {
+        Event::Lane { name, unavailable: None, .. } => Some(name.clone()),
+        _ => None,
+    });
+    opened.collect()
+}
+
+pub fn writer(path: &Path, header: &RecordingHeader) -> Writer {
     let store = Store::open(path).expect("a database");
-    Writer::start(store, &header, Box::new(|_| {})).expect("a writer")
-}
-
-pub fn record(
-    lanes: &mut [OpenLane],
-    plan: &Plan,
-    sampling: Option<Sampling<'_>>,
-    sink: &mut dyn Sink,
-) {
-    let recorder = Recorder::new(lanes, plan, sampling, Control::default()).expect("threads");
-    recorder.run(sink).expect("recorded");
+    Writer::start(store, header, Box::new(|_| {})).expect("a writer")
 }
 
 pub fn median(values: &mut [f64]) -> f64 {

@@ -1,4 +1,4 @@
-//! See `cyclometer::testing::INPUT_KINDS`.
+//! See `INPUT_KINDS` in `tests/inputs/kinds.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cyclometer_fuzz::survive("engine_reply", bytes));

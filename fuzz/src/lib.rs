@@ -1,6 +1,9 @@
 //! What all fuzz targets share.
 
-use cyclometer::testing::INPUT_KINDS;
+#[path = "../../tests/inputs/mod.rs"]
+pub mod inputs;
+
+use inputs::INPUT_KINDS;
 
 /// Puts bytes through what reads inputs of that kind.
 ///

@@ -11,6 +11,7 @@ mod pricing;
 mod progress;
 mod query;
 mod record;
+mod recording;
 mod replay;
 mod signals;
 mod tax;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::progress::RecordingProgress;
 use super::record::parse_lanes;
+use super::recording::store_recording;
 use super::signals::{cancel_on_signals, interrupted_status};
 use super::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::doctor;
@@ -22,13 +22,12 @@ use crate::paper::{
     UnfinishedPart,
 };
 use crate::pricing::Terms;
-use crate::procfs::ProcessIdentity;
 use crate::profile::{self, AcceptedForm};
-use crate::record::{Event, InvocationTally, Plan, Recorder, Sink, open_lanes};
+use crate::record::{InvocationTally, PlanRequest, RecordingSession, SessionError, SessionOptions};
 use crate::replay::Contract;
 use crate::report::{Format, terminal_width};
 use crate::stats::{Confidence, Quantum};
-use crate::store::{CellSeries, RecordingHeader, ReplayPlan, Store, Writer};
+use crate::store::{CellSeries, ReplayPlan, Store};
 use crate::workload::Catalog;
 
 /// Options of `paper`.
@@ -219,44 +218,29 @@ fn record_part(
         say(&format!("{}: nop fails in every lane, nothing else is tried", part.title()));
         return Ok((store, InvocationTally::default()));
     }
-    let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
     let request = run.request_rest(part, catalog, done).map_err(CommandFailure::failed)?;
-    super::sweep_leftovers();
-    let mut opened: Vec<Event> = Vec::new();
-    let mut lanes =
-        open_lanes(&parse_lanes(&names)?, &owner, &mut opened).map_err(CommandFailure::failed)?;
-    if Cancel::for_process().is_cancelled() {
-        return Ok((store, InvocationTally { interrupted: true, ..InvocationTally::default() }));
-    }
-    let mut plan = Plan::new(&request, &lanes).map_err(CommandFailure::failed)?;
-    plan.give_up = Some(2);
-    plan.compiles =
+    let compiles =
         if done == 0 && part != PaperPart::Counting { run.preset.compile_count() } else { 0 };
-    let mut kept = request.to_json(&names, None);
-    kept[MARK] = run.plan_mark(part);
-    let header = RecordingHeader {
-        label: Some(format!("paper {}: {}", run.preset.name(), part.key())),
-        owner: owner.to_string(),
-        plan: kept.to_string(),
-        host: serde_json::to_string(&Fingerprint::for_this_host())
-            .map_err(CommandFailure::failed)?,
-        sample_interval: None,
-    };
-    let mut progress = RecordingProgress::new(plan.total_runs());
-    let mut writer =
-        Writer::start(store, &header, Box::new(move |event| progress.handle_event(&event)))
-            .map_err(CommandFailure::failed)?;
-    for event in opened {
-        writer.send_event(event).map_err(CommandFailure::failed)?;
-    }
     // Nothing is sampled, so that the timed functions are not disturbed.
-    let prepared =
-        Recorder::new(&mut lanes, &plan, None, cancel.clone()).map_err(CommandFailure::failed)?;
-    let recorded = prepared.run(&mut writer);
-    let finished = writer.finish();
-    let tally = recorded.map_err(CommandFailure::failed)?;
-    let store = finished.map_err(CommandFailure::failed)?;
-    Ok((store, tally))
+    let session_options = SessionOptions {
+        label: Some(format!("paper {}: {}", run.preset.name(), part.key())),
+        plan_entry: Some((MARK, run.plan_mark(part))),
+        ..SessionOptions::for_lanes(
+            parse_lanes(&names)?,
+            PlanRequest { give_up: Some(2), compiles, ..request },
+        )
+    };
+    super::sweep_leftovers();
+    let session = match RecordingSession::open(&session_options, &mut ()) {
+        Ok(session) => session,
+        Err(SessionError::Interrupted) => {
+            let tally = InvocationTally { interrupted: true, ..InvocationTally::default() };
+            return Ok((store, tally));
+        }
+        Err(error) => return Err(CommandFailure::failed(error)),
+    };
+    let recorded = store_recording(session, store, cancel.clone())?;
+    Ok((recorded.store, recorded.tally))
 }
 
 fn build_report(

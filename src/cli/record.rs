@@ -5,22 +5,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::history::compare::{GateOptions, compare_recordings};
-use super::progress::{RecordingProgress, ShownMessages};
+use super::progress::ShownMessages;
+use super::recording::{MissingLaneMessages, StoredRecording, session_failure, store_recording};
 use super::signals::{self, cancel_on_signals, finish_on_signals};
 use super::{CommandFailure, CommandOutcome, CommonOptions, say};
-use crate::lane::{Cancel, LaneSpec};
-use crate::meter::host::Fingerprint;
+use crate::lane::LaneSpec;
 use crate::output::{is_terminal_output, text_output};
 use crate::pricing::PriceCatalog;
-use crate::procfs::ProcessIdentity;
 use crate::record::{
-    DEMO, Event, InvocationTally, MAX_RUNS, Plan, PlanError, PlanRequest, Recorder, Sampling, Sink,
-    SinkError, Starts, StoppingRule, fresh_seed, limits, open_lanes,
+    DEMO, InvocationTally, MAX_RUNS, PlanRequest, RecordingSession, SessionError, SessionOptions,
+    Starts, StoppingRule, fresh_seed, limits,
 };
 use crate::report::answer::{self, WorkloadAnswer};
 use crate::report::{Format, Table, comparison, precision, terminal_width};
 use crate::stats::Confidence;
-use crate::store::{RecordingHeader, RecordingRef, ReplayPlan, Store, StoreError, Writer};
+use crate::store::{RecordingRef, ReplayPlan, Store};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
 
@@ -161,48 +160,34 @@ pub(super) fn run(common: &CommonOptions, options: &RecordOptions) -> CommandOut
     };
     let store = common.open_store_until(control.clone())?;
     let baseline = RecordingBaseline::from_options(&store, options)?;
-    let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
+    let session_options = SessionOptions {
+        label: options.label.clone(),
+        sample_interval: options.sample_interval.0,
+        ..SessionOptions::for_lanes(specs, request)
+    };
 
     super::sweep_leftovers();
-    let mut opened: Vec<Event> = Vec::new();
-    let mut lanes = open_lanes(&specs, &owner, &mut opened).map_err(CommandFailure::failed)?;
-    let missing = say_missing_lanes(&opened);
-    if Cancel::for_process().is_cancelled() {
-        return Ok(signals::interrupted_status());
-    }
-    if lanes.is_empty() {
-        return Err(CommandFailure::Failed(
-            "none of the lanes can run here; nothing was recorded".to_owned(),
-        ));
-    }
-    let plan = Plan::new(&request, &lanes).map_err(plan_failure)?;
-    for reason in &plan.left_out {
+    let mut missing = MissingLaneMessages::default();
+    let session = match RecordingSession::open(&session_options, &mut missing) {
+        Ok(session) => session,
+        Err(SessionError::Interrupted) => return Ok(signals::interrupted_status()),
+        Err(error) if error.is_without_lanes() => {
+            return Err(CommandFailure::Failed(
+                "none of the lanes can run here; nothing was recorded".to_owned(),
+            ));
+        }
+        Err(error) => return Err(session_failure(error)),
+    };
+    for reason in &session.plan().left_out {
         say(&format!("skipped: {reason}"));
     }
-    for remark in &plan.remarks {
+    for remark in &session.plan().remarks {
         say(&format!("note: {remark}"));
     }
-    say(&format!("runs come in a random order; --seed {} repeats it", plan.seed));
-    let mut progress = RecordingProgress::new(plan.total_runs());
-    let told = progress.shown_messages();
-    let header = recording_header(options, &specs, &request, &owner)?;
-    let mut writer =
-        Writer::start(store, &header, Box::new(move |event| progress.handle_event(&event)))
-            .map_err(CommandFailure::failed)?;
-    let recording = writer.recording();
-    for event in opened {
-        writer.send_event(event).map_err(CommandFailure::failed)?;
-    }
-    let sampling = options.sample_interval.0.map(Sampling::at_interval);
-    let prepared =
-        Recorder::new(&mut lanes, &plan, sampling, control).map_err(CommandFailure::failed)?;
-    let recorded = prepared.run(&mut writer);
-    let finished = writer.finish();
-    let (tally, mut store) = match (recorded, finished) {
-        (Ok(tally), Ok(store)) => (tally, store),
-        (recorded, finished) => return end_cut_short(recorded.err(), finished.err()),
-    };
-    let incomplete = !options.lane.is_empty() && missing;
+    say(&format!("runs come in a random order; --seed {} repeats it", session.plan().seed));
+    let StoredRecording { number: recording, tally, mut store, told } =
+        store_recording(session, store, control)?;
+    let incomplete = !options.lane.is_empty() && missing.any;
     let code = exit_code(&tally, incomplete);
     if tally.is_empty() {
         say(NOTHING_KEPT);
@@ -214,30 +199,6 @@ pub(super) fn run(common: &CommonOptions, options: &RecordOptions) -> CommandOut
         Some(baseline) => baseline.compare_with(common, options, &store, recording, code),
         None => Ok(code),
     }
-}
-
-/// Converts an error of planning: files that cannot be read are a failure, everything
-/// else is wrong usage.
-pub(super) fn plan_failure(error: PlanError) -> CommandFailure {
-    match error {
-        PlanError::TooFewFiles(_) => CommandFailure::failed(error),
-        other => CommandFailure::usage(other),
-    }
-}
-
-/// Reports why a recording could not be stored to its end. The exit status is that of a
-/// signal if one came while the recording waited.
-pub(super) fn end_cut_short(
-    recorded: Option<SinkError>,
-    finished: Option<StoreError>,
-) -> CommandOutcome {
-    let recorded = recorded.map(|error| error.to_string());
-    let error = recorded.or_else(|| finished.map(|error| error.to_string())).unwrap_or_default();
-    if !signals::is_interrupted() {
-        return Err(CommandFailure::Failed(error));
-    }
-    say(&format!("error: {error}"));
-    Ok(signals::interrupted_status())
 }
 
 /// The recording that a new one is compared with.
@@ -326,8 +287,6 @@ fn build_request(
         }
     }
     Ok(PlanRequest {
-        workloads,
-        preset: options.preset.clone(),
         starts: options.start,
         runs: options.runs.unwrap_or(if options.until.is_some() { MAX_RUNS } else { RUNS }),
         warmup: options.warmup,
@@ -338,6 +297,7 @@ fn build_request(
         race: options.race,
         until: options.until.map(|until| StoppingRule { within: options.within, ..until }),
         seed: options.seed.map_or_else(fresh_seed, u64::from),
+        ..PlanRequest::for_workloads(workloads, &options.preset)
     })
 }
 
@@ -356,36 +316,6 @@ pub(super) fn parse_lanes(names: &[String]) -> Result<Vec<LaneSpec>, CommandFail
         }
     }
     Ok(specs)
-}
-
-/// Reports the lanes that cannot run; returns whether there are any.
-pub(super) fn say_missing_lanes(events: &[Event]) -> bool {
-    let mut missing = false;
-    for event in events {
-        if let Event::Lane { name, unavailable: Some(reason), .. } = event {
-            say(&format!("skipped: lane {name}: {reason}"));
-            missing = true;
-        }
-    }
-    missing
-}
-
-fn recording_header(
-    options: &RecordOptions,
-    specs: &[LaneSpec],
-    request: &PlanRequest,
-    owner: &ProcessIdentity,
-) -> Result<RecordingHeader, CommandFailure> {
-    let lanes: Vec<String> = specs.iter().map(ToString::to_string).collect();
-    let plan = request.to_json(&lanes, options.sample_interval.0);
-    Ok(RecordingHeader {
-        label: options.label.clone(),
-        owner: owner.to_string(),
-        plan: plan.to_string(),
-        host: serde_json::to_string(&Fingerprint::for_this_host())
-            .map_err(CommandFailure::failed)?,
-        sample_interval: options.sample_interval.0,
-    })
 }
 
 /// Prints the comparison, then the notes needed to read it.

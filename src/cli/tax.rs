@@ -6,20 +6,19 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::progress::RecordingProgress;
+use super::recording::{MissingLaneMessages, StoredRecording, session_failure, store_recording};
 use super::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
 use crate::meter::clock::MonotonicClock;
-use crate::meter::host::Fingerprint;
 use crate::output::text_output;
-use crate::procfs::ProcessIdentity;
-use crate::record::tax::{METERINGS, Metering, open_meterings};
+use crate::record::tax::{METERINGS, Metering};
 use crate::record::{
-    Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, fresh_seed, limits,
+    PlanRequest, RecordingSession, SessionError, SessionLanes, SessionOptions, Starts, fresh_seed,
+    limits,
 };
 use crate::report::Format;
 use crate::report::tax::{NAME_COLUMNS, build_report};
 use crate::stats::Confidence;
-use crate::store::{RecordingHeader, RecordingRef, Store, Writer};
+use crate::store::{RecordingRef, Store};
 use crate::units::Nanos;
 use crate::workload::Workload;
 
@@ -79,54 +78,33 @@ pub(super) fn run(common: &CommonOptions, options: &TaxOptions) -> CommandOutcom
     let request = build_request(common, options)?;
     let cancel = signals::cancel_on_signals()?;
     let store = common.open_store_until(cancel.clone())?;
-    let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
     let wanted = |it: &&Metering| options.lane.iter().any(|lane| lane == it.base);
     let meterings: Vec<Metering> = METERINGS.iter().filter(wanted).copied().collect();
+    let session_options = SessionOptions {
+        lanes: SessionLanes::Metered(meterings),
+        label: Some(options.label.clone()),
+        ..SessionOptions::for_lanes(Vec::new(), request)
+    };
     super::sweep_leftovers();
-    let mut opened: Vec<Event> = Vec::new();
-    let (mut lanes, intervals) =
-        open_meterings(&meterings, &owner, &mut opened).map_err(CommandFailure::failed)?;
-    let missing = record::say_missing_lanes(&opened);
-    if crate::lane::Cancel::for_process().is_cancelled() {
-        return Ok(signals::interrupted_status());
-    }
-    let plan = Plan::new(&request, &lanes).map_err(record::plan_failure)?;
-    for reason in &plan.left_out {
+    let mut missing = MissingLaneMessages::default();
+    let session = match RecordingSession::open(&session_options, &mut missing) {
+        Ok(session) => session,
+        Err(SessionError::Interrupted) => return Ok(signals::interrupted_status()),
+        Err(error) => return Err(session_failure(error)),
+    };
+    for reason in &session.plan().left_out {
         say(&format!("left out: {reason}"));
     }
-    say(&format!("the order of runs is random; --seed {} repeats it", plan.seed));
-    let names: Vec<String> = meterings.iter().map(Metering::lane_name).collect();
-    let header = RecordingHeader {
-        label: Some(options.label.clone()),
-        owner: owner.to_string(),
-        plan: request.to_json(&names, None).to_string(),
-        host: serde_json::to_string(&Fingerprint::for_this_host())
-            .map_err(CommandFailure::failed)?,
-        sample_interval: None,
-    };
-    let mut progress = RecordingProgress::new(plan.total_runs());
-    let stored = Box::new(move |event: Box<Event>| progress.handle_event(&event));
-    let mut writer = Writer::start(store, &header, stored).map_err(CommandFailure::failed)?;
-    let recording = writer.recording();
-    for event in opened {
-        writer.send_event(event).map_err(CommandFailure::failed)?;
-    }
-    let sampling = Some(Sampling::at_intervals(intervals));
-    let prepared =
-        Recorder::new(&mut lanes, &plan, sampling, cancel).map_err(CommandFailure::failed)?;
-    let recorded = prepared.run(&mut writer);
-    let finished = writer.finish();
-    let (tally, store) = match (recorded, finished) {
-        (Ok(tally), Ok(store)) => (tally, store),
-        (recorded, finished) => return record::end_cut_short(recorded.err(), finished.err()),
-    };
+    say(&format!("the order of runs is random; --seed {} repeats it", session.plan().seed));
+    let StoredRecording { number: recording, tally, store, .. } =
+        store_recording(session, store, cancel)?;
     if tally.is_empty() {
         say(record::NOTHING_KEPT);
-        return Ok(record::exit_code(&tally, missing));
+        return Ok(record::exit_code(&tally, missing.any));
     }
     super::ignore_unread(print_conclusion(common, &store, recording))?;
     say(&format!("recording {recording} in {}", store.path().display()));
-    Ok(record::exit_code(&tally, missing))
+    Ok(record::exit_code(&tally, missing.any))
 }
 
 fn build_request(

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::recording::MissingLaneMessages;
 use super::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
 use crate::lane::{self, Cancel, Job, NoSampling, Status};
 use crate::procfs::ProcessIdentity;
-use crate::record::{Event, OpenLane, Plan, PlanRequest, Starts, open_lanes};
+use crate::record::{Event, OpenLane, Plan, PlanRequest, SessionObserver, open_lanes};
 use crate::report::{Cell, Column, Table};
 use crate::units::Nanos;
 use crate::workload::{OutputDigest, build};
@@ -106,23 +107,18 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
     super::sweep_leftovers();
     let mut events: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs, &owner, &mut events).map_err(CommandFailure::failed)?;
-    let missing = record::say_missing_lanes(&events);
+    let mut missing = MissingLaneMessages::default();
+    for event in &events {
+        missing.lane_opened(event);
+    }
     if Cancel::for_process().is_cancelled() {
         return Ok(signals::interrupted_status());
     }
     let request = PlanRequest {
-        workloads,
-        preset: options.preset.clone(),
-        starts: Starts::Both,
         runs: 1,
         warmup: 0,
-        memory: None,
-        timeout: None,
-        cpu: None,
-        until_stopped: false,
-        race: false,
-        until: None,
         seed: 0,
+        ..PlanRequest::for_workloads(workloads, &options.preset)
     };
     let plan = Plan::new(&request, &lanes).map_err(CommandFailure::usage)?;
     let mut table = Table::new(&[
@@ -153,7 +149,7 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
         return Err(CommandFailure::Failed("not all outputs are as expected".to_owned()));
     }
     say("all outputs are as expected");
-    let incomplete = missing && !options.lane.is_empty();
+    let incomplete = missing.any && !options.lane.is_empty();
     Ok(if incomplete { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 

@@ -8,10 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cyclometer::testing::{INPUT_KINDS, InputKind};
 use cyclometer_testkit::cpu_time;
 
 use crate::common::turns;
+use crate::inputs::{INPUT_KINDS, InputKind};
 use bend::Bender;
 
 /// Most CPU time that one input may take: hundreds of times what it does, so that

@@ -19,6 +19,8 @@ mod faults;
 mod fuzzing;
 mod history;
 mod hostile;
+#[path = "../inputs/mod.rs"]
+mod inputs;
 mod interruption;
 mod manual;
 mod numbers;

@@ -310,12 +310,11 @@ impl Launcher {
 
     /// Starts a program. No other may run in this launcher at that time.
     pub fn spawn_program(&self, spawn: &SpawnRequest<'_>) -> Result<StartedProgram, LauncherError> {
-        let lost =
-            |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
+        let lost = |errno: Errno| self.mark_lost("is gone", errno.into());
         self.discard_pending();
         self.killed_before.store(self.count_memory_kills(), Ordering::Relaxed);
         let number = cyclometer_system::sys::random_number()
-            .map_err(|source| LauncherError::Process { action: "gets no number", source })?;
+            .map_err(|source| self.mark_lost("gets no number", source))?;
         self.number.store(number, Ordering::Relaxed);
         let (message, fds) = encode_request(spawn, number, self.oom_score, self.process_limit)?;
         let fds: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();

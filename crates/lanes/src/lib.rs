@@ -14,6 +14,7 @@ mod native;
 mod outer_memory_limit;
 pub mod profile;
 mod program_run;
+mod replacement;
 #[doc(hidden)]
 pub mod survival;
 pub mod wasmtime;
@@ -112,8 +113,20 @@ pub trait Lane: Send {
         None
     }
 
-    /// Runs `job` `count` times, and passes each outcome to `emit` as soon as it is known. A
-    /// failure of the function, or of the lane while it runs, is an outcome, not an error. Stops
+    /// Runs `job` once, or as many of the `left` times as the lane runs at one request, and passes
+    /// each outcome to `emit` as soon as it is known. A failure of the function, or of the lane
+    /// while it runs, is an outcome, not an error. Returns the number of outcomes; 0: `cancel` said
+    /// so before there was one.
+    fn invoke_next(
+        &mut self,
+        job: &Job,
+        left: u32,
+        watch: &mut dyn ProbeSampler,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) -> u32;
+
+    /// Runs `job` `count` times, and passes each outcome to `emit` as soon as it is known. Stops
     /// early when `cancel` says so.
     fn invoke(
         &mut self,
@@ -122,7 +135,15 @@ pub trait Lane: Send {
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    );
+    ) {
+        let mut left = count;
+        while left > 0 && !cancel.is_cancelled() {
+            match self.invoke_next(job, left, watch, cancel, emit) {
+                0 => return,
+                done => left = left.saturating_sub(done),
+            }
+        }
+    }
 
     /// Releases everything that was kept for the recording.
     fn close(&mut self);
@@ -138,4 +159,72 @@ pub fn describe_process_fence() -> Result<(String, bool), String> {
         .map_err(|error| error.to_string())?;
     let text = runner.fence();
     Ok((text.trim_start_matches("process fence: ").to_owned(), runner.has_namespace()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lane that runs up to three invocations at one request, and none once it was asked for the
+    /// fifth.
+    #[derive(Default)]
+    struct Bursts(Vec<u32>);
+
+    impl Lane for Bursts {
+        fn describe(&self) -> LaneDescription {
+            LaneDescription::default()
+        }
+
+        fn start_kinds(&self) -> &'static [StartKind] {
+            &[StartKind::Warm]
+        }
+
+        fn check_support(&self, _: &Workload) -> Result<(), LaneError> {
+            Ok(())
+        }
+
+        fn prepare(&mut self, _: &Job, _: &Cancel) -> Result<Prepared, LaneError> {
+            Ok(Prepared::default())
+        }
+
+        fn invoke_next(
+            &mut self,
+            job: &Job,
+            left: u32,
+            _: &mut dyn ProbeSampler,
+            _: &Cancel,
+            emit: &mut dyn FnMut(Outcome),
+        ) -> u32 {
+            self.0.push(left);
+            let count = if self.0.len() < 5 { left.min(3) } else { 0 };
+            for _ in 0..count {
+                emit(Outcome::failed_to_start(job, Nanos(0), "a test"));
+            }
+            count
+        }
+
+        fn close(&mut self) {}
+    }
+
+    /// Returns what was left at each request, and the number of outcomes; `cancel` is set at that
+    /// outcome.
+    fn invoke(count: u32, cancel_at: u32) -> (Vec<u32>, u32) {
+        let (mut lane, cancel, mut outcomes) = (Bursts::default(), Cancel::default(), 0);
+        lane.invoke(&program_run::tests::job(), count, &mut NoSampling, &cancel, &mut |_| {
+            outcomes += 1;
+            if outcomes == cancel_at {
+                cancel.cancel();
+            }
+        });
+        (lane.0, outcomes)
+    }
+
+    #[test]
+    fn invocations_are_requested_until_all_have_run_or_the_lane_is_stopped() {
+        assert_eq!(invoke(1, 0), (vec![1], 1));
+        assert_eq!(invoke(7, 0), (vec![7, 4, 1], 7));
+        assert_eq!(invoke(7, 2), (vec![7], 3));
+        assert_eq!(invoke(0, 0), (vec![], 0));
+        assert_eq!(invoke(100, 0), (vec![100, 97, 94, 91, 88], 12), "a lane that runs no more");
+    }
 }

@@ -16,6 +16,7 @@ use super::program_run::{
     self, ProgramRun, Runner, digest_output, fill_startup, judge_run, longest_output, read_tail,
     set_startup_sources,
 };
+use super::replacement::ReplaceableRunner;
 use super::{
     Cancel, FootprintPart, Job, Lane, LaneDescription, LaneError, Outcome, PartKind, Prepared,
     ProbeSampler, StartKind, monotonic_now,
@@ -28,11 +29,9 @@ use cyclometer_workload::{NativeProgram, Workload, memory_file};
 
 /// Runs native programs.
 pub struct NativeLane {
-    runner: Option<Runner>,
+    runner: ReplaceableRunner,
     programs: HashMap<String, NativeExecutable>,
     provenances: Arc<Provenances>,
-    /// Whether runs are counted by perf.
-    counted: bool,
 }
 
 enum NativeExecutable {
@@ -51,10 +50,9 @@ impl NativeLane {
     /// Fails when no process can be started.
     pub fn open() -> Result<Self, LaneError> {
         let mut lane = Self {
-            runner: None,
+            runner: ReplaceableRunner::new(|| start_runner(true)),
             programs: HashMap::new(),
             provenances: Arc::default(),
-            counted: true,
         };
         lane.set_counters_enabled(true)?;
         Ok(lane)
@@ -98,9 +96,6 @@ impl NativeLane {
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
     ) -> Result<Outcome, String> {
-        if self.runner.is_none() {
-            self.runner = Some(start_runner(self.counted).map_err(|error| error.to_string())?);
-        }
         let mut files = Stdio3::with_input(&job.preset.stdin).map_err(|error| error.to_string())?;
         let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
             .chain(job.preset.args.iter().map(String::as_str))
@@ -112,7 +107,7 @@ impl NativeLane {
             Some(NativeExecutable::Script(path)) => SpawnTarget::Path(path),
             None => return Err("no native program".to_owned()),
         };
-        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
+        let runner = self.runner.get_or_start().map_err(|error| error.to_string())?;
         let spawn = SpawnRequest {
             program,
             args: &args,
@@ -127,21 +122,11 @@ impl NativeLane {
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
         };
-        let run = match runner.run(&spawn, watch, cancel) {
-            Ok(run) => run,
-            Err(error) => {
-                // A lost launcher is replaced for the next invocation.
-                if runner.is_lost(&error) {
-                    self.runner = None;
-                }
-                return Err(error.to_string());
-            }
-        };
-        let outcome = build_outcome(job, runner, &run, &mut files, &self.provenances);
-        if runner.is_spent() {
-            self.runner = None;
-        }
-        Ok(outcome)
+        let run = runner.run(&spawn, watch, cancel);
+        let outcome =
+            run.map(|run| build_outcome(job, runner, &run, &mut files, &self.provenances));
+        self.runner.drop_if_spent();
+        outcome.map_err(|error| error.to_string())
     }
 }
 
@@ -195,7 +180,7 @@ fn build_outcome(
 
 impl Lane for NativeLane {
     fn describe(&self) -> LaneDescription {
-        let memory = match self.runner.as_ref().map(Runner::group) {
+        let memory = match self.runner.current().map(Runner::group) {
             Some(Ok(_)) => {
                 format!(
                     "{}, and for all memory of all together (control group)",
@@ -207,7 +192,7 @@ impl Lane for NativeLane {
             }
             None => program_run::EACH_PROCESS_NOTE.to_owned(),
         };
-        let fence = self.runner.iter().map(|runner| runner.fence().to_owned());
+        let fence = self.runner.current().into_iter().map(|runner| runner.fence().to_owned());
         let note = std::iter::once(memory).chain(fence).collect::<Vec<_>>().join("; ");
         LaneDescription { version: "plain process".to_owned(), note }
     }
@@ -226,15 +211,16 @@ impl Lane for NativeLane {
     }
 
     fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {
-        let runner = start_runner(on)
+        let mut slot = ReplaceableRunner::new(move || start_runner(on));
+        let runner = slot
+            .get_or_start()
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         let no_wasm = "a native program executes no WebAssembly";
         provenances.set_missing(Meter::WasmOps, no_wasm);
         provenances.set_missing(Meter::LinearMemory, no_wasm);
         set_startup_sources(&mut provenances);
-        (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
-        self.counted = on;
+        (self.runner, self.provenances) = (slot, Arc::new(provenances));
         Ok(())
     }
 
@@ -264,23 +250,19 @@ impl Lane for NativeLane {
         })
     }
 
-    fn invoke(
+    fn invoke_next(
         &mut self,
         job: &Job,
-        count: u32,
+        _: u32,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
-        for _ in 0..count {
-            if cancel.is_cancelled() {
-                return;
-            }
-            emit(self.run_once(job, watch, cancel));
-        }
+    ) -> u32 {
+        emit(self.run_once(job, watch, cancel));
+        1
     }
 
     fn close(&mut self) {
-        self.runner = None;
+        self.runner.discard();
     }
 }

@@ -153,7 +153,8 @@ impl Runner {
         // Where the function runs elsewhere, that account does not cover all of it.
         let is_exact =
             ended.had_children && !matches!(&self.group, Err(reason) if reason.is_empty());
-        let counts = are_counts_plausible(&counts, after_exec, is_exact).then_some(counts);
+        let counted = counts.get(Meter::CpuTime);
+        let counts = are_counts_plausible(counted, after_exec, is_exact).then_some(counts);
         Ok(ProgramRun { started, ended, group_usage: grouped, counts })
     }
 
@@ -233,12 +234,6 @@ impl Runner {
     /// Waits for the end of a program that was started with [`Self::spawn_program`].
     pub fn wait_for_end(&self, cancel: &Cancel) -> Result<ProgramEnd, LauncherError> {
         self.launcher.wait_for_end(cancel)
-    }
-
-    /// Returns whether it has to be replaced after a failure: the launcher is gone, or starts
-    /// nothing more.
-    pub fn is_lost(&self, error: &LauncherError) -> bool {
-        matches!(error, LauncherError::Process { .. }) || self.is_spent()
     }
 
     /// Kills the running program.
@@ -409,13 +404,11 @@ fn set_fallbacks(all: &mut Provenances) {
     }
 }
 
-/// Returns whether the counters saw what the kernel saw: `accounted` is the time after exec, exact
-/// where it covers all processes.
-fn are_counts_plausible(counts: &Counts, accounted: Nanos, is_exact: bool) -> bool {
+/// Returns whether the counters saw what the kernel saw: `counted` is the CPU time that they counted
+/// if they did, and `accounted` the time after exec, exact where it covers all processes.
+fn are_counts_plausible(counted: Option<u64>, accounted: Nanos, is_exact: bool) -> bool {
     let slack = if is_exact { FAMILY_SLACK } else { LAUNCHER_SLACK };
-    counts
-        .get(Meter::CpuTime)
-        .is_none_or(|counted| !exceeds_with_slack(accounted, Nanos(counted), slack))
+    counted.is_none_or(|counted| !exceeds_with_slack(accounted, Nanos(counted), slack))
 }
 
 /// Sets the source of the estimate of [`estimate_ref_cycles`].
@@ -676,7 +669,7 @@ impl Probe for ProcessProbe {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -684,7 +677,8 @@ mod tests {
         assert_eq!(one_line("a\x1b[2Jb\r\n\tc"), "a\\x1b[2Jb c");
     }
 
-    fn job() -> Job {
+    /// Creates a job that prints nothing.
+    pub(crate) fn job() -> Job {
         let catalog = cyclometer_workload::Catalog::load_builtin().expect("valid");
         let workload = Arc::clone(catalog.get("nop").expect("there"));
         let preset = Arc::new(workload.find_preset("quick").expect("there").clone());
@@ -735,26 +729,17 @@ mod tests {
         let ended =
             ProgramEnd { user: Nanos(60_000_000), ..ProgramEnd::for_test(0, EndCause::ByItself) };
         for (counted, believed) in [(0, false), (30_000_000, false), (59_000_000, true)] {
-            let counts = Counts::from_single(Meter::CpuTime, counted);
             assert_eq!(
-                are_counts_plausible(&counts, waited_cpu_time(&ended), false),
+                are_counts_plausible(Some(counted), waited_cpu_time(&ended), false),
                 believed,
                 "{counted} ns counted"
             );
         }
         // Ticks of a short process are coarse: nothing can be said.
         let short = ProgramEnd { user: Nanos(4_000_000), ..ended };
-        assert!(are_counts_plausible(
-            &Counts::from_single(Meter::CpuTime, 600_000),
-            waited_cpu_time(&short),
-            false
-        ));
+        assert!(are_counts_plausible(Some(600_000), waited_cpu_time(&short), false));
         // Several processes lose counts, and are accounted for to the microsecond.
-        assert!(!are_counts_plausible(
-            &Counts::from_single(Meter::CpuTime, 600_000),
-            waited_cpu_time(&short),
-            true
-        ));
+        assert!(!are_counts_plausible(Some(600_000), waited_cpu_time(&short), true));
     }
 
     #[test]

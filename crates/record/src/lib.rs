@@ -1,4 +1,4 @@
-//! Recording: plan, scheduling of runs, sampler, and the events they produce.
+//! Recording: the session, its plan, scheduling of runs, sampler, and the events they produce.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -9,6 +9,7 @@ mod race;
 mod recorder;
 mod sampler;
 mod scheduler;
+mod session;
 mod stopping_rule;
 pub mod tax;
 #[cfg(test)]
@@ -16,10 +17,11 @@ mod tests;
 mod throttle_watch;
 
 pub use cyclometer_workload::{
-    Control, Event, MAX_RUNS, MedianPrecision, SamplerReport, Sink, SinkError,
+    Control, Event, MAX_RUNS, MedianPrecision, RecordingHeader, SamplerReport, Sink, SinkError,
 };
 pub use limits::DEMO;
 pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts, fresh_seed};
 pub use recorder::{InvocationTally, OpenLane, Recorder, open_lanes};
 pub use sampler::{Sampler, SamplerTap, Sampling};
+pub use session::{RecordingSession, SessionError, SessionLanes, SessionObserver, SessionOptions};
 pub use stopping_rule::StoppingRule;

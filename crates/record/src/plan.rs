@@ -63,6 +63,11 @@ pub struct PlanRequest {
     pub until: Option<StoppingRule>,
     /// Seed for the order of each round: the same seed gives the same order.
     pub seed: u64,
+    /// Number of compilations in each lane that are timed for their own sake.
+    pub compiles: u32,
+    /// Runs after which a cell that has only ever failed is not run again;
+    /// `None`: it is run to the end.
+    pub give_up: Option<u32>,
 }
 
 /// Returns a seed that no other recording is likely to have.
@@ -91,6 +96,8 @@ impl PlanRequest {
             race: false,
             until: None,
             seed: fresh_seed(),
+            compiles: 0,
+            give_up: None,
         }
     }
 
@@ -202,8 +209,8 @@ impl Plan {
         }
         let mut plan = Self {
             cells: Vec::new(),
-            compiles: 0,
-            give_up: None,
+            compiles: request.compiles,
+            give_up: request.give_up,
             runs: request.runs,
             warmup: request.warmup,
             until_stopped: request.until_stopped,

@@ -74,30 +74,26 @@ impl Lane for Fake {
         Ok(Prepared::default())
     }
 
-    fn invoke(
+    fn invoke_next(
         &mut self,
         _: &Job,
-        count: u32,
+        _: u32,
         watch: &mut dyn ProbeSampler,
-        cancel: &Cancel,
+        _: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
-        for _ in 0..count {
-            if cancel.is_cancelled() {
-                return;
-            }
-            self.invoked += 1;
-            let requested = monotonic_now();
-            watch.start_sampling(Box::new(OneValue));
-            if let Some(during) = &mut self.during {
-                during(self.invoked);
-            }
-            watch.stop_sampling();
-            let status = self.script.pop_front().unwrap_or(Status::Ok);
-            let mut outcome = outcome(status, requested, monotonic_now());
-            outcome.usage.set(Meter::Wall, self.wall.map(|wall| wall(self.invoked)));
-            emit(outcome);
+    ) -> u32 {
+        self.invoked += 1;
+        let requested = monotonic_now();
+        watch.start_sampling(Box::new(OneValue));
+        if let Some(during) = &mut self.during {
+            during(self.invoked);
         }
+        watch.stop_sampling();
+        let status = self.script.pop_front().unwrap_or(Status::Ok);
+        let mut outcome = outcome(status, requested, monotonic_now());
+        outcome.usage.set(Meter::Wall, self.wall.map(|wall| wall(self.invoked)));
+        emit(outcome);
+        1
     }
 
     fn close(&mut self) {}
@@ -118,19 +114,12 @@ pub(super) fn lanes_that(
 
 pub(super) fn request(workloads: &[&str], runs: u32) -> PlanRequest {
     let catalog = Catalog::load_builtin().expect("valid");
+    let workloads = workloads.iter().map(|name| catalog.get(name).expect("there").clone());
     PlanRequest {
-        workloads: workloads.iter().map(|name| catalog.get(name).expect("there").clone()).collect(),
-        preset: "quick".to_owned(),
-        starts: Starts::Both,
         runs,
         warmup: 0,
-        memory: None,
-        timeout: None,
-        cpu: None,
-        until_stopped: false,
-        race: false,
-        until: None,
         seed: 1,
+        ..PlanRequest::for_workloads(workloads.collect(), "quick")
     }
 }
 

@@ -58,4 +58,4 @@ pub use saved_amounts::{AmountKind, AmountSum};
 pub use series::{CellSeries, PlannedRecording, SeriesRun, StoredLane};
 pub use simulation::{BillRetention, ReplayError, ReplayPlan, SavedSimulation};
 pub use throttling::ThrottlingCounts;
-pub use writer::{RecordingHeader, StoredCallback, Writer};
+pub use writer::{StoredCallback, Writer};

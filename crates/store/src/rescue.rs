@@ -11,7 +11,7 @@ use super::event_rows::{RowIds, Statements, current_timestamp};
 use super::file_watch::{FileLocation, rescue_paths};
 use super::lock_holders::describe_readers;
 use super::open::{Store, StoreError};
-use super::writer::{EventBatch, WriterMessage, WriterThread, is_invocation};
+use super::writer::{EventBatch, WriterMessage, WriterThread, insert_recording, is_invocation};
 
 /// Longest time for copying a database that is only locked: whoever stopped the
 /// recording waits for it.
@@ -251,7 +251,7 @@ impl WriterThread {
     fn begin_new_database(&self, path: &Path) -> Result<(Connection, RowIds), StoreError> {
         let failed = StoreError::for_action;
         let mut connection = Store::open(path)?.connection;
-        let mut ids = self.ids.for_another(self.header.insert_recording(&connection)?);
+        let mut ids = self.ids.for_another(insert_recording(&self.header, &connection)?);
         let transaction = connection.transaction().map_err(failed("start of a transaction"))?;
         {
             let mut statements = Statements::prepare(&transaction)?;

@@ -17,44 +17,33 @@ use super::busy_retry::RetryPolicy;
 use super::event_rows::{RowIds, Statements, current_timestamp, to_sql_integer};
 use super::file_watch::{FileLocation, FileWatch};
 use super::open::{Store, StoreError};
-use cyclometer_core::units::Nanos;
 use cyclometer_system::threads::start_thread;
-use cyclometer_workload::{Event, Sink, SinkError};
+use cyclometer_workload::{Event, RecordingHeader, Sink, SinkError};
 
 /// Most events that wait for the writer; beyond that, the recorder waits.
 const QUEUE: usize = 4_096;
 /// Most events of one transaction.
 const BATCH: usize = 1_024;
 
-/// Facts about a recording that are known before it starts.
-#[derive(Debug, Clone)]
-pub struct RecordingHeader {
-    /// Label that the user gave it.
-    pub label: Option<String>,
-    /// Identity of this process.
-    pub owner: String,
-    /// Plan of the recording, as JSON.
-    pub plan: String,
-    /// Fingerprint of the host, as JSON.
-    pub host: String,
-    /// Time between two samples; `None` without sampling.
-    pub sample_interval: Option<Nanos>,
-}
-
-impl RecordingHeader {
-    /// Inserts a running recording, and returns its number.
-    pub(super) fn insert_recording(&self, connection: &Connection) -> Result<i64, StoreError> {
-        let sql = "INSERT INTO recording (label, started_at, status, owner, plan, host,
-                sample_interval_ns)
-             VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6)";
-        let interval = self.sample_interval.map(|interval| to_sql_integer(interval.0));
-        let values =
-            params![self.label, current_timestamp(), self.owner, self.plan, self.host, interval];
-        connection
-            .execute(sql, values)
-            .map_err(StoreError::for_action("entry of the recording"))?;
-        Ok(connection.last_insert_rowid())
-    }
+/// Inserts a running recording, and returns its number.
+pub(super) fn insert_recording(
+    header: &RecordingHeader,
+    connection: &Connection,
+) -> Result<i64, StoreError> {
+    let sql = "INSERT INTO recording (label, started_at, status, owner, plan, host,
+            sample_interval_ns)
+         VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6)";
+    let interval = header.sample_interval.map(|interval| to_sql_integer(interval.0));
+    let values = params![
+        header.label,
+        current_timestamp(),
+        header.owner,
+        header.plan,
+        header.host,
+        interval
+    ];
+    connection.execute(sql, values).map_err(StoreError::for_action("entry of the recording"))?;
+    Ok(connection.last_insert_rowid())
 }
 
 /// Callback for each event, once it is stored.
@@ -100,7 +89,7 @@ impl Writer {
         stored: StoredCallback,
     ) -> Result<Self, StoreError> {
         let began = cyclometer_workload::monotonic_now();
-        let recording = store.retry_while_busy(|| header.insert_recording(&store.connection))?;
+        let recording = store.retry_while_busy(|| insert_recording(header, &store.connection))?;
         let path = store.path().to_owned();
         let patience = store.take_retry_policy();
         let scribe = WriterThread {

@@ -243,7 +243,7 @@ fn what_is_about_to_happen_does_not_reach_the_thread() {
 /// Creates the state of the thread of a writer.
 fn scribe(path: &Path) -> WriterThread {
     let store = Store::open(path).expect("made");
-    let recording = header().insert_recording(&store.connection).expect("entered");
+    let recording = insert_recording(&header(), &store.connection).expect("entered");
     WriterThread {
         watch: FileWatch::for_path(path),
         path: path.to_owned(),

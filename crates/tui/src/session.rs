@@ -11,16 +11,14 @@ use super::model::TuiSettings;
 use super::screens::history::conclusion::conclusion_sentences;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::{Cancel, LaneSpec, monotonic_now};
-use cyclometer_meter::host::Fingerprint;
 use cyclometer_pricing::Terms;
 use cyclometer_record::live::{Feed, FeedItem, PlanView, StorageState};
 use cyclometer_record::{
-    Control, DEMO, Event, InvocationTally, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink,
-    SinkError, Starts, fresh_seed, open_lanes,
+    Control, DEMO, Event, InvocationTally, PlanRequest, RecordingHeader, RecordingSession,
+    SamplerTap, SessionError, SessionObserver, SessionOptions, Sink, SinkError, Starts,
 };
 use cyclometer_report::{format_count, wrap_sentence};
-use cyclometer_store::{RecordingHeader, RetryPolicy, Store, WriteNotice, Writer};
-use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_store::{RetryPolicy, Store, WriteNotice, Writer};
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::Catalog;
 
@@ -98,24 +96,25 @@ impl RecordingOptions {
         }
     }
 
-    fn to_plan_request(&self, catalog: &Catalog) -> Result<PlanRequest, String> {
+    fn to_session_options(&self, catalog: &Catalog) -> Result<SessionOptions, String> {
         let mut workloads = Vec::new();
         for name in &self.workloads {
             workloads.push(Arc::clone(catalog.get(name).map_err(|error| error.to_string())?));
         }
-        Ok(PlanRequest {
-            workloads,
-            preset: self.preset.clone(),
+        let request = PlanRequest {
             starts: self.starts,
             runs: self.runs,
             warmup: self.warmup,
             memory: self.memory,
             timeout: self.timeout,
-            cpu: None,
             until_stopped: self.until_stopped,
             race: self.race,
-            until: None,
-            seed: fresh_seed(),
+            ..PlanRequest::for_workloads(workloads, &self.preset)
+        };
+        Ok(SessionOptions {
+            label: self.label.clone(),
+            sample_interval: self.sample_interval,
+            ..SessionOptions::for_lanes(self.lanes.clone(), request)
         })
     }
 }
@@ -328,22 +327,17 @@ impl Sink for Tee {
     }
 }
 
-/// Sink that shows lanes as soon as they are open, long before they are stored.
-struct OpenedLanes {
-    events: Vec<Event>,
-    feed: Feed,
-}
+/// Observer that shows lanes as soon as they are open, long before they are stored,
+/// and samples as they are read.
+struct SessionFeed(Feed);
 
-impl Sink for OpenedLanes {
-    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
-        let event = event.with_summarized_texts();
-        self.feed.send_event(Box::new(event.clone()));
-        self.events.push(event);
-        Ok(())
+impl SessionObserver for SessionFeed {
+    fn lane_opened(&mut self, event: &Event) {
+        self.0.send_event(Box::new(event.clone().with_summarized_texts()));
     }
 
-    fn flush_events(&mut self) -> Result<(), SinkError> {
-        Ok(())
+    fn sample_tap(&mut self, lane: Option<&str>) -> Option<SamplerTap> {
+        Some(self.0.sample_tap(lane))
     }
 }
 
@@ -358,38 +352,21 @@ impl RecordingTask {
     }
 
     fn record(&self) -> Result<InvocationTally, String> {
-        let say = |error: &dyn std::fmt::Display| error.to_string();
-        let request = self.options.to_plan_request(&self.catalog)?;
+        let options = self.options.to_session_options(&self.catalog)?;
         let store = self.open_store()?;
-        let owner = ProcessIdentity::current().map_err(|error| say(&error))?;
-        let mut opened = OpenedLanes { events: Vec::new(), feed: self.feed.clone() };
-        let mut lanes =
-            open_lanes(&self.options.lanes, &owner, &mut opened).map_err(|error| say(&error))?;
-        if lanes.is_empty() {
-            return Err("none of the lanes can run here; nothing was recorded".to_owned());
-        }
-        let plan = Plan::new(&request, &lanes).map_err(|error| say(&error))?;
+        let mut shown = SessionFeed(self.feed.clone());
+        let session = RecordingSession::open(&options, &mut shown)
+            .map_err(|error| describe_session_error(&error))?;
+        let plan = session.plan();
         let left_out = plan.left_out.iter().map(|reason| format!("left out: {reason}"));
         let remarks = left_out.chain(plan.remarks.iter().cloned()).collect();
         self.feed.send_blocking(FeedItem::Plan(self.options.to_plan_view(remarks)));
-        let mut tee =
-            Tee { writer: self.start_writer(store, &request, &owner)?, feed: self.feed.clone() };
-        for event in opened.events {
-            tee.writer.send_event(event).map_err(|error| say(&error))?;
-        }
-        let names: Vec<String> = lanes.iter().map(|open| open.name.clone()).collect();
-        let sampling = self.options.sample_interval.map(|interval| {
-            Sampling::from_factory(move |lane| {
-                let name = lane.and_then(|at| names.get(at)).map(String::as_str);
-                Sampler::start_with_tap(interval, self.feed.sample_tap(name))
-            })
-        });
-        let recorder = Recorder::new(&mut lanes, &plan, sampling, self.control.clone())
-            .map_err(|error| format!("the system gives no thread: {error}"))?;
-        let ran = recorder.run(&mut tee);
+        let writer = self.start_writer(store, session.header())?;
+        let mut tee = Tee { writer, feed: self.feed.clone() };
+        let ran = session.run(&mut tee, self.control.clone(), &mut shown);
         let finished = tee.writer.finish();
-        let tally = ran.map_err(|error| say(&error))?;
-        finished.map_err(|error| say(&error))?;
+        let tally = ran.map_err(|error| describe_session_error(&error))?;
+        finished.map_err(|error| error.to_string())?;
         Ok(tally)
     }
 
@@ -414,25 +391,11 @@ impl RecordingTask {
         Ok(store)
     }
 
-    fn start_writer(
-        &self,
-        store: Store,
-        request: &PlanRequest,
-        owner: &ProcessIdentity,
-    ) -> Result<Writer, String> {
-        let lanes: Vec<String> = self.options.lanes.iter().map(ToString::to_string).collect();
-        let header = RecordingHeader {
-            label: self.options.label.clone(),
-            owner: owner.to_string(),
-            plan: request.to_json(&lanes, self.options.sample_interval).to_string(),
-            host: serde_json::to_string(&Fingerprint::for_this_host())
-                .map_err(|error| error.to_string())?,
-            sample_interval: self.options.sample_interval,
-        };
+    fn start_writer(&self, store: Store, header: &RecordingHeader) -> Result<Writer, String> {
         let stored = self.feed.clone();
         let writer = Writer::start(
             store,
-            &header,
+            header,
             Box::new(move |event| match *event {
                 // Lanes were reported when they were opened.
                 Event::Lane { .. } => {}
@@ -443,6 +406,17 @@ impl RecordingTask {
         self.recording.store(writer.recording(), Ordering::SeqCst);
         self.feed.send_blocking(FeedItem::Recording(writer.recording()));
         Ok(writer)
+    }
+}
+
+/// Describes why a session was not opened or run.
+fn describe_session_error(error: &SessionError) -> String {
+    match error {
+        SessionError::Threads(error) => format!("the system gives no thread: {error}"),
+        error if error.is_without_lanes() => {
+            "none of the lanes can run here; nothing was recorded".to_owned()
+        }
+        error => error.to_string(),
     }
 }
 

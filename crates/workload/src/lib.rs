@@ -13,6 +13,7 @@ mod job;
 mod limits;
 mod manifest;
 pub mod metering;
+mod recording_header;
 
 pub use catalog::{Catalog, WorkloadError};
 pub use control::Control;
@@ -27,6 +28,7 @@ pub use limits::{
     parse_time_limit,
 };
 pub use manifest::{MAX_MANIFEST, Manifest, ManifestError};
+pub use recording_header::RecordingHeader;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

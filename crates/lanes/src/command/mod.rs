@@ -39,6 +39,7 @@ use super::program_run::{
     EndVerdict, ProgramRun, Runner, digest_output, fill_startup, longest_output,
     output_limit_reason, read_tail, set_startup_sources, with_remarks,
 };
+use super::replacement::{ReplaceableRunner, WarmLane, WorkerRun, run_in_worker};
 use super::{
     Cancel, FootprintPart, Job, Lane, LaneDescription, LaneError, NoSampling, Outcome, PartKind,
     Prepared, ProbeSampler, StartKind, Status, monotonic_now, outer_memory_limit,
@@ -68,7 +69,7 @@ pub struct CommandLane {
     kept: Cache,
     script: Option<PathBuf>,
     scratch: ScratchFolder,
-    runner: Option<Runner>,
+    runner: ReplaceableRunner,
     provenances: Arc<Provenances>,
     /// Subjects by the number of the plan's cell.
     subjects: HashMap<usize, RuntimeInput>,
@@ -100,7 +101,9 @@ impl CommandLane {
         let folder = kept.folder().map_or(scratch.path().join("cache"), |it| it.path().to_owned());
         let cache =
             OwnFolder::open(&folder).map_err(|error| format!("no folder for modules: {error}"))?;
-        let runner = start_runner(profile).map_err(|error| error.to_string())?;
+        let theirs = Arc::clone(profile);
+        let mut slot = ReplaceableRunner::new(move || start_runner(&theirs));
+        let runner = slot.get_or_start().map_err(|error| error.to_string())?;
         let script = match &profile.script {
             None => None,
             Some(script) => Some(
@@ -108,7 +111,7 @@ impl CommandLane {
                     .map_err(|error| format!("cannot write {}: {error}", script.name))?,
             ),
         };
-        let runtime = detect_runtime(profile, script.as_deref(), &runner)?;
+        let runtime = detect_runtime(profile, script.as_deref(), runner)?;
         let provenances = Arc::new(cold_sources(profile, runner.provenances()));
         Ok(Self {
             profile: Arc::clone(profile),
@@ -117,7 +120,7 @@ impl CommandLane {
             kept,
             script,
             scratch,
-            runner: Some(runner),
+            runner: slot,
             provenances,
             subjects: HashMap::new(),
             workers: HashMap::new(),
@@ -125,21 +128,12 @@ impl CommandLane {
         })
     }
 
-    /// Returns the launcher: the current one, or a new one in place of a lost one.
-    fn ensure_runner(&mut self) -> Result<&Runner, LauncherError> {
-        self.runner.take_if(|runner| runner.is_spent());
-        if self.runner.is_none() {
-            self.runner = Some(start_runner(&self.profile)?);
-        }
-        self.runner.as_ref().ok_or_else(|| LauncherError::Arguments("no launcher".to_owned()))
-    }
-
     fn run_cold(&mut self, job: &Job, watch: &mut dyn ProbeSampler, cancel: &Cancel) -> Outcome {
         let requested = monotonic_now();
         match self.execute_runtime(job, watch, cancel) {
             Ok(mut ran) => {
                 let outcome = self.build_outcome(job, &mut ran);
-                self.runner.take_if(|runner| runner.is_spent());
+                self.runner.drop_if_spent();
                 outcome
             }
             Err(reason) => Outcome::failed_to_start(job, requested, reason),
@@ -179,12 +173,12 @@ impl CommandLane {
         let flood = sandboxed.then(|| OutputWatch::start(&files, job.limits.output, cancel));
         let flood = flood.transpose().map_err(|error| error.to_string())?;
         let cancel = flood.as_ref().map_or(cancel, OutputWatch::cancel);
-        let run = self.ensure_runner().and_then(|runner| {
+        let run = self.runner.get_or_start().and_then(|runner| {
             call.with_memory_bounds(job, runner)
                 .with_spawn_request(|spawn| runner.run(spawn, watch, cancel))
         });
         let run = run.map_err(|error| {
-            self.runner.take_if(|runner| runner.is_lost(&error));
+            self.runner.drop_if_spent();
             error.to_string()
         })?;
         let killed = sandbox.as_ref().and_then(SandboxGroup::usage_if_killed);
@@ -196,46 +190,16 @@ impl CommandLane {
 
     /// Runs one invocation in the cell's worker, which is started if need be.
     fn run_warm(&mut self, job: &Job, watch: &mut dyn ProbeSampler, cancel: &Cancel) -> Outcome {
-        let requested = monotonic_now();
-        let mut remark = None;
-        let kept = self.workers.remove(&job.cell).and_then(|mut worker| {
-            // A response from before the request is not an answer to it.
-            match worker.check_no_surplus() {
-                Ok(()) => Some(worker),
-                Err(lost) => {
-                    let why = worker.end_and_explain(&lost);
-                    remark = Some(format!("the worker before it was replaced: {why}"));
-                    None
-                }
-            }
+        let ran = run_in_worker(self, job, cancel, |lane, worker| {
+            worker.invoke(&lane.profile, job, watch, cancel)
         });
-        let mut worker = match kept.map_or_else(|| self.start_worker(job, cancel), Ok) {
-            Ok(worker) => worker,
-            Err(reason) => {
-                let mut outcome = Outcome::failed_to_start(job, requested, reason);
-                if cancel.is_cancelled() {
-                    outcome.status = Status::Interrupted;
-                }
-                return outcome;
+        match ran {
+            Ok(WorkerRun { result, replaced: None }) => result,
+            Ok(WorkerRun { result, replaced: Some(why) }) => {
+                result.with_remark(&format!("the worker before it was replaced: {why}"))
             }
-        };
-        let (outcome, good) = worker.invoke(&self.profile, job, watch, cancel);
-        if good {
-            self.workers.insert(job.cell, worker);
+            Err(failure) => failure.into_outcome(job, cancel),
         }
-        match remark {
-            Some(remark) => outcome.with_remark(&remark),
-            None => outcome,
-        }
-    }
-
-    fn start_worker(&self, job: &Job, cancel: &Cancel) -> Result<RuntimeWorker, String> {
-        let line = self.profile.warm.as_ref().ok_or("this runtime has no warm start")?;
-        let values = self.placeholder_values(job, &new_invocation_id()?)?;
-        let args = line
-            .expand(&|name| values.get(name).cloned(), &job.preset.args)
-            .map_err(|name| format!("no value for {{{name}}}"))?;
-        RuntimeWorker::start(&self.profile, &self.runtime, job, &args, cancel)
     }
 
     /// Returns the values of the placeholders in one invocation.
@@ -288,7 +252,7 @@ impl CommandLane {
             ..RuntimeCall::new(&profile, &program, &args, &files, CLEANUP_TIMEOUT)
         };
         // The state lies in the lane's folder, which is removed with the lane.
-        if let Ok(runner) = self.ensure_runner() {
+        if let Ok(runner) = self.runner.get_or_start() {
             let _ = call
                 .with_spawn_request(|spawn| runner.run(spawn, &mut NoSampling, &Cancel::default()));
         }
@@ -299,7 +263,7 @@ impl CommandLane {
         let RuntimeRun { run, files, .. } = ran;
         let mut usage = Usage::new(true);
         let mut provenances = Arc::clone(&self.provenances);
-        if let Some(runner) = &self.runner {
+        if let Some(runner) = self.runner.current() {
             runner.fill_usage(run, &mut usage);
             provenances = runner.sources_for(run, &self.provenances);
             if !Arc::ptr_eq(&provenances, &self.provenances) {
@@ -339,8 +303,11 @@ impl CommandLane {
 
     /// Explains that the runtime hit the memory limit around it, if it did.
     fn explain_outer_limit(&self, job: &Job, run: &ProgramRun, stderr: &str) -> Option<String> {
-        let wall =
-            runtime_call::outer_limit_for(&self.profile, job.limits.memory, self.runner.as_ref()?)?;
+        let wall = runtime_call::outer_limit_for(
+            &self.profile,
+            job.limits.memory,
+            self.runner.current()?,
+        )?;
         wall.explain_hit(run.group_usage.as_ref(), &run.ended, stderr)
     }
 
@@ -493,12 +460,34 @@ fn fresh_folder(scratch: &Path) -> Result<OwnFolder, TrustError> {
     OwnFolder::open(&folder)
 }
 
+impl WarmLane for CommandLane {
+    type Worker = RuntimeWorker;
+
+    fn waiting_workers(&mut self) -> &mut HashMap<usize, RuntimeWorker> {
+        &mut self.workers
+    }
+
+    fn start_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<RuntimeWorker, String> {
+        let line = self.profile.warm.as_ref().ok_or("this runtime has no warm start")?;
+        let values = self.placeholder_values(job, &new_invocation_id()?)?;
+        let args = line
+            .expand(&|name| values.get(name).cloned(), &job.preset.args)
+            .map_err(|name| format!("no value for {{{name}}}"))?;
+        RuntimeWorker::start(&self.profile, &self.runtime, job, &args, cancel)
+    }
+
+    /// A response from before the request is not an answer to it.
+    fn check_waiting_worker(&self, worker: &mut RuntimeWorker) -> Result<(), String> {
+        worker.check_no_surplus().map_err(|lost| worker.end_and_explain(&lost))
+    }
+}
+
 impl Lane for CommandLane {
     fn describe(&self) -> LaneDescription {
         let profile = &self.profile;
         let mut parts: Vec<&str> = profile.note.iter().map(String::as_str).collect();
         parts.push(profile.memory.describe_limit());
-        let wall = self.runner.as_ref().and_then(|runner| {
+        let wall = self.runner.current().and_then(|runner| {
             let allowance = runtime_call::runtime_allowance(profile, runner)?;
             Some(outer_memory_limit::describe_limit(runner, &allowance.to_string()))
         });
@@ -509,7 +498,7 @@ impl Lane for CommandLane {
         }
         let refusal = self.kept.refusal_reason();
         parts.extend(refusal.as_deref());
-        parts.extend(self.runner.as_ref().map(Runner::fence));
+        parts.extend(self.runner.current().map(Runner::fence));
         LaneDescription {
             version: format!("{} {}", profile.title, self.runtime.version),
             note: parts.join("; "),
@@ -543,7 +532,7 @@ impl Lane for CommandLane {
         let (profile, runtime) = (Arc::clone(&self.profile), self.runtime.clone());
         let (cache, scratch) = (Arc::clone(&self.cache), self.scratch.path().to_owned());
         let places = InputFolders { cache: &cache, scratch: &scratch };
-        let runner = self.ensure_runner().map_err(failed)?;
+        let runner = self.runner.get_or_start().map_err(failed)?;
         let subject =
             runtime_input::create_input(&profile, &runtime, job, &places, runner, cancel)?;
         let script = self.script.as_deref();
@@ -589,7 +578,7 @@ impl Lane for CommandLane {
             Err(error) => return Some(Err(failed(error.to_string()))),
         };
         let places = InputFolders { cache: &fresh, scratch: &scratch };
-        let result = match self.ensure_runner() {
+        let result = match self.runner.get_or_start() {
             Ok(runner) => {
                 runtime_input::create_input(&profile, &runtime, job, &places, runner, cancel)
             }
@@ -602,32 +591,28 @@ impl Lane for CommandLane {
         )
     }
 
-    fn invoke(
+    fn invoke_next(
         &mut self,
         job: &Job,
-        count: u32,
+        _: u32,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
-        for _ in 0..count {
-            if cancel.is_cancelled() {
-                return;
-            }
-            // Where the function runs outside of the process, the memory of the process is not the
-            // function's.
-            let mut nobody = NoSampling;
-            let watch = if self.profile.outside.is_some() { &mut nobody } else { &mut *watch };
-            emit(match job.start {
-                StartKind::Cold => self.run_cold(job, watch, cancel),
-                StartKind::Warm => self.run_warm(job, watch, cancel),
-            });
-        }
+    ) -> u32 {
+        // Where the function runs outside of the process, the memory of the process is not the
+        // function's.
+        let mut nobody = NoSampling;
+        let watch = if self.profile.outside.is_some() { &mut nobody } else { &mut *watch };
+        emit(match job.start {
+            StartKind::Cold => self.run_cold(job, watch, cancel),
+            StartKind::Warm => self.run_warm(job, watch, cancel),
+        });
+        1
     }
 
     fn close(&mut self) {
         self.workers.clear();
-        self.runner = None;
+        self.runner.discard();
     }
 }
 

@@ -14,6 +14,7 @@ use super::super::program_run::{
     ProcessProbe, Runner, digest_output, estimate_ref_cycles, lock_counters, longest_output,
     read_tail, with_output_limit,
 };
+use super::super::replacement::WorkerState;
 use super::super::{Cancel, Job, Outcome, ProbeSampler, Status, monotonic_now};
 use super::detect::DetectedRuntime;
 use super::runtime_call::{RuntimeCall, outer_limit_for};
@@ -41,7 +42,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const EXIT_GRACE: Nanos = Nanos(1_000_000_000);
 
 /// A worker that has loaded its module.
-pub(super) struct RuntimeWorker {
+pub(crate) struct RuntimeWorker {
     runner: Runner,
     control: UnixStream,
     /// Bytes that were read and are no complete line yet.
@@ -93,7 +94,7 @@ const STREAM_PATHS: &str = "/proc/self/fd/4 /proc/self/fd/5 /proc/self/fd/6";
 
 impl RuntimeWorker {
     /// Starts a worker with those arguments and waits until it is ready.
-    pub fn start(
+    pub(super) fn start(
         profile: &Profile,
         runtime: &DetectedRuntime,
         job: &Job,
@@ -149,19 +150,20 @@ impl RuntimeWorker {
         }
     }
 
-    /// Runs one invocation; returns its outcome, and whether the worker can be used again.
-    pub fn invoke(
+    /// Runs one invocation.
+    pub(super) fn invoke(
         &mut self,
         profile: &Profile,
         job: &Job,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
-    ) -> (Outcome, bool) {
+    ) -> (Outcome, WorkerState) {
         let requested = monotonic_now();
         for file in [&self.streams.stdout, &self.streams.stderr] {
             if let Err(error) = file.set_len(0) {
                 let reason = format!("cannot empty the function's output: {error}");
-                return (Outcome::failed_to_start(job, requested, reason), false);
+                let outcome = Outcome::failed_to_start(job, requested, reason);
+                return (outcome, WorkerState::Lost);
             }
         }
         let group = self.runner.group().ok();
@@ -203,9 +205,9 @@ impl RuntimeWorker {
                     outcome =
                         outcome.with_remark(&format!("its worker was replaced after it: {why}"));
                 }
-                (outcome, rested.is_ok())
+                (outcome, WorkerState::from_soundness(rested.is_ok()))
             }
-            Err(lost) => (self.lost_outcome(job, requested, &lost), false),
+            Err(lost) => (self.lost_outcome(job, requested, &lost), WorkerState::Lost),
         }
     }
 
@@ -219,7 +221,7 @@ impl RuntimeWorker {
     }
 
     /// Refuses output that was not asked for, as far as it has arrived.
-    pub fn check_no_surplus(&mut self) -> Result<(), WorkerLoss> {
+    pub(super) fn check_no_surplus(&mut self) -> Result<(), WorkerLoss> {
         let mut buffer = [0; 1024];
         let mut surplus = std::mem::take(&mut self.received).len();
         // Fails only for a closed descriptor, which reading reports as well.
@@ -375,7 +377,7 @@ impl RuntimeWorker {
     }
 
     /// Ends the worker; returns why it was lost.
-    pub fn end_and_explain(&mut self, lost: &WorkerLoss) -> String {
+    pub(super) fn end_and_explain(&mut self, lost: &WorkerLoss) -> String {
         // A worker that hung up may be about to end, and its end says why. One that stays is not
         // waited for.
         let went = *lost == WorkerLoss::HangUp && self.ends_within(EXIT_GRACE);

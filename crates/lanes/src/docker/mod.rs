@@ -371,23 +371,19 @@ impl Lane for DockerLane {
         })
     }
 
-    fn invoke(
+    fn invoke_next(
         &mut self,
         job: &Job,
-        count: u32,
+        _: u32,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
-        for _ in 0..count {
-            if cancel.is_cancelled() {
-                return;
-            }
-            emit(match job.start {
-                StartKind::Cold => self.invoke_cold(job, watch, cancel),
-                StartKind::Warm => self.invoke_warm(job, watch, cancel),
-            });
-        }
+    ) -> u32 {
+        emit(match job.start {
+            StartKind::Cold => self.invoke_cold(job, watch, cancel),
+            StartKind::Warm => self.invoke_warm(job, watch, cancel),
+        });
+        1
     }
 
     fn close(&mut self) {

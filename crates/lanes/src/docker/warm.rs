@@ -7,6 +7,7 @@
 //! `/dev/shm`, message queues, objects of System V), and when it holds much more
 //! memory than after its first function: a sandbox (gVisor) keeps a little of each.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bollard::exec::CreateExecOptions;
@@ -31,6 +32,7 @@ use super::stdio::StandardFiles;
 use super::termination::StopReason;
 use super::transport::ChunkReader;
 use super::{DockerLane, PendingRemoval, next_tag};
+use crate::replacement::{WarmLane, WorkerRun, WorkerState, run_in_worker};
 use crate::{Cancel, Job, Outcome, ProbeSampler, StartKind, Status, monotonic_now};
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
@@ -41,7 +43,7 @@ const KILLED_EXIT_CODE: i64 = 137;
 const LONG_COMMAND: Duration = Duration::from_secs(1);
 
 /// A container that waits for functions.
-pub(super) struct WarmContainer {
+pub(crate) struct WarmContainer {
     name: String,
     files: StandardFiles,
     /// Control group of the container, or why there is none.
@@ -77,28 +79,14 @@ impl DockerLane {
         cancel: &Cancel,
     ) -> Outcome {
         self.clear_leftovers();
-        let requested = monotonic_now();
-        let warm = match self.warm.remove(&job.cell) {
-            Some(warm) => Ok(warm),
-            None => self.start_warm(job, cancel),
-        };
-        let mut warm = match warm {
-            Ok(warm) => warm,
-            Err(reason) => {
-                let mut outcome = Outcome::failed_to_start(job, requested, reason);
-                if cancel.is_cancelled() {
-                    outcome.status = Status::Interrupted;
-                }
-                return outcome;
-            }
-        };
-        let (outcome, is_sound) = self.run_in_container(&mut warm, job, watch, cancel);
-        if is_sound && !warm.has_grown(job) {
-            self.warm.insert(job.cell, warm);
-        } else {
-            self.retire_container(warm);
+        let ran = run_in_worker(self, job, cancel, |lane, warm| {
+            let (outcome, is_sound) = lane.run_in_container(warm, job, watch, cancel);
+            (outcome, WorkerState::from_soundness(is_sound && !warm.has_grown(job)))
+        });
+        match ran {
+            Ok(WorkerRun { result, .. }) => result,
+            Err(failure) => failure.into_outcome(job, cancel),
         }
-        outcome
     }
 
     /// Starts a container that waits for functions.
@@ -257,6 +245,22 @@ impl DockerLane {
         for (_, warm) in std::mem::take(&mut self.warm) {
             self.leftovers.push(PendingRemoval::new(warm.name, warm.meter.ok()));
         }
+    }
+}
+
+impl WarmLane for DockerLane {
+    type Worker = WarmContainer;
+
+    fn waiting_workers(&mut self) -> &mut HashMap<usize, WarmContainer> {
+        &mut self.warm
+    }
+
+    fn start_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<WarmContainer, String> {
+        self.start_warm(job, cancel)
+    }
+
+    fn retire_worker(&mut self, worker: WarmContainer) {
+        self.retire_container(worker);
     }
 }
 

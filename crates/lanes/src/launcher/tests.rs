@@ -179,6 +179,31 @@ fn say(socket: &OwnedFd, message: &[u8]) {
 }
 
 #[test]
+fn a_launcher_that_takes_no_request_is_spent() {
+    let (launcher, socket) = impersonated();
+    drop(socket);
+    let files = Stdio3::with_input(&FunctionInput::default()).expect("memory files");
+    let spawn = SpawnRequest {
+        program: SpawnTarget::Path(Path::new("/bin/true")),
+        args: &["true"],
+        env: &[],
+        stdin: files.stdin.as_fd(),
+        stdout: files.stdout.as_fd(),
+        stderr: files.stderr.as_fd(),
+        extra: &[],
+        timeout: None,
+        memory_limit: None,
+        data_limit: None,
+        file_limit: None,
+        cpu: None,
+    };
+    assert!(!launcher.is_spent());
+    let error = launcher.spawn_program(&spawn).expect_err("nobody is there").to_string();
+    assert!(error.contains("is gone"), "{error}");
+    assert!(launcher.is_spent(), "it is to be replaced");
+}
+
+#[test]
 fn an_end_that_is_not_the_launchers_is_not_believed() {
     let (launcher, socket) = impersonated();
     // The number is right, but another process sent it: this one.

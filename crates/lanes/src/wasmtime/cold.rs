@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::super::launcher::{EndCause, Privileges, SpawnRequest, SpawnTarget, Stdio3};
+use super::super::launcher::{EndCause, SpawnRequest, SpawnTarget, Stdio3};
 use super::super::outer_memory_limit::{OuterMemoryLimit, has_complaint};
 use super::super::program_run::{
-    ProgramRun, Runner, digest_output, judge_run as process_verdict, longest_output, read_tail,
+    ProgramRun, digest_output, judge_run as process_verdict, longest_output, read_tail,
 };
 use super::super::{Cancel, Job, NoSampling, Outcome, ProbeSampler, Status, monotonic_now};
 use super::protocol::{MAX_MESSAGE, WasmWorkerReport, WorkerConfig};
@@ -55,8 +55,7 @@ impl WasmtimeLane {
         let module_size = compiled.size();
         let config = serde_json::to_string(config).map_err(|error| text(&error))?;
         let args = ["cyclometer-worker", "__worker", config.as_str()];
-        self.ensure_runner()?;
-        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
+        let runner = self.runner.get_or_start().map_err(|error| text(&error))?;
         let wall = outer_limit_for(job, module_size);
         let spawn = SpawnRequest {
             program: SpawnTarget::File(self.executable.as_fd()),
@@ -72,29 +71,15 @@ impl WasmtimeLane {
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
         };
-        let run = match runner.run(&spawn, watch, cancel) {
-            Ok(run) => run,
-            Err(error) => {
-                if runner.is_lost(&error) {
-                    self.runner = None;
-                }
-                return Err(text(&error));
-            }
-        };
+        let run = runner.run(&spawn, watch, cancel).map_err(|error| {
+            self.runner.drop_if_spent();
+            text(&error)
+        })?;
         drop(theirs);
         let report = receive_report(&ours);
         let outcome = self.build_cold_outcome(job, &run, report.as_ref(), wall, &mut files);
-        self.runner.take_if(|runner| runner.is_spent());
+        self.runner.drop_if_spent();
         Ok((outcome, report))
-    }
-
-    /// Starts a launcher where there is none any more.
-    fn ensure_runner(&mut self) -> Result<(), String> {
-        if self.runner.is_none() {
-            let runner = Runner::start_grouped(Privileges::Worker, self.counted);
-            self.runner = Some(runner.map_err(|error| error.to_string())?);
-        }
-        Ok(())
     }
 
     fn build_cold_outcome(
@@ -107,7 +92,7 @@ impl WasmtimeLane {
     ) -> Outcome {
         let mut usage = Usage::new(true);
         let mut provenances = self.cold_sources(job);
-        if let Some(runner) = &self.runner {
+        if let Some(runner) = self.runner.current() {
             runner.fill_usage(run, &mut usage);
             provenances = runner.sources_for(run, &provenances);
         }
@@ -154,7 +139,7 @@ impl WasmtimeLane {
         cancel: &Cancel,
     ) -> Result<Vec<u8>, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        self.ensure_runner()?;
+        let runner = self.runner.get_or_start().map_err(|error| text(&error))?;
         let mut files =
             Stdio3::with_input(&FunctionInput::from_bytes(module)).map_err(|error| text(&error))?;
         let variant = settings.to_string();
@@ -172,12 +157,11 @@ impl WasmtimeLane {
             file_limit: Some(MAX_COMPILED_BYTES),
             cpu: None,
         };
-        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let run = match runner.run(&spawn, &mut NoSampling, cancel) {
             Ok(run) => run,
             Err(error) => {
                 // The module is not to blame: the next attempt gets another launcher.
-                self.runner = None;
+                self.runner.discard();
                 return Err(text(&error));
             }
         };

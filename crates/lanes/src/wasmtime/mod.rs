@@ -38,8 +38,9 @@ use self::settings::{Allocation, WasmtimeSettings};
 use self::time_budget::{COMPILE_BUDGET, TimeBudgets};
 use self::warm_worker::WarmWorker;
 use super::cache::Cache;
-use super::launcher::Privileges;
+use super::launcher::{LauncherError, Privileges};
 use super::program_run::Runner;
+use super::replacement::ReplaceableRunner;
 use super::{
     Cancel, FootprintPart, Job, Lane, LaneDescription, LaneError, Outcome, PartKind, Prepared,
     ProbeSampler, StartKind, Status, monotonic_now, outer_memory_limit,
@@ -53,10 +54,8 @@ pub struct WasmtimeLane {
     settings: WasmtimeSettings,
     executable: File,
     cache: Cache,
-    runner: Option<Runner>,
+    runner: ReplaceableRunner,
     provenances: Arc<Provenances>,
-    /// Whether cold runs are counted by perf.
-    counted: bool,
     /// Compiled modules by workload and relevant settings; `Err`: why there is none, which is not
     /// tried again.
     compiled: HashMap<(String, WasmtimeSettings), Result<Arc<CompiledModule>, String>>,
@@ -81,9 +80,8 @@ impl WasmtimeLane {
             settings,
             executable,
             cache: Cache::open("wasmtime", &engine::is_current),
-            runner: None,
+            runner: ReplaceableRunner::new(|| start_runner(true)),
             provenances: Arc::default(),
-            counted: true,
             compiled: HashMap::new(),
             budgets: TimeBudgets::open(),
             warm: HashMap::new(),
@@ -129,7 +127,7 @@ impl WasmtimeLane {
                 Ok(code) => code,
                 Err(reason) => {
                     // Without a launcher it was not tried.
-                    if self.runner.is_some() {
+                    if self.runner.current().is_some() {
                         self.compiled.insert(key, Err(reason.clone()));
                     }
                     return Err(failed(reason));
@@ -282,7 +280,7 @@ impl WasmtimeLane {
 impl Lane for WasmtimeLane {
     fn describe(&self) -> LaneDescription {
         let mut note = self.settings.figures_note();
-        if let Some(runner) = &self.runner {
+        if let Some(runner) = self.runner.current() {
             let wall = outer_memory_limit::describe_limit(runner, &cold::describe_allowance());
             note = format!("{note}; {wall}; {}", runner.fence());
         }
@@ -297,13 +295,14 @@ impl Lane for WasmtimeLane {
     }
 
     fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {
-        let runner = Runner::start_grouped(Privileges::Worker, on)
+        let mut slot = ReplaceableRunner::new(move || start_runner(on));
+        let runner = slot
+            .get_or_start()
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         set_common_sources(&mut provenances, self.settings);
         set_cold_sources(&mut provenances);
-        (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
-        self.counted = on;
+        (self.runner, self.provenances) = (slot, Arc::new(provenances));
         Ok(())
     }
 
@@ -371,31 +370,32 @@ impl Lane for WasmtimeLane {
         Some(result.map(|_| took).map_err(failed))
     }
 
-    fn invoke(
+    fn invoke_next(
         &mut self,
         job: &Job,
-        count: u32,
+        left: u32,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
+    ) -> u32 {
         match job.start {
-            StartKind::Warm => self.run_warm(job, count, watch, cancel, emit),
+            StartKind::Warm => self.run_warm_burst(job, left, watch, cancel, emit),
             StartKind::Cold => {
-                for _ in 0..count {
-                    if cancel.is_cancelled() {
-                        return;
-                    }
-                    emit(self.run_cold(job, watch, cancel));
-                }
+                emit(self.run_cold(job, watch, cancel));
+                1
             }
         }
     }
 
     fn close(&mut self) {
         self.warm.clear();
-        self.runner = None;
+        self.runner.discard();
     }
+}
+
+/// Starts a launcher of workers, whose runs are counted by perf if `counted` is true.
+fn start_runner(counted: bool) -> Result<Runner, LauncherError> {
+    Runner::start_grouped(Privileges::Worker, counted)
 }
 
 static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();

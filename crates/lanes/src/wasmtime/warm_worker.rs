@@ -1,5 +1,6 @@
 //! Warm invocations: a worker that stays and creates a fresh instance each time.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +14,7 @@ use super::super::program_run::{
     ProcessProbe, Runner, estimate_ref_cycles, judge_run as process_verdict, longest_output,
     one_line, read_tail,
 };
+use super::super::replacement::{WarmLane, WorkerRun, WorkerState, run_in_worker};
 use super::super::{Cancel, Job, Outcome, ProbeSampler, Status, monotonic_now};
 use super::handover::CompiledModule;
 use super::protocol::{MAX_MESSAGE, WasmWorkerReport, WorkerConfig};
@@ -30,7 +32,7 @@ use cyclometer_meter::{Meter, Provenance, Provenances, Source, Usage, host};
 const LOAD_TIMEOUT: Nanos = Nanos(30_000_000_000);
 
 /// A worker that has loaded a module.
-pub(super) struct WarmWorker {
+pub(crate) struct WarmWorker {
     runner: Runner,
     socket: OwnedFd,
     files: Stdio3,
@@ -54,53 +56,46 @@ enum WorkerMessage {
 }
 
 impl WasmtimeLane {
-    pub(super) fn run_warm(
+    /// Requests up to `left` invocations of the cell's worker, which is started if need be; returns
+    /// how many there were.
+    pub(super) fn run_warm_burst(
         &mut self,
         job: &Job,
-        count: u32,
+        left: u32,
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) {
-        let mut left = count;
-        while left > 0 && !cancel.is_cancelled() {
-            let requested = monotonic_now();
-            if let Err(reason) = self.ensure_worker(job, cancel) {
-                if cancel.is_cancelled() {
-                    return;
-                }
-                emit(Outcome::failed_to_start(job, requested, reason));
-                left -= 1;
-                continue;
-            }
-            let Some(worker) = self.warm.get_mut(&job.cell) else { return };
-            let done = worker.invoke_burst(job, left, watch, cancel, emit);
-            left -= done.count;
-            if done.lost {
-                self.warm.remove(&job.cell);
+    ) -> u32 {
+        let ran = run_in_worker(self, job, cancel, |_, worker| {
+            worker.invoke_burst(job, left, watch, cancel, emit)
+        });
+        match ran {
+            Ok(WorkerRun { result: done, .. }) => done,
+            Err(_) if cancel.is_cancelled() => 0,
+            Err(failure) => {
+                emit(failure.into_outcome(job, cancel));
+                1
             }
         }
-    }
-
-    fn ensure_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<(), String> {
-        if !self.warm.contains_key(&job.cell) {
-            let config = Self::worker_config(job, self.settings);
-            let compiled = self.compiled_module_for(job, config.settings)?;
-            let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled, cancel)?;
-            if let Some(operators) = self.operators.get(&job.cell) {
-                set_provenance(Arc::make_mut(&mut worker.provenances), Meter::WasmOps, operators);
-            }
-            self.warm.insert(job.cell, worker);
-        }
-        Ok(())
     }
 }
 
-/// Result of a request to a worker.
-struct BurstResult {
-    count: u32,
-    /// Whether the worker cannot be used again.
-    lost: bool,
+impl WarmLane for WasmtimeLane {
+    type Worker = WarmWorker;
+
+    fn waiting_workers(&mut self) -> &mut HashMap<usize, WarmWorker> {
+        &mut self.warm
+    }
+
+    fn start_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<WarmWorker, String> {
+        let config = Self::worker_config(job, self.settings);
+        let compiled = self.compiled_module_for(job, config.settings)?;
+        let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled, cancel)?;
+        if let Some(operators) = self.operators.get(&job.cell) {
+            set_provenance(Arc::make_mut(&mut worker.provenances), Meter::WasmOps, operators);
+        }
+        Ok(worker)
+    }
 }
 
 impl WarmWorker {
@@ -184,7 +179,7 @@ impl WarmWorker {
         Ok(())
     }
 
-    /// Requests `count` invocations and passes their outcomes on.
+    /// Requests `count` invocations and passes their outcomes on; returns how many there were.
     fn invoke_burst(
         &mut self,
         job: &Job,
@@ -192,7 +187,7 @@ impl WarmWorker {
         watch: &mut dyn ProbeSampler,
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
-    ) -> BurstResult {
+    ) -> (u32, WorkerState) {
         // A burst is too short to sample, and its members could not be distinguished.
         if count == 1 {
             watch.start_sampling(Box::new(ProcessProbe::new(self.pid, &self.counters, None)));
@@ -210,15 +205,15 @@ impl WarmWorker {
                 }
                 other => {
                     emit(self.lost_outcome(job, requested, &other));
-                    return BurstResult { count: done + 1, lost: true };
+                    return (done + 1, WorkerState::Lost);
                 }
             }
             if cancel.is_cancelled() {
                 // Invocations that are still under way are not wanted: the worker is ended.
-                return BurstResult { count: done + 1, lost: done + 1 < count };
+                return (done + 1, WorkerState::from_soundness(done + 1 == count));
             }
         }
-        BurstResult { count, lost: false }
+        (count, WorkerState::Sound)
     }
 
     fn receive_report(&self, job: &Job, cancel: &Cancel) -> WorkerMessage {

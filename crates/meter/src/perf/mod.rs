@@ -118,15 +118,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Creates counts of a single meter, for tests.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn from_single(meter: Meter, count: u64) -> Self {
-        let mut values = [None; Meter::COUNT];
-        values[meter as usize] = Some(count);
-        Self { values, coverage_ppm: None }
-    }
-
     /// Returns the count of `meter`, if a counter for it ran.
     #[must_use]
     pub const fn get(&self, meter: Meter) -> Option<u64> {

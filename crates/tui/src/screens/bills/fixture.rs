@@ -13,8 +13,8 @@ use crate::update::{AppMessage, update};
 use cyclometer_lanes::{Cancel, Job, Outcome, Status};
 use cyclometer_meter::{Meter, Phases, Provenances, Source as MeterSource, Usage};
 use cyclometer_record::{Event, Sink};
-use cyclometer_store::{RecordingHeader, Store, Writer};
-use cyclometer_workload::Catalog;
+use cyclometer_store::{Store, Writer};
+use cyclometer_workload::{Catalog, RecordingHeader};
 
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const MIB: u64 = 1 << 20;

@@ -17,9 +17,8 @@ use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Cancel, Job, Sample, StartKind, Status, monotonic_now};
 use cyclometer_meter::Meter;
 use cyclometer_record::{Event, Sink};
-use cyclometer_store::PlayedPart;
-use cyclometer_store::{RecordingHeader, Store, Writer};
-use cyclometer_workload::Catalog;
+use cyclometer_store::{PlayedPart, Store, Writer};
+use cyclometer_workload::{Catalog, RecordingHeader};
 
 /// Database that is filled event by event.
 pub struct TimelineFixture {

@@ -1,12 +1,12 @@
 //! Kinds of input from outside, each with an invariant that must hold for any bytes at
 //! all: shared by fuzzing and `cargo test --test all fuzzing`.
 
-use crate::lane::survival::{
+use cyclometer::lane::survival::{
     engine_reply_survives, launcher_answer_survives, profile_survives, worker_line_survives,
     worker_report_survives,
 };
-use crate::workload::Manifest;
-use cyclometer_pricing::survival::{price_model_survives, usage_file_survives};
+use cyclometer::pricing::survival::{price_model_survives, usage_file_survives};
+use cyclometer::workload::Manifest;
 
 /// A kind of input that anybody may have written.
 #[derive(Debug, Clone, Copy)]
@@ -289,8 +289,8 @@ fn assert_bounded(message: &str, text: &str) {
 
 fn query_survives(sql: &str) {
     thread_local! {
-        static READER: crate::store::SqlReader =
-            crate::store::SqlReader::open_empty().expect("a database in memory");
+        static READER: cyclometer::store::SqlReader =
+            cyclometer::store::SqlReader::open_empty().expect("a database in memory");
     }
-    READER.with(|reader| crate::cli::query_survives(reader, sql));
+    READER.with(|reader| cyclometer::cli::query_survives(reader, sql));
 }

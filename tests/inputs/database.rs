@@ -4,19 +4,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cyclometer_pricing::PriceCatalog;
-use cyclometer_report::simulation_report::SimulationReport;
-use cyclometer_report::{answer, comparison};
-use cyclometer_store::{AmountKind, HistoryFilter, RecordingPart, ReplayPlan, Selection, Store};
+use cyclometer::pricing::PriceCatalog;
+use cyclometer::report::simulation_report::SimulationReport;
+use cyclometer::report::{answer, comparison};
+use cyclometer::store::{AmountKind, HistoryFilter, RecordingPart, ReplayPlan, Selection, Store};
 
 /// Number of items of each kind that are read.
 const FEW: u32 = 2;
 
-/// Writes an image of a database to a file and [reads all of it](database_survives).
+/// Writes an image of a database to a file and reads all of it.
 ///
 /// # Panics
 /// Panics if a reader does, or if there is no place for a file.
-pub fn database_image_survives(image: &[u8]) {
+pub(super) fn database_image_survives(image: &[u8]) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let shared = Path::new("/dev/shm");
     let folder = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
@@ -41,7 +41,7 @@ impl Drop for TemporaryFile {
 ///
 /// # Panics
 /// Panics if a reader does.
-pub fn database_survives(path: &Path) {
+fn database_survives(path: &Path) {
     let Ok(mut store) = Store::open_frozen(path) else { return };
     let filter = HistoryFilter { limit: Some(FEW), ..HistoryFilter::default() };
     let _ = store.count_items();
