@@ -12,9 +12,8 @@ use super::manifest::{MAX_MANIFEST, Manifest, ManifestError};
 use super::{NativeFile, NativeProgram, PROGRAM, Workload};
 use cyclometer_core::suggest::format_suggestion;
 use cyclometer_core::units::Bytes;
-use cyclometer_system::files::{
-    Bound, FileError, Folder, LinkPolicy, display_path, is_displayable,
-};
+use cyclometer_core::visible_text::is_hidden;
+use cyclometer_system::files::{Bound, FileError, Folder, LinkPolicy, display_path};
 
 /// Built-in workload as `build.rs` embeds it.
 struct Embedded {
@@ -230,8 +229,7 @@ impl WorkloadFolders {
 
     /// Adds a folder, whose name must be a valid workload name.
     fn add_folder(&mut self, name: &OsStr, inside: &Path) -> Result<(), WorkloadError> {
-        let fits =
-            |name: &&str| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_displayable);
+        let fits = |name: &&str| (1..=MAX_NAME).contains(&name.len()) && !name.contains(is_hidden);
         match name.to_str().filter(fits) {
             Some(_) if self.workloads.len() == MAX_WORKLOADS => {
                 Err(WorkloadError::TooMany { path: self.root.path().to_owned() })
