@@ -10,7 +10,7 @@ use super::layout::TimelineLayout;
 use super::played_part::{MAX_PART_INVOCATIONS, PlayedPart};
 use super::player::Player;
 use super::queries::{TimelineRequest, TimelineResponse};
-use super::{PendingLoad, PositionAfterLoad, TimelineOverlay, TimelineState};
+use super::{FailedBills, PendingLoad, PositionAfterLoad, TimelineOverlay, TimelineState};
 use crate::action::Effect;
 use crate::frame;
 use crate::model::Model;
@@ -137,6 +137,8 @@ pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
     let mut effects = Vec::new();
     let models = model.live.models.clone();
     let state = &mut model.timeline;
+    // What failed is not requested again, but it is no reason to request nothing else.
+    state.bills_error.take_if(|it| it.key != played.key || it.models != models);
     let current =
         state.checkpoints.as_ref().filter(|it| it.key == played.key && it.models == models);
     match current {
@@ -172,6 +174,7 @@ pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
         _ => {}
     }
     let under = played.invocation_at(state.lane, state.player.position());
+    state.detail_error.take_if(|(id, _)| under.is_none_or(|row| row.id != *id));
     let known = state.detail.as_ref().map(|it| it.row.invocation);
     if let Some(row) = under.filter(|row| Some(row.id) != known)
         && !state.detail_pending
@@ -217,7 +220,7 @@ pub fn answered(model: &mut Model, answer: TimelineResponse) -> Vec<Effect> {
             match result {
                 Ok(detail) if detail.row.invocation == id => state.detail = Some(detail),
                 Ok(_) => {}
-                Err(error) => state.detail_error = Some(error),
+                Err(error) => state.detail_error = Some((id, error)),
             }
             request_missing(model)
         }
@@ -244,7 +247,7 @@ pub fn answered(model: &mut Model, answer: TimelineResponse) -> Vec<Effect> {
 
 fn handle_checkpoints(
     model: &mut Model,
-    result: Result<(Arc<BillCheckpoints>, Vec<Arc<CarriedBills>>), String>,
+    result: Result<(Arc<BillCheckpoints>, Vec<Arc<CarriedBills>>), FailedBills>,
 ) {
     let models = &model.live.models;
     let state = &mut model.timeline;

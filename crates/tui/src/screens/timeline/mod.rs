@@ -52,7 +52,7 @@ pub use draw::render;
 pub use export::export_table;
 pub use input::{apply_action, click};
 pub use loading::{answered, entered, tick};
-pub use queries::{TimelineRequest, TimelineResponse, answer};
+pub use queries::{FailedBills, TimelineRequest, TimelineResponse, answer};
 
 use bill_checkpoints::{BillCheckpoints, CarriedBills};
 use bill_panel::BillsAtMoment;
@@ -97,10 +97,11 @@ pub struct TimelineState {
     carried_bills: Vec<Arc<CarriedBills>>,
     bills: Option<Arc<BillsAtMoment>>,
     bills_pending: bool,
-    bills_error: Option<String>,
+    bills_error: Option<FailedBills>,
     detail: Option<Arc<PlaybackInvocation>>,
     detail_pending: bool,
-    detail_error: Option<String>,
+    /// Id of the invocation that could not be read, and why.
+    detail_error: Option<(i64, String)>,
     /// Id and name of the marked invocation.
     marked: Option<(i64, String)>,
     /// Overlay that is open.

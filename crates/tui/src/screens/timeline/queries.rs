@@ -11,6 +11,17 @@ use crate::query_worker::{QueryContext, QueryRequest};
 use cyclometer_core::units::Nanos;
 use cyclometer_store::{PlaybackInvocation, RecordingPart, StoreError};
 
+/// Bills of a part that could not be computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedBills {
+    /// Part that they belong to.
+    pub key: RecordingPart,
+    /// Ids of the models.
+    pub models: Vec<String>,
+    /// Reason.
+    pub reason: String,
+}
+
 /// Request of the timeline screen to the query worker.
 #[derive(Debug, Clone)]
 pub enum TimelineRequest {
@@ -88,7 +99,7 @@ pub enum TimelineResponse {
     Checkpoints {
         /// Checkpoints of the part, with the bills of all parts up to it; or the reason
         /// why there are none.
-        result: Result<(Arc<BillCheckpoints>, Vec<Arc<CarriedBills>>), String>,
+        result: Result<(Arc<BillCheckpoints>, Vec<Arc<CarriedBills>>), FailedBills>,
     },
     /// Bills of a moment, which they name.
     Bills {
@@ -133,8 +144,9 @@ pub fn answer(desk: &mut QueryContext, ask: TimelineRequest) -> TimelineResponse
         }
         TimelineRequest::Checkpoints { played, models, afters, carries } => {
             let result = build_checkpoints(desk, &played, &models, &afters, carries);
-            let result =
-                reopen_on_error(desk, result).map(|(ledger, carries)| (Arc::new(ledger), carries));
+            let result = reopen_on_error(desk, result)
+                .map(|(ledger, carries)| (Arc::new(ledger), carries))
+                .map_err(|reason| FailedBills { key: played.key, models, reason });
             TimelineResponse::Checkpoints { result }
         }
         TimelineRequest::Bills { ledger, played, ended, at } => {
