@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::RwLock;
 
 use super::error::{MAX_PROFILE_BYTES, ProfileError};
 use super::{Profile, resolve};
@@ -33,12 +35,12 @@ static CURRENT: LazyLock<RwLock<Arc<ProfileCatalog>>> =
 /// Returns the profiles that lane names in this process refer to.
 #[must_use]
 pub fn current_catalog() -> Arc<ProfileCatalog> {
-    Arc::clone(&CURRENT.read().unwrap_or_else(PoisonError::into_inner))
+    Arc::clone(&CURRENT.read())
 }
 
 /// Makes `catalog` the one that lane names refer to, from now on.
 pub fn install_catalog(catalog: ProfileCatalog) {
-    *CURRENT.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+    *CURRENT.write() = Arc::new(catalog);
 }
 
 impl ProfileCatalog {
