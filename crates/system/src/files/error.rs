@@ -101,6 +101,9 @@ pub enum FileError {
     /// A folder with too many entries.
     #[error("it has more than {0} entries: name a smaller folder")]
     TooMany(usize),
+    /// A folder with too many TOML files.
+    #[error("it has more than {0} .toml files")]
+    TooManyToml(usize),
     /// Content that is not UTF-8; with the offset of the first invalid byte.
     #[error("it is no text: byte {} is not UTF-8", .0 + 1)]
     NotText(usize),
