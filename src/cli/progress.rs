@@ -1,8 +1,10 @@
 //! Progress of a running recording: a bar on a terminal, lines elsewhere.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::lane::Status;
 use crate::output::MessageBar;
@@ -24,7 +26,7 @@ static BAR: Mutex<Option<MessageBar>> = Mutex::new(None);
 
 /// Writes a message beside the bar that no event carries.
 pub(super) fn say_beside_bar(text: &str) {
-    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let bar = BAR.lock().clone();
     match bar.filter(|bar| !bar.is_cleared()) {
         Some(bar) => bar.write_message(text),
         None => super::say(text),
@@ -52,11 +54,11 @@ pub(super) struct ShownMessages(Arc<Mutex<HashSet<String>>>);
 
 impl ShownMessages {
     fn insert(&self, text: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
+        self.0.lock().insert(text);
     }
 
     fn contains(&self, text: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(text)
+        self.0.lock().contains(text)
     }
 
     /// Returns cells without the notes and failures that were shown in full; a failure
@@ -81,7 +83,7 @@ impl RecordingProgress {
             None => "{pos} {elapsed} {prefix}{wide_msg}",
         };
         let bar = MessageBar::on_terminal(total, template);
-        BAR.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bar);
+        BAR.lock().clone_from(&bar);
         Self {
             bar,
             total,

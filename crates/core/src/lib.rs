@@ -12,3 +12,4 @@ pub mod suggest;
 pub mod toml_text;
 pub mod units;
 pub mod visible_text;
+pub mod word_wrap;

@@ -1,9 +1,10 @@
 //! Control group of a launcher's programs: the meters that come from it, and the verdicts that it
 //! explains.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit};
+use parking_lot::Mutex;
 
 use super::launcher::Launcher;
 use cyclometer_core::units::Bytes;
@@ -40,13 +41,13 @@ impl LauncherGroup {
 
     /// Returns the group that the launcher is in.
     pub fn current_group(&self) -> Arc<FunctionGroup> {
-        Arc::clone(&self.group.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.group.lock())
     }
 
     /// Replaces the group where earlier runs left memory in it: files in memory that they did not
     /// remove, or pages of programs that they read.
     pub fn replace_if_used_up(&self, launcher: &Launcher) {
-        let mut current = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.group.lock();
         if current.is_used_up()
             && let Ok((group, _)) = create_group(launcher)
         {

@@ -8,6 +8,7 @@ pub mod command;
 mod control_group;
 pub mod descriptors;
 pub mod docker;
+mod elf_headers;
 mod lane_spec;
 mod launcher;
 mod native;

@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 
 use super::control_group::{self, InnerProcessLimit, LauncherGroup};
@@ -619,7 +620,7 @@ pub(super) fn one_line(text: &str) -> String {
 const SAMPLED: [Meter; 3] = [Meter::CpuTime, Meter::RefCycles, Meter::Cycles];
 
 pub(super) fn lock_counters(counters: &Mutex<Counters>) -> MutexGuard<'_, Counters> {
-    counters.lock().unwrap_or_else(PoisonError::into_inner)
+    counters.lock()
 }
 
 /// Reads a process from outside while it runs one invocation.

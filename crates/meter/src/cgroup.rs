@@ -16,9 +16,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use procfs::process::Process;
 use thiserror::Error;
 
@@ -281,7 +281,7 @@ impl InvocationGroup {
     /// cache and kernel memory included.
     #[must_use]
     pub fn memory_peak(&self) -> Option<Bytes> {
-        let own = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.peak.lock();
         if let Some(file) = &*own {
             let mut text = [0; 32];
             let size = file.read_at(&mut text, 0).ok()?;
@@ -303,7 +303,7 @@ impl InvocationGroup {
             });
         }
         let Some(root) = &self.hierarchy.unified else { return Ok(()) };
-        let mut own = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.peak.lock();
         let path = root.join(&self.relative).join("memory.peak");
         let reset = || {
             let file = match own.take() {

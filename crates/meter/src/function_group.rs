@@ -12,8 +12,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::cgroup::{CgroupError, Driver, group_names, remove_group_tree};
 use super::own_groups::{OwnGroup, OwnGroups, kills_in};
@@ -172,7 +173,7 @@ impl FunctionGroup {
     /// # Errors
     /// Returns an error when the kernel refuses.
     pub fn limit_memory(&self, limit: Option<Bytes>) -> Result<(), CgroupError> {
-        let mut known = lock_ignoring_poison(&self.limit);
+        let mut known = self.limit.lock();
         if *known == limit {
             return Ok(());
         }
@@ -290,7 +291,7 @@ impl FunctionGroup {
         };
         let killed =
             self.oom_kill_count().map(|now| now.saturating_sub(baseline.killed.unwrap_or(0)));
-        let limit = *lock_ignoring_poison(&self.limit);
+        let limit = *self.limit.lock();
         GroupUsage {
             cpu: self
                 .cpu_time()
@@ -339,7 +340,7 @@ impl FunctionGroup {
     }
 
     fn memory_peak(&self) -> Option<Bytes> {
-        if let Some(file) = &*lock_ignoring_poison(&self.peak) {
+        if let Some(file) = &*self.peak.lock() {
             let mut text = [0; 32];
             let size = file.read_at(&mut text, 0).ok()?;
             return std::str::from_utf8(text.get(..size)?).ok()?.trim().parse().ok().map(Bytes);
@@ -357,7 +358,7 @@ impl FunctionGroup {
             let path = directory.join("memory.max_usage_in_bytes");
             return fs::write(path, "0").map_err(|error| failed("", &error));
         }
-        let mut own = lock_ignoring_poison(&self.peak);
+        let mut own = self.peak.lock();
         let mut reset = || {
             let file = match own.take() {
                 Some(file) => file,
@@ -496,10 +497,6 @@ fn read_figure((files, directory): &(CgroupFiles, PathBuf), v1: &str, v2: &str) 
 fn parse_micros(text: &str, key: &str) -> Option<Nanos> {
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
     value.trim().parse::<u64>().ok()?.checked_mul(1_000).map(Nanos)
-}
-
-fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

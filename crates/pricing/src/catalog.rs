@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::error::{MAX_FILE_BYTES, PricingError, UnknownModel};
 use super::model::PriceModel;
 use super::resolve;
+use cyclometer_system::catalog::{CatalogEntry, NamedCatalog};
 use cyclometer_system::files::{self, Bound, FileError, Folder, LinkPolicy, display_path};
 
 /// Size limit for a price file.
@@ -93,15 +94,28 @@ pub enum PriceCatalogError {
 /// Set of all available price models.
 #[derive(Debug, Clone)]
 pub struct PriceCatalog {
-    models: Vec<PriceModel>,
-    notices: Vec<String>,
+    models: NamedCatalog<PriceModel>,
+}
+
+impl CatalogEntry for PriceModel {
+    fn name(&self) -> &str {
+        self.id()
+    }
+
+    fn origin(&self) -> String {
+        self.origin().to_string()
+    }
 }
 
 impl PriceCatalog {
     /// Creates a catalog of the built-in price models.
     #[must_use]
     pub fn with_builtin_models() -> Self {
-        Self { models: builtin_models().to_vec(), notices: Vec::new() }
+        let mut models = NamedCatalog::default();
+        for model in builtin_models() {
+            models.add_entry(model.clone());
+        }
+        Self { models }
     }
 
     /// Adds every `.toml` file of a folder, or a single file, which may be a pipe. A model
@@ -130,14 +144,15 @@ impl PriceCatalog {
     fn add_folder(&mut self, path: &Path, links: LinkPolicy) -> Result<(), PriceCatalogError> {
         let failed = |path: &Path, cause| PriceCatalogError::Read { path: path.to_owned(), cause };
         let folder = Folder::open(path, links).map_err(|cause| failed(path, cause))?;
-        let names = folder.toml_files().map_err(|cause| failed(path, cause))?;
-        if names.len() > MAX_FILES {
-            return Err(PriceCatalogError::TooMany { path: path.to_owned() });
-        }
-        for name in names {
-            let file = path.join(&name);
-            let content =
-                folder.read_file(&name, PRICE_FILE_BOUND).map_err(|cause| failed(&file, cause))?;
+        let files = match folder.read_toml_files(MAX_FILES, PRICE_FILE_BOUND) {
+            Err(FileError::TooManyToml(_)) => {
+                return Err(PriceCatalogError::TooMany { path: path.to_owned() });
+            }
+            other => other.map_err(|cause| failed(path, cause))?,
+        };
+        // Without a file that is left out, bills would be those of another tariff.
+        for (file, content) in files {
+            let content = content.map_err(|cause| failed(&file, cause))?;
             self.add_text(&file, &decode_text(&file, content)?)?;
         }
         Ok(())
@@ -145,24 +160,9 @@ impl PriceCatalog {
 
     fn add_text(&mut self, path: &Path, text: &str) -> Result<(), PriceCatalogError> {
         for model in PriceModel::parse_all(text, &display_path(path))? {
-            self.insert_or_replace(model);
+            self.models.add_entry(model);
         }
         Ok(())
-    }
-
-    fn insert_or_replace(&mut self, model: PriceModel) {
-        match self.models.iter_mut().find(|other| other.id() == model.id()) {
-            Some(other) => {
-                self.notices.push(format!(
-                    "{} from {} takes the place of the one from {}",
-                    model.id(),
-                    model.origin(),
-                    other.origin()
-                ));
-                *other = model;
-            }
-            None => self.models.push(model),
-        }
     }
 
     /// Returns the model with the given id.
@@ -172,28 +172,29 @@ impl PriceCatalog {
     /// Returns [`UnknownModel`] if there is no such model, with the most similar id and the list
     /// of all ids.
     pub fn find_model(&self, id: &str) -> Result<&PriceModel, UnknownModel> {
-        let found = self.models.iter().find(|model| model.id() == id);
-        found.ok_or_else(|| unknown_model(id, self.models.iter()))
+        self.models.find_entry(id).ok_or_else(|| unknown_model(id, self.models().iter()))
     }
 
     /// Returns all models.
     #[must_use]
     pub fn models(&self) -> &[PriceModel] {
-        &self.models
+        self.models.entries()
     }
 
     /// Returns the notices about models that replaced others.
     #[must_use]
     pub fn replacement_notices(&self) -> &[String] {
-        &self.notices
+        self.models.notices()
     }
 
     /// Describes versions of one tariff that are in effect on the same days.
     #[must_use]
     pub fn describe_overlaps(&self) -> Vec<String> {
-        let pairs = self.models.iter().enumerate().flat_map(|(index, model)| {
-            self.models[..index].iter().map(move |other| (other, model))
-        });
+        let models = self.models();
+        let pairs = models
+            .iter()
+            .enumerate()
+            .flat_map(|(index, model)| models[..index].iter().map(move |other| (other, model)));
         pairs.filter_map(|(one, other)| resolve::describe_overlap(one, other)).collect()
     }
 }

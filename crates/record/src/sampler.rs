@@ -1,8 +1,10 @@
 //! The sampler: a thread that reads the running invocation at a fixed interval.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Probe, ProbeSampler, Sample, monotonic_now};
@@ -122,64 +124,47 @@ impl Sampler {
         });
         let theirs = Arc::clone(&shared);
         let thread = start_thread("sampler", move || theirs.run_thread(interval.into(), tap))?;
-        *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        *shared.thread.lock() = Some(thread);
         Ok(Self { shared })
     }
 
     /// Returns the samples since the last call.
     #[must_use]
     pub fn take_samples(&self) -> Vec<Sample> {
-        std::mem::take(&mut self.shared.lock_state().samples)
+        std::mem::take(&mut self.shared.state.lock().samples)
     }
 
     /// Stops the thread and returns a report of its cost.
     #[must_use]
     pub fn finish(self) -> SamplerReport {
-        self.shared.lock_state().stop = true;
+        self.shared.state.lock().stop = true;
         self.shared.changed.notify_all();
-        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.shared.thread.lock().take();
         if let Some(thread) = thread {
             // A panicking probe has been reported on standard error already.
             let _ = thread.join();
         }
-        self.shared.lock_state().report
+        self.shared.state.lock().report
     }
 }
 
 impl ProbeSampler for Sampler {
     fn start_sampling(&mut self, probe: Box<dyn Probe>) {
-        self.shared.lock_state().probe = Some(probe);
+        self.shared.state.lock().probe = Some(probe);
         self.shared.changed.notify_all();
     }
 
     fn stop_sampling(&mut self) {
-        self.shared.lock_state().probe = None;
+        self.shared.state.lock().probe = None;
     }
 }
 
 impl SamplerShared {
-    fn lock_state(&self) -> MutexGuard<'_, SamplerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait_for_change<'a>(
-        &self,
-        state: MutexGuard<'a, SamplerState>,
-        span: Option<Duration>,
-    ) -> MutexGuard<'a, SamplerState> {
-        match span {
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(span) => {
-                self.changed.wait_timeout(state, span).unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
-    }
-
     fn run_thread(&self, interval: Duration, mut tap: Option<SamplerTap>) {
-        let mut state = self.lock_state();
+        let mut state = self.state.lock();
         while !state.stop {
             if state.probe.is_none() {
-                state = self.wait_for_change(state, None);
+                self.changed.wait(&mut state);
                 continue;
             }
             // Due times are fixed from the start, so that a late reading does
@@ -188,16 +173,14 @@ impl SamplerShared {
             while state.probe.is_some() && !state.stop {
                 let moment = Instant::now();
                 if moment < due {
-                    state = self.wait_for_change(state, Some(due - moment));
+                    self.changed.wait_for(&mut state, due - moment);
                     continue;
                 }
                 let fresh = state.read_probe();
                 if let Some(tap) = &mut tap {
                     // The tap runs without the lock: a slow one must not hold
                     // up the lane.
-                    drop(state);
-                    fresh.into_iter().for_each(&mut *tap);
-                    state = self.lock_state();
+                    MutexGuard::unlocked(&mut state, || fresh.into_iter().for_each(&mut *tap));
                 }
                 due += interval;
                 if due < moment {

@@ -1,8 +1,10 @@
 //! Tests of the recorder with simulated lanes.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::*;
 use cyclometer_core::units::Nanos;
@@ -300,7 +302,7 @@ pub(super) fn lanes_that_race_run_at_the_same_time() {
         // Would never return if the other lane had to wait for this one.
         meeting.wait();
         let name = std::thread::current().name().unwrap_or("").to_owned();
-        names.lock().expect("no panic").push(name);
+        names.lock().push(name);
     });
     let request = PlanRequest { race: true, ..request(&["nop", "nbody"], 3) };
     let (tally, told) = record(&mut lanes, &request, &Control::default());
@@ -313,7 +315,7 @@ pub(super) fn lanes_that_race_run_at_the_same_time() {
         assert!(at("started") < at("finished"));
     }
     assert_eq!(told.last().map(String::as_str), Some("ended ok"));
-    let mut threads = threads.lock().expect("no panic").clone();
+    let mut threads = threads.lock().clone();
     threads.sort_unstable();
     assert_eq!(threads, [["lane-0"; 6], ["lane-1"; 6]].concat());
 }

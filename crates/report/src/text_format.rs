@@ -1,6 +1,7 @@
 //! Formatting shared by the lists of recordings and simulations.
 
 use cyclometer_core::visible_text::escape_line;
+use cyclometer_core::word_wrap::wrap_line;
 use cyclometer_store::DeletionExtent;
 
 /// Maximum length of lines of sentences, in characters, however wide the terminal is.
@@ -11,7 +12,7 @@ const SENTENCE: usize = 80;
 #[must_use]
 pub fn wrap_sentence(text: &str) -> String {
     let width = super::terminal_width().clamp(20, SENTENCE);
-    super::explain::page::wrap_words(&escape_line(text), width - 2).join("\n  ")
+    wrap_line(&escape_line(text), width - 2).join("\n  ")
 }
 
 /// Formats a timestamp for people: `2026-11-21 10:00:00`.

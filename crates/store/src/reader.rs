@@ -7,9 +7,10 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rusqlite::ErrorCode;
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -185,7 +186,7 @@ impl SqlReader {
                 let Some(reason) = refusal_reason(&context.action) else {
                     return Authorization::Allow;
                 };
-                lock_mutex(&seen).get_or_insert(reason);
+                seen.lock().get_or_insert(reason);
                 Authorization::Deny
             }))
             .map_err(wrong)?;
@@ -227,7 +228,7 @@ impl SqlReader {
                     } else {
                         return false;
                     };
-                    *lock_mutex(&stopped) = Some(stop);
+                    *stopped.lock() = Some(stop);
                     true
                 }),
             )
@@ -237,7 +238,7 @@ impl SqlReader {
     /// Returns why a query was stopped, if one was.
     #[must_use]
     pub fn stop_reason(&self) -> Option<QueryStop> {
-        *lock_mutex(&self.stopped)
+        *self.stopped.lock()
     }
 
     /// Returns the columns of the public views, in their order.
@@ -334,7 +335,7 @@ impl SqlReader {
     }
 
     fn prepare_statement(&self, sql: &str) -> Result<Statement<'_>, QueryError> {
-        *lock_mutex(&self.refused) = None;
+        *self.refused.lock() = None;
         let wrong = |text: &str| QueryError::Wrong(text.to_owned());
         if sql.contains('\0') {
             return Err(wrong("SQL with a zero byte is not text"));
@@ -352,7 +353,7 @@ impl SqlReader {
 
     /// Converts an error of `SQLite` to one that says what to do.
     fn explain_query_error(&self, error: &rusqlite::Error, sql: &str) -> QueryError {
-        if let Some(reason) = lock_mutex(&self.refused).take() {
+        if let Some(reason) = self.refused.lock().take() {
             return QueryError::Wrong(reason);
         }
         if let Some(stop) = self.stop_reason() {
@@ -441,10 +442,6 @@ fn mark_error_position(sql: &str, offset: usize) -> Option<String> {
     }
     let column = sql[begin..offset].chars().count();
     Some(format!("  {line}\n  {:>width$}", '^', width = column + 1))
-}
-
-fn lock_mutex<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the reason why an action of a statement is not allowed; `None` if it

@@ -1,8 +1,9 @@
-//! System services: bounded file access, trusted folders, names that carry their owner,
+//! System services: bounded file access, trusted folders, catalogs of what comes from files, names that carry their owner,
 //! processes and threads, and output of visible text.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+pub mod catalog;
 pub mod files;
 pub mod helper;
 pub mod output;

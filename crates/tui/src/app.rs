@@ -2,13 +2,14 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crossterm::event::Event as TerminalEvent;
+use parking_lot::Mutex;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use thiserror::Error;
@@ -411,13 +412,13 @@ impl PanicLog {
         let before = std::panic::take_hook();
         let drawing = std::thread::current().id();
         std::panic::set_hook(Box::new(move |panic| {
-            let tell = mine.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let tell = mine.sender.lock().clone();
             match tell {
                 Some(tell) if std::thread::current().id() != drawing => {
                     let thread = std::thread::current().name().unwrap_or("?").to_owned();
                     let text = format!("a defect in cyclometer: thread {thread}: {panic}");
                     let text = text.replace('\n', " ");
-                    mine.messages.lock().unwrap_or_else(PoisonError::into_inner).push(text.clone());
+                    mine.messages.lock().push(text.clone());
                     let _ = tell.send(LoopEvent::Message(AppMessage::Error(text)));
                 }
                 _ => {
@@ -430,16 +431,16 @@ impl PanicLog {
     }
 
     fn report_to(&self, tell: &Sender<LoopEvent>) {
-        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell.clone());
+        *self.sender.lock() = Some(tell.clone());
     }
 
     /// Stops the reporting to the screen, which is gone: panics are reported as
     /// usual again.
     fn stop_reporting(&self) {
-        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.sender.lock() = None;
     }
 
     fn take_messages(&self) -> Vec<String> {
-        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.messages.lock())
     }
 }

@@ -467,12 +467,14 @@ fn render_choice(
 ) {
     let names = items.iter().map(|item| display_width(&item.name)).max().unwrap_or(0);
     let notes = items.iter().map(|item| display_width(&item.note)).max().unwrap_or(0);
+    let key = |action| model.keymap.key_for(action, model.screen).unwrap_or_default();
+    let (enter, back) = (key(UserAction::Enter), key(UserAction::Back));
     let how = if single {
-        "enter: this one   esc: none"
+        format!("{enter}: this one   {back}: none")
     } else {
-        "space: on or off   enter: done   esc: as before"
+        format!("space: on or off   {enter}: done   {back}: as before")
     };
-    let wide = (names + notes + 12).max(display_width(title) + 8).max(display_width(how) + 2);
+    let wide = (names + notes + 12).max(display_width(title) + 8).max(display_width(&how) + 2);
     let place = centered_area(area, wide, items.len() + 4);
     let block = model.theme.panel_block(title, true);
     let inner = block.inner(place);
@@ -496,7 +498,7 @@ fn render_choice(
         ]));
     }
     lines.push(Line::default());
-    lines.push(Line::from(Span::styled(fit(how, room), model.theme.style(StyleRole::Dim))));
+    lines.push(Line::from(Span::styled(fit(&how, room), model.theme.style(StyleRole::Dim))));
     frame.render_widget(Clear, place);
     frame.render_widget(block, place);
     frame.render_widget(Paragraph::new(lines), inner);

@@ -38,7 +38,7 @@ const CLANGS: [&str; 4] = ["clang-14", "clang", "clang-19", "clang-17"];
 pub enum BuildError {
     /// No clang that knows WebAssembly.
     #[error(
-        "no clang was found (tried {tried}); install clang, lld, wasi-libc and the wasm32 \
+        "no clang that compiles to WebAssembly was found (tried {tried}); install clang, lld, wasi-libc and the wasm32 \
          compiler-rt (Debian 12: apt-get install --no-install-recommends clang-14 lld-14 \
          wasi-libc libclang-rt-14-dev-wasm32), or set CYCLOMETER_CLANG"
     )]
@@ -253,12 +253,50 @@ fn find_clang(cancel: &Cancel) -> Result<String, BuildError> {
     if let Ok(name) = std::env::var("CYCLOMETER_CLANG") {
         return Ok(name);
     }
-    for name in CLANGS {
-        match run_helper(Command::new(name).arg("--version"), LIMITS, cancel) {
-            Ok(Some(_)) => return Ok(name.to_owned()),
+    find_wasm_compiler(&CLANGS, cancel)
+}
+
+/// Returns the first of these compilers that compiles an empty source to WebAssembly; one of
+/// them may exist and have no such target.
+fn find_wasm_compiler(names: &[&str], cancel: &Cancel) -> Result<String, BuildError> {
+    let scratch = PrivateFolder::new("build").map_err(BuildError::Scratch)?;
+    let source = scratch.path().join("empty.c");
+    create_new(&source, b"", 0o666).map_err(|error| io_error(&source, error.into()))?;
+    for name in names {
+        let mut compile = Command::new(name);
+        compile.args(flags::WASM_COMPILE).args(["-fno-crash-diagnostics", "-c"]).arg(&source);
+        compile.arg("-o").arg(scratch.path().join("object.o")).env("TMPDIR", scratch.path());
+        match run_helper(&mut compile, LIMITS, cancel) {
+            Ok(Some(ended)) if ended.status.success() => return Ok((*name).to_owned()),
             Ok(None) => return Err(BuildError::Cancelled),
-            Err(_) => {}
+            Ok(Some(_)) | Err(_) => {}
         }
     }
-    Err(BuildError::NoClang { tried: CLANGS.join(", ") })
+    Err(BuildError::NoClang { tried: names.join(", ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_is_one_that_has_the_wasm_target() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, script: &str| {
+            let path = folder.path().join(name);
+            create_new(&path, format!("#!/bin/sh\n{script}\n").as_bytes(), 0o755).expect("made");
+            path.display().to_string()
+        };
+        // They start, and say their version; only the last one compiles.
+        let broken = write("broken", "exit 1");
+        let other = write("other", "case $1 in --version) exit 0 ;; *) exit 1 ;; esac");
+        let good = write("good", "case $1 in --target=wasm32*) exit 0 ;; *) exit 1 ;; esac");
+        let none = folder.path().join("none").display().to_string();
+        let cancel = Cancel::default();
+        let found = find_wasm_compiler(&[&none, &broken, &other, &good], &cancel);
+        assert_eq!(found.expect("the last one"), good);
+        let error = find_wasm_compiler(&[&none, &broken, &other], &cancel).expect_err("none");
+        assert!(error.to_string().contains(&broken), "{error}");
+        assert!(error.to_string().contains("that compiles to WebAssembly"), "{error}");
+    }
 }

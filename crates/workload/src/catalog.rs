@@ -1,7 +1,6 @@
 //! Catalog of workloads, which are built into the program or come from a user's folder.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +11,9 @@ use super::manifest::{MAX_MANIFEST, Manifest, ManifestError};
 use super::{NativeFile, NativeProgram, PROGRAM, Workload};
 use cyclometer_core::suggest::format_suggestion;
 use cyclometer_core::units::Bytes;
-use cyclometer_system::files::{
-    Bound, FileError, Folder, LinkPolicy, display_path, is_displayable,
-};
+use cyclometer_core::visible_text::is_hidden;
+use cyclometer_system::catalog::{CatalogEntry, NamedCatalog};
+use cyclometer_system::files::{Bound, FileError, Folder, LinkPolicy, display_path};
 
 /// Built-in workload as `build.rs` embeds it.
 struct Embedded {
@@ -38,8 +37,20 @@ const MANIFEST: &str = "workload.toml";
 /// All workloads that can be selected by name.
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    workloads: BTreeMap<String, Arc<Workload>>,
-    notices: Vec<String>,
+    workloads: NamedCatalog<Arc<Workload>>,
+}
+
+impl CatalogEntry for Workload {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn origin(&self) -> String {
+        match &self.folder {
+            Some(folder) => display_path(&folder.join(MANIFEST)),
+            None => embedded_origin(&self.name),
+        }
+    }
 }
 
 /// Error of finding or loading a workload.
@@ -116,15 +127,16 @@ impl Catalog {
     /// Returns an error when an embedded manifest is wrong, which tests exclude for
     /// released builds.
     pub fn load_builtin() -> Result<Self, WorkloadError> {
-        let mut workloads = BTreeMap::new();
+        let mut workloads = NamedCatalog::default();
         for embedded in EMBEDDED {
-            workloads.insert(embedded.name.to_owned(), Arc::new(load_embedded(embedded)?));
+            workloads.add_entry(Arc::new(load_embedded(embedded)?));
         }
-        Ok(Self { workloads, notices: Vec::new() })
+        workloads.sort_by_name();
+        Ok(Self { workloads })
     }
 
     /// Adds the workloads of a user's folder, which is itself a workload or contains
-    /// workloads. A workload with the name of a built-in one replaces it.
+    /// workloads. A workload with the name of another replaces it, and a notice records this.
     ///
     /// # Errors
     /// Returns an error when the folder holds no workload, or one that cannot be loaded.
@@ -132,17 +144,20 @@ impl Catalog {
         let found = find_workload_folders(folder)?;
         let left = Cell::new(MAX_TOGETHER.0);
         for folder in found.open_each() {
-            let workload = folder?.load_workload(&left)?;
-            self.workloads.insert(workload.name.clone(), Arc::new(workload));
+            self.workloads.add_entry(Arc::new(folder?.load_workload(&left)?));
         }
-        self.notices.extend(found.notices);
+        self.workloads.sort_by_name();
+        for notice in found.notices {
+            self.workloads.add_notice(notice);
+        }
         Ok(())
     }
 
-    /// Returns notices about folders that were left out, with the reasons.
+    /// Returns notices about folders that were left out, with the reasons, and about workloads
+    /// that replaced others.
     #[must_use]
     pub fn notices(&self) -> &[String] {
-        &self.notices
+        self.workloads.notices()
     }
 
     /// Finds a workload by name.
@@ -150,15 +165,15 @@ impl Catalog {
     /// # Errors
     /// [`WorkloadError::Unknown`], with the nearest name.
     pub fn get(&self, name: &str) -> Result<&Arc<Workload>, WorkloadError> {
-        self.workloads.get(name).ok_or_else(|| WorkloadError::Unknown {
+        self.workloads.find_entry(name).ok_or_else(|| WorkloadError::Unknown {
             name: name.to_owned(),
-            hint: format_suggestion(name, self.workloads.keys().map(String::as_str)),
+            hint: self.workloads.format_suggestion(name),
         })
     }
 
     /// Iterates over all workloads, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Workload>> {
-        self.workloads.values()
+        self.workloads.entries().iter()
     }
 }
 
@@ -176,13 +191,18 @@ impl Workload {
     }
 }
 
+/// Returns the file in the program's sources that a built-in workload is read from.
+fn embedded_origin(name: &str) -> String {
+    format!("workloads/{name}/{MANIFEST}")
+}
+
 fn load_embedded(embedded: &'static Embedded) -> Result<Workload, WorkloadError> {
     let find = |name: &str| {
         let file = embedded.files.iter().find(|(path, _)| *path == name);
         file.map(|(_, bytes)| *bytes)
             .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
     };
-    let origin = format!("workloads/{}/workload.toml", embedded.name);
+    let origin = embedded_origin(embedded.name);
     let io = |source: std::io::Error| WorkloadError::Io {
         path: PathBuf::from(&origin),
         source: source.into(),
@@ -230,8 +250,7 @@ impl WorkloadFolders {
 
     /// Adds a folder, whose name must be a valid workload name.
     fn add_folder(&mut self, name: &OsStr, inside: &Path) -> Result<(), WorkloadError> {
-        let fits =
-            |name: &&str| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_displayable);
+        let fits = |name: &&str| (1..=MAX_NAME).contains(&name.len()) && !name.contains(is_hidden);
         match name.to_str().filter(fits) {
             Some(_) if self.workloads.len() == MAX_WORKLOADS => {
                 Err(WorkloadError::TooMany { path: self.root.path().to_owned() })
@@ -416,6 +435,27 @@ mod tests {
             catalog.add_folder(Path::new("/proc/self/fd")),
             Err(WorkloadError::Empty { .. })
         ));
+    }
+
+    #[test]
+    fn a_workload_in_the_place_of_a_built_in_one_is_announced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = folder.path().canonicalize().expect("there").join("nop");
+        std::fs::create_dir(&own).expect("made");
+        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n";
+        std::fs::write(own.join("workload.toml"), manifest).expect("written");
+        let mut catalog = Catalog::load_builtin().expect("valid");
+        let names: Vec<String> = catalog.iter().map(|it| it.name.clone()).collect();
+        assert_eq!(catalog.notices(), [""; 0]);
+        catalog.add_folder(folder.path()).expect("loaded");
+        let notice = format!(
+            "nop from {}/workload.toml takes the place of the one from workloads/nop/workload.toml",
+            own.display()
+        );
+        assert_eq!(catalog.notices(), [notice]);
+        assert!(catalog.iter().map(|it| &it.name).eq(&names), "in the same order");
+        assert_eq!(catalog.get("nop").expect("there").title, "o");
     }
 
     #[test]

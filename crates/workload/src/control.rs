@@ -2,7 +2,9 @@
 //! can be measured.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::{Cancel, Outcome, Status};
 use cyclometer_core::units::Nanos;
@@ -83,12 +85,12 @@ impl Control {
     /// Notes that this process was stopped from `from` to `to` (SIGSTOP, Ctrl-Z): an
     /// invocation that ran meanwhile says nothing about the function.
     pub fn note_suspended(&self, from: Nanos, to: Nanos) {
-        self.lock_suspensions().retain(|known| known.to.is_some());
+        self.suspensions.lock().retain(|known| known.to.is_some());
         self.push_suspension(Suspension { from, to: Some(to) });
     }
 
     fn push_suspension(&self, suspension: Suspension) {
-        let mut all = self.lock_suspensions();
+        let mut all = self.suspensions.lock();
         // The oldest can be dropped: no future outcome began before it ended.
         while all.len() >= MAX_SUSPENSIONS {
             all.pop_front();
@@ -102,17 +104,13 @@ impl Control {
         if outcome.status != Status::Ok {
             return;
         }
-        let overlaps = self.lock_suspensions().iter().any(|span| {
+        let overlaps = self.suspensions.lock().iter().any(|span| {
             span.from < outcome.ended && span.to.is_none_or(|to| to > outcome.requested)
         });
         if overlaps {
             outcome.status = Status::Interrupted;
             outcome.reason = Some(SUSPENDED.to_owned());
         }
-    }
-
-    fn lock_suspensions(&self) -> MutexGuard<'_, VecDeque<Suspension>> {
-        self.suspensions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,7 +168,7 @@ mod tests {
         for at in 0..1_000 {
             other.note_suspended(Nanos(at * 10), Nanos(at * 10 + 5));
         }
-        assert_eq!(control.lock_suspensions().len(), MAX_SUSPENSIONS);
+        assert_eq!(control.suspensions.lock().len(), MAX_SUSPENSIONS);
         // Those from 744 on: the newest 256.
         for (from, status) in [
             (0, Status::Ok),

@@ -9,9 +9,10 @@ use thiserror::Error;
 use super::input::MAX_INPUT;
 use super::limits::{Limits, parse_memory_limit, parse_output_limit, parse_time_limit};
 use super::{FunctionInput, OutputDigest, Preset};
-use cyclometer_core::toml_text::{to_printable_line, with_nearest_key};
+use cyclometer_core::toml_text::{line_and_column, to_printable_line, with_nearest_key};
 use cyclometer_core::units::Bytes;
-use cyclometer_system::files::{Bound, FileError, is_displayable};
+use cyclometer_core::visible_text::is_hidden;
+use cyclometer_system::files::{Bound, FileError};
 
 /// Size limit of a manifest.
 pub const MAX_MANIFEST: Bound = Bound::new("a manifest", 256 << 10);
@@ -182,13 +183,17 @@ impl ManifestContext<'_> {
         }
     }
 
-    /// Checks that text for display fits on one line and has no control characters.
+    /// Checks that text for display fits on one line and has no hidden characters.
     fn check_line(&self, key: &str, text: &str, most: usize) -> Result<(), ManifestError> {
         if text.chars().count() > most {
             return Err(self.value_error(key, format!("it has more than {most} characters")));
         }
-        if !text.chars().all(is_displayable) {
-            return Err(self.value_error(key, "it has a control character: write it on one line"));
+        if let Some(hidden) = text.chars().find(|it| is_hidden(*it)) {
+            let message = format!(
+                "it has a control character or a hidden one ({}): write it on one line, without",
+                hidden.escape_default()
+            );
+            return Err(self.value_error(key, message));
         }
         Ok(())
     }
@@ -231,7 +236,7 @@ impl ManifestContext<'_> {
         outer: Limits,
     ) -> Result<Preset, ManifestError> {
         let key = |field: &str| format!("preset.{name}.{field}");
-        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_displayable) {
+        if name.is_empty() || name.len() > MAX_NAME || name.contains(is_hidden) {
             let message = format!("a preset's name is 1 to {MAX_NAME} bytes on one line");
             return Err(self.value_error(&format!("preset.{}", to_printable_line(name)), message));
         }
@@ -342,11 +347,8 @@ impl ManifestContext<'_> {
 
 /// Formats a byte offset as `file:line:column`.
 fn format_position(origin: &str, text: &str, offset: Option<usize>) -> String {
-    let Some(before) = offset.and_then(|offset| text.get(..offset)) else {
-        return origin.to_owned();
-    };
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let Some(offset) = offset else { return origin.to_owned() };
+    let (line, column) = line_and_column(text, offset);
     format!("{origin}:{line}:{column}")
 }
 
@@ -420,9 +422,13 @@ mod tests {
             ("[preset.q]\nexpected = { file = \"../secret\" }\n", "inside the workload"),
             ("[preset.q]\nlimits = { memory = \"lots\" }\n", "128MiB"),
             ("[preset.q]\nargs = [\"a\\u0000b\"]\n", "NUL"),
+            ("[preset.\"a\u{ad}b\"]\n", "on one line"),
         ] {
             let error = parse(&format!("{HEAD}{tail}")).expect_err("refused").to_string();
             assert!(error.contains(word), "{tail:?} gave {error:?}");
         }
+        let soft = HEAD.replace("\"t\"", "\"a\u{ad}b\"") + "[preset.q]\n";
+        let error = parse(&soft).expect_err("refused").to_string();
+        assert!(error.contains("hidden one (\\u{ad})"), "{error}");
     }
 }

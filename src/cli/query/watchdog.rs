@@ -2,9 +2,11 @@
 //! steps, and one step may take hours; so may a table, and an output that nobody reads.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::super::{CommandFailure, say, signals};
 use crate::lane::Cancel;
@@ -59,7 +61,7 @@ impl Watchdog {
 
     /// Sets the folder that is removed before the program ends.
     pub(super) fn set_leftover(&self, folder: Option<&Path>) {
-        *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = folder.map(Path::to_owned);
+        *self.leftover.lock() = folder.map(Path::to_owned);
     }
 }
 
@@ -72,7 +74,7 @@ fn hard_end(deadline: Option<Instant>, cancelled: Option<Instant>) -> Option<(In
 
 /// Ends the program. The query only reads, so nothing is lost.
 fn end_program(stop: QueryStop, leftover: &Mutex<Option<PathBuf>>) {
-    if let Some(folder) = leftover.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(folder) = leftover.lock().take() {
         let _ = crate::files::remove_tree(&folder);
     }
     let code = match stop {

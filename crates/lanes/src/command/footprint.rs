@@ -7,6 +7,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use elf::abi::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRTAB, PT_DYNAMIC, PT_LOAD};
+use elf::dynamic::Dyn;
+use elf::segment::ProgramHeader;
+
+use crate::elf_headers::{
+    HEADER_SIZE, locate_segments, parse_dynamic_section, parse_header, parse_segments,
+};
 use crate::profile::Profile;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::files::RegularFile;
@@ -112,50 +119,31 @@ impl LibraryLinks {
     }
 }
 
-// From the System V ABI, chapters 4 and 5.
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
-const DT_NEEDED: u64 = 1;
-const DT_STRTAB: u64 = 5;
-const DT_RPATH: u64 = 15;
-const DT_RUNPATH: u64 = 29;
-
 /// Longest dynamic section that is read, in bytes.
 const MAX_DYNAMIC: u64 = 64 << 10;
-
-/// A segment: its addresses in memory and in the file, and its size in the file.
-struct ProgramSegment {
-    kind: u32,
-    offset: u64,
-    address: u64,
-    size: u64,
-}
 
 /// Reads the libraries of a 64-bit little-endian ELF file; `None` for other files.
 fn read_library_links(path: &Path) -> io::Result<Option<LibraryLinks>> {
     let file = RegularFile::from_path(path)?.open_for_reading()?;
-    let mut header = [0; 64];
-    if file.read_exact_at(&mut header, 0).is_err() || !header.starts_with(b"\x7fELF\x02\x01") {
-        return Ok(None);
-    }
-    let segments = read_segments(&file, &header)?;
-    let Some(dynamic) = segments.iter().find(|it| it.kind == PT_DYNAMIC) else {
+    let mut start = [0; HEADER_SIZE];
+    let header = file.read_exact_at(&mut start, 0).ok().and_then(|()| parse_header(&start));
+    let Some(header) = header else { return Ok(None) };
+    let table = locate_segments(&header);
+    let (offset, size) = table.ok_or_else(|| io::Error::other("its ELF header is damaged"))?;
+    let segments: Vec<_> = parse_segments(&read_bytes_at(&file, offset, size)?).collect();
+    let Some(dynamic) = segments.iter().find(|it| it.p_type == PT_DYNAMIC) else {
         return Ok(Some(LibraryLinks::default()));
     };
-    let mut table = vec![0; usize::try_from(dynamic.size.min(MAX_DYNAMIC)).unwrap_or(0)];
-    file.read_exact_at(&mut table, dynamic.offset)?;
-    let entries: Vec<(u64, u64)> = table
-        .chunks_exact(16)
-        .map(|entry| (read_u64(entry, 0), read_u64(entry, 8)))
-        .take_while(|(tag, _)| *tag != 0)
-        .collect();
-    let strings = entries.iter().find(|(tag, _)| *tag == DT_STRTAB).map(|(_, address)| *address);
+    let size = usize::try_from(dynamic.p_filesz.min(MAX_DYNAMIC)).unwrap_or(0);
+    let section = read_bytes_at(&file, dynamic.p_offset, size)?;
+    let entries: Vec<_> = parse_dynamic_section(&section).collect();
+    let strings = entries.iter().find(|it| it.d_tag == DT_STRTAB).map(Dyn::d_ptr);
     let strings = strings.and_then(|address| file_offset_of(&segments, address));
     let Some(strings) = strings else { return Ok(Some(LibraryLinks::default())) };
     let mut links = LibraryLinks::default();
-    for (tag, value) in entries {
-        let text = || read_text_at(&file, strings.saturating_add(value));
-        match tag {
+    for entry in entries {
+        let text = || read_text_at(&file, strings.saturating_add(entry.d_val()));
+        match entry.d_tag {
             DT_NEEDED => links.needed.push(text()?),
             DT_RPATH | DT_RUNPATH => links.folders.extend(split_search_path(&text()?, path)),
             _ => {}
@@ -164,29 +152,17 @@ fn read_library_links(path: &Path) -> io::Result<Option<LibraryLinks>> {
     Ok(Some(links))
 }
 
-fn read_segments(file: &File, header: &[u8; 64]) -> io::Result<Vec<ProgramSegment>> {
-    let (start, size) = (read_u64(header, 32), u64::from(read_u16(header, 54)));
-    if size < 56 {
-        return Err(io::Error::other("its ELF header is damaged"));
-    }
-    let all = (0..u64::from(read_u16(header, 56))).map(|index| {
-        let mut entry = [0; 56];
-        file.read_exact_at(&mut entry, start.saturating_add(index * size))?;
-        Ok(ProgramSegment {
-            kind: u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]),
-            offset: read_u64(&entry, 8),
-            address: read_u64(&entry, 16),
-            size: read_u64(&entry, 32),
-        })
-    });
-    all.collect()
+fn read_bytes_at(file: &File, offset: u64, size: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; size];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
 }
 
 /// Returns the offset in the file of that address.
-fn file_offset_of(segments: &[ProgramSegment], address: u64) -> Option<u64> {
-    segments.iter().filter(|it| it.kind == PT_LOAD).find_map(|it| {
-        let inside = address.checked_sub(it.address).filter(|inside| *inside < it.size)?;
-        it.offset.checked_add(inside)
+fn file_offset_of(segments: &[ProgramHeader], address: u64) -> Option<u64> {
+    segments.iter().filter(|it| it.p_type == PT_LOAD).find_map(|it| {
+        let inside = address.checked_sub(it.p_vaddr).filter(|inside| *inside < it.p_filesz)?;
+        it.p_offset.checked_add(inside)
     })
 }
 
@@ -206,16 +182,6 @@ fn read_text_at(file: &File, offset: u64) -> io::Result<String> {
     let end = buffer[..size].iter().position(|byte| *byte == 0);
     let end = end.ok_or_else(|| io::Error::other("its string table is damaged"))?;
     Ok(String::from_utf8_lossy(&buffer[..end]).into_owned())
-}
-
-/// Reads 64 bits. Both this and the next function are called with offsets inside fixed-size
-/// buffers.
-fn read_u64(bytes: &[u8], at: usize) -> u64 {
-    bytes[at..at + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
-}
-
-fn read_u16(bytes: &[u8], at: usize) -> u16 {
-    u16::from(bytes[at]) | u16::from(bytes[at + 1]) << 8
 }
 
 #[cfg(test)]
@@ -269,9 +235,7 @@ mod tests {
             let _ = read_library_links(&path);
         }
         let mut wild = whole[..4096].to_vec();
-        for byte in &mut wild[6..] {
-            *byte = 0xff;
-        }
+        wild[7..].fill(0xff);
         std::fs::write(&path, wild).expect("written");
         assert!(read_library_links(&path).is_err());
     }

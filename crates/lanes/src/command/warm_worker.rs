@@ -4,8 +4,10 @@
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::super::control_group::{out_of_memory, set_level_source};
 use super::super::launcher::Stdio3;

@@ -222,6 +222,16 @@ impl Engine {
         Ok((engine, EngineInfo::new(endpoint.clone(), &version, facts)))
     }
 
+    /// Returns a connection to whatever listens at `host`, without a request.
+    #[cfg(test)]
+    pub fn without_asking(host: &str) -> Self {
+        let from = endpoint::EndpointOrigin::Environment;
+        let transport = Transport::for_endpoint(&Endpoint { host: host.to_owned(), from });
+        let docker = build_client(&transport).expect("an address");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        Self { docker, host: host.to_owned(), transport, runtime: Some(runtime) }
+    }
+
     fn runtime(&self) -> &Runtime {
         self.runtime.as_ref().expect("it is there until this is dropped")
     }

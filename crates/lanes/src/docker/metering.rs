@@ -10,7 +10,9 @@
 //! engine and its shim outside the group, in `dockerd` and `containerd`, is not
 //! included.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::phases::PhaseTimes;
 use super::starter_report::StartupUsage;
@@ -116,14 +118,14 @@ impl ContainerMeter {
 
     /// Starts to count anew, from the current values.
     pub fn reset_baseline(&self) {
-        *lock_ignoring_poison(&self.baseline) = UsageBaseline {
+        *self.baseline.lock() = UsageBaseline {
             cpu: self.group.cpu_time(),
             split: self.group.cpu_split(),
             stale_peak: self.group.reset_memory_peak().err(),
             is_first: false,
         };
         if let Ok(throttle) = &self.throttle {
-            lock_ignoring_poison(throttle).take_throttled();
+            throttle.lock().take_throttled();
         }
         if let Some(mut counting) = self.lock_counters() {
             counting.baseline = counting.counters.read_all();
@@ -140,7 +142,7 @@ impl ContainerMeter {
     /// Returns the CPU time of the group since the baseline in nanoseconds, by its
     /// own accounting.
     fn cpu_since_baseline(&self) -> Option<u64> {
-        let before = lock_ignoring_poison(&self.baseline).cpu?;
+        let before = self.baseline.lock().cpu?;
         self.group.cpu_time().map(|time| time.saturating_since(before).0)
     }
 
@@ -155,13 +157,13 @@ impl ContainerMeter {
     }
 
     fn lock_counters(&self) -> Option<MutexGuard<'_, PerfCounting>> {
-        Some(lock_ignoring_poison(self.counters.as_ref().ok()?))
+        Some(self.counters.as_ref().ok()?.lock())
     }
 
     /// Records the time throttled since the baseline, or why it is not known.
     fn record_throttled(&self, usage: &mut Usage, sources: &mut Provenances) {
         let taken = self.throttle.as_ref().map_err(Clone::clone).and_then(|throttle| {
-            let mut throttle = lock_ignoring_poison(throttle);
+            let mut throttle = throttle.lock();
             let time =
                 throttle.take_throttled().ok_or("the control group can no longer be read")?;
             Ok((time, throttle.quota_note()))
@@ -178,7 +180,7 @@ impl ContainerMeter {
     /// Reads everything counted since the baseline, with its sources.
     fn read_since_baseline(&self) -> (GroupValues, Provenances) {
         let accounted = self.cpu_since_baseline();
-        let baseline = lock_ignoring_poison(&self.baseline).clone();
+        let baseline = self.baseline.lock().clone();
         let mut sources = Provenances::default();
         let counts = match &self.counters {
             Ok(_) => self.lock_counters().map(|mut counting| {
@@ -212,10 +214,6 @@ impl ContainerMeter {
         };
         (values, sources)
     }
-}
-
-fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Live values for the sampler. The reference is weak, so that the group goes away

@@ -6,10 +6,11 @@
 //! else shows that it needs an image.
 
 use std::collections::HashSet;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bollard::query_parameters::RemoveImageOptionsBuilder;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::endpoint::Endpoint;
@@ -31,7 +32,7 @@ static USED_IMAGES: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::defa
 
 /// Marks an image as needed until this process ends.
 pub(super) fn mark_used(image: &Image) {
-    USED_IMAGES.lock().unwrap_or_else(PoisonError::into_inner).insert(image.reference.clone());
+    USED_IMAGES.lock().insert(image.reference.clone());
 }
 
 /// Removes images that `new` supersedes, and the oldest beyond [`MOST_IMAGES`].
@@ -51,7 +52,7 @@ pub(super) fn remove_superseded(
 fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>, cancel: &Cancel) {
     let base = base.map_or("", |base| &base.reference);
     let host = host_name();
-    let used = USED_IMAGES.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let used = USED_IMAGES.lock().clone();
     let work = async {
         let Ok(listed) = list_images(engine).await else { return };
         for reference in superseded_names(&listed, &new.reference, base, host.as_deref(), &used) {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptionsBuilder};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::*;
 use crate::{NoSampling, Probe, Status};
@@ -117,7 +118,7 @@ pub(super) fn gvisor() -> Option<Bench> {
 /// Returns a bench, or `None` after saying why there is none.
 pub(super) fn bench(runtime: Option<&str>) -> Option<Bench> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let guard = ONE_AT_A_TIME.lock();
     let owner = ProcessIdentity::current().expect("/proc is mounted");
     let Some(program) = program() else {
         cyclometer_testkit::skip("no C compiler with a static library");

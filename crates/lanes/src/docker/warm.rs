@@ -63,6 +63,10 @@ impl WarmContainer {
         level > first.saturating_add(job.limits.memory.0 / 8)
     }
 
+    fn into_removal(self) -> PendingRemoval {
+        PendingRemoval::new(self.name, self.meter.ok())
+    }
+
     /// Returns the name of the container.
     #[cfg(test)]
     pub fn name(&self) -> &str {
@@ -90,7 +94,11 @@ impl DockerLane {
     }
 
     /// Starts a container that waits for functions.
-    fn start_warm(&mut self, job: &Job, cancel: &Cancel) -> Result<WarmContainer, String> {
+    pub(super) fn start_warm(
+        &mut self,
+        job: &Job,
+        cancel: &Cancel,
+    ) -> Result<WarmContainer, String> {
         let image = self.images.get(&job.cell).cloned();
         let image = image.ok_or("the docker lane has not prepared this workload")?;
         let tag = next_tag();
@@ -120,10 +128,10 @@ impl DockerLane {
         match started {
             Ok(()) => Ok(warm),
             Err(error) => {
-                self.retire_container(warm);
-                if let (true, Some(left)) = (error.is_unanswered(), self.leftovers.last_mut()) {
-                    left.may_appear = true;
-                }
+                // A request to create it may still wait in the engine.
+                let may_appear = error.is_unanswered();
+                self.leftovers.push(PendingRemoval { may_appear, ..warm.into_removal() });
+                self.clear_leftovers();
                 Err(error.to_string())
             }
         }
@@ -236,14 +244,14 @@ impl DockerLane {
 
     /// Gives up a container, and removes it if that is possible now.
     fn retire_container(&mut self, warm: WarmContainer) {
-        self.leftovers.push(PendingRemoval::new(warm.name, warm.meter.ok()));
+        self.leftovers.push(warm.into_removal());
         self.clear_leftovers();
     }
 
     /// Gives up all waiting containers, which are removed later.
     pub(super) fn retire_all_containers(&mut self) {
         for (_, warm) in std::mem::take(&mut self.warm) {
-            self.leftovers.push(PendingRemoval::new(warm.name, warm.meter.ok()));
+            self.leftovers.push(warm.into_removal());
         }
     }
 }

@@ -169,3 +169,44 @@ fn a_warm_function_stops_on_request() {
         assert!(begun.elapsed() < std::time::Duration::from_secs(15));
     }
 }
+
+/// Starts an engine that never answers a request to create a container, and has none.
+fn start_silent_engine(folder: &std::path::Path) -> String {
+    use std::io::{Read, Write};
+    let socket = folder.join("e.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 8 << 10];
+            let size = stream.read(&mut request).unwrap_or(0);
+            if request[..size].starts_with(b"DELETE ") {
+                let answer = "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n\
+                              Content-Length: 18\r\nConnection: close\r\n\r\n{\"message\":\"none\"}";
+                // Whoever asked may be gone.
+                let _ = stream.write_all(answer.as_bytes());
+            } else {
+                silent.push(stream);
+            }
+        }
+    });
+    format!("unix://{}", socket.display())
+}
+
+#[test]
+fn a_container_that_may_appear_late_is_not_forgotten() {
+    let Some(mut bench) = bench(None) else { return };
+    let job = warm(&bench, &["nop"], FunctionInput::default());
+    bench.lane.prepare(&job, &Cancel::default()).expect("the image can be made");
+    let folder = tempfile::tempdir().expect("a folder");
+    let silent = Engine::without_asking(&start_silent_engine(folder.path()));
+    let real = std::mem::replace(&mut bench.lane.engine, silent);
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let started = bench.lane.start_warm(&job, &cancel);
+    assert!(started.is_err(), "nothing answered");
+    let left: Vec<bool> = bench.lane.leftovers.iter().map(|it| it.may_appear).collect();
+    assert_eq!(left, [true], "the engine may still create it");
+    bench.lane.engine = real;
+    bench.lane.leftovers.clear();
+}

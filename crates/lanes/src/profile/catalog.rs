@@ -1,11 +1,13 @@
 //! Catalog of profiles: those inside the program, and those of a user's folder.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::RwLock;
 
 use super::error::{MAX_PROFILE_BYTES, ProfileError};
 use super::{Profile, resolve};
+use cyclometer_system::catalog::{CatalogEntry, NamedCatalog};
 use cyclometer_system::files::{self, Bound, FileError, Folder, LinkPolicy, display_path};
 
 // `SHIPPED_RUNTIMES`: name and content of every file in `runtimes/`.
@@ -22,8 +24,21 @@ const MAX_PROFILES: usize = 256;
 #[derive(Debug, Clone, Default)]
 pub struct ProfileCatalog {
     /// Profiles by lane: the runtime's name, and after a colon the variant's.
-    profiles: BTreeMap<String, Arc<Profile>>,
-    notices: Vec<String>,
+    profiles: NamedCatalog<Arc<Profile>>,
+}
+
+impl CatalogEntry for Profile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn origin(&self) -> String {
+        self.origin.clone()
+    }
+
+    fn family(&self) -> &str {
+        self.base_name()
+    }
 }
 
 /// Catalog of this process: the shipped profiles, unless others were installed.
@@ -33,12 +48,12 @@ static CURRENT: LazyLock<RwLock<Arc<ProfileCatalog>>> =
 /// Returns the profiles that lane names in this process refer to.
 #[must_use]
 pub fn current_catalog() -> Arc<ProfileCatalog> {
-    Arc::clone(&CURRENT.read().unwrap_or_else(PoisonError::into_inner))
+    Arc::clone(&CURRENT.read())
 }
 
 /// Makes `catalog` the one that lane names refer to, from now on.
 pub fn install_catalog(catalog: ProfileCatalog) {
-    *CURRENT.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+    *CURRENT.write() = Arc::new(catalog);
 }
 
 impl ProfileCatalog {
@@ -55,8 +70,8 @@ impl ProfileCatalog {
                 &origin,
                 &read_shipped,
             ) {
-                Ok(profiles) => catalog.insert_profiles(profiles),
-                Err(error) => catalog.notices.push(error.to_string()),
+                Ok(profiles) => catalog.add_profiles(profiles),
+                Err(error) => catalog.profiles.add_notice(error.to_string()),
             }
         }
         catalog
@@ -91,56 +106,42 @@ impl ProfileCatalog {
     fn add_folder(&mut self, path: &Path, links: LinkPolicy) -> Result<(), ProfileError> {
         let failed = |cause: FileError| read_error(path, &cause);
         let folder = Folder::open(path, links).map_err(failed)?;
-        let names = folder.toml_files().map_err(failed)?;
-        if names.len() > MAX_PROFILES {
-            let what = format!("it has more than {MAX_PROFILES} .toml files");
-            return Err(failed(FileError::Io(std::io::Error::other(what))));
-        }
-        for name in names {
-            self.add_loaded(load_from(&folder, &name));
+        let files = folder.read_toml_files(MAX_PROFILES, PROFILE_BOUND).map_err(failed)?;
+        for (file, content) in files {
+            let read = |script: &str| folder.read_file(Path::new(script), SCRIPT_BOUND);
+            let content = content.map_err(|cause| read_error(&file, &cause));
+            self.add_loaded(content.and_then(|content| parse_file(&file, content, &read)));
         }
         Ok(())
     }
 
     fn add_loaded(&mut self, loaded: Result<Vec<Profile>, ProfileError>) {
         match loaded {
-            Ok(profiles) => self.replace_runtime(profiles),
-            Err(error) => self.notices.push(format!("{error} (this runtime is left out)")),
+            Ok(profiles) => self.add_profiles(profiles),
+            Err(error) => self.profiles.add_notice(format!("{error} (this runtime is left out)")),
         }
     }
 
-    fn replace_runtime(&mut self, profiles: Vec<Profile>) {
-        let Some(base) = profiles.first().map(|it| it.name.clone()) else { return };
-        if let Some(older) = self.profiles.get(&base) {
-            self.notices.push(format!(
-                "{base} from {} takes the place of the one from {}",
-                profiles[0].origin, older.origin
-            ));
-            self.profiles.retain(|_, profile| profile.base_name() != base);
-        }
-        self.insert_profiles(profiles);
-    }
-
-    fn insert_profiles(&mut self, profiles: Vec<Profile>) {
-        let entries = profiles.into_iter().map(|it| (it.name.clone(), Arc::new(it)));
-        self.profiles.extend(entries);
+    fn add_profiles(&mut self, profiles: Vec<Profile>) {
+        self.profiles.add_family(profiles.into_iter().map(Arc::new).collect());
+        self.profiles.sort_by_name();
     }
 
     /// Returns the profile of a lane.
     #[must_use]
     pub fn get(&self, lane: &str) -> Option<&Arc<Profile>> {
-        self.profiles.get(lane)
+        self.profiles.find_entry(lane)
     }
 
     /// Iterates over all profiles, by the name of their lane.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> + Clone {
-        self.profiles.values()
+        self.profiles.entries().iter()
     }
 
     /// Returns notices of files that were left out, and of profiles that replaced others.
     #[must_use]
     pub fn notices(&self) -> &[String] {
-        &self.notices
+        self.profiles.notices()
     }
 }
 
@@ -157,14 +158,6 @@ pub fn load_profile(path: &Path) -> Result<Vec<Profile>, ProfileError> {
         let folder = Folder::open(folder.unwrap_or(Path::new(".")), LinkPolicy::Beneath)?;
         folder.read_file(Path::new(script), SCRIPT_BOUND)
     })
-}
-
-/// Loads a profile of a folder.
-fn load_from(folder: &Folder, name: &Path) -> Result<Vec<Profile>, ProfileError> {
-    let path = folder.path().join(name);
-    let content =
-        folder.read_file(name, PROFILE_BOUND).map_err(|cause| read_error(&path, &cause))?;
-    parse_file(&path, content, &|script| folder.read_file(Path::new(script), SCRIPT_BOUND))
 }
 
 fn parse_file(

@@ -2,7 +2,9 @@
 //! needs, and counting its operators for all of its presets.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use cyclometer_core::units::Nanos;
 
@@ -26,7 +28,7 @@ pub struct TimeBudgets {
 impl TimeBudgets {
     /// Opens full budgets for compiling; those for counting are as other open lanes left them.
     pub fn open() -> Self {
-        let mut shared = lock_mutex(&SHARED_COUNTING);
+        let mut shared = SHARED_COUNTING.lock();
         let counting = shared.upgrade().unwrap_or_default();
         *shared = Arc::downgrade(&counting);
         Self { compiling: TimeSpent::default(), counting }
@@ -45,12 +47,12 @@ impl TimeBudgets {
     /// Returns the time left for counting `workload` under a time limit of `limit`, which is its
     /// budget; `None` if there is none.
     pub fn left_for_counting(&self, workload: &str, limit: Nanos) -> Option<Nanos> {
-        time_left(&lock_mutex(&self.counting), workload, limit)
+        time_left(&self.counting.lock(), workload, limit)
     }
 
     /// Takes `took` out of the time for counting.
     pub fn spend_on_counting(&self, workload: &str, took: Nanos) {
-        spend_time(&mut lock_mutex(&self.counting), workload, took);
+        spend_time(&mut self.counting.lock(), workload, took);
     }
 }
 
@@ -62,10 +64,6 @@ fn time_left(spent: &TimeSpent, workload: &str, budget: Nanos) -> Option<Nanos> 
 fn spend_time(spent: &mut TimeSpent, workload: &str, took: Nanos) {
     let sum = spent.entry(workload.to_owned()).or_default();
     *sum = Nanos(sum.0.saturating_add(took.0));
-}
-
-fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
+use parking_lot::Mutex;
 
 use super::super::launcher::{EndCause, Privileges, ProgramEnd, SpawnRequest, SpawnTarget, Stdio3};
 use super::super::outer_memory_limit::OuterMemoryLimit;

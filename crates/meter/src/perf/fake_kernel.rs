@@ -2,7 +2,9 @@
 //! PMU, a seccomp filter, or a level of `perf_event_paranoid`.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::event::PerfEvent;
 use super::kernel::{
@@ -95,7 +97,7 @@ impl FakeKernel {
             cpu: request.cpu,
             kernel_mode: request.kernel_mode,
         };
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+        self.log.lock().push(asked);
         let step = (self.rule)(asked).map_err(io::Error::from_raw_os_error)?;
         Ok(Growing { step, now: RawCount::default() })
     }
@@ -168,7 +170,7 @@ fn cycles_of_both_kinds_of_cores_are_added_and_not_scaled() {
         let note = &counters.provenances().get(meter).expect("told").note;
         assert!(note.contains("cpu_atom and cpu_core"), "{note}");
     }
-    let log = log.lock().expect("no panic");
+    let log = log.lock();
     assert!(
         log.iter()
             .all(|asked| asked.event.source() != Source::PerfHardware || asked.core_pmu.is_some()),
@@ -241,7 +243,7 @@ fn one_core_pmu_is_left_to_the_kernel_and_read_as_a_group() {
     let log = Arc::clone(&kernel.log);
     let mut counters = kernel.open_counters(CounterTarget::ThisThread);
     assert_eq!(count_once(&mut counters, Meter::Instructions), (Some(5), None));
-    assert!(log.lock().expect("no panic").iter().all(|asked| asked.core_pmu.is_none()));
+    assert!(log.lock().iter().all(|asked| asked.core_pmu.is_none()));
 }
 
 #[test]
@@ -336,7 +338,7 @@ fn a_filter_is_asked_once() {
     let kernel = FakeKernel::new(|_| Err(libc::EPERM)).with_privileges(standing);
     let log = Arc::clone(&kernel.log);
     let _ = kernel.open_counters(CounterTarget::ThisThread);
-    assert_eq!(log.lock().expect("no panic").len(), 2, "with kernel mode and without");
+    assert_eq!(log.lock().len(), 2, "with kernel mode and without");
 }
 
 #[test]
@@ -421,7 +423,7 @@ fn counters_that_cannot_be_opened_again_say_why() {
         if asked.event != PerfEvent::PageFaults {
             return Ok(unmultiplexed_count(2));
         }
-        let mut calls = calls.lock().expect("no panic");
+        let mut calls = calls.lock();
         *calls += 1;
         if *calls > 1 { Err(libc::EMFILE) } else { Ok(unmultiplexed_count(2)) }
     });

@@ -2,8 +2,9 @@
 //! it, or run it and never count.
 
 use std::hint::black_box;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::event::PerfEvent;
 use super::kernel::{CounterTarget, RawCount};
@@ -27,7 +28,7 @@ impl Trials {
         if event.source() != Source::PerfHardware {
             return Ok(());
         }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if let Some((_, verdict)) = known.iter().find(|(other, _)| *other == event) {
             return verdict.clone();
         }

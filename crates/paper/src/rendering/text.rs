@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{Claim, PaperPart, PaperReport, PaperRow};
 use cyclometer_core::units::Bytes;
-use cyclometer_core::visible_text::{escape_line, escape_lines};
+use cyclometer_core::visible_text::escape_line;
+use cyclometer_core::word_wrap::fill_paragraph;
 use cyclometer_report::{Cell, Column, Table};
 
 /// Renders the report, at most `width` columns wide.
@@ -132,21 +133,8 @@ fn write_reasons(out: &mut String, rows: &[PaperRow], width: usize) {
 /// Wraps text into lines of at most `width` columns, each indented by `indent` spaces.
 fn wrap_text(text: &str, width: usize, indent: usize) -> String {
     let blanks = " ".repeat(indent);
-    let (mut out, mut used) = (blanks.clone(), indent);
-    for word in escape_lines(text).split_whitespace() {
-        let wide = word.chars().count();
-        if used > indent && used + 1 + wide > width {
-            out.push('\n');
-            out.push_str(&blanks);
-            used = indent;
-        } else if used > indent {
-            out.push(' ');
-            used += 1;
-        }
-        out.push_str(word);
-        used += wide;
-    }
-    out
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    fill_paragraph(&escape_line(&text), width, &blanks, &blanks)
 }
 
 fn compile_table(report: &PaperReport) -> Table {

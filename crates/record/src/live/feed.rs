@@ -1,11 +1,12 @@
 //! Feed from the recording threads to the aggregator, which never delays the
 //! former.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use parking_lot::Mutex;
 
 use super::snapshot::{LiveSnapshot, PlanView, StorageState};
 use super::snapshot_builder::SnapshotBuilder;
@@ -122,7 +123,7 @@ impl LiveHandle {
     /// count is raised.
     #[must_use]
     pub fn newest_snapshot(&self) -> Arc<LiveSnapshot> {
-        Arc::clone(&self.newest.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.newest.lock())
     }
 }
 
@@ -141,7 +142,7 @@ pub fn spawn_aggregator(
     let newest = Arc::clone(&handle.newest);
     start_thread("live", move || {
         run_aggregator(&incoming, &lost, |snapshot| {
-            *newest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+            *newest.lock() = Arc::new(snapshot);
             changed()
         });
     })?;

@@ -22,6 +22,7 @@ use std::fmt;
 use super::prices::separate_thousands;
 use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::escape_line;
+use cyclometer_core::word_wrap::fill_paragraph;
 use cyclometer_pricing::{PriceCatalog, Terms, UnknownModel};
 use cyclometer_replay::{Contract, ReplaySummary};
 use cyclometer_store::{ComparedMeter, ReplayError, ReplayPlan, RunsOfCell, Store, StoreError};
@@ -124,7 +125,7 @@ pub fn headline_contracts(catalog: &PriceCatalog) -> Result<Vec<Contract>, Unkno
 pub fn render_answers(answers: &[WorkloadAnswer], width: usize) -> String {
     let paragraphs: Vec<String> = answers
         .iter()
-        .map(|answer| phrasing::wrap_lines(&escape_line(&answer.to_string()), width))
+        .map(|answer| fill_paragraph(&escape_line(&answer.to_string()), width, "", "  "))
         .collect();
     paragraphs.join("\n")
 }

@@ -49,23 +49,3 @@ pub(super) fn join_names(names: &[&str], last: &str) -> String {
         [rest @ .., end] => format!("{} {last} {end}", rest.join(", ")),
     }
 }
-
-/// Breaks a text into lines of at most `width` columns at its spaces; further
-/// lines are indented.
-pub(super) fn wrap_lines(text: &str, width: usize) -> String {
-    const INDENT: &str = "  ";
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split(' ') {
-        let Some(line) = lines.last_mut() else { break };
-        let room = line.chars().count() + 1 + word.chars().count() <= width;
-        if line.trim().is_empty() {
-            line.push_str(word);
-        } else if room {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(format!("{INDENT}{word}"));
-        }
-    }
-    lines.join("\n")
-}

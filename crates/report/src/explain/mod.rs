@@ -6,7 +6,7 @@ mod cell;
 mod json;
 mod month;
 mod number_format;
-pub(crate) mod page;
+mod page;
 mod steps;
 #[cfg(test)]
 mod tests;

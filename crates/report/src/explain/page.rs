@@ -1,6 +1,7 @@
 //! A page of 80 columns for a calculation: terms on the left, results on the right.
 
 use super::number_format::TIED;
+use cyclometer_core::word_wrap::wrap_line;
 
 /// Number of columns of a page.
 const WIDTH: usize = 80;
@@ -29,20 +30,20 @@ impl TextPage {
     pub(super) fn add_text(&mut self, indent: usize, text: &str) {
         let first = " ".repeat(indent);
         let next = " ".repeat(indent + 2);
-        for (index, line) in wrap_words(text, WIDTH - indent - 2).into_iter().enumerate() {
+        for (index, line) in wrap_line(text, WIDTH - indent - 2).into_iter().enumerate() {
             self.lines.push(format!("{}{line}", if index == 0 { &first } else { &next }));
         }
     }
 
     /// Adds `left` and, further right, a result after its sign (`=`, `-`, `+`).
     pub(super) fn add_row(&mut self, indent: usize, left: &str, sign: &str, result: &str) {
-        let mut before = wrap_words(left, WIDTH - indent - 2);
+        let mut before = wrap_line(left, WIDTH - indent - 2);
         let fits_all = before.len() == 1 && {
             let used = (indent + count_chars(left) + 1).max(RESULT);
             used + 2 + count_chars(result) <= WIDTH
         };
         if !fits_all && indent + count_chars(left) + 1 > RESULT {
-            before = wrap_words(left, RESULT - indent - 1);
+            before = wrap_line(left, RESULT - indent - 1);
         }
         let last = before.pop().unwrap_or_default();
         for (index, line) in before.iter().enumerate() {
@@ -57,7 +58,7 @@ impl TextPage {
             line = String::new();
         }
         let start = (count_chars(&line) + usize::from(!line.is_empty())).max(RESULT);
-        let results = wrap_words(result, WIDTH - start - 2);
+        let results = wrap_line(result, WIDTH - start - 2);
         for (index, result) in results.iter().enumerate() {
             let sign = if index == 0 { sign } else { "" };
             let text = format!("{line:start$}{sign:<2}{result}");
@@ -102,32 +103,6 @@ impl TextPage {
 
 fn count_chars(text: &str) -> usize {
     text.chars().count()
-}
-
-/// Breaks text into lines of at most `width` characters, at spaces where there are any.
-pub(crate) fn wrap_words(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let mut word: Vec<char> = word.chars().collect();
-        let line = lines.last().map_or(0, |line| count_chars(line));
-        if line > 0 && line + 1 + word.len() > width {
-            lines.push(String::new());
-        }
-        while word.len() > width {
-            let rest = word.split_off(width);
-            lines.push(word.into_iter().collect());
-            lines.retain(|line| !line.is_empty());
-            lines.push(String::new());
-            word = rest;
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.extend(word);
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

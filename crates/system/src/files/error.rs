@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::Bound;
 use cyclometer_core::units::Bytes;
+use cyclometer_core::visible_text::is_hidden;
 
 /// Kinds of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +101,9 @@ pub enum FileError {
     /// A folder with too many entries.
     #[error("it has more than {0} entries: name a smaller folder")]
     TooMany(usize),
+    /// A folder with too many TOML files.
+    #[error("it has more than {0} .toml files")]
+    TooManyToml(usize),
     /// Content that is not UTF-8; with the offset of the first invalid byte.
     #[error("it is no text: byte {} is not UTF-8", .0 + 1)]
     NotText(usize),
@@ -137,16 +141,16 @@ impl FileError {
     }
 }
 
-/// Renders a path on one line: control characters and invalid UTF-8 are escaped.
+/// Renders a path on one line: hidden characters and invalid UTF-8 are escaped.
 #[must_use]
 pub fn display_path(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {
-            if is_displayable(c) {
-                text.push(c);
-            } else {
+            if is_hidden(c) {
                 text.extend(c.escape_default());
+            } else {
+                text.push(c);
             }
         }
         for byte in chunk.invalid() {
@@ -154,15 +158,6 @@ pub fn display_path(path: &Path) -> String {
         }
     }
     text
-}
-
-/// Returns whether a character is safe to display: neither a control character nor a mark
-/// that hides or reorders others.
-#[must_use]
-pub fn is_displayable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -179,5 +174,10 @@ mod tests {
         assert_eq!(shown(b"a\nerror: b\x1b[2J"), "a\\nerror: b\\u{1b}[2J");
         assert_eq!(shown(b"\xff\xfe"), "\\xff\\xfe");
         assert_eq!(shown("\u{202e}lmot".as_bytes()), "\\u{202e}lmot");
+        // Soft hyphen, Arabic mark, variation selector, tag: none of them can be seen.
+        for hidden in ['\u{ad}', '\u{61c}', '\u{fe0f}', '\u{e0041}'] {
+            let escape = hidden.escape_default().to_string();
+            assert_eq!(shown(format!("a{hidden}b").as_bytes()), format!("a{escape}b"));
+        }
     }
 }

@@ -24,6 +24,9 @@ pub enum LinkPolicy {
     Anywhere,
 }
 
+/// Paths of files, and their content.
+pub type TomlFiles<'a> = Box<dyn Iterator<Item = (PathBuf, Result<Vec<u8>, FileError>)> + 'a>;
+
 /// Folder that was opened once. Even if it is renamed or replaced, its entries are those of
 /// the folder that was opened.
 #[derive(Debug)]
@@ -112,13 +115,23 @@ impl Folder {
         Ok(names)
     }
 
-    /// Lists the names of the entries that end in `.toml`, sorted.
+    /// Reads the files whose names end in `.toml`, at most `most` of them, one after the other
+    /// in the order of their names. Each has its path and its content, or why it has none: one
+    /// that cannot be read does not hide the others.
     ///
     /// # Errors
-    /// Fails like [`Folder::entry_names`].
-    pub fn toml_files(&self) -> Result<Vec<PathBuf>, FileError> {
+    /// Fails like [`Folder::entry_names`], and when there are more of them.
+    pub fn read_toml_files(&self, most: usize, bound: Bound) -> Result<TomlFiles<'_>, FileError> {
+        let is_toml = |name: &PathBuf| name.extension().is_some_and(|kind| kind == "toml");
         let names = self.entry_names()?.into_iter().map(PathBuf::from);
-        Ok(names.filter(|name| name.extension().is_some_and(|kind| kind == "toml")).collect())
+        let names: Vec<PathBuf> = names.filter(is_toml).collect();
+        if names.len() > most {
+            return Err(FileError::TooManyToml(most));
+        }
+        Ok(Box::new(names.into_iter().map(move |name| {
+            let content = self.read_file(&name, bound);
+            (self.path.join(name), content)
+        })))
     }
 
     pub(super) fn as_handle(&self) -> &OwnedFd {

@@ -23,7 +23,6 @@ mod remove;
 mod write;
 
 pub use by_name::{into_text, read_kernel_text, read_regular, read_standard_input, read_user_file};
-pub use error::is_displayable;
 pub use error::{FileError, FileKind, display_path};
 pub use folder::{Folder, LinkPolicy, RegularFile};
 pub use remove::remove_tree;

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use cyclometer_core::visible_text::{escape_line, is_visible};
+use cyclometer_core::word_wrap::wrap_line;
 
 /// Returns the text in at most `width` columns; a cut is marked by `~`. Hidden
 /// characters, which a workload's output may hold, become escapes.
@@ -62,46 +63,7 @@ pub fn pad(text: &str, width: usize, right: bool) -> String {
 /// possible. Spaces at the start of a line are kept.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let width = width.max(1);
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        wrap_line(line, width, &mut lines);
-    }
-    lines
-}
-
-fn wrap_line(line: &str, width: usize, lines: &mut Vec<String>) {
-    let mut rest = escape_line(line).into_owned();
-    loop {
-        if rest.width() <= width {
-            lines.push(rest);
-            return;
-        }
-        let mut used = 0;
-        let mut cut = rest.len();
-        let mut space = None;
-        for (at, character) in rest.char_indices() {
-            let wide = character.width().unwrap_or(0);
-            if used + wide > width {
-                cut = at;
-                break;
-            }
-            if character == ' ' && used > 0 {
-                space = Some(at);
-            }
-            used += wide;
-        }
-        // Breaking after nothing but the indentation would never end.
-        let indent = rest.len() - rest.trim_start().len();
-        let at = space.filter(|at| *at > indent && !rest[cut..].starts_with(' ')).unwrap_or(cut);
-        let at = if at == 0 { rest.chars().next().map_or(1, char::len_utf8) } else { at };
-        let tail = rest.split_off(at);
-        lines.push(std::mem::take(&mut rest));
-        rest.push_str(tail.trim_start());
-        if rest.is_empty() {
-            return;
-        }
-    }
+    text.lines().flat_map(|line| wrap_line(&escape_line(line), width)).collect()
 }
 
 /// Returns the number of columns that the text takes, as [`fit`] shows it.

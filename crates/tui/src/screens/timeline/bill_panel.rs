@@ -8,7 +8,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::time_axis::format_moment;
+use crate::action::UserAction;
 use crate::model::Model;
+use crate::screens::ScreenId;
 use crate::theme::StyleRole;
 use crate::widgets::bar;
 use crate::widgets::text::{fit, pad};
@@ -190,13 +192,15 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &PlayedP
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let lines = match (&state.bills, &state.bills_error) {
-        (_, Some(error)) => wrap_message(model, inner, error, StyleRole::Bad),
-        (None, None) if model.screens.live.models.is_empty() => wrap_message(
-            model,
-            inner,
-            "no price models are chosen: on screen 1, p chooses some",
-            StyleRole::Dim,
-        ),
+        (_, Some(failed)) => wrap_message(model, inner, &failed.reason, StyleRole::Bad),
+        (None, None) if model.screens.live.models.is_empty() => {
+            let key = |action, screen| model.keymap.key_for(action, screen).unwrap_or_default();
+            let live = key(UserAction::Go(ScreenId::Live), model.screen);
+            let models = key(UserAction::Models, ScreenId::Live);
+            let text =
+                format!("no price models are chosen: on screen {live}, {models} chooses some");
+            wrap_message(model, inner, &text, StyleRole::Dim)
+        }
         (None, None) => wrap_message(model, inner, "bills are being worked out", StyleRole::Dim),
         (Some(bills), None) => build_lines(model, played, bills, inner),
     };

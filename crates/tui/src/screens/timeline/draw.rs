@@ -37,23 +37,28 @@ pub fn render(frame: &mut Frame<'_>, layout: &TimelineLayout, model: &Model) {
             TimelineOverlay::Invocations { answer: Some(Err(text)), .. }
             | TimelineOverlay::Lanes { answer: Some(Err(text)), .. },
         ) => {
-            return render_message(frame, area, model, "overlay; esc closes", text, StyleRole::Bad);
+            return render_overlay_message(frame, area, model, text, StyleRole::Bad);
         }
         Some(_) => {
-            return render_message(
-                frame,
-                area,
-                model,
-                "overlay; esc closes",
-                "being read",
-                StyleRole::Dim,
-            );
+            return render_overlay_message(frame, area, model, "being read", StyleRole::Dim);
         }
         None => {}
     }
     render_tracks(frame, layout, model, played);
     invocation_panel::render(frame, layout.invocation, model, played);
     bill_panel::render(frame, layout.bills, model, played);
+}
+
+/// Draws a message in place of an overlay that has nothing to show.
+fn render_overlay_message(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    model: &Model,
+    text: &str,
+    role: StyleRole,
+) {
+    let back = model.keymap.key_for(UserAction::Back, model.screen).unwrap_or_default();
+    render_message(frame, area, model, &format!("overlay; {back} closes"), text, role);
 }
 
 fn render_message(

@@ -7,6 +7,7 @@ use ratatui::widgets::Paragraph;
 
 use super::invocation_panel::{self, resample_meter};
 use super::time_axis::TimelineAxis;
+use crate::action::UserAction;
 use crate::model::Model;
 use crate::theme::{StyleRole, Theme};
 use crate::widgets::grid::{GridCell, GridColumn, SelectionGrid};
@@ -122,10 +123,9 @@ pub fn render(
 ) {
     let theme = &model.theme;
     let room = usize::from(area.width).saturating_sub(6);
-    let title = fit(
-        &format!("{} over {}; esc closes", invocation_name(pair, 0), invocation_name(pair, 1)),
-        room,
-    );
+    let back = model.keymap.key_for(UserAction::Back, model.screen).unwrap_or_default();
+    let names = [0, 1].map(|at| invocation_name(pair, at));
+    let title = fit(&format!("{} over {}; {back} closes", names[0], names[1]), room);
     let block = theme.panel_block(title, true);
     let inner = block.inner(area);
     frame.render_widget(block, area);

@@ -191,7 +191,7 @@ fn build_text_lines(
     let bytes =
         |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |it| Bytes(it).to_string());
     say("mem", format!("{} of {}", bytes(row.peak.get()), bytes(row.allocated.get())));
-    if let Some(error) = &model.screens.timeline.detail_error {
+    if let Some((_, error)) = &model.screens.timeline.detail_error {
         say("!", error.clone());
     }
     for (name, value) in detail.map(list_other_meters).unwrap_or_default() {

@@ -12,6 +12,7 @@ use ratatui::widgets::Paragraph;
 use super::invocation_overlay::{SIDES, build_tick_line, format_ratio};
 use super::invocation_panel::explain_missing_samples;
 use super::time_axis::TimelineAxis;
+use crate::action::UserAction;
 use crate::model::Model;
 use crate::theme::StyleRole;
 use crate::widgets::plot;
@@ -213,8 +214,10 @@ pub fn render(
 ) {
     let theme = &model.theme;
     let names = what.lanes.map(|lane| played.lane_name(lane));
+    let key = |action| model.keymap.key_for(action, model.screen).unwrap_or_default();
+    let (next, back) = (key(UserAction::Overlay), key(UserAction::Back));
     let title = format!(
-        "{} {}: a {} ({}) over b {} ({}); o next lane, esc closes",
+        "{} {}: a {} ({}) over b {} ({}); {next} next lane, {back} closes",
         what.workload, what.start, names[0], spread.lanes[0].count, names[1], spread.lanes[1].count
     );
     let block = theme.panel_block(fit(&title, usize::from(area.width).saturating_sub(6)), true);

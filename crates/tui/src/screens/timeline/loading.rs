@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::player::Player;
 use super::queries::{TimelineRequest, TimelineResponse};
-use super::{PendingLoad, PositionAfterLoad, TimelineOverlay, TimelineState};
+use super::{FailedBills, PendingLoad, PositionAfterLoad, TimelineOverlay, TimelineState};
 use crate::action::Effect;
 use crate::model::Model;
 use crate::screens::ListedScreen;
@@ -133,6 +133,8 @@ pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
     let mut effects = Vec::new();
     let models = model.screens.live.models.clone();
     let state = &mut model.screens.timeline;
+    // What failed is not requested again, but it is no reason to request nothing else.
+    state.bills_error.take_if(|it| it.key != played.key || it.models != models);
     let current =
         state.checkpoints.as_ref().filter(|it| it.key == played.key && it.models == models);
     match current {
@@ -168,6 +170,7 @@ pub(super) fn request_missing(model: &mut Model) -> Vec<Effect> {
         _ => {}
     }
     let under = played.invocation_at(state.lane, state.player.position());
+    state.detail_error.take_if(|(id, _)| under.is_none_or(|row| row.id != *id));
     let known = state.detail.as_ref().map(|it| it.row.invocation);
     if let Some(row) = under.filter(|row| Some(row.id) != known)
         && !state.detail_pending
@@ -206,7 +209,7 @@ pub(super) fn handle_response(model: &mut Model, answer: TimelineResponse) -> Ve
             match result {
                 Ok(detail) if detail.row.invocation == id => state.detail = Some(detail),
                 Ok(_) => {}
-                Err(error) => state.detail_error = Some(error),
+                Err(error) => state.detail_error = Some((id, error)),
             }
             request_missing(model)
         }
@@ -233,7 +236,7 @@ pub(super) fn handle_response(model: &mut Model, answer: TimelineResponse) -> Ve
 
 fn handle_checkpoints(
     model: &mut Model,
-    result: Result<(Arc<PartBills>, Vec<Arc<CarriedBills>>), String>,
+    result: Result<(Arc<PartBills>, Vec<Arc<CarriedBills>>), FailedBills>,
 ) {
     let models = &model.screens.live.models;
     let state = &mut model.screens.timeline;

@@ -58,7 +58,7 @@ use cyclometer_replay::CarriedBills;
 use cyclometer_report::Table;
 use cyclometer_store::{PartBills, PlaybackInvocation, PlayedPart};
 
-pub use queries::{TimelineRequest, TimelineResponse};
+pub use queries::{FailedBills, TimelineRequest, TimelineResponse};
 
 use bill_panel::BillsAtMoment;
 use invocation_overlay::InvocationOverlay;
@@ -102,10 +102,11 @@ pub struct TimelineState {
     carried_bills: Vec<Arc<CarriedBills>>,
     bills: Option<Arc<BillsAtMoment>>,
     bills_pending: bool,
-    bills_error: Option<String>,
+    bills_error: Option<FailedBills>,
     detail: Option<Arc<PlaybackInvocation>>,
     detail_pending: bool,
-    detail_error: Option<String>,
+    /// Id of the invocation that could not be read, and why.
+    detail_error: Option<(i64, String)>,
     /// Id and name of the marked invocation.
     marked: Option<(i64, String)>,
     /// Overlay that is open.

@@ -12,6 +12,17 @@ use cyclometer_replay::{CarriedBills, Contract};
 use cyclometer_store::PlayedPart;
 use cyclometer_store::{PartBills, PlaybackInvocation, RecordingPart, StoreError};
 
+/// Bills of a part that could not be computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedBills {
+    /// Part that they belong to.
+    pub key: RecordingPart,
+    /// Ids of the models.
+    pub models: Vec<String>,
+    /// Reason.
+    pub reason: String,
+}
+
 /// Request of the timeline screen to the query worker.
 #[derive(Debug, Clone)]
 pub enum TimelineRequest {
@@ -89,7 +100,7 @@ pub enum TimelineResponse {
     Checkpoints {
         /// Checkpoints of the part, with the bills of all parts up to it; or the reason
         /// why there are none.
-        result: Result<(Arc<PartBills>, Vec<Arc<CarriedBills>>), String>,
+        result: Result<(Arc<PartBills>, Vec<Arc<CarriedBills>>), FailedBills>,
     },
     /// Bills of a moment, which they name.
     Bills {
@@ -136,8 +147,9 @@ pub fn answer(desk: &mut QueryContext, ask: TimelineRequest) -> TimelineResponse
         }
         TimelineRequest::Checkpoints { played, models, afters, carries } => {
             let result = build_checkpoints(desk, &played, &models, &afters, carries);
-            let result =
-                reopen_on_error(desk, result).map(|(ledger, carries)| (Arc::new(ledger), carries));
+            let result = reopen_on_error(desk, result)
+                .map(|(ledger, carries)| (Arc::new(ledger), carries))
+                .map_err(|reason| FailedBills { key: played.key, models, reason });
             TimelineResponse::Checkpoints { result }
         }
         TimelineRequest::Bills { ledger, played, ended, at } => {

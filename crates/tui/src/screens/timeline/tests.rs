@@ -313,3 +313,92 @@ fn a_database_that_is_gone_is_a_sentence() {
     assert!(model.screens.timeline.error.is_some());
     insta::assert_snapshot!("failing_80", without_path(&common::text(&model)));
 }
+
+fn requested_detail(effects: &[Effect]) -> Option<i64> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Query(ScreenRequest::Timeline(TimelineRequest::Detail { id })) => Some(*id),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_invocation_that_cannot_be_read_is_no_end_of_the_others() {
+    let place = record_three_lanes(Some(10));
+    let mut model = open_screen(&place, (120, 40));
+    model.screens.timeline.lane = 0;
+    let effects = press(&mut model, "[");
+    let failed = requested_detail(&effects).expect("it is read");
+    let result = Err("the disk is on fire".to_owned());
+    let effects =
+        TimelineState::answered(&mut model, TimelineResponse::Detail { id: failed, result });
+    assert_eq!(requested_detail(&effects), None, "not again and again");
+    assert!(common::text(&model).contains("the disk is on fire"));
+    let effects = press(&mut model, "[");
+    let next = requested_detail(&effects).expect("others are read as before");
+    assert_ne!(next, failed);
+    answer_all_requests(&mut model, effects);
+    assert!(!common::text(&model).contains("the disk is on fire"));
+    let effects = press(&mut model, "]");
+    assert_eq!(requested_detail(&effects), Some(failed), "it is tried again on return");
+}
+
+#[test]
+fn bills_that_fail_for_some_models_are_computed_for_others() {
+    let place = record_three_lanes(Some(10));
+    let mut model = open_screen(&place, (120, 40));
+    let models = std::mem::take(&mut model.screens.live.models);
+    assert!(models.len() > 1, "{models:?}");
+    let requested = |effects: &[Effect]| {
+        effects.iter().any(|it| {
+            matches!(
+                it,
+                Effect::Query(ScreenRequest::Timeline(TimelineRequest::Checkpoints { .. }))
+            )
+        })
+    };
+    model.screens.live.models = models[..1].to_vec();
+    assert!(requested(&TimelineState::entered(&mut model)));
+    let key = model.screens.timeline.played.as_ref().expect("read").key;
+    let reason = "the disk is on fire".to_owned();
+    let failed = FailedBills { key, models: models[..1].to_vec(), reason };
+    let effects =
+        TimelineState::answered(&mut model, TimelineResponse::Checkpoints { result: Err(failed) });
+    assert!(!requested(&effects), "not again and again");
+    assert!(common::text(&model).contains("the disk is on fire"));
+    model.screens.live.models = models[1..].to_vec();
+    let effects = TimelineState::entered(&mut model);
+    assert!(requested(&effects), "other models are billed");
+    answer_all_requests(&mut model, effects);
+    assert!(!common::text(&model).contains("the disk is on fire"));
+}
+
+#[test]
+fn overlays_name_the_keys_that_close_them_as_they_are_bound() {
+    let place = record_three_lanes(Some(10));
+    let mut model = open_screen(&place, (120, 40));
+    let changes =
+        [("back", "Z"), ("lanes-over", "O"), ("live", "V"), ("models", "M"), ("enter", "E")];
+    let changes = changes.map(|(name, key)| (name.to_owned(), vec![key.to_owned()]));
+    model.keymap = crate::keymap::Keymap::with_overrides(&changes.into()).expect("free keys");
+    press_and_settle(&mut model, "O");
+    let lanes = common::text(&model);
+    assert!(lanes.contains("; O next lane, Z closes"), "{lanes}");
+    press_and_settle(&mut model, "Z");
+    press_and_settle(&mut model, "a");
+    press_and_settle(&mut model, "[");
+    let effects = press(&mut model, "b");
+    let waiting = common::text(&model);
+    assert!(waiting.contains("overlay; Z closes"), "{waiting}");
+    answer_all_requests(&mut model, effects);
+    let pair = common::text(&model);
+    assert!(pair.contains("; Z closes"), "{pair}");
+    press_and_settle(&mut model, "Z");
+    press_and_settle(&mut model, "e");
+    let choice = common::text(&model);
+    assert!(choice.contains("E: this one   Z: none"), "{choice}");
+    press_and_settle(&mut model, "Z");
+    model.screens.live.models.clear();
+    (model.screens.timeline.bills, model.screens.timeline.checkpoints) = (None, None);
+    let unpriced = common::text(&model);
+    assert!(unpriced.contains("on screen V, M chooses some"), "{unpriced}");
+}
