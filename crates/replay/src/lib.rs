@@ -10,19 +10,27 @@
 
 pub mod break_even;
 mod instance_span;
+mod parts;
+#[cfg(test)]
+mod source_tests;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod usage_source;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+pub use parts::{PartError, replay_source, replay_sources};
 pub use summary::{
     ChargeTotal, GroupKey, GroupTotal, ModelInfo, ModelTotal, MonthlyBillError, RatioError,
     ReplaySummary,
 };
+pub use usage_source::{CellIndex, RowSource, UsageColumns, UsageRequest, UsageSource};
 
 use instance_span::InstanceSpans;
+use usage_source::RowRun;
 
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::{Bytes, Nanos};
@@ -107,16 +115,37 @@ impl PendingBatches {
         present: SignalSet,
         values: impl Fn(Signal) -> u64,
     ) {
-        let known = self.batches.iter().position(|batch| batch.signals() == present);
-        let at = known.unwrap_or_else(|| {
-            self.batches.push(UsageBatch::new(present));
-            self.batches.len() - 1
-        });
-        let batch = &mut self.batches[at];
+        let Self { batches, sums } = self;
+        let batch = find_batch(batches, present);
         batch.push_row(values);
         if batch.len() >= BATCH {
-            program.run_batch(batch, &mut self.sums);
+            program.run_batch(batch, sums);
             batch.clear();
+        }
+    }
+
+    /// Adds rows of a block, all of which have the signals in `present`.
+    fn push_rows(
+        &mut self,
+        program: &mut PricingProgram,
+        present: SignalSet,
+        columns: &UsageColumns,
+        mut rows: Range<usize>,
+    ) {
+        let Self { batches, sums } = self;
+        let batch = find_batch(batches, present);
+        while !rows.is_empty() {
+            let room = BATCH.saturating_sub(batch.len()).max(1);
+            let end = rows.end.min(rows.start + room);
+            let fitting = rows.start..end;
+            batch.extend_rows(fitting.len(), |signal| {
+                columns.column_values(signal, fitting.clone())
+            });
+            rows.start = end;
+            if batch.len() >= BATCH {
+                program.run_batch(batch, sums);
+                batch.clear();
+            }
         }
     }
 
@@ -126,6 +155,16 @@ impl PendingBatches {
             batch.clear();
         }
     }
+}
+
+/// Returns the batch for rows that have the signals in `present`.
+fn find_batch(batches: &mut Vec<UsageBatch>, present: SignalSet) -> &mut UsageBatch {
+    let known = batches.iter().position(|batch| batch.signals() == present);
+    let at = known.unwrap_or_else(|| {
+        batches.push(UsageBatch::new(present));
+        batches.len() - 1
+    });
+    &mut batches[at]
 }
 
 impl Replayer {
@@ -165,11 +204,10 @@ impl Replayer {
         self.signals
     }
 
-    /// Returns whether the rows of a group must come in the order of their
-    /// requests, since some share an instance.
+    /// Returns the usage that the replayer needs of a source.
     #[must_use]
-    pub const fn needs_request_order(&self) -> bool {
-        self.instances.is_some()
+    pub const fn usage_request(&self) -> UsageRequest {
+        UsageRequest { signals: self.signals, in_request_order: self.instances.is_some() }
     }
 
     /// Returns the handle of a group, which is created on first use.
@@ -226,6 +264,54 @@ impl Replayer {
             && let Some(done) = gathering.open_spans.add_request(offset, present, values)
         {
             done.push_to(&mut gathering.span_batches, program);
+        }
+    }
+
+    /// Adds all rows of a source.
+    ///
+    /// # Errors
+    /// Returns the error of the source; rows before it were added.
+    pub fn add_source<E>(&mut self, source: &mut dyn UsageSource<Error = E>) -> Result<(), E> {
+        let mut groups: Vec<Option<usize>> = Vec::new();
+        source.read_usage(self.usage_request(), &mut |columns| {
+            self.push_columns(columns, &mut groups);
+        })
+    }
+
+    /// Adds the rows of a block; `groups` has the handle of each cell that has
+    /// had rows.
+    fn push_columns(&mut self, columns: &mut UsageColumns, groups: &mut Vec<Option<usize>>) {
+        for (meter, value) in &self.what_if.0 {
+            columns.replace_values(Signal::Meter(*meter), *value);
+        }
+        let mut next = 0;
+        while let Some(run) = columns.run_from(next) {
+            next = run.rows.end;
+            if groups.len() <= run.cell {
+                groups.resize(run.cell + 1, None);
+            }
+            let known = groups[run.cell];
+            let started = || columns.cell_key(run.cell).map(|key| self.start_cell(key));
+            let Some(group) = known.or_else(started) else { continue };
+            groups[run.cell] = Some(group);
+            self.push_run(group, columns, &run);
+        }
+    }
+
+    fn push_run(&mut self, group: usize, columns: &UsageColumns, run: &RowRun) {
+        let Some(gathering) = self.groups.get_mut(group) else { return };
+        gathering.failed += columns.count_failures(run.rows.clone());
+        gathering.track_memory_of_run(columns, run);
+        let own = run.present.intersection(self.requests.required_signals());
+        gathering.row_batches.push_rows(&mut self.requests, own, columns, run.rows.clone());
+        let Some(program) = &mut self.instances else { return };
+        let mut values: SignalValues = [0; Signal::COUNT];
+        for row in run.rows.clone() {
+            columns.copy_row(row, &mut values);
+            let offset = columns.offset(row);
+            if let Some(done) = gathering.open_spans.add_request(offset, run.present, &values) {
+                done.push_to(&mut gathering.span_batches, program);
+            }
         }
     }
 
@@ -328,6 +414,22 @@ impl GroupState {
             self.over_allocation += 1;
         }
     }
+
+    /// Does for adjacent rows what [`Self::track_memory`] does for one.
+    fn track_memory_of_run(&mut self, columns: &UsageColumns, run: &RowRun) {
+        let peak = Signal::Meter(Meter::MemoryPeak);
+        if !run.present.contains(peak) {
+            return;
+        }
+        let peaks = columns.column_values(peak, run.rows.clone());
+        self.peak = self.peak.max(peaks.iter().max().copied().map(Bytes));
+        let given = Signal::Meter(Meter::MemoryAllocated);
+        if run.present.contains(given) {
+            let given = columns.column_values(given, run.rows.clone());
+            let beyond = peaks.iter().zip(given).filter(|(peak, given)| peak > given);
+            self.over_allocation += beyond.count() as u64;
+        }
+    }
 }
 
 /// Replays rows in the order in which they come.
@@ -339,9 +441,6 @@ pub fn replay_rows<E>(
     rows: impl IntoIterator<Item = Result<UsageRow, E>>,
     contracts: &[Contract],
 ) -> Result<ReplaySummary, E> {
-    let mut replayer = Replayer::new(Arc::new(contracts.to_vec()), WhatIf::default());
-    for row in rows {
-        replayer.push_row(&row?);
-    }
-    Ok(replayer.finish())
+    let mut source = RowSource::new(rows.into_iter());
+    replay_source(&mut source, &Arc::new(contracts.to_vec()), &WhatIf::default())
 }

@@ -138,7 +138,7 @@ impl BillCheckpoints {
             &again
         };
         ledger.read_entries(store, rows, signals)?;
-        if replayer.needs_request_order() {
+        if replayer.usage_request().in_request_order {
             ledger.find_tangles(store)?;
         }
         let before = carry.sums.clone().unwrap_or_else(|| ReplaySummary::for_contracts(contracts));
@@ -227,7 +227,7 @@ impl BillCheckpoints {
     /// Replays a selection of entries.
     fn replay_entries(&self, mut chosen: Vec<usize>) -> ReplaySummary {
         let mut replayer = Replayer::new(Arc::clone(&self.contracts), WhatIf::default());
-        if replayer.needs_request_order() {
+        if replayer.usage_request().in_request_order {
             chosen.sort_by_key(|at| {
                 let entry = &self.entries[*at];
                 (entry.cell, entry.offset, entry.id)
