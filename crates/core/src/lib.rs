@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+pub mod cell_key;
 pub mod invocation;
 pub mod meter;
 pub mod quantity;

@@ -287,9 +287,9 @@ impl PaperRun {
 }
 
 pub(super) fn hopeless_lanes(nop: &[CellSeries]) -> Vec<String> {
-    let well = |lane: &str| nop.iter().any(|it| it.lane == lane && !it.runs.is_empty());
-    let failed = nop.iter().filter(|it| it.failed > 0 && !well(&it.lane));
-    failed.map(|it| it.lane.clone()).collect()
+    let well = |lane: &str| nop.iter().any(|it| &*it.key.lane == lane && !it.runs.is_empty());
+    let failed = nop.iter().filter(|it| it.failed > 0 && !well(&it.key.lane));
+    failed.map(|it| it.key.lane.to_string()).collect()
 }
 
 /// Returns the number of rounds that all cells have, without those that cannot run.

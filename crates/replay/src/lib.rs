@@ -22,16 +22,17 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use cyclometer_core::cell_key::CellKey;
 pub use parts::{PartError, replay_source, replay_sources};
 pub use summary::{
-    ChargeTotal, GroupKey, GroupTotal, ModelInfo, ModelTotal, MonthlyBillError, RatioError,
-    ReplaySummary,
+    ChargeTotal, GroupTotal, ModelInfo, ModelTotal, MonthlyBillError, RatioError, ReplaySummary,
 };
 pub use usage_source::{CellIndex, RowSource, UsageColumns, UsageRequest, UsageSource};
 
 use instance_span::InstanceSpans;
 use usage_source::RowRun;
 
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_pricing::compile::{PricingProgram, Signal, SignalSet, Sums, UsageBatch};
@@ -46,7 +47,7 @@ pub struct UsageRow {
     /// Number of the invocation in the database.
     pub invocation: i64,
     /// Group in which the row is summed.
-    pub key: GroupKey,
+    pub key: CellKey,
     /// Time of the request, since the recording began.
     pub offset: Nanos,
     /// Whether it failed or ran out of time; providers bill that too.
@@ -84,14 +85,14 @@ pub struct Replayer {
     what_if: WhatIf,
     signals: SignalSet,
     groups: Vec<GroupState>,
-    group_handles: HashMap<GroupKey, usize>,
+    group_handles: HashMap<CellKey, usize>,
 }
 
 /// Running state of one group: rows that have not run yet, and the sums of
 /// those that have.
 #[derive(Debug)]
 struct GroupState {
-    key: GroupKey,
+    key: CellKey,
     row_batches: PendingBatches,
     span_batches: PendingBatches,
     open_spans: InstanceSpans,
@@ -211,7 +212,7 @@ impl Replayer {
     }
 
     /// Returns the handle of a group, which is created on first use.
-    pub fn group_handle(&mut self, key: &GroupKey) -> usize {
+    pub fn group_handle(&mut self, key: &CellKey) -> usize {
         if let Some(at) = self.group_handles.get(key) {
             return *at;
         }
@@ -219,7 +220,7 @@ impl Replayer {
             key: key.clone(),
             row_batches: PendingBatches::default(),
             span_batches: PendingBatches::default(),
-            open_spans: InstanceSpans::new(&*key.start == "cold"),
+            open_spans: InstanceSpans::new(key.start == StartKind::Cold),
             peak: None,
             over_allocation: 0,
             failed: 0,
@@ -231,7 +232,7 @@ impl Replayer {
     /// Returns the handle of the group for the rows of another cell. These
     /// belong to other instances, whose clocks start anew, so that the open
     /// span of the group ends here.
-    pub fn start_cell(&mut self, key: &GroupKey) -> usize {
+    pub fn start_cell(&mut self, key: &CellKey) -> usize {
         let at = self.group_handle(key);
         if let (Some(program), Some(group)) = (&mut self.instances, self.groups.get_mut(at))
             && let Some(done) = group.open_spans.close_span()

@@ -33,12 +33,8 @@ fn rows(facts: &[Facts]) -> Vec<UsageRow> {
         usage.set(Meter::MemoryPeak, (run % 3 > 0).then_some((run % 3) << 30));
         usage.set(Meter::Cycles, cycles);
         offset += later * 1_000_000;
-        let key = GroupKey {
-            lane: ["native", "wasmtime"][lane].into(),
-            workload: "nbody".into(),
-            preset: "small".into(),
-            start: if cold { "cold" } else { "warm" }.into(),
-        };
+        let start = if cold { StartKind::Cold } else { StartKind::Warm };
+        let key = CellKey::new(["native", "wasmtime"][lane], "nbody", "small", start);
         UsageRow { invocation, key, offset: Nanos(offset), failed, usage }
     };
     (1..).zip(facts).map(row).collect()
@@ -51,7 +47,9 @@ fn in_memory(rows: &[UsageRow]) -> RowSource<impl Iterator<Item = Result<UsageRo
 /// Sums the rows one by one, as they come.
 fn sum_rows(rows: &[UsageRow], what_if: &WhatIf) -> ReplaySummary {
     let mut replayer = Replayer::new(contracts(), what_if.clone());
-    rows.iter().for_each(|row| replayer.push_row(row));
+    for row in rows {
+        replayer.push_row(row);
+    }
     replayer.finish()
 }
 
@@ -83,7 +81,14 @@ proptest! {
 fn rows_beyond_one_block_are_all_summed() {
     let facts: Vec<Facts> = (0..10_000)
         .map(|at| {
-            (at as usize / 2_500 % 2, false, at % 7, (at % 3 > 0).then_some(at), 1, at % 5 == 0)
+            (
+                usize::from(at / 2_500 % 2 == 1),
+                false,
+                at % 7,
+                (at % 3 > 0).then_some(at),
+                1,
+                at % 5 == 0,
+            )
         })
         .collect();
     let rows = rows(&facts);

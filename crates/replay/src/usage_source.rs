@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{Contract, GroupKey, Replayer, SignalValues, UsageRow, WhatIf};
+use super::{CellKey, Contract, Replayer, SignalValues, UsageRow, WhatIf};
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::compile::{Signal, SignalSet};
 
@@ -61,7 +61,7 @@ pub struct CellIndex(usize);
 /// cells that the rows belong to.
 #[derive(Debug)]
 pub struct UsageColumns {
-    cells: Vec<GroupKey>,
+    cells: Vec<CellKey>,
     len: usize,
     row_cells: Vec<usize>,
     offsets: Vec<Nanos>,
@@ -105,7 +105,7 @@ impl UsageColumns {
     /// Adds a cell, which stays known in later blocks. Cells of several
     /// recordings may have the same key: they are summed as one, but share no
     /// instance.
-    pub fn add_cell(&mut self, key: GroupKey) -> CellIndex {
+    pub fn add_cell(&mut self, key: CellKey) -> CellIndex {
         self.cells.push(key);
         CellIndex(self.cells.len() - 1)
     }
@@ -157,7 +157,7 @@ impl UsageColumns {
         self.present[..self.len].iter_mut().for_each(|present| present.insert(signal));
     }
 
-    pub(super) fn cell_key(&self, cell: usize) -> Option<&GroupKey> {
+    pub(super) fn cell_key(&self, cell: usize) -> Option<&CellKey> {
         self.cells.get(cell)
     }
 
@@ -219,7 +219,7 @@ impl<E, I: Iterator<Item = Result<UsageRow, E>>> UsageSource for RowSource<I> {
         take: &mut dyn FnMut(&mut UsageColumns),
     ) -> Result<(), E> {
         let mut columns = UsageColumns::for_request(request);
-        let mut cells: HashMap<GroupKey, CellIndex> = HashMap::new();
+        let mut cells: HashMap<CellKey, CellIndex> = HashMap::new();
         for row in self.rows.by_ref() {
             let row = row?;
             let cell = match cells.get(&row.key) {

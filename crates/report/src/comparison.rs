@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::precision;
 use super::table::{Cell, Column, Table};
 use cyclometer_core::units::{Bytes, Count, Nanos};
-use cyclometer_replay::{GroupKey, GroupTotal, ReplaySummary};
+use cyclometer_replay::{CellKey, GroupTotal, ReplaySummary};
 use cyclometer_stats::{half_interquartile_range, integer_quantile};
 use cyclometer_store::CellStats;
 
@@ -52,17 +52,11 @@ pub const SHARED_COLUMNS: usize = 3;
 /// a coarse and a fine model; bills are means, per million invocations.
 #[must_use]
 pub fn build_table(cells: &[CellStats], summary: Option<&ReplaySummary>) -> Table {
-    let groups: HashMap<&GroupKey, &GroupTotal> =
+    let groups: HashMap<&CellKey, &GroupTotal> =
         summary.map(|summary| summary.groups().collect()).unwrap_or_default();
     let pair = summary.map(|summary| [0, 1].map(|at| has_column(summary, at).then_some(at)));
     build_rows(cells, &BILLED, |stats| {
-        let key = GroupKey {
-            lane: stats.lane.clone(),
-            workload: stats.workload.clone(),
-            preset: stats.preset.clone(),
-            start: stats.start.clone(),
-        };
-        bill_cells(summary, groups.get(&key).copied(), pair, stats.ok).to_vec()
+        bill_cells(summary, groups.get(&stats.key).copied(), pair, stats.ok).to_vec()
     })
 }
 
@@ -89,7 +83,9 @@ fn build_rows(
     let mut table = Table::new(&columns);
     let mut order: Vec<&CellStats> = cells.iter().collect();
     // Lanes of a workload stand together, in the order of the plan.
-    order.sort_by_key(|stats| cells.iter().position(|other| other.workload == stats.workload));
+    order.sort_by_key(|stats| {
+        cells.iter().position(|other| other.key.workload == stats.key.workload)
+    });
     for stats in order {
         let [mut row, further] = measured_cells(stats);
         row.extend(precision::build_cells(stats));
@@ -129,10 +125,10 @@ fn measured_cells(stats: &CellStats) -> [Vec<Cell>; 2] {
     };
     let ops = integer_quantile(&stats.wasm_ops, 1, 2);
     let first = vec![
-        Cell::text(&*stats.workload),
-        Cell::text(&*stats.lane),
-        Cell::text(&*stats.start),
-        Cell::text(&*stats.preset),
+        Cell::text(&*stats.key.workload),
+        Cell::text(&*stats.key.lane),
+        Cell::text(stats.key.start.label()),
+        Cell::text(&*stats.key.preset),
         Cell::new(stats.ok, stats.ok),
         Cell::new(stats.bad, stats.bad),
         time_cell(integer_quantile(&startup, 1, 2)),
@@ -242,18 +238,12 @@ fn notes_of_cells(cells: &[CellStats], billed: bool) -> Vec<String> {
         });
         for text in stats.note.clone().into_iter().chain(price) {
             match told.iter_mut().find(|(other, _)| *other == text) {
-                Some((_, names)) => names.push(cell_name(stats)),
-                None => told.push((text, vec![cell_name(stats)])),
+                Some((_, names)) => names.push(stats.key.to_string()),
+                None => told.push((text, vec![stats.key.to_string()])),
             }
         }
     }
     told.into_iter().map(|(text, names)| format!("{}: {text}", first_of(&names))).collect()
-}
-
-/// Returns the name of a cell in messages.
-#[must_use]
-pub fn cell_name(stats: &CellStats) -> String {
-    format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
 }
 
 /// Returns one or two names of cells, or the first of more and how many are left.
@@ -288,7 +278,7 @@ fn list_counted(
     let mut told: Vec<(String, u64, Vec<String>)> = Vec::new();
     let mut others = Vec::new();
     for stats in cells {
-        let name = cell_name(stats);
+        let name = stats.key.to_string();
         for (reason, count) in texts(stats).iter().take(REASONS) {
             match told.iter_mut().find(|(other, ..)| other == reason) {
                 Some((_, sum, names)) => {

@@ -129,7 +129,7 @@ pub fn list_warnings(cells: &[CellStats]) -> Vec<String> {
         held.add_counts(&stats.throttling);
         let found = summarize_times(&stats.wall_series);
         for warning in found.iter().flat_map(Summary::warnings) {
-            let name = cell_name(stats);
+            let name = stats.key.to_string();
             match kinds.iter_mut().find(|(other, _)| other.name() == warning.name()) {
                 Some((worst, names)) if warning.severity() > worst.severity() => {
                     *worst = warning;
@@ -162,10 +162,6 @@ pub fn list_warnings(cells: &[CellStats]) -> Vec<String> {
     notes
 }
 
-fn cell_name(stats: &CellStats) -> String {
-    format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
-}
-
 /// Reports the outcome of `record --until`: the precision of each cell's median wall
 /// time, the imprecise ones last, with advice.
 #[must_use]
@@ -173,7 +169,7 @@ pub fn describe_reached(cells: &[CellStats], share: f64) -> Vec<String> {
     let mut lines = Vec::new();
     let mut wide = Vec::new();
     for stats in cells {
-        let name = cell_name(stats);
+        let name = stats.key.to_string();
         let Some(summary) = summarize_times(&stats.wall_series) else {
             wide.push(format!("{name}: no run ended well"));
             continue;

@@ -6,8 +6,9 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::table::{Cell, Column, Table};
+use cyclometer_core::invocation::StartKind;
 use cyclometer_pricing::{ChargeBasis, Exact, Money};
-use cyclometer_replay::{GroupKey, GroupTotal, ModelTotal, ReplaySummary};
+use cyclometer_replay::{CellKey, GroupTotal, ModelTotal, ReplaySummary};
 
 /// Significant digits of an amount in text; programs get all digits.
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
@@ -107,7 +108,7 @@ fn price_row(
     summary: &ReplaySummary,
     month: Option<&Exact>,
     index: usize,
-    key: &GroupKey,
+    key: &CellKey,
     group: &GroupTotal,
 ) -> Vec<Cell> {
     let info = &summary.models()[index];
@@ -136,7 +137,7 @@ fn price_row(
         Cell::text(&*key.workload),
         Cell::text(&*key.preset),
         Cell::text(&*key.lane),
-        Cell::text(&*key.start),
+        Cell::text(key.start.label()),
         Cell::new(group.invocations, group.invocations),
         Cell::new(group.failed, group.failed),
         Cell::new(total.billed, total.billed),
@@ -177,10 +178,10 @@ pub(super) fn list_remarks(group: &GroupTotal, total: &ModelTotal) -> Vec<String
 }
 
 /// A column of the matrix: a lane and a kind of start, over all workloads.
-type LaneColumn = (Arc<str>, Arc<str>);
+type LaneColumn = (Arc<str>, StartKind);
 
 fn lane_columns(summary: &ReplaySummary) -> Vec<(LaneColumn, GroupTotal)> {
-    summary.group_by(|key| (Arc::clone(&key.lane), Arc::clone(&key.start))).into_iter().collect()
+    summary.group_by(|key| (Arc::clone(&key.lane), key.start)).into_iter().collect()
 }
 
 /// Sorts models by cost, the cheapest first; other currencies, models that nobody sells

@@ -46,7 +46,7 @@ pub fn waste_table(summary: &ReplaySummary) -> Table {
                 summary,
                 index,
                 group,
-                [&key.workload, &key.lane, &key.start, &key.preset],
+                [&key.workload, &key.lane, key.start.label(), &key.preset],
             );
         }
         push_row(&mut table, summary, index, &summary.overall_group(), ["all", "all", "", ""]);

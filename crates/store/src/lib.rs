@@ -30,13 +30,16 @@ mod saved_amounts;
 mod series;
 mod simulation;
 mod simulation_writer;
+mod stored_words;
 mod throttling;
 mod writer;
 
 pub use access::is_writable;
 pub use busy_retry::{NoticeCallback, RetryPolicy, WriteNotice};
 pub use cell_subject::CellSubject;
-pub use comparison_data::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
+pub use comparison_data::{
+    Circumstances, ComparedMeter, PricedCell, PricedCells, RunsOfCell, UsedModel,
+};
 pub use deletion::DeletionExtent;
 pub use footprint::StoredPart;
 pub use history::{HistoryFilter, HistoryItem, HistoryReference, RecordingInfo, SimulationInfo};

@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::event_rows::HAS_FINISHED;
 use super::open::{Store, StoreError};
+use super::stored_words::{read_cell_key, read_start};
 use super::throttling::ThrottlingCounts;
+use cyclometer_core::cell_key::CellKey;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::meter::{Phases, mask_ids};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::perf::USER_ONLY;
@@ -53,14 +55,8 @@ impl FromStr for RecordingRef {
 pub struct CellStats {
     /// Row id of the cell.
     pub cell: i64,
-    /// Name of the lane.
-    pub lane: Arc<str>,
-    /// Name of the workload.
-    pub workload: Arc<str>,
-    /// Preset of the workload.
-    pub preset: Arc<str>,
-    /// Kind of start: `cold` or `warm`.
-    pub start: Arc<str>,
+    /// Key of the cell.
+    pub key: CellKey,
     /// Size of the parts that must be shipped.
     pub footprint: Option<Bytes>,
     /// Description of the parts that this is the size of.
@@ -114,8 +110,8 @@ pub struct CellStats {
 pub struct MeterSource {
     /// Name of the lane.
     pub lane: String,
-    /// Kind of start: `cold` or `warm`.
-    pub start: String,
+    /// Kind of start.
+    pub start: StartKind,
     /// Name of the meter.
     pub meter: String,
     /// Name of the source; `None` if the meter was not measured.
@@ -126,7 +122,7 @@ pub struct MeterSource {
 
 impl MeterSource {
     fn is_of_same_meter(&self, other: &Self) -> bool {
-        (&self.lane, &self.start, &self.meter) == (&other.lane, &other.start, &other.meter)
+        (&self.lane, self.start, &self.meter) == (&other.lane, other.start, &other.meter)
     }
 
     /// Merges the rows of one meter into one.
@@ -235,9 +231,10 @@ impl Store {
              WHERE recording = ?1 ORDER BY lane, start, meter",
             [recording],
             |row| {
+                let lane: String = row.get(0)?;
                 Ok(MeterSource {
-                    lane: row.get(0)?,
-                    start: row.get(1)?,
+                    start: read_start(row, 1, format_args!("lane {lane}"))?,
+                    lane,
                     meter: row.get(2)?,
                     source: row.get(3)?,
                     // Earlier versions kept ids, and so a row for each
@@ -342,13 +339,10 @@ fn count_text(texts: &mut Vec<(String, u64)>, text: String) {
 
 impl CellStats {
     fn from_cell_row(row: &SqlRow<'_>, footprint: Option<i64>) -> rusqlite::Result<Self> {
-        let text = |at: usize| Ok::<Arc<str>, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
+        let cell: i64 = row.get(0)?;
         Ok(Self {
-            cell: row.get(0)?,
-            lane: text(1)?,
-            workload: text(2)?,
-            preset: text(3)?,
-            start: text(4)?,
+            cell,
+            key: read_cell_key(row, [1, 2, 3, 4], format_args!("cell {cell}"))?,
             footprint: footprint.and_then(|size| u64::try_from(size).ok()).map(Bytes),
             footprint_of: row.get(6)?,
             note: row.get(7)?,

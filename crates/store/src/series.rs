@@ -5,20 +5,16 @@ use rusqlite::params;
 
 use super::open::{Store, StoreError};
 use super::query::query_list;
+use super::stored_words::read_cell_key;
+use cyclometer_core::cell_key::CellKey;
 use cyclometer_core::units::{Bytes, Nanos};
 
 /// Cell over all recordings that have it: the same lane, workload, preset and
 /// kind of start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellSeries {
-    /// Name of the lane.
-    pub lane: String,
-    /// Name of the workload.
-    pub workload: String,
-    /// Preset of the workload.
-    pub preset: String,
-    /// Kind of start: `cold` or `warm`.
-    pub start: String,
+    /// Key of the cell.
+    pub key: CellKey,
     /// Size of the parts that are shipped with the function.
     pub function: Option<Bytes>,
     /// Size of the parts that exist once for all functions.
@@ -93,20 +89,21 @@ impl Store {
                     let size: Option<i64> = row.get(at)?;
                     Ok::<_, rusqlite::Error>(size.and_then(|it| u64::try_from(it).ok()).map(Bytes))
                 };
+                let cell: i64 = row.get(0)?;
                 let series = CellSeries {
-                    lane: row.get(1)?,
-                    workload: row.get(2)?,
-                    preset: row.get(3)?,
-                    start: row.get(4)?,
                     note: row.get(5)?,
                     function: size(6)?,
                     runtime: size(7)?,
-                    ..CellSeries::default()
+                    ..CellSeries::new(read_cell_key(
+                        row,
+                        [1, 2, 3, 4],
+                        format_args!("cell {cell}"),
+                    )?)
                 };
-                Ok((row.get(0)?, series))
+                Ok((cell, series))
             })?;
             for (id, found) in cells {
-                let at = all.iter().position(|other| other.is_same_cell(&found));
+                let at = all.iter().position(|other| other.key == found.key);
                 let at = at.unwrap_or_else(|| {
                     all.push(found.clone());
                     all.len() - 1
@@ -183,11 +180,19 @@ impl Store {
 }
 
 impl CellSeries {
-    fn is_same_cell(&self, other: &Self) -> bool {
-        self.lane == other.lane
-            && self.workload == other.workload
-            && self.preset == other.preset
-            && self.start == other.start
+    /// Creates the series of a cell without any measurements.
+    #[must_use]
+    pub const fn new(key: CellKey) -> Self {
+        Self {
+            key,
+            function: None,
+            runtime: None,
+            note: None,
+            failed: 0,
+            reason: None,
+            runs: Vec::new(),
+            compiles: Vec::new(),
+        }
     }
 
     /// Returns the number of invocations that were tried.

@@ -12,9 +12,10 @@ use super::error_text::describe_missing_room;
 use super::invocation_scan::{self, RecordedUsage, Selection};
 use super::open::{AsStoreError, Store, StoreError};
 use super::simulation_writer;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_pricing::Exact;
 use cyclometer_replay::{
-    Contract, GroupKey, PartError, ReplaySummary, UsageRequest, WhatIf, replay_source,
+    CellKey, Contract, PartError, ReplaySummary, UsageRequest, WhatIf, replay_source,
     replay_sources,
 };
 use cyclometer_workload::hex;
@@ -128,7 +129,7 @@ impl ReplayPlan {
         serde_json::json!({
             "lanes": self.selection.lanes,
             "workloads": self.selection.workloads,
-            "start": self.selection.start,
+            "start": self.selection.start.map(StartKind::label),
             "what_if": what_if,
             "per_month": self.per_month.as_ref().map(Exact::to_plain_string),
             "terms": terms,
@@ -263,7 +264,7 @@ impl Store {
     fn sum_plan(
         &self,
         plan: &ReplayPlan,
-        cells: &HashMap<i64, GroupKey>,
+        cells: &HashMap<i64, CellKey>,
     ) -> Result<ReplaySummary, StoreError> {
         let (contracts, what_if) = (&plan.contracts, &plan.what_if);
         let Some((first, last)) = invocation_scan::invocation_range(&self.connection, cells)?

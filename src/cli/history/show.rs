@@ -57,7 +57,7 @@ fn show_recording(common: &CommonOptions, store: &mut Store, recording: i64) -> 
         for source in store.merged_meter_sources(recording).map_err(CommandFailure::failed)? {
             table.push(vec![
                 Cell::text(source.lane),
-                Cell::text(source.start),
+                Cell::text(source.start.label()),
                 Cell::text(source.meter),
                 Cell::optional(source.source.map(|it| (it.clone(), it))),
                 Cell::text(source.note),

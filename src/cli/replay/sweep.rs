@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::meter::Meter;
 use crate::pricing::{Exact, Money};
-use crate::replay::{GroupKey, GroupTotal, ReplaySummary, WhatIf};
+use crate::replay::{CellKey, GroupTotal, ReplaySummary, WhatIf};
 use crate::report::{Cell, Column, Table};
 use crate::store::{ReplayPlan, Store};
 use crate::units::Bytes;
@@ -144,8 +144,8 @@ fn describe_left_out(now: &ReplaySummary, left_out: &CellsWithoutSaving) -> Vec<
     left_out.iter().map(line).collect()
 }
 
-fn cell_name(key: &GroupKey) -> String {
-    format!("{} in {}, {}", key.workload, key.lane, key.start)
+fn cell_name(key: &CellKey) -> String {
+    key.to_string()
 }
 
 /// Returns why a group has no price under a model.
@@ -169,7 +169,7 @@ fn missing_price_reason(
 /// Returns the least cost of the sizes that fit; of several, that of the smallest size.
 fn cheapest_size(
     tried: &[(u64, ReplaySummary)],
-    key: &GroupKey,
+    key: &CellKey,
     index: usize,
     peak: Bytes,
     month: Option<&Exact>,
@@ -198,7 +198,7 @@ fn group_cost(
 
 fn sweep_row(
     id: &str,
-    key: &GroupKey,
+    key: &CellKey,
     peak: Option<Bytes>,
     before: Option<&Money>,
     best: Option<&(Bytes, Money)>,
@@ -217,7 +217,7 @@ fn sweep_row(
         Cell::text(id),
         Cell::text(&*key.workload),
         Cell::text(&*key.lane),
-        Cell::text(&*key.start),
+        Cell::text(key.start.label()),
         Cell::text(&*key.preset),
         size(peak),
         size(best.map(|it| it.0)),

@@ -107,7 +107,7 @@ fn row_cells(row: &PaperRow) -> Vec<Cell> {
     let usd = |at: usize| text(row.usd[at].as_ref().map(format_dollars));
     vec![
         Cell::text(&*row.lane),
-        Cell::text(&*row.start),
+        Cell::text(row.start.label()),
         Cell::new(runs, runs),
         Cell::new(row.bad, row.bad),
         Cell::optional(row.time.as_ref().map(|time| (format_time(time.median), time.median))),

@@ -164,7 +164,7 @@ fn explain_missing_lane(cells: &[RecordedCell], view: &BillsView, lane: &str) ->
         return format!("the lane could not run: {reason}");
     }
     let shown = of_lane.find(|cell| {
-        let names = cell.workload.as_deref().zip(cell.start.as_deref());
+        let names = cell.workload.as_deref().zip(cell.start);
         names.is_some_and(|(workload, start)| view.includes(workload, start))
     });
     let what = match (&view.workload, view.start) {

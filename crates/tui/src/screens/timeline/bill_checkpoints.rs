@@ -15,8 +15,8 @@ use cyclometer_lanes::{Cancel, Status};
 use cyclometer_pricing::PriceCatalog;
 use cyclometer_pricing::Terms;
 use cyclometer_pricing::compile::{Signal, SignalSet};
-use cyclometer_replay::{Contract, GroupKey, ReplaySummary, Replayer, SignalValues, WhatIf};
-use cyclometer_store::{PlaybackCell, RecordingPart, Store, StoreError};
+use cyclometer_replay::{CellKey, Contract, ReplaySummary, Replayer, SignalValues, WhatIf};
+use cyclometer_store::{RecordingPart, Store, StoreError};
 
 /// Number of invocations between two checkpoints.
 pub const CHECKPOINT_INTERVAL: usize = 1_024;
@@ -53,7 +53,7 @@ pub struct BillCheckpoints {
     pub models: Vec<String>,
     contracts: Arc<Vec<Contract>>,
     signals: Vec<Signal>,
-    keys: Vec<GroupKey>,
+    keys: Vec<CellKey>,
     /// Invocations of earlier parts whose tangles continue, then those of this part.
     entries: Vec<CheckpointEntry>,
     /// Values, one for each entry and wanted signal.
@@ -86,18 +86,6 @@ pub fn contracts_for_models(prices: &PriceCatalog, models: &[String]) -> Arc<Vec
     Arc::new(found.map(|model| (model.clone(), Terms::for_model(model))).collect())
 }
 
-/// Returns the key that a cell is summed under. Sums are kept by cell, since a cell
-/// that only fails has no price, and since only warm invocations of one cell share an
-/// instance.
-fn cell_key(cell: &PlaybackCell, lane: &Arc<str>) -> GroupKey {
-    GroupKey {
-        lane: Arc::clone(lane),
-        workload: Arc::clone(&cell.workload),
-        preset: Arc::clone(&cell.preset),
-        start: Arc::clone(&cell.start),
-    }
-}
-
 impl BillCheckpoints {
     /// Reads and bills a part; `carry` holds the bills of everything before it.
     ///
@@ -115,7 +103,9 @@ impl BillCheckpoints {
         let replayer = Replayer::new(Arc::clone(contracts), WhatIf::default());
         let signals = replayer.required_signals();
         let about = &played.about;
-        let keys = about.cells.iter().map(|cell| cell_key(cell, &about.lanes[cell.lane].name));
+        // Sums are kept by cell, since a cell that only fails has no price, and since only
+        // warm invocations of one cell share an instance.
+        let keys = about.cells.iter().map(|cell| cell.key.clone());
         let mut ledger = Self {
             key,
             models: models.to_vec(),

@@ -30,8 +30,8 @@ pub fn export_table(model: &Model) -> Table {
             |value: Option<u64>| Cell::optional(value.map(|it| (Count(it).to_string(), it)));
         table.push(vec![
             Cell::text(&*played.lane_name(cell.lane)),
-            Cell::text(&*cell.workload),
-            Cell::text(&*cell.start),
+            Cell::text(&*cell.key.workload),
+            Cell::text(cell.key.start.label()),
             Cell::new(row.sequence, row.sequence),
             Cell::text(row.status.label()),
             Cell::new(row.offset, row.offset.0),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::Status;
 use cyclometer_store::{PlaybackRecording, PlaybackRow, RecordingPart, Store, StoreError};
@@ -287,7 +288,7 @@ impl PlayedPart {
     }
 
     /// Explains why a meter is missing in a lane.
-    pub fn explain_missing_meter(&self, lane: &str, start: &str, meter: &str) -> String {
+    pub fn explain_missing_meter(&self, lane: &str, start: StartKind, meter: &str) -> String {
         let mut of = self
             .about
             .sources
