@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::precision;
 use super::table::{Cell, Column, Table};
+use cyclometer_core::meter::USER_ONLY;
 use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_replay::{CellKey, GroupTotal, ReplaySummary};
 use cyclometer_stats::{half_interquartile_range, integer_quantile};
@@ -190,7 +191,7 @@ pub fn list_footnotes(cells: &[CellStats], summary: Option<&ReplaySummary>) -> V
         })
     };
     if cells.iter().any(|stats| stats.cycles_user_only && !stats.cycles.is_empty()) {
-        notes.push(format!("u: {}", cyclometer_meter::perf::USER_ONLY));
+        notes.push(format!("u: {}", USER_ONLY));
     }
     if ticks(true) {
         notes.push(

@@ -216,7 +216,7 @@ fn advise_narrower(summary: &Summary, share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cyclometer_meter::quota::CpuQuota;
+    use cyclometer_core::cpu_quota::CpuQuota;
 
     #[test]
     fn throttled_invocations_are_told_with_the_quota_and_what_to_do() {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::table::{Cell, Column, Table};
+use cyclometer_core::clock::{ACCOUNTING_RESOLUTION, MonotonicClock};
 use cyclometer_core::units::Nanos;
-use cyclometer_meter::clock::{ACCOUNTING_RESOLUTION, MonotonicClock};
 use cyclometer_stats::{Change, Confidence, Quantum, RatioRefusal, median, ratio_with_interval};
 use cyclometer_store::{CellSeries, SeriesRun};
 use cyclometer_workload::metering::{METERINGS, Metering, PLAIN};

@@ -12,9 +12,9 @@ use super::query::query_list;
 use super::saved_amounts::parse_money;
 use super::stored_words::read_cell_key;
 use cyclometer_core::cell_key::CellKey;
+use cyclometer_core::clock::{ACCOUNTING_RESOLUTION, MonotonicClock, TICK_RESOLUTION};
 use cyclometer_core::invocation::StartKind;
 use cyclometer_core::units::Nanos;
-use cyclometer_meter::clock::{ACCOUNTING_RESOLUTION, MonotonicClock, TICK_RESOLUTION};
 use cyclometer_pricing::Money;
 use cyclometer_stats::Quantum;
 

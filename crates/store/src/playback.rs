@@ -12,7 +12,6 @@ use super::stored_words::read_cell_key;
 use cyclometer_core::cell_key::CellKey;
 use cyclometer_core::meter::Meter;
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_meter::perf::USER_ONLY;
 use cyclometer_pricing::compile::{Signal, SignalSet};
 use cyclometer_replay::{SignalValues, UsageRow};
 use cyclometer_workload::{Sample, Status};
@@ -266,11 +265,11 @@ impl Store {
             "list of cells",
             "SELECT c.id, c.lane_id, l.name, c.workload, c.preset, c.start,
                 EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
-                    AND m.start = c.start AND m.meter = 'cycles' AND m.note LIKE ?2 || '%'),
+                    AND m.start = c.start AND m.meter = 'cycles' AND m.user_only),
                 EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
                     AND m.start = c.start AND m.meter = 'ref_cycles' AND m.source = 'estimate')
              FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id",
-            params![recording, USER_ONLY],
+            [recording],
             |row| {
                 let id: i64 = row.get(0)?;
                 let cell = PlaybackCell {

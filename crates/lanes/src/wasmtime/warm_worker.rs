@@ -19,7 +19,7 @@ use super::protocol::{MAX_MESSAGE, WasmWorkerReport, WorkerConfig};
 use super::settings::WasmtimeSettings;
 use super::{
     WasmtimeLane, cold, counted_operators, explain_missing, judge_call, set_common_sources,
-    set_phases, set_provenance,
+    set_phases,
 };
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::function_group::GroupBaseline;
@@ -88,7 +88,8 @@ impl WasmtimeLane {
             let compiled = self.compiled_module_for(job, config.settings)?;
             let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled, cancel)?;
             if let Some(operators) = self.operators.get(&job.cell) {
-                set_provenance(Arc::make_mut(&mut worker.provenances), Meter::WasmOps, operators);
+                Arc::make_mut(&mut worker.provenances)
+                    .set_provenance(Meter::WasmOps, operators.clone());
             }
             self.warm.insert(job.cell, worker);
         }
@@ -165,17 +166,19 @@ impl WarmWorker {
         }
         let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
         let message = size.map_or(&[][..], |size| &buffer[..size]);
-        let Ok(heard) = serde_json::from_slice::<Vec<(Meter, Option<String>, String)>>(message)
-        else {
+        let Ok(heard) = serde_json::from_slice::<Vec<ToldProvenance>>(message) else {
             return Err(match WasmWorkerReport::decode(message) {
                 Some(report) => judge_call(&report, &job.limits).1.unwrap_or_default(),
                 None => self.end_and_explain(job).1,
             });
         };
         let mut all = Provenances::default();
-        for (meter, source, note) in heard {
+        for (meter, source, note, user_only) in heard {
             match Source::ALL.iter().find(|it| Some(it.label()) == source.as_deref()) {
-                Some(source) => all.set_source(meter, *source, note),
+                Some(source) => all.set_provenance(
+                    meter,
+                    Provenance { user_only, ..Provenance::from_source(*source, note) },
+                ),
                 None => all.set_missing(meter, one_line(&note)),
             }
         }
@@ -327,6 +330,10 @@ impl WarmWorker {
     }
 }
 
+/// Provenance of a meter as a worker tells it: source, note, and whether it counts user
+/// mode only.
+type ToldProvenance = (Meter, Option<String>, String, bool);
+
 /// Returns the sources of an invocation whose worker was gone before its report.
 fn unreported_sources(usual: &Provenances) -> Provenances {
     let mut all = usual.clone();
@@ -357,7 +364,7 @@ fn set_warm_sources(all: &mut Provenances, settings: WasmtimeSettings, tsc_hz: O
         Source::Clock,
         "create + start + run, less the worker's readings of itself",
     );
-    if let Some(Provenance { source: Some(source), note }) = all.get(Meter::CpuTime).cloned() {
+    if let Some(Provenance { source: Some(source), note, .. }) = all.get(Meter::CpuTime).cloned() {
         let separator = if note.is_empty() { "" } else { "; " };
         let scope = "of the thread that runs the function, from request to teardown";
         all.set_source(Meter::CpuTime, source, format!("{scope}{separator}{note}"));

@@ -115,10 +115,10 @@ impl WorkerMeters {
         let clear_refs = File::options().write(true).open("/proc/self/clear_refs").ok();
         let mut sources = thread_sources(counters.provenances(), &accounted);
         set_memory_sources(&mut sources, clear_refs.is_some());
-        let all: Vec<(Meter, Option<&str>, &str)> = sources
+        let all: Vec<(Meter, Option<&str>, &str, bool)> = sources
             .iter()
-            .map(|(meter, Provenance { source, note })| {
-                (meter, source.map(Source::label), note.as_str())
+            .map(|(meter, Provenance { source, note, user_only })| {
+                (meter, source.map(Source::label), note.as_str(), *user_only)
             })
             .collect();
         let hello = serde_json::to_vec(&all).map_err(|error| error.to_string())?;
