@@ -203,6 +203,14 @@ impl ModelTotal {
         self.total.multiplied_by(1_000_000).as_exact().ratio_to(&Exact::from(self.billed), 12)
     }
 
+    /// Returns the exact cost of `count` invocations like these at list prices;
+    /// `None` if none was billed.
+    #[must_use]
+    pub fn project_cost(&self, count: u64) -> Option<Money> {
+        let total = self.total.multiplied_by(count);
+        total.as_exact().checked_div(&Exact::from(self.billed)).map(Money::from)
+    }
+
     /// Returns the number of invocations that were refused, for whatever
     /// reason.
     #[must_use]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::precision;
 use super::table::{Cell, Column, Table};
 use cyclometer_core::meter::USER_ONLY;
-use cyclometer_core::units::{Bytes, Count, Nanos};
+use cyclometer_core::units::{Count, Nanos};
 use cyclometer_replay::{CellKey, GroupTotal, ReplaySummary};
 use cyclometer_stats::{half_interquartile_range, integer_quantile};
 use cyclometer_store::CellStats;
@@ -97,16 +97,12 @@ fn build_rows(
     table
 }
 
-fn time_cell(value: Option<u64>) -> Cell {
-    Cell::optional(value.map(|nanos| (Nanos(nanos).to_string(), nanos)))
+fn optional_nanos(value: Option<u64>) -> Cell {
+    Cell::optional_time(value.map(Nanos))
 }
 
 fn to_nanoseconds(values: &[Nanos]) -> Vec<u64> {
     values.iter().map(|span| span.0).collect()
-}
-
-fn size_cell(value: Option<Bytes>) -> Cell {
-    Cell::optional(value.map(|size| (size.to_string(), size.0)))
 }
 
 /// Returns the cells for [`FIRST`] and for [`FURTHER`].
@@ -132,19 +128,19 @@ fn measured_cells(stats: &CellStats) -> [Vec<Cell>; 2] {
         Cell::text(&*stats.key.preset),
         Cell::new(stats.ok, stats.ok),
         Cell::new(stats.bad, stats.bad),
-        time_cell(integer_quantile(&startup, 1, 2)),
-        time_cell(integer_quantile(&startup, 95, 100)),
-        time_cell(integer_quantile(&run, 1, 2)),
+        optional_nanos(integer_quantile(&startup, 1, 2)),
+        optional_nanos(integer_quantile(&startup, 95, 100)),
+        optional_nanos(integer_quantile(&run, 1, 2)),
     ];
     let further = vec![
         Cell::optional(spread.map(|half| (format!("±{}", Nanos(half)), half))),
         Cell::optional(cycles.map(|count| (format!("{}{mark}", Count(count)), count))),
         Cell::optional(cycles.map(|_| (meter.to_owned(), meter))),
-        Cell::optional(ops.map(|count| (Count(count).to_string(), count))),
-        size_cell(stats.memory_peak),
-        size_cell(stats.footprint),
-        Cell::optional(stats.footprint_of.clone().map(|of| (of.clone(), of))),
-        size_cell(stats.memory_allocated),
+        Cell::optional_count(ops),
+        Cell::optional_size(stats.memory_peak),
+        Cell::optional_size(stats.footprint),
+        Cell::optional_text(stats.footprint_of.clone()),
+        Cell::optional_size(stats.memory_allocated),
     ];
     [first, further]
 }
@@ -169,7 +165,7 @@ fn bill_cells(
     };
     let mean = |model: Option<usize>| {
         let mean = model.and_then(|at| group.models[at].mean_per_million());
-        Cell::optional(mean.map(|it| (it.to_rounded_string(4), it.to_plain_string())))
+        Cell::optional_mean_bill(mean.as_ref())
     };
     let pair = coarse.zip(fine).filter(|pair| summary.coarse_fine_pairs().any(|it| it == *pair));
     let ratio =
@@ -191,7 +187,7 @@ pub fn list_footnotes(cells: &[CellStats], summary: Option<&ReplaySummary>) -> V
         })
     };
     if cells.iter().any(|stats| stats.cycles_user_only && !stats.cycles.is_empty()) {
-        notes.push(format!("u: {}", USER_ONLY));
+        notes.push(format!("u: {USER_ONLY}"));
     }
     if ticks(true) {
         notes.push(

@@ -335,7 +335,7 @@ fn median_cell(values: &[f64], key: &str) -> Cell {
 fn mean_bill_cell(cell: &PricedCell) -> Cell {
     let count = Exact::from(cell.bills.len() as u64);
     let mean = cell.total.multiplied_by(1_000_000).as_exact().ratio_to(&count, 12);
-    Cell::optional(mean.map(|it| (it.to_rounded_string(4), it.to_plain_string())))
+    Cell::optional_mean_bill(mean.as_ref())
 }
 
 /// Lists circumstances that may explain a difference between recordings.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::prices::separate_thousands;
 use super::table::{Cell, Column};
+use cyclometer_core::quantity::separate_thousands;
 use cyclometer_core::units::Nanos;
 use cyclometer_stats::{Confidence, Summary, Warning};
 use cyclometer_store::{CellStats, ThrottlingCounts};

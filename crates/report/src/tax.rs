@@ -172,7 +172,7 @@ fn median_cell(values: &[f64]) -> Cell {
         reason = "times are between 0 and 2^53 ns"
     )]
     let whole = median(&ascending).map(|value| value as u64);
-    Cell::optional(whole.map(|nanos| (Nanos(nanos).to_string(), nanos)))
+    Cell::optional_time(whole.map(Nanos))
 }
 
 /// Returns the cells of a ratio: as text, and its three figures.

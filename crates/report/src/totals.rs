@@ -62,9 +62,7 @@ pub fn only_pair(summary: &ReplaySummary) -> Option<(usize, usize)> {
 
 fn total_cell(total: &ModelTotal) -> Cell {
     let whole = total.billed > 0 && total.refusal_count() == 0 && !total.charges.is_empty();
-    let shown =
-        whole.then(|| (total.total.to_significant_string(DIGITS), total.total.to_plain_string()));
-    Cell::optional(shown)
+    Cell::optional_money(whole.then_some(&total.total), DIGITS)
 }
 
 /// Lists the stand-ins in the totals.

@@ -11,7 +11,7 @@ use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::meter::Meter;
 use crate::pricing::{Exact, Money};
 use crate::replay::{CellKey, GroupTotal, ReplaySummary, WhatIf};
-use crate::report::{Cell, Column, Table};
+use crate::report::{Cell, Column, Table, format_percent};
 use crate::store::{ReplayPlan, Store};
 use crate::units::Bytes;
 
@@ -192,8 +192,7 @@ fn group_cost(
         return Some(summary.monthly_bill(group, index, requests).ok()?.total);
     }
     let total = group.models.get(index).filter(|total| total.refusal_count() == 0)?;
-    let million = total.total.multiplied_by(1_000_000);
-    million.as_exact().checked_div(&Exact::from(total.billed)).map(Money::from)
+    total.project_cost(1_000_000)
 }
 
 fn sweep_row(
@@ -205,14 +204,12 @@ fn sweep_row(
     note: String,
 ) -> Vec<Cell> {
     let digits = std::num::NonZeroU64::MIN.saturating_add(3);
-    let money = |amount: Option<&Money>| {
-        Cell::optional(amount.map(|it| (it.to_significant_string(digits), it.to_plain_string())))
-    };
-    let size = |size: Option<Bytes>| Cell::optional(size.map(|it| (it.to_string(), it.0)));
+    let money = |amount: Option<&Money>| Cell::optional_money(amount, digits);
+    let size = Cell::optional_size;
     let share = before.zip(best).and_then(|(before, (_, after))| {
         (before.as_exact() - after.as_exact()).checked_div(before.as_exact())
     });
-    let percent = |share: &Exact| format!("{} %", (share * &Exact::from(100)).to_rounded_string(0));
+    let percent = |share: &Exact| format!("{} %", format_percent(share, 0));
     vec![
         Cell::text(id),
         Cell::text(&*key.workload),

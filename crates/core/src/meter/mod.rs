@@ -230,9 +230,9 @@ pub struct Provenances(BTreeMap<Meter, Provenance>);
 
 impl Provenances {
     /// Sets the provenance of `meter`; ids in its note are masked.
-    pub fn set_provenance(&mut self, meter: Meter, provenance: Provenance) {
-        let note = mask_ids(&provenance.note);
-        self.0.insert(meter, Provenance { note, ..provenance });
+    pub fn set_provenance(&mut self, meter: Meter, mut provenance: Provenance) {
+        provenance.note = mask_ids(&provenance.note);
+        self.0.insert(meter, provenance);
     }
 
     /// Sets the source of `meter`.

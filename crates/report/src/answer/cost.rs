@@ -1,9 +1,9 @@
 //! Sentences on the cost of a million invocations, coarse beside fine, and on the ratio
 //! of the two.
 
-use super::super::prices::separate_thousands;
 use super::{REFERENCE_LANE, UNSANDBOXED_LANE};
 use cyclometer_core::invocation::StartKind;
+use cyclometer_core::quantity::separate_thousands;
 use cyclometer_pricing::{Exact, Money, Waste};
 use cyclometer_replay::{GroupTotal, ReplaySummary};
 use cyclometer_store::RunsOfCell;

@@ -19,9 +19,9 @@ mod speed;
 
 use std::fmt;
 
-use super::prices::separate_thousands;
 use cyclometer_core::cell_key::CellKey;
 use cyclometer_core::invocation::StartKind;
+use cyclometer_core::quantity::separate_thousands;
 use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::escape_line;
 use cyclometer_pricing::{PriceCatalog, Terms, UnknownModel};

@@ -1,6 +1,7 @@
 //! Sentences on which lane starts and which runs faster, as far as the runs show it.
 
-use super::phrasing::{format_interval, format_ratio, format_time, join_names};
+use super::super::text_format::format_time;
+use super::phrasing::{format_interval, format_ratio, join_names};
 use super::{EQUALITY_BAND, REFERENCE_LANE, UNSANDBOXED_LANE, lane_timing};
 use cyclometer_core::invocation::StartKind;
 use cyclometer_stats::{Change, Confidence, Quantum, RatioRefusal, Verdict, compare_times, median};
