@@ -342,11 +342,11 @@ fn mean_bill_cell(cell: &PricedCell) -> Cell {
 #[must_use]
 pub fn list_warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
     let mut notes = Vec::new();
-    let hosts = differing_fields(&first.host, &second.host);
+    let hosts = differing_fields(&first.about.host, &second.about.host);
     if !hosts.is_empty() {
         notes.push(format!("the machines differ: {}", hosts.join("; ")));
     }
-    let pin = |it: &Circumstances| it.plan.get("pin").and_then(Value::as_u64);
+    let pin = |it: &Circumstances| it.about.plan.get("pin").and_then(Value::as_u64);
     if pin(first) != pin(second) {
         let told = |it| match pin(it) {
             Some(cpu) => format!("pinned to CPU {cpu}"),
@@ -354,7 +354,8 @@ pub fn list_warnings(first: &Circumstances, second: &Circumstances) -> Vec<Strin
         };
         notes.push(format!("the first is {}, the second {}", told(first), told(second)));
     }
-    let race = |it: &Circumstances| it.plan.get("race").and_then(Value::as_bool) == Some(true);
+    let race =
+        |it: &Circumstances| it.about.plan.get("race").and_then(Value::as_bool) == Some(true);
     if race(first) != race(second) {
         let told = |it| if race(it) { "at the same time" } else { "in turn" };
         notes.push(format!(
@@ -363,8 +364,8 @@ pub fn list_warnings(first: &Circumstances, second: &Circumstances) -> Vec<Strin
             told(second)
         ));
     }
-    if first.sample_interval_ns != second.sample_interval_ns {
-        let interval = |it: &Circumstances| match it.sample_interval_ns {
+    if first.about.sample_interval_ns != second.about.sample_interval_ns {
+        let interval = |it: &Circumstances| match it.about.sample_interval_ns {
             Some(nanos) => format!("every {}", Nanos(nanos.unsigned_abs())),
             None => "not at all".to_owned(),
         };
@@ -379,8 +380,8 @@ pub fn list_warnings(first: &Circumstances, second: &Circumstances) -> Vec<Strin
     }
     notes.extend(list_source_changes(first, second));
     for (which, it) in [("first", first), ("second", second)] {
-        if it.status != "done" {
-            notes.push(format!("the {which} is not complete: {}", it.status));
+        if it.about.status != "done" {
+            notes.push(format!("the {which} is not complete: {}", it.about.status));
         }
     }
     notes

@@ -6,6 +6,7 @@ use super::*;
 use crate::Format;
 use cyclometer_core::invocation::StartKind;
 use cyclometer_stats::Quantum;
+use cyclometer_store::RecordingDetails;
 
 fn cell(lane: &str, cycles: &[f64], ticks: &[f64], run: &[f64]) -> RunsOfCell {
     let mut values = vec![Vec::new(); ComparedMeter::ALL.len()];
@@ -182,12 +183,19 @@ fn bills_of_the_same_invocations_are_compared_in_pairs() {
 
 fn circumstances(host: Value) -> Circumstances {
     Circumstances {
-        status: "done".to_owned(),
-        started_at: String::new(),
-        label: None,
-        host,
-        plan: json!({}),
-        sample_interval_ns: Some(10_000_000),
+        about: RecordingDetails {
+            id: 1,
+            label: None,
+            started_at: String::new(),
+            ended_at: None,
+            status: "done".to_owned(),
+            plan: json!({}),
+            host,
+            sample_interval_ns: Some(10_000_000),
+            sampler_cpu_ns: None,
+            sampler_ticks: None,
+            samples_dropped: 0,
+        },
         lanes: vec![("docker".to_owned(), "docker 24, runc".to_owned())],
         sources: std::iter::once((
             ("docker".to_owned(), StartKind::Cold, "cpu_time".to_owned()),
@@ -204,10 +212,10 @@ fn what_else_differed_is_said() {
     assert_eq!(list_warnings(&first, &same), Vec::<String>::new());
 
     let mut other = circumstances(json!({"cpu": "B", "tsc_hz": 2_100_000_000_u64}));
-    other.sample_interval_ns = None;
-    other.plan = json!({"pin": 1, "race": true});
+    other.about.sample_interval_ns = None;
+    other.about.plan = json!({"pin": 1, "race": true});
     other.lanes[0].1 = "docker 25, runc".to_owned();
-    other.status = "interrupted".to_owned();
+    other.about.status = "interrupted".to_owned();
     other.sources.values_mut().for_each(|source| *source = " procfs".to_owned());
     assert_eq!(
         list_warnings(&first, &other),

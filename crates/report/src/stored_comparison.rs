@@ -136,8 +136,9 @@ fn recording_parts(
         }
     }
     let name = |which: &str, id: i64, it: &Circumstances| {
-        let label = it.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
-        format!("{which}: recording {id}, {} UTC{label}", format_timestamp(&it.started_at))
+        let label = it.about.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
+        let begun = format_timestamp(&it.about.started_at);
+        format!("{which}: recording {id}, {begun} UTC{label}")
     };
     let names = [name("first", first, &around[0]), name("second", second, &around[1])];
     let warnings = difference::list_warnings(&around[0], &around[1]);

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::OptionalExtension;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::open::{Store, StoreError};
+use super::overview::RecordingDetails;
 use super::query::query_list;
 use super::saved_amounts::parse_money;
 use super::stored_words::read_cell_key;
@@ -82,18 +81,8 @@ pub struct RunsOfCell {
 /// Circumstances that may make recordings differ though the functions do not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Circumstances {
-    /// Status of the recording.
-    pub status: String,
-    /// Time at which it began; UTC, RFC 3339.
-    pub started_at: String,
-    /// Label that the user gave it.
-    pub label: Option<String>,
-    /// Fingerprint of the machine, as JSON.
-    pub host: Value,
-    /// Plan of the recording, as JSON.
-    pub plan: Value,
-    /// Nanoseconds between two samples; `None` without sampling.
-    pub sample_interval_ns: Option<i64>,
+    /// Plan, machine and status of the recording.
+    pub about: RecordingDetails,
     /// Name of each lane that ran, with its version and remarks.
     pub lanes: Vec<(String, String)>,
     /// Sources of each meter, by lane, kind of start and meter.
@@ -177,7 +166,7 @@ impl Circumstances {
         lane: &str,
         start: StartKind,
     ) -> Option<Quantum> {
-        let clock = || MonotonicClock::deserialize(self.host.get("clock")?).ok();
+        let clock = || MonotonicClock::deserialize(self.about.host.get("clock")?).ok();
         if meter.key != "cpu_ns" {
             let timed = meter.key.ends_with("_ns");
             return clock()
@@ -206,29 +195,8 @@ impl Store {
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn recording_circumstances(&self, recording: i64) -> Result<Circumstances, StoreError> {
-        let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
-        let mut found = self
-            .connection
-            .query_row(
-                "SELECT status, started_at, label, host, plan, sample_interval_ns
-                 FROM recording WHERE id = ?1",
-                [recording],
-                |row| {
-                    Ok(Circumstances {
-                        status: row.get(0)?,
-                        started_at: row.get(1)?,
-                        label: row.get(2)?,
-                        host: json(row.get(3)?),
-                        plan: json(row.get(4)?),
-                        sample_interval_ns: row.get(5)?,
-                        lanes: Vec::new(),
-                        sources: BTreeMap::new(),
-                    })
-                },
-            )
-            .optional()
-            .map_err(StoreError::for_action("read of the recording"))?
-            .ok_or_else(|| StoreError::NotFound(format!("there is no recording {recording}")))?;
+        let about = self.recording_details(recording)?;
+        let mut found = Circumstances { about, lanes: Vec::new(), sources: BTreeMap::new() };
         found.lanes = query_list(
             &self.connection,
             "list of lanes",

@@ -42,10 +42,10 @@ pub use comparison_data::{
 };
 pub use deletion::DeletionExtent;
 pub use footprint::StoredPart;
-pub use history::{HistoryFilter, HistoryItem, HistoryReference, RecordingInfo, SimulationInfo};
+pub use history::{HistoryFilter, HistoryItem, HistoryReference, SimulationInfo};
 pub use invocation_scan::Selection;
 pub use open::{RecoveredRecording, Store, StoreError, default_path};
-pub use overview::{RecordingCounts, RecordingDetails, RecordingHead, RecordingSize};
+pub use overview::{RecordingCounts, RecordingDetails, RecordingSize, RecordingSummary};
 pub use playback::{
     OverlapGroup, PlaybackCell, PlaybackInvocation, PlaybackLane, PlaybackRecording, PlaybackRow,
     RecordingPart,
@@ -54,7 +54,7 @@ pub use query::{CellStats, MeterSource, RecordingRef};
 pub use reader::{Datum, QueryError, QueryStop, RowSink, SeenDatum, SqlReader, ViewColumn};
 pub use recorded_cells::RecordedCell;
 pub use saved_amounts::{AmountKind, AmountSum};
-pub use series::{CellSeries, PlannedRecording, SeriesRun, StoredLane};
+pub use series::{CellSeries, SeriesRun, StoredLane};
 pub use simulation::{BillRetention, ReplayError, ReplayPlan, SavedSimulation};
 pub use throttling::ThrottlingCounts;
 pub use writer::{RecordingHeader, StoredCallback, Writer};

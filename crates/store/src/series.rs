@@ -1,9 +1,8 @@
 //! Series of measurements: the cells of several recordings together, invocation
 //! by invocation, in the order of time.
 
-use rusqlite::params;
-
 use super::open::{Store, StoreError};
+use super::overview::RecordingDetails;
 use super::query::query_list;
 use super::stored_words::read_cell_key;
 use cyclometer_core::cell_key::CellKey;
@@ -51,19 +50,6 @@ pub struct SeriesRun {
     pub cpu_accounted: Option<Nanos>,
     /// WebAssembly operators.
     pub wasm_ops: Option<u64>,
-}
-
-/// Recording with the plan it was made by.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlannedRecording {
-    /// Number of the recording.
-    pub recording: i64,
-    /// Status at its end, or `running`.
-    pub status: String,
-    /// The plan.
-    pub plan: serde_json::Value,
-    /// Fingerprint of the host.
-    pub host: serde_json::Value,
 }
 
 const CELLS: &str = "SELECT c.id, l.name, c.workload, c.preset, c.start, c.note,
@@ -161,21 +147,14 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn recordings_with_plan_key(&self, key: &str) -> Result<Vec<PlannedRecording>, StoreError> {
-        let sql = "SELECT id, status, plan, host FROM recording
-            WHERE json_valid(plan) AND json_type(plan, '$.' || ?1) IS NOT NULL ORDER BY id";
-        query_list(&self.connection, "read of recordings", sql, params![key], |row| {
-            let json = |at: usize| {
-                let text: String = row.get(at)?;
-                Ok::<_, rusqlite::Error>(serde_json::from_str(&text).unwrap_or_default())
-            };
-            Ok(PlannedRecording {
-                recording: row.get(0)?,
-                status: row.get(1)?,
-                plan: json(2)?,
-                host: json(3)?,
-            })
-        })
+    pub fn recordings_with_plan_key(&self, key: &str) -> Result<Vec<RecordingDetails>, StoreError> {
+        let sql = format!(
+            "SELECT {} FROM recording
+             WHERE json_valid(plan) AND json_type(plan, '$.' || ?1) IS NOT NULL ORDER BY id",
+            RecordingDetails::COLUMNS
+        );
+        let action = "read of recordings";
+        query_list(&self.connection, action, &sql, [key], RecordingDetails::from_row)
     }
 }
 
