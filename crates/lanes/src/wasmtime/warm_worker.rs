@@ -11,12 +11,13 @@ use super::super::launcher::{EndCause, Privileges, ProgramEnd, SpawnRequest, Spa
 use super::super::outer_memory_limit::OuterMemoryLimit;
 use super::super::program_run::{
     ProcessProbe, Runner, estimate_ref_cycles, judge_run as process_verdict, longest_output,
-    one_line, read_tail,
+    read_tail,
 };
 use super::super::{Cancel, Job, Outcome, ProbeSampler, Status, monotonic_now};
 use super::handover::CompiledModule;
 use super::protocol::{MAX_MESSAGE, WasmWorkerReport, WorkerConfig};
 use super::settings::WasmtimeSettings;
+use super::worker_meters::decode_provenances;
 use super::{
     WasmtimeLane, cold, counted_operators, explain_missing, judge_call, set_common_sources,
     set_phases,
@@ -166,22 +167,12 @@ impl WarmWorker {
         }
         let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
         let message = size.map_or(&[][..], |size| &buffer[..size]);
-        let Ok(heard) = serde_json::from_slice::<Vec<ToldProvenance>>(message) else {
+        let Some(mut all) = decode_provenances(message) else {
             return Err(match WasmWorkerReport::decode(message) {
                 Some(report) => judge_call(&report, &job.limits).1.unwrap_or_default(),
                 None => self.end_and_explain(job).1,
             });
         };
-        let mut all = Provenances::default();
-        for (meter, source, note, user_only) in heard {
-            match Source::ALL.iter().find(|it| Some(it.label()) == source.as_deref()) {
-                Some(source) => all.set_provenance(
-                    meter,
-                    Provenance { user_only, ..Provenance::from_source(*source, note) },
-                ),
-                None => all.set_missing(meter, one_line(&note)),
-            }
-        }
         set_warm_sources(&mut all, settings, self.tsc_hz);
         self.provenances = Arc::new(all);
         Ok(())
@@ -329,10 +320,6 @@ impl WarmWorker {
         (code, reason.unwrap_or_else(|| "the worker is gone".to_owned()))
     }
 }
-
-/// Provenance of a meter as a worker tells it: source, note, and whether it counts user
-/// mode only.
-type ToldProvenance = (Meter, Option<String>, String, bool);
 
 /// Returns the sources of an invocation whose worker was gone before its report.
 fn unreported_sources(usual: &Provenances) -> Provenances {
