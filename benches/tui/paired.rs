@@ -49,7 +49,7 @@ fn medians(database: &Path, recording: i64) -> Cells {
     cells
         .into_iter()
         .map(|cell| {
-            let name = format!("{} {} {}", cell.workload, cell.lane, cell.start);
+            let name = format!("{} {} {}", cell.key.workload, cell.key.lane, cell.key.start);
             let wall = middle(cell.wall.iter().map(|it| it.0).collect());
             let cpu = middle(cell.cpu.iter().map(|it| it.0).collect());
             (name, [wall, cpu])

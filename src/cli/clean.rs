@@ -113,7 +113,7 @@ fn leftover_row(leftover: &LeftoverItem, fate: &Fate) -> Vec<Cell> {
     vec![
         Cell::text(leftover.kind.label()),
         Cell::text(&leftover.name),
-        Cell::optional(leftover.size.map(|size| (size.to_string(), size.0))),
+        Cell::optional_size(leftover.size),
         Cell::text(&leftover.place),
         Cell::new(told, state),
         Cell::optional((!reason.is_empty()).then(|| (String::new(), reason))),

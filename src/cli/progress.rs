@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use crate::lane::Status;
 use crate::output::MessageBar;
 use crate::record::Event;
-use crate::report::comparison::cell_name;
 use crate::report::precision;
 use crate::store::CellStats;
 use crate::units::Nanos;
@@ -66,7 +65,7 @@ impl ShownMessages {
     pub fn leave_out_of(&self, cells: &[CellStats]) -> Vec<CellStats> {
         let mut cells = cells.to_vec();
         for stats in &mut cells {
-            let name = cell_name(stats);
+            let name = stats.key.to_string();
             let was_said = |text: &str| self.contains(&format!("{name}: {text}"));
             stats.note = stats.note.take().filter(|note| !was_said(note));
             stats.failures.retain(|(reason, count)| *count > 1 || !was_said(reason));

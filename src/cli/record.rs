@@ -328,7 +328,7 @@ pub(super) fn print_conclusion(
 ) -> Result<(), CommandFailure> {
     let contracts = super::replay::headline_contracts(prices).map_err(CommandFailure::failed)?;
     let cells = store.cell_stats(recording).map_err(CommandFailure::failed)?;
-    let around = store.recording_circumstances(recording).map_err(CommandFailure::failed)?;
+    let around = store.recording_details(recording).map_err(CommandFailure::failed)?;
     let simulation =
         match store.replay_and_save(&ReplayPlan::for_recordings(vec![recording], contracts)) {
             Ok(simulation) => Some(simulation),

@@ -141,7 +141,7 @@ fn print_conclusion(
 ) -> Result<(), CommandFailure> {
     let series = store.cell_series(&[recording]).map_err(CommandFailure::failed)?;
     let missing = store.unavailable_lanes(recording).map_err(CommandFailure::failed)?;
-    let around = store.recording_circumstances(recording).map_err(CommandFailure::failed)?;
+    let around = store.recording_details(recording).map_err(CommandFailure::failed)?;
     let clock = around.host.get("clock").and_then(|clock| MonotonicClock::deserialize(clock).ok());
     let report = build_report(&series, &missing, clock, Confidence::default());
     if report.table.is_empty() {

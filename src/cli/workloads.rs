@@ -85,7 +85,7 @@ fn print_workloads(common: &CommonOptions) -> CommandOutcome {
             Cell::text(&workload.title),
             Cell::text(presets.join(" ")),
             Cell::text(programs.join(" ")),
-            Cell::optional(memory.map(|memory| (memory.to_string(), memory.0))),
+            Cell::optional_size(memory),
             Cell::text(&workload.stresses),
         ]);
     }

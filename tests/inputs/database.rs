@@ -48,7 +48,7 @@ fn database_survives(path: &Path) {
     let _ = store.newest_recordings(FEW);
     let recordings = store.list_recordings(&filter).unwrap_or_default();
     let simulations = store.list_simulations(&filter).unwrap_or_default();
-    for recording in &recordings {
+    for (recording, _) in &recordings {
         recording_survives(&mut store, recording.id);
     }
     for simulation in &simulations {

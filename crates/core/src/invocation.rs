@@ -2,6 +2,7 @@
 //! end states, samples, and cancellation tokens.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -17,7 +18,22 @@ pub enum StartKind {
     Warm,
 }
 
+/// Error for a word that names no kind of start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownStart(String);
+
+impl fmt::Display for UnknownStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is neither `cold` nor `warm`", self.0)
+    }
+}
+
+impl std::error::Error for UnknownStart {}
+
 impl StartKind {
+    /// Both kinds.
+    pub const ALL: [Self; 2] = [Self::Cold, Self::Warm];
+
     /// Returns the word that is stored and shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -31,6 +47,22 @@ impl StartKind {
 impl fmt::Display for StartKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.label())
+    }
+}
+
+impl FromStr for StartKind {
+    type Err = UnknownStart;
+
+    /// Parses the word that is stored and shown.
+    fn from_str(text: &str) -> Result<Self, UnknownStart> {
+        let found = Self::ALL.into_iter().find(|start| start.label() == text);
+        found.ok_or_else(|| UnknownStart(text.to_owned()))
+    }
+}
+
+impl serde::Serialize for StartKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.label())
     }
 }
 

@@ -5,6 +5,9 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+pub mod cell_key;
+pub mod clock;
+pub mod cpu_quota;
 pub mod invocation;
 pub mod meter;
 pub mod quantity;

@@ -337,11 +337,36 @@ fn check_groups(
     Err(QuantityError::new(text, message))
 }
 
+/// Adds thousands separators to a decimal number that is formatted already: `1,234.5`.
+#[must_use]
+pub fn separate_thousands(plain: &str) -> String {
+    let (sign, plain) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
+    let (whole, fraction) =
+        plain.split_once('.').map_or((plain, String::new()), |(w, f)| (w, format!(".{f}")));
+    let mut text = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    format!("{sign}{text}{fraction}")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn thousands_are_separated_before_the_point() {
+        for (plain, text) in
+            [("0", "0"), ("999", "999"), ("1000", "1,000"), ("-1234567.8901", "-1,234,567.8901")]
+        {
+            assert_eq!(separate_thousands(plain), text);
+        }
+    }
 
     fn plain(text: &str) -> String {
         Decimal::parse_count(text).map_or_else(|error| error.to_string(), |it| it.to_plain())

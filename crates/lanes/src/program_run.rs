@@ -394,7 +394,7 @@ fn set_fallbacks(all: &mut Provenances) {
     for meter in FALLBACKS {
         let why = match all.get(meter) {
             Some(Provenance { source: Some(_), .. }) => continue,
-            Some(Provenance { source: None, note }) => format!("; {note}"),
+            Some(Provenance { source: None, note, .. }) => format!("; {note}"),
             None => String::new(),
         };
         all.set_source(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use super::cgroup::Hierarchy;
-use super::clock::MonotonicClock;
+use super::clock::{MonotonicClock, measure_monotonic_clock};
 use super::perf::{CounterTarget, Counters, read_paranoid_level};
 use super::quota::{CpuQuota, find_cpu_quota};
 use super::{Meter, Source};
@@ -77,7 +77,7 @@ impl Fingerprint {
             perf_event_paranoid: read_paranoid_level(),
             governor: std::fs::read_to_string(governor).ok().map(|text| text.trim().to_owned()),
             cyclometer: env!("CARGO_PKG_VERSION").to_owned(),
-            clock: MonotonicClock::measure(),
+            clock: measure_monotonic_clock(),
             cpu_quota: find_cpu_quota().ok().flatten(),
             cpus_allowed: cpus_allowed(),
         }

@@ -5,6 +5,7 @@
 use super::footprint::LaneFootprint;
 use super::report::{PaperRow, PaperTable, ReportMaterial};
 use super::{PaperPart, Published};
+use cyclometer_core::invocation::StartKind;
 use cyclometer_stats::{Change, RatioRefusal};
 
 /// Verdict on a claim or a finding.
@@ -100,7 +101,9 @@ pub(super) fn evaluate_all(
     let table = |part: PaperPart| tables.iter().find(|table| table.part == part);
     let cold = |part: PaperPart| -> Vec<&PaperRow> {
         let rows = table(part).map(|table| table.rows.as_slice()).unwrap_or_default();
-        rows.iter().filter(|row| row.start == "cold" && is_wasm(material, &row.lane)).collect()
+        rows.iter()
+            .filter(|row| row.start == StartKind::Cold && is_wasm(material, &row.lane))
+            .collect()
     };
     vec![
         evaluate_speedup(
@@ -212,13 +215,13 @@ fn evaluate_warm_runs(material: &ReportMaterial<'_>, table: Option<&PaperTable>)
         rows.iter().any(|other| {
             other.lane == row.lane
                 && other.workload == row.workload
-                && other.start == "warm"
+                && other.start == StartKind::Warm
                 && other.time.is_some()
         })
     };
-    let rows = rows
-        .iter()
-        .filter(|row| is_wasm(material, &row.lane) && (row.start == "warm" || !has_warm(row)));
+    let rows = rows.iter().filter(|row| {
+        is_wasm(material, &row.lane) && (row.start == StartKind::Warm || !has_warm(row))
+    });
     let rows: Vec<&PaperRow> = rows.collect();
     let untried = describe_untried(rows.iter().copied());
     let findings: Vec<ClaimFinding> = rows
@@ -312,7 +315,7 @@ fn evaluate_counting(material: &ReportMaterial<'_>) -> Claim {
                 }
                 _ => (ClaimVerdict::No, format!("the runs differ: {counts:?}")),
             };
-            let (lane, workload) = (series.lane.clone(), series.workload.clone());
+            let (lane, workload) = (series.key.lane.to_string(), series.key.workload.to_string());
             ClaimFinding { lane, workload, holds, ratio: None, text }
         })
         .collect();

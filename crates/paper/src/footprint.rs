@@ -36,12 +36,12 @@ pub(super) fn measure_footprints(material: &ReportMaterial<'_>) -> Vec<LaneFootp
     let nop = material.series.iter().filter(|(part, _)| *part == PaperPart::Nop);
     let mut all: Vec<LaneFootprint> = Vec::new();
     for series in nop.flat_map(|(_, series)| series) {
-        if all.iter().any(|it| it.lane == series.lane) {
+        if all.iter().any(|it| *it.lane == *series.key.lane) {
             continue;
         }
-        let about = material.lanes.iter().find(|about| about.name == series.lane);
+        let about = material.lanes.iter().find(|about| *about.name == *series.key.lane);
         all.push(LaneFootprint {
-            lane: series.lane.clone(),
+            lane: series.key.lane.to_string(),
             function: series.function,
             runtime: series.runtime,
             is_image: about.is_some_and(|about| about.docker),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use cyclometer_core::units::Nanos;
 use cyclometer_record::{PlanRequest, Starts};
-use cyclometer_store::{CellSeries, PlannedRecording, Store, StoreError};
+use cyclometer_store::{CellSeries, RecordingDetails, Store, StoreError};
 use cyclometer_workload::{Catalog, WorkloadError};
 
 /// Key in a recording's plan that names its run and part.
@@ -199,7 +199,7 @@ impl PaperRun {
         let mut all: Vec<Self> = Vec::new();
         for planned in store.recordings_with_plan_key(MARK)? {
             let Some((mut run, part)) = Self::from_plan(&planned) else { continue };
-            let recording = (part, planned.recording, planned.status);
+            let recording = (part, planned.id, planned.status);
             let same = |other: &Self| other.id == run.id && other.preset == run.preset;
             if let Some(known) = all.iter_mut().find(|other| same(other)) {
                 known.recordings.push(recording);
@@ -211,7 +211,7 @@ impl PaperRun {
         Ok(all)
     }
 
-    fn from_plan(planned: &PlannedRecording) -> Option<(Self, PaperPart)> {
+    fn from_plan(planned: &RecordingDetails) -> Option<(Self, PaperPart)> {
         let mark = planned.plan.get(MARK)?;
         let preset = match mark.get("preset")?.as_str()? {
             "quick" => PaperPreset::Quick,
@@ -287,9 +287,9 @@ impl PaperRun {
 }
 
 pub(super) fn hopeless_lanes(nop: &[CellSeries]) -> Vec<String> {
-    let well = |lane: &str| nop.iter().any(|it| it.lane == lane && !it.runs.is_empty());
-    let failed = nop.iter().filter(|it| it.failed > 0 && !well(&it.lane));
-    failed.map(|it| it.lane.clone()).collect()
+    let well = |lane: &str| nop.iter().any(|it| &*it.key.lane == lane && !it.runs.is_empty());
+    let failed = nop.iter().filter(|it| it.failed > 0 && !well(&it.key.lane));
+    failed.map(|it| it.key.lane.to_string()).collect()
 }
 
 /// Returns the number of rounds that all cells have, without those that cannot run.

@@ -8,9 +8,10 @@ use super::claims::{self, Claim};
 use super::footprint::{self, LaneFootprint};
 use super::plan::hopeless_lanes;
 use super::{PaperPart, PaperPreset, PaperRun, Published, PublishedValue};
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::Exact;
-use cyclometer_replay::{GroupKey, ReplaySummary as Bills};
+use cyclometer_replay::ReplaySummary as Bills;
 use cyclometer_stats::{Change, Confidence, Quantum, RatioRefusal, Summary, ratio_with_interval};
 use cyclometer_store::CellSeries;
 
@@ -55,8 +56,8 @@ pub struct PaperRow {
     pub workload: String,
     /// The lane.
     pub lane: String,
-    /// `cold` or `warm`.
-    pub start: String,
+    /// Kind of start.
+    pub start: StartKind,
     /// The time that the table compares; `None` if it was not measured.
     pub time: Option<TimeFigure>,
     /// Medians of create, start, run and teardown, in nanoseconds.
@@ -184,9 +185,10 @@ impl PaperReport {
 impl PaperPart {
     /// Returns the kind of start that the paper's figures apply to: cold ones, and for
     /// the benchmarks warm ones, or a lane's cold ones where it has no other.
-    fn published_start(self, base: &RowReference<'_>, lane: &str) -> &'static str {
-        let warm = self == Self::Benchmarks && find_series(base.all, lane, &["warm"]).is_some();
-        if warm { "warm" } else { "cold" }
+    fn published_start(self, base: &RowReference<'_>, lane: &str) -> StartKind {
+        let warm =
+            self == Self::Benchmarks && find_series(base.all, lane, &[StartKind::Warm]).is_some();
+        if warm { StartKind::Warm } else { StartKind::Cold }
     }
 
     /// Returns the time that the part compares: for the benchmarks that of the function
@@ -199,14 +201,14 @@ impl PaperPart {
 impl ReportMaterial<'_> {
     fn build_table(&self, part: PaperPart, series: &[CellSeries]) -> PaperTable {
         let measured: Vec<&str> =
-            series.iter().filter(|it| !it.runs.is_empty()).map(|it| it.lane.as_str()).collect();
+            series.iter().filter(|it| !it.runs.is_empty()).map(|it| &*it.key.lane).collect();
         let docker = DOCKER.into_iter().find(|lane| measured.contains(lane));
         let mut rows: Vec<PaperRow> = Vec::new();
         for workload in part.workloads() {
             let of_it: Vec<&CellSeries> =
-                series.iter().filter(|it| it.workload == *workload).collect();
+                series.iter().filter(|it| &*it.key.workload == *workload).collect();
             let base = RowReference {
-                native: part_times(part, find_series(&of_it, NATIVE, &["cold"])),
+                native: part_times(part, find_series(&of_it, NATIVE, &[StartKind::Cold])),
                 docker,
                 all: &of_it,
             };
@@ -223,6 +225,7 @@ impl ReportMaterial<'_> {
         base: &RowReference<'_>,
         measured: &[&str],
     ) -> PaperRow {
+        let key = &series.key;
         let mine = part_times(part, Some(series));
         let against = |base: &[f64], other: &[f64]| {
             (!base.is_empty() && !other.is_empty())
@@ -232,21 +235,24 @@ impl ReportMaterial<'_> {
             let values: Vec<f64> = series.runs.iter().filter_map(of).map(nanos_as_f64).collect();
             Summary::from_values(&values, self.confidence).map(|summary| summary.median)
         };
-        let starts: &[&str] = if series.start == "warm" { &["warm", "cold"] } else { &["cold"] };
+        let starts: &[StartKind] = match key.start {
+            StartKind::Warm => &[StartKind::Warm, StartKind::Cold],
+            StartKind::Cold => &[StartKind::Cold],
+        };
         let docker = base.docker.and_then(|lane| find_series(base.all, lane, starts));
-        let is_docker = base.docker == Some(series.lane.as_str());
+        let is_docker = base.docker == Some(&*key.lane);
         let published = Published::builtin();
         let runtime = published
-            .runtime_of(&series.lane, measured)
-            .filter(|_| series.start == part.published_start(base, &series.lane));
+            .runtime_of(&key.lane, measured)
+            .filter(|_| key.start == part.published_start(base, &key.lane));
         let values = runtime.map(|runtime| {
-            published.figures_of(part.key(), runtime, &series.workload).cloned().collect()
+            published.figures_of(part.key(), runtime, &key.workload).cloned().collect()
         });
         PaperRow {
-            workload: series.workload.clone(),
-            lane: series.lane.clone(),
-            start: series.start.clone(),
-            over_native: (series.lane != NATIVE).then(|| against(&base.native, &mine)).flatten(),
+            workload: key.workload.to_string(),
+            lane: key.lane.to_string(),
+            start: key.start,
+            over_native: (&*key.lane != NATIVE).then(|| against(&base.native, &mine)).flatten(),
             docker_over: (!is_docker).then(|| against(&mine, &part_times(part, docker))).flatten(),
             time: Summary::from_values(&mine, self.confidence),
             phases: [
@@ -274,7 +280,7 @@ impl ReportMaterial<'_> {
     /// Returns rows for lanes that do not run here, or cannot run this function.
     fn absent_rows(&self, part: PaperPart, workload: &str, of_it: &[&CellSeries]) -> Vec<PaperRow> {
         let wanted = part.required_lanes(&self.run.lanes);
-        let missing = wanted.iter().filter(|lane| of_it.iter().all(|it| &it.lane != *lane));
+        let missing = wanted.iter().filter(|lane| of_it.iter().all(|it| *it.key.lane != ***lane));
         missing
             .map(|lane| {
                 let about = self.lanes.iter().find(|about| &about.name == lane);
@@ -288,7 +294,7 @@ impl ReportMaterial<'_> {
                 PaperRow {
                     workload: workload.to_owned(),
                     lane: lane.clone(),
-                    start: "cold".to_owned(),
+                    start: StartKind::Cold,
                     time: None,
                     phases: [None; 4],
                     bad: 0,
@@ -308,22 +314,17 @@ impl ReportMaterial<'_> {
         let (_, nop) =
             self.series.iter().find(|(of, _)| *of == PaperPart::Nop && part != PaperPart::Nop)?;
         let failed = hopeless_lanes(nop).iter().any(|name| name == lane);
-        let series = nop.iter().find(|it| it.lane == lane && it.failed > 0).filter(|_| failed)?;
+        let series =
+            nop.iter().find(|it| &*it.key.lane == lane && it.failed > 0).filter(|_| failed)?;
         let why = series.reason.as_deref().or(series.note.as_deref()).unwrap_or("it failed");
         Some(format!("not tried, since nop fails in it: {why}"))
     }
 
     fn mean_bills(&self, series: &CellSeries) -> MeanBills {
-        let key = GroupKey {
-            lane: series.lane.as_str().into(),
-            workload: series.workload.as_str().into(),
-            preset: series.preset.as_str().into(),
-            start: series.start.as_str().into(),
-        };
         BILLED.map(|id| {
             let bills = self.bills?;
             let model = bills.models().iter().position(|model| model.id == id)?;
-            let (_, group) = bills.groups().find(|(other, _)| **other == key)?;
+            let (_, group) = bills.groups().find(|(key, _)| **key == series.key)?;
             group.models.get(model)?.mean_per_million()
         })
     }
@@ -331,15 +332,15 @@ impl ReportMaterial<'_> {
     fn compile_rows(&self) -> Vec<CompileRow> {
         let mut all: BTreeMap<(usize, &str), (&CellSeries, Vec<f64>)> = BTreeMap::new();
         for series in self.series.iter().flat_map(|(_, series)| series) {
-            let order = self.run.lanes.iter().position(|lane| *lane == series.lane);
-            let key = (order.unwrap_or(usize::MAX), series.workload.as_str());
+            let order = self.run.lanes.iter().position(|lane| **lane == *series.key.lane);
+            let key = (order.unwrap_or(usize::MAX), &*series.key.workload);
             let entry = all.entry(key).or_insert((series, Vec::new()));
             entry.1.extend(series.compiles.iter().copied().map(nanos_as_f64));
         }
         let rows = all.into_values().filter_map(|(series, times)| {
             Some(CompileRow {
-                lane: series.lane.clone(),
-                workload: series.workload.clone(),
+                lane: series.key.lane.to_string(),
+                workload: series.key.workload.to_string(),
                 time: Summary::from_values(&times, self.confidence)?,
             })
         });
@@ -354,9 +355,16 @@ struct RowReference<'a> {
     all: &'a [&'a CellSeries],
 }
 
-fn find_series<'a>(all: &[&'a CellSeries], lane: &str, starts: &[&str]) -> Option<&'a CellSeries> {
+fn find_series<'a>(
+    all: &[&'a CellSeries],
+    lane: &str,
+    starts: &[StartKind],
+) -> Option<&'a CellSeries> {
     starts.iter().find_map(|start| {
-        all.iter().find(|it| it.lane == lane && it.start == *start && !it.runs.is_empty()).copied()
+        let is_it = |it: &&&CellSeries| {
+            &*it.key.lane == lane && it.key.start == *start && !it.runs.is_empty()
+        };
+        all.iter().find(is_it).copied()
     })
 }
 

@@ -1,7 +1,12 @@
 use super::*;
+use cyclometer_core::cell_key::CellKey;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_stats::Confidence;
 use cyclometer_store::CellSeries;
+
+const COLD: StartKind = StartKind::Cold;
+const WARM: StartKind = StartKind::Warm;
 
 /// Returns `count` runs around `ms` milliseconds, one per cent apart from end to end.
 fn runs(count: u32, ms: f64) -> Vec<cyclometer_store::SeriesRun> {
@@ -18,15 +23,11 @@ fn runs(count: u32, ms: f64) -> Vec<cyclometer_store::SeriesRun> {
     (0..count).map(one).collect()
 }
 
-fn series(lane: &str, workload: &str, start: &str, ms: f64) -> CellSeries {
+fn series(lane: &str, workload: &str, start: StartKind, ms: f64) -> CellSeries {
     CellSeries {
-        lane: lane.to_owned(),
-        workload: workload.to_owned(),
-        preset: "quick".to_owned(),
-        start: start.to_owned(),
         function: Some(Bytes(700_000)),
         runs: runs(20, ms),
-        ..CellSeries::default()
+        ..CellSeries::new(CellKey::new(lane, workload, "quick", start))
     }
 }
 
@@ -58,9 +59,9 @@ fn report(series: &[(PaperPart, Vec<CellSeries>)], lanes: Vec<PaperLane>) -> Pap
 /// wasmtime's takes ten.
 fn first_claim(docker: f64) -> Claim {
     let nop = vec![
-        series("native", "nop", "cold", 0.5),
-        series("wasmtime", "nop", "cold", 10.0),
-        series("docker:runc", "nop", "cold", docker),
+        series("native", "nop", COLD, 0.5),
+        series("wasmtime", "nop", COLD, 10.0),
+        series("docker:runc", "nop", COLD, docker),
     ];
     let lanes = vec![lane("native"), lane("wasmtime"), lane("docker:runc")];
     report(&[(PaperPart::Nop, nop)], lanes).claims.remove(0)
@@ -129,7 +130,7 @@ fn ends_of_intervals_that_touch_the_claim() {
 
 #[test]
 fn what_was_not_measured_is_said_with_its_reason() {
-    let nop = vec![series("native", "nop", "cold", 0.5), series("wasmtime", "nop", "cold", 10.0)];
+    let nop = vec![series("native", "nop", COLD, 0.5), series("wasmtime", "nop", COLD, 10.0)];
     let docker = PaperLane { unavailable: Some("no engine".to_owned()), ..lane("docker:runc") };
     let report = report(&[(PaperPart::Nop, nop)], vec![lane("native"), lane("wasmtime"), docker]);
     let rows = &report.tables[0].rows;
@@ -140,7 +141,7 @@ fn what_was_not_measured_is_said_with_its_reason() {
 
 #[test]
 fn claims_stand_before_the_tables_that_they_are_drawn_from() {
-    let nop = vec![series("native", "nop", "cold", 0.5), series("wasmtime", "nop", "cold", 10.0)];
+    let nop = vec![series("native", "nop", COLD, 0.5), series("wasmtime", "nop", COLD, 10.0)];
     let report = report(&[(PaperPart::Nop, nop)], vec![lane("native"), lane("wasmtime")]);
     for text in [
         crate::rendering::render_text(&report, 100),
@@ -154,9 +155,9 @@ fn claims_stand_before_the_tables_that_they_are_drawn_from() {
 
 #[test]
 fn too_few_runs_are_no_ratio() {
-    let mut few = series("wasmtime", "nop", "cold", 10.0);
+    let mut few = series("wasmtime", "nop", COLD, 10.0);
     few.runs.truncate(5);
-    let nop = vec![few, series("docker", "nop", "cold", 500.0)];
+    let nop = vec![few, series("docker", "nop", COLD, 500.0)];
     let report = report(&[(PaperPart::Nop, nop)], vec![lane("wasmtime"), lane("docker")]);
     let finding = &report.claims[0].findings[0];
     assert_eq!(finding.holds, ClaimVerdict::Untested);
@@ -166,10 +167,10 @@ fn too_few_runs_are_no_ratio() {
 #[test]
 fn warm_runs_are_held_against_dockers_warm_ones() {
     let benchmarks = vec![
-        series("wasmtime", "nbody", "cold", 90.0),
-        series("wasmtime", "nbody", "warm", 80.0),
-        series("docker", "nbody", "cold", 300.0),
-        series("docker", "nbody", "warm", 100.0),
+        series("wasmtime", "nbody", COLD, 90.0),
+        series("wasmtime", "nbody", WARM, 80.0),
+        series("docker", "nbody", COLD, 300.0),
+        series("docker", "nbody", WARM, 100.0),
     ];
     let report =
         report(&[(PaperPart::Benchmarks, benchmarks)], vec![lane("wasmtime"), lane("docker")]);
@@ -180,7 +181,7 @@ fn warm_runs_are_held_against_dockers_warm_ones() {
     assert!((ratio.ratio - 1.25).abs() < 0.001, "100 ms over 80 ms, not 300 over 80");
     assert_eq!(claim.holds, ClaimVerdict::Yes);
     let cold =
-        report.tables[0].rows.iter().find(|row| row.workload == "nbody" && row.start == "cold");
+        report.tables[0].rows.iter().find(|row| row.workload == "nbody" && row.start == COLD);
     let cold = cold.expect("a row");
     let cold = cold.docker_over.expect("beside Docker").expect("a ratio");
     assert!((cold.ratio - 300.0 / 90.0).abs() < 0.01);
@@ -211,7 +212,7 @@ fn findings_that_differ_hold_in_part() {
 #[test]
 fn operators_that_differ_between_runs_are_no_measure() {
     let counted = |counts: &[u64]| {
-        let mut series = series("wasmtime:fuel", "nbody", "cold", 5.0);
+        let mut series = series("wasmtime:fuel", "nbody", COLD, 5.0);
         series.runs = counts
             .iter()
             .map(|count| cyclometer_store::SeriesRun {
@@ -228,17 +229,15 @@ fn operators_that_differ_between_runs_are_no_measure() {
 
 #[test]
 fn a_lane_in_which_nop_fails_is_tried_no_further_and_says_why() {
-    let mut broken = series("wasmi", "nop", "cold", 1.0);
+    let mut broken = series("wasmi", "nop", COLD, 1.0);
     broken.runs.clear();
     (broken.failed, broken.reason) = (2, Some("no end within its limit".to_owned()));
     // One that fails cold and not warm is not hopeless.
-    let half = CellSeries { failed: 1, runs: Vec::new(), ..series("node", "nop", "cold", 1.0) };
-    let nop = vec![broken, half, series("node", "nop", "warm", 1.0)];
+    let half = CellSeries { failed: 1, runs: Vec::new(), ..series("node", "nop", COLD, 1.0) };
+    let nop = vec![broken, half, series("node", "nop", WARM, 1.0)];
     assert_eq!(super::plan::hopeless_lanes(&nop), ["wasmi"]);
-    let parts = [
-        (PaperPart::Nop, nop),
-        (PaperPart::CatSync, vec![series("node", "cat-sync", "cold", 5.0)]),
-    ];
+    let parts =
+        [(PaperPart::Nop, nop), (PaperPart::CatSync, vec![series("node", "cat-sync", COLD, 5.0)])];
     let report = report(&parts, vec![lane("wasmi"), lane("node")]);
     let row = report.tables[1].rows.iter().find(|row| row.lane == "wasmi").expect("a row");
     let why = row.why.as_deref();
@@ -250,7 +249,7 @@ fn runtimes_are_held_against_the_image_of_a_distribution() {
     let sized = |lane: &str, function: u64, runtime: u64| CellSeries {
         function: Some(Bytes(function)),
         runtime: Some(Bytes(runtime)),
-        ..series(lane, "nop", "cold", 1.0)
+        ..series(lane, "nop", COLD, 1.0)
     };
     let small = vec![sized("wasmtime-cli", 14_000, 9_000_000), sized("docker:runc", 1, 100)];
     let lanes = || vec![lane("wasmtime-cli"), lane("wasm-large"), lane("docker:runc")];
@@ -270,13 +269,13 @@ fn runtimes_are_held_against_the_image_of_a_distribution() {
 
 #[test]
 fn published_times_stand_beside_the_start_that_they_are_of() {
-    let rows = |part: PaperPart, workload: &str, starts: &[&str]| {
-        let series = starts.iter().map(|start| series("node", workload, start, 5.0)).collect();
+    let rows = |part: PaperPart, workload: &str, starts: &[StartKind]| {
+        let series = starts.iter().map(|start| series("node", workload, *start, 5.0)).collect();
         let report = report(&[(part, series)], vec![lane("node")]);
         let rows = report.tables[0].rows.iter().filter(|row| !row.published.is_empty());
-        rows.map(|row| row.start.clone()).collect::<Vec<_>>()
+        rows.map(|row| row.start).collect::<Vec<_>>()
     };
-    assert_eq!(rows(PaperPart::Nop, "nop", &["cold", "warm"]), ["cold"]);
-    assert_eq!(rows(PaperPart::Benchmarks, "nbody", &["cold", "warm"]), ["warm"]);
-    assert_eq!(rows(PaperPart::Benchmarks, "nbody", &["cold"]), ["cold"]);
+    assert_eq!(rows(PaperPart::Nop, "nop", &[COLD, WARM]), [COLD]);
+    assert_eq!(rows(PaperPart::Benchmarks, "nbody", &[COLD, WARM]), [WARM]);
+    assert_eq!(rows(PaperPart::Benchmarks, "nbody", &[COLD]), [COLD]);
 }

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Contract, GroupKey, ReplaySummary, Replayer, SignalValues, WhatIf};
+use super::{CellKey, Contract, ReplaySummary, Replayer, SignalValues, WhatIf};
 use cyclometer_core::invocation::Cancel;
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::compile::{Signal, SignalSet};
@@ -55,7 +55,7 @@ pub struct CarriedBills {
 pub struct BillCheckpoints {
     contracts: Arc<Vec<Contract>>,
     signals: Vec<Signal>,
-    keys: Vec<GroupKey>,
+    keys: Vec<CellKey>,
     /// Invocations of earlier parts whose tangles continue, then those of this part.
     entries: Vec<CheckpointEntry>,
     /// Values, one for each entry and wanted signal.
@@ -94,7 +94,7 @@ impl CheckpointBuilder {
     /// Starts with the bills of everything before the part. `keys` has the group of each
     /// cell.
     #[must_use]
-    pub fn new(contracts: &Arc<Vec<Contract>>, keys: Vec<GroupKey>, carry: &CarriedBills) -> Self {
+    pub fn new(contracts: &Arc<Vec<Contract>>, keys: Vec<CellKey>, carry: &CarriedBills) -> Self {
         let replayer = Replayer::new(Arc::clone(contracts), WhatIf::default());
         let required = replayer.required_signals();
         let unfinished = BillCheckpoints {
@@ -112,7 +112,7 @@ impl CheckpointBuilder {
             unfinished,
             before: carry.sums.clone().unwrap_or_else(|| ReplaySummary::for_contracts(contracts)),
             required,
-            needs_request_order: replayer.needs_request_order(),
+            needs_request_order: replayer.usage_request().in_request_order,
         }
     }
 
@@ -204,7 +204,7 @@ impl BillCheckpoints {
     /// Replays a selection of entries.
     fn replay_entries(&self, mut chosen: Vec<usize>) -> ReplaySummary {
         let mut replayer = Replayer::new(Arc::clone(&self.contracts), WhatIf::default());
-        if replayer.needs_request_order() {
+        if replayer.usage_request().in_request_order {
             chosen.sort_by_key(|at| {
                 let entry = &self.entries[*at].row;
                 (entry.cell, entry.offset, entry.invocation)
@@ -280,6 +280,7 @@ mod tests {
 
     use super::*;
     use crate::{UsageRow, replay_rows};
+    use cyclometer_core::invocation::StartKind;
     use cyclometer_core::meter::{Meter, Usage};
     use cyclometer_pricing::{Terms, find_builtin_model};
 
@@ -298,12 +299,12 @@ mod tests {
     }
 
     /// Returns the key of a cell: the first is warm, the others are cold.
-    fn key(cell: u32) -> GroupKey {
-        GroupKey {
+    fn key(cell: u32) -> CellKey {
+        CellKey {
             lane: "native".into(),
             workload: format!("w{cell}").into(),
             preset: "quick".into(),
-            start: if cell == 0 { "warm" } else { "cold" }.into(),
+            start: if cell == 0 { StartKind::Warm } else { StartKind::Cold },
         }
     }
 

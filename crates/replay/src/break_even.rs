@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Contract, GroupKey};
+use super::{CellKey, Contract};
 use cyclometer_core::meter::Usage;
 use cyclometer_pricing::{Exact, Money};
 
@@ -137,7 +137,7 @@ pub struct BreakEven {
     /// Totals of the first pass.
     pub revenue: Revenue,
     /// Results of the second pass, by group.
-    pub groups: BTreeMap<GroupKey, PriceShift>,
+    pub groups: BTreeMap<CellKey, PriceShift>,
 }
 
 impl BreakEven {
@@ -162,7 +162,7 @@ impl BreakEven {
     }
 
     /// Adds a row of the second pass.
-    pub fn add_row(&mut self, coarse: &Contract, fine: &Contract, key: &GroupKey, usage: &Usage) {
+    pub fn add_row(&mut self, coarse: &Contract, fine: &Contract, key: &CellKey, usage: &Usage) {
         let price = self.price.clone();
         self.groups.entry(key.clone()).or_default().add_row(coarse, fine, &price, usage);
     }
@@ -179,6 +179,7 @@ impl BreakEven {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cyclometer_core::invocation::StartKind;
     use cyclometer_core::meter::Meter;
     use cyclometer_core::units::Nanos;
     use cyclometer_pricing::{Terms, find_builtin_model};
@@ -210,12 +211,7 @@ mod tests {
         let mut found = BreakEven::from_revenue(&coarse, &fine, revenue).unwrap();
         // 0.0000010000012 / 4 x 10^9 cycles.
         assert_eq!(found.price.to_plain_string(), "0.0000000000000002500003");
-        let key = |lane: &str| GroupKey {
-            lane: lane.into(),
-            workload: "w".into(),
-            preset: "p".into(),
-            start: "warm".into(),
-        };
+        let key = |lane: &str| CellKey::new(lane, "w", "p", StartKind::Warm);
         found.add_row(&coarse, &fine, &key("a"), &rows[0]);
         found.add_row(&coarse, &fine, &key("b"), &rows[1]);
         let mut all = found.total_shift();

@@ -11,23 +11,32 @@
 mod bill_checkpoints;
 pub mod break_even;
 mod instance_span;
+mod parts;
+#[cfg(test)]
+mod source_tests;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod usage_source;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use bill_checkpoints::{
     BillCheckpoints, CHECKPOINT_INTERVAL, CarriedBills, CheckpointBuilder, CheckpointRow,
 };
+pub use cyclometer_core::cell_key::CellKey;
+pub use parts::{PartError, replay_source, replay_sources};
 pub use summary::{
-    ChargeTotal, GroupKey, GroupTotal, ModelInfo, ModelTotal, MonthlyBillError, RatioError,
-    ReplaySummary,
+    ChargeTotal, GroupTotal, ModelInfo, ModelTotal, MonthlyBillError, RatioError, ReplaySummary,
 };
+pub use usage_source::{CellIndex, RowSource, UsageColumns, UsageRequest, UsageSource};
 
 use instance_span::InstanceSpans;
+use usage_source::RowRun;
 
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_pricing::compile::{PricingProgram, Signal, SignalSet, Sums, UsageBatch};
@@ -42,7 +51,7 @@ pub struct UsageRow {
     /// Number of the invocation in the database.
     pub invocation: i64,
     /// Group in which the row is summed.
-    pub key: GroupKey,
+    pub key: CellKey,
     /// Time of the request, since the recording began.
     pub offset: Nanos,
     /// Whether it failed or ran out of time; providers bill that too.
@@ -80,14 +89,14 @@ pub struct Replayer {
     what_if: WhatIf,
     signals: SignalSet,
     groups: Vec<GroupState>,
-    group_handles: HashMap<GroupKey, usize>,
+    group_handles: HashMap<CellKey, usize>,
 }
 
 /// Running state of one group: rows that have not run yet, and the sums of
 /// those that have.
 #[derive(Debug)]
 struct GroupState {
-    key: GroupKey,
+    key: CellKey,
     row_batches: PendingBatches,
     span_batches: PendingBatches,
     open_spans: InstanceSpans,
@@ -111,16 +120,37 @@ impl PendingBatches {
         present: SignalSet,
         values: impl Fn(Signal) -> u64,
     ) {
-        let known = self.batches.iter().position(|batch| batch.signals() == present);
-        let at = known.unwrap_or_else(|| {
-            self.batches.push(UsageBatch::new(present));
-            self.batches.len() - 1
-        });
-        let batch = &mut self.batches[at];
+        let Self { batches, sums } = self;
+        let batch = find_batch(batches, present);
         batch.push_row(values);
         if batch.len() >= BATCH {
-            program.run_batch(batch, &mut self.sums);
+            program.run_batch(batch, sums);
             batch.clear();
+        }
+    }
+
+    /// Adds rows of a block, all of which have the signals in `present`.
+    fn push_rows(
+        &mut self,
+        program: &mut PricingProgram,
+        present: SignalSet,
+        columns: &UsageColumns,
+        mut rows: Range<usize>,
+    ) {
+        let Self { batches, sums } = self;
+        let batch = find_batch(batches, present);
+        while !rows.is_empty() {
+            let room = BATCH.saturating_sub(batch.len()).max(1);
+            let end = rows.end.min(rows.start + room);
+            let fitting = rows.start..end;
+            batch.extend_rows(fitting.len(), |signal| {
+                columns.column_values(signal, fitting.clone())
+            });
+            rows.start = end;
+            if batch.len() >= BATCH {
+                program.run_batch(batch, sums);
+                batch.clear();
+            }
         }
     }
 
@@ -130,6 +160,16 @@ impl PendingBatches {
             batch.clear();
         }
     }
+}
+
+/// Returns the batch for rows that have the signals in `present`.
+fn find_batch(batches: &mut Vec<UsageBatch>, present: SignalSet) -> &mut UsageBatch {
+    let known = batches.iter().position(|batch| batch.signals() == present);
+    let at = known.unwrap_or_else(|| {
+        batches.push(UsageBatch::new(present));
+        batches.len() - 1
+    });
+    &mut batches[at]
 }
 
 impl Replayer {
@@ -169,15 +209,14 @@ impl Replayer {
         self.signals
     }
 
-    /// Returns whether the rows of a group must come in the order of their
-    /// requests, since some share an instance.
+    /// Returns the usage that the replayer needs of a source.
     #[must_use]
-    pub const fn needs_request_order(&self) -> bool {
-        self.instances.is_some()
+    pub const fn usage_request(&self) -> UsageRequest {
+        UsageRequest { signals: self.signals, in_request_order: self.instances.is_some() }
     }
 
     /// Returns the handle of a group, which is created on first use.
-    pub fn group_handle(&mut self, key: &GroupKey) -> usize {
+    pub fn group_handle(&mut self, key: &CellKey) -> usize {
         if let Some(at) = self.group_handles.get(key) {
             return *at;
         }
@@ -185,7 +224,7 @@ impl Replayer {
             key: key.clone(),
             row_batches: PendingBatches::default(),
             span_batches: PendingBatches::default(),
-            open_spans: InstanceSpans::new(&*key.start == "cold"),
+            open_spans: InstanceSpans::new(key.start == StartKind::Cold),
             peak: None,
             over_allocation: 0,
             failed: 0,
@@ -197,7 +236,7 @@ impl Replayer {
     /// Returns the handle of the group for the rows of another cell. These
     /// belong to other instances, whose clocks start anew, so that the open
     /// span of the group ends here.
-    pub fn start_cell(&mut self, key: &GroupKey) -> usize {
+    pub fn start_cell(&mut self, key: &CellKey) -> usize {
         let at = self.group_handle(key);
         if let (Some(program), Some(group)) = (&mut self.instances, self.groups.get_mut(at))
             && let Some(done) = group.open_spans.close_span()
@@ -230,6 +269,54 @@ impl Replayer {
             && let Some(done) = gathering.open_spans.add_request(offset, present, values)
         {
             done.push_to(&mut gathering.span_batches, program);
+        }
+    }
+
+    /// Adds all rows of a source.
+    ///
+    /// # Errors
+    /// Returns the error of the source; rows before it were added.
+    pub fn add_source<E>(&mut self, source: &mut dyn UsageSource<Error = E>) -> Result<(), E> {
+        let mut groups: Vec<Option<usize>> = Vec::new();
+        source.read_usage(self.usage_request(), &mut |columns| {
+            self.push_columns(columns, &mut groups);
+        })
+    }
+
+    /// Adds the rows of a block; `groups` has the handle of each cell that has
+    /// had rows.
+    fn push_columns(&mut self, columns: &mut UsageColumns, groups: &mut Vec<Option<usize>>) {
+        for (meter, value) in &self.what_if.0 {
+            columns.replace_values(Signal::Meter(*meter), *value);
+        }
+        let mut next = 0;
+        while let Some(run) = columns.run_from(next) {
+            next = run.rows.end;
+            if groups.len() <= run.cell {
+                groups.resize(run.cell + 1, None);
+            }
+            let known = groups[run.cell];
+            let started = || columns.cell_key(run.cell).map(|key| self.start_cell(key));
+            let Some(group) = known.or_else(started) else { continue };
+            groups[run.cell] = Some(group);
+            self.push_run(group, columns, &run);
+        }
+    }
+
+    fn push_run(&mut self, group: usize, columns: &UsageColumns, run: &RowRun) {
+        let Some(gathering) = self.groups.get_mut(group) else { return };
+        gathering.failed += columns.count_failures(run.rows.clone());
+        gathering.track_memory_of_run(columns, run);
+        let own = run.present.intersection(self.requests.required_signals());
+        gathering.row_batches.push_rows(&mut self.requests, own, columns, run.rows.clone());
+        let Some(program) = &mut self.instances else { return };
+        let mut values: SignalValues = [0; Signal::COUNT];
+        for row in run.rows.clone() {
+            columns.copy_row(row, &mut values);
+            let offset = columns.offset(row);
+            if let Some(done) = gathering.open_spans.add_request(offset, run.present, &values) {
+                done.push_to(&mut gathering.span_batches, program);
+            }
         }
     }
 
@@ -332,6 +419,22 @@ impl GroupState {
             self.over_allocation += 1;
         }
     }
+
+    /// Does for adjacent rows what [`Self::track_memory`] does for one.
+    fn track_memory_of_run(&mut self, columns: &UsageColumns, run: &RowRun) {
+        let peak = Signal::Meter(Meter::MemoryPeak);
+        if !run.present.contains(peak) {
+            return;
+        }
+        let peaks = columns.column_values(peak, run.rows.clone());
+        self.peak = self.peak.max(peaks.iter().max().copied().map(Bytes));
+        let given = Signal::Meter(Meter::MemoryAllocated);
+        if run.present.contains(given) {
+            let given = columns.column_values(given, run.rows.clone());
+            let beyond = peaks.iter().zip(given).filter(|(peak, given)| peak > given);
+            self.over_allocation += beyond.count() as u64;
+        }
+    }
 }
 
 /// Replays rows in the order in which they come.
@@ -343,9 +446,6 @@ pub fn replay_rows<E>(
     rows: impl IntoIterator<Item = Result<UsageRow, E>>,
     contracts: &[Contract],
 ) -> Result<ReplaySummary, E> {
-    let mut replayer = Replayer::new(Arc::new(contracts.to_vec()), WhatIf::default());
-    for row in rows {
-        replayer.push_row(&row?);
-    }
-    Ok(replayer.finish())
+    let mut source = RowSource::new(rows.into_iter());
+    replay_source(&mut source, &Arc::new(contracts.to_vec()), &WhatIf::default())
 }

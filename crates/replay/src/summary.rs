@@ -7,24 +7,12 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Contract;
+use cyclometer_core::cell_key::CellKey;
 use cyclometer_core::units::Bytes;
 use cyclometer_pricing::compile::ModelSums;
 use cyclometer_pricing::{
     Exact, Granularity, Money, PriceModel, Refusal, Settlement, Subtotal, Terms, Waste,
 };
-
-/// Key by which rows are grouped.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupKey {
-    /// Name of the lane.
-    pub lane: Arc<str>,
-    /// Name of the workload.
-    pub workload: Arc<str>,
-    /// Name of the workload's preset.
-    pub preset: Arc<str>,
-    /// Kind of start: `cold` or `warm`.
-    pub start: Arc<str>,
-}
 
 /// Facts about a model that are needed to read its totals.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +106,7 @@ pub enum MonthlyBillError {
 pub struct ReplaySummary {
     contracts: Arc<Vec<Contract>>,
     models: Vec<ModelInfo>,
-    groups: BTreeMap<GroupKey, GroupTotal>,
+    groups: BTreeMap<CellKey, GroupTotal>,
 }
 
 impl ModelInfo {
@@ -215,6 +203,14 @@ impl ModelTotal {
         self.total.multiplied_by(1_000_000).as_exact().ratio_to(&Exact::from(self.billed), 12)
     }
 
+    /// Returns the exact cost of `count` invocations like these at list prices;
+    /// `None` if none was billed.
+    #[must_use]
+    pub fn project_cost(&self, count: u64) -> Option<Money> {
+        let total = self.total.multiplied_by(count);
+        total.as_exact().checked_div(&Exact::from(self.billed)).map(Money::from)
+    }
+
     /// Returns the number of invocations that were refused, for whatever
     /// reason.
     #[must_use]
@@ -251,7 +247,7 @@ impl ReplaySummary {
     }
 
     /// Adds the sums of the rows of a group.
-    pub(super) fn add_group(&mut self, key: GroupKey, counts: &GroupTotal, sums: &[ModelSums]) {
+    pub(super) fn add_group(&mut self, key: CellKey, counts: &GroupTotal, sums: &[ModelSums]) {
         let pairs = sums.iter().zip(self.contracts.iter());
         let models = pairs.map(|(sums, contract)| ModelTotal::from_sums(sums, contract)).collect();
         let group = GroupTotal { models, ..counts.clone() };
@@ -331,12 +327,12 @@ impl ReplaySummary {
 
     /// Returns all groups, in the order of their keys.
     #[must_use]
-    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&GroupKey, &GroupTotal)> {
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&CellKey, &GroupTotal)> {
         self.groups.iter()
     }
 
     /// Sums the groups by a coarser key, such as lane and workload.
-    pub fn group_by<K: Ord>(&self, key: impl Fn(&GroupKey) -> K) -> BTreeMap<K, GroupTotal> {
+    pub fn group_by<K: Ord>(&self, key: impl Fn(&CellKey) -> K) -> BTreeMap<K, GroupTotal> {
         let mut sums = BTreeMap::new();
         for (group_key, group) in &self.groups {
             sums.entry(key(group_key))

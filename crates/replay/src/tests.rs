@@ -6,9 +6,11 @@ use std::str::FromStr;
 use proptest::prelude::*;
 
 use super::*;
-use cyclometer_core::meter::Meter;
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::{Exact, Money, PriceModel, Terms, find_builtin_model};
+
+const COLD: StartKind = StartKind::Cold;
+const WARM: StartKind = StartKind::Warm;
 
 fn contract(model: &PriceModel) -> Contract {
     (model.clone(), Terms::for_model(model))
@@ -21,13 +23,18 @@ fn models() -> [Contract; 2] {
     ]
 }
 
-fn row(invocation: i64, lane: &str, start: &str, run_ms: u64, cycles: Option<u64>) -> UsageRow {
-    let mut usage = Usage::new(start == "cold");
+fn row(
+    invocation: i64,
+    lane: &str,
+    start: StartKind,
+    run_ms: u64,
+    cycles: Option<u64>,
+) -> UsageRow {
+    let mut usage = Usage::new(start == COLD);
     usage.phases.run = Some(Nanos(run_ms * 1_000_000));
     usage.set(Meter::MemoryAllocated, 1 << 30);
     usage.set(Meter::Cycles, cycles);
-    let (workload, preset) = ("nbody".into(), "small".into());
-    let key = GroupKey { lane: lane.into(), workload, preset, start: start.into() };
+    let key = CellKey::new(lane, "nbody", "small", start);
     UsageRow { invocation, key, offset: Nanos(0), failed: false, usage }
 }
 
@@ -39,8 +46,8 @@ fn run(rows: Vec<UsageRow>) -> ReplaySummary {
 fn coarse_beside_fine_and_their_ratio() {
     // 10 ms at 1 GiB: 0.000000166667 + 0.0000002; 10^9 cycles: 0.0000115.
     let summary = run(vec![
-        row(1, "native", "warm", 10, Some(1_000_000_000)),
-        row(2, "native", "warm", 10, Some(1_000_000_000)),
+        row(1, "native", WARM, 10, Some(1_000_000_000)),
+        row(2, "native", WARM, 10, Some(1_000_000_000)),
     ]);
     let (key, group) = summary.groups().next().unwrap();
     assert_eq!((&*key.lane, &*key.workload, group.invocations), ("native", "nbody", 2));
@@ -57,7 +64,7 @@ fn coarse_beside_fine_and_their_ratio() {
 
 #[test]
 fn a_refused_lane_is_counted_and_the_others_go_on() {
-    let summary = run(vec![row(1, "a", "cold", 1, None), row(2, "b", "cold", 1, Some(5))]);
+    let summary = run(vec![row(1, "a", COLD, 1, None), row(2, "b", COLD, 1, Some(5))]);
     let by_lane = summary.group_by(|key| key.lane.to_string());
     let refused = &by_lane["a"].models[1];
     assert_eq!((refused.billed, refused.refusal_count()), (0, 1));
@@ -78,7 +85,7 @@ fn a_refused_lane_is_counted_and_the_others_go_on() {
 
 #[test]
 fn free_work_has_no_ratio() {
-    let summary = run(vec![row(1, "a", "warm", 1, Some(0))]);
+    let summary = run(vec![row(1, "a", WARM, 1, Some(0))]);
     assert_eq!(
         summary.coarse_to_fine_ratio(&summary.overall_group(), 0, 1, 2),
         Err(RatioError::ZeroDivisor)
@@ -90,9 +97,9 @@ fn free_work_has_no_ratio() {
 
 #[test]
 fn stand_ins_are_counted_by_their_note() {
-    let mut ticks = row(1, "a", "warm", 1, None);
+    let mut ticks = row(1, "a", WARM, 1, None);
     ticks.usage.set(Meter::RefCycles, 7);
-    let summary = run(vec![ticks, row(2, "a", "warm", 1, Some(7))]);
+    let summary = run(vec![ticks, row(2, "a", WARM, 1, Some(7))]);
     let notes = summary.overall_group().models[1].notes.clone();
     let notes: Vec<_> = notes.iter().map(|(note, count)| (&**note, *count)).collect();
     assert_eq!(notes, [("ref_cycles (TSC ticks) instead of cycles", 1)]);
@@ -103,7 +110,7 @@ fn currencies_are_not_mixed() {
     let euros =
         find_builtin_model("per-cycle").unwrap().source_text().replace("\"USD\"", "\"EUR\"");
     let euros = PriceModel::parse_first(&euros, "euro.toml").unwrap();
-    let rows = [Ok::<_, Infallible>(row(1, "a", "warm", 1, Some(1)))];
+    let rows = [Ok::<_, Infallible>(row(1, "a", WARM, 1, Some(1)))];
     let models = [contract(find_builtin_model("aws-lambda-x86").unwrap()), contract(&euros)];
     let summary = replay_rows(rows, &models).unwrap();
     assert_eq!(summary.coarse_fine_pairs().count(), 0);
@@ -115,14 +122,14 @@ fn currencies_are_not_mixed() {
 
 #[test]
 fn the_first_error_ends_the_replay() {
-    let rows = [Ok(row(1, "a", "warm", 1, Some(1))), Err("unreadable row")];
+    let rows = [Ok(row(1, "a", WARM, 1, Some(1))), Err("unreadable row")];
     assert_eq!(replay_rows(rows, &models()).unwrap_err(), "unreadable row");
 }
 
 #[test]
 fn a_month_has_its_allowances_and_tiers() {
     // 3 M x 120 ms at 1 GiB: 360,000 GB-s are free, 2 M requests are not.
-    let summary = run(vec![row(1, "a", "warm", 120, Some(1)), row(2, "a", "warm", 120, Some(1))]);
+    let summary = run(vec![row(1, "a", WARM, 120, Some(1)), row(2, "a", WARM, 120, Some(1))]);
     let month = summary.monthly_bill(&summary.overall_group(), 0, &Exact::from(3_000_000)).unwrap();
     assert_eq!(month.total.to_plain_string(), "0.4");
     let million =
@@ -130,7 +137,7 @@ fn a_month_has_its_allowances_and_tiers() {
     // 12,000,000 GB-s - 400,000 = 11.6 M x 0.0000166667 = 193.33372; 99 x 0.20.
     assert_eq!(million.exact.to_plain_string(), "213.13372");
     assert_eq!(million.total.to_plain_string(), "213.13");
-    let refused = run(vec![row(1, "a", "warm", 120, None)]);
+    let refused = run(vec![row(1, "a", WARM, 120, None)]);
     let why = refused.monthly_bill(&refused.overall_group(), 1, &Exact::from(1)).unwrap_err();
     assert!(why.to_string().starts_with("`cycles` (or `ref_cycles`) was not measured"), "{why}");
 }
@@ -138,7 +145,7 @@ fn a_month_has_its_allowances_and_tiers() {
 #[test]
 fn overlapping_requests_pay_for_one_instance() {
     let model = find_builtin_model("google-cloud-run").unwrap();
-    let at = |offset_ms: u64, start: &str| {
+    let at = |offset_ms: u64, start: StartKind| {
         let mut row = row(1, "a", start, 1_000, None);
         row.offset = Nanos(offset_ms * 1_000_000);
         Ok::<_, Infallible>(row)
@@ -157,9 +164,9 @@ fn overlapping_requests_pay_for_one_instance() {
     };
     let pair = |time: &str| (Some(time.to_owned()), Some("2".to_owned()));
     // 0 to 1 s and 0.5 to 1.5 s: 1.5 s on one instance, 2 requests.
-    assert_eq!(vcpu(vec![at(0, "warm"), at(500, "warm")]), pair("1.5"));
-    assert_eq!(vcpu(vec![at(0, "warm"), at(5_000, "warm")]), pair("2"));
-    assert_eq!(vcpu(vec![at(0, "cold"), at(500, "cold")]), pair("2"));
+    assert_eq!(vcpu(vec![at(0, WARM), at(500, WARM)]), pair("1.5"));
+    assert_eq!(vcpu(vec![at(0, WARM), at(5_000, WARM)]), pair("2"));
+    assert_eq!(vcpu(vec![at(0, COLD), at(500, COLD)]), pair("2"));
 }
 
 /// Two recordings of the same lane both begin at 0: their requests share no
@@ -168,7 +175,7 @@ fn overlapping_requests_pay_for_one_instance() {
 fn instances_of_another_recording_are_others() {
     let contracts = Arc::new(vec![contract(find_builtin_model("google-cloud-run").unwrap())]);
     let mut replayer = Replayer::new(contracts, WhatIf::default());
-    let row = row(1, "a", "warm", 1_000, None);
+    let row = row(1, "a", WARM, 1_000, None);
     for _ in 0..2 {
         assert_eq!(replayer.start_cell(&row.key), 0);
         replayer.push_row(&row);
@@ -192,7 +199,7 @@ fn sums_so_far_do_not_end_an_instance() {
     };
     let half = |halves: u64| Exact::from(halves).checked_div(&Exact::from(2));
     let mut at = |offset_ms: u64, expected: u64| {
-        let mut row = row(1, "a", "warm", 1_000, None);
+        let mut row = row(1, "a", WARM, 1_000, None);
         row.offset = Nanos(offset_ms * 1_000_000);
         replayer.push_row(&row);
         assert_eq!(seconds(&replayer.totals_so_far()), half(expected), "after {offset_ms} ms");
@@ -210,7 +217,7 @@ fn what_if_replaces_what_was_measured() {
     let contracts = Arc::new(models().to_vec());
     let what_if = WhatIf(vec![(Meter::MemoryAllocated, 128 << 20)]);
     let mut replayer = Replayer::new(contracts, what_if);
-    let mut row = row(1, "a", "warm", 1_000, Some(1));
+    let mut row = row(1, "a", WARM, 1_000, Some(1));
     row.usage.set(Meter::MemoryPeak, 200 << 20);
     replayer.push_row(&row);
     let group = replayer.finish().overall_group();
@@ -229,7 +236,7 @@ proptest! {
             .into_iter()
             .zip(1..)
             .map(|((lane, cold, ms, cycles), invocation)| {
-                row(invocation, lanes[lane], if cold { "cold" } else { "warm" }, ms, cycles)
+                row(invocation, lanes[lane], if cold { COLD } else { WARM }, ms, cycles)
             })
             .collect();
         let count = rows.len() as u64;
@@ -272,7 +279,7 @@ proptest! {
         let (mut watched, mut plain) = (new(), new());
         let mut offset = 0;
         for ((lane, cold, ms, later, cycles, look), invocation) in rows.into_iter().zip(1..) {
-            let start = if cold { "cold" } else { "warm" };
+            let start = if cold { COLD } else { WARM };
             let mut row = row(invocation, ["native", "wasmtime"][lane], start, ms, cycles);
             offset += later;
             row.offset = Nanos(offset * 1_000_000);

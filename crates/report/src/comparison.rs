@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::precision;
 use super::table::{Cell, Column, Table};
-use cyclometer_core::units::{Bytes, Count, Nanos};
-use cyclometer_replay::{GroupKey, GroupTotal, ReplaySummary};
+use cyclometer_core::meter::USER_ONLY;
+use cyclometer_core::units::{Count, Nanos};
+use cyclometer_replay::{CellKey, GroupTotal, ReplaySummary};
 use cyclometer_stats::{half_interquartile_range, integer_quantile};
 use cyclometer_store::CellStats;
 
@@ -52,17 +53,11 @@ pub const SHARED_COLUMNS: usize = 3;
 /// a coarse and a fine model; bills are means, per million invocations.
 #[must_use]
 pub fn build_table(cells: &[CellStats], summary: Option<&ReplaySummary>) -> Table {
-    let groups: HashMap<&GroupKey, &GroupTotal> =
+    let groups: HashMap<&CellKey, &GroupTotal> =
         summary.map(|summary| summary.groups().collect()).unwrap_or_default();
     let pair = summary.map(|summary| [0, 1].map(|at| has_column(summary, at).then_some(at)));
     build_rows(cells, &BILLED, |stats| {
-        let key = GroupKey {
-            lane: stats.lane.clone(),
-            workload: stats.workload.clone(),
-            preset: stats.preset.clone(),
-            start: stats.start.clone(),
-        };
-        bill_cells(summary, groups.get(&key).copied(), pair, stats.ok).to_vec()
+        bill_cells(summary, groups.get(&stats.key).copied(), pair, stats.ok).to_vec()
     })
 }
 
@@ -89,7 +84,9 @@ fn build_rows(
     let mut table = Table::new(&columns);
     let mut order: Vec<&CellStats> = cells.iter().collect();
     // Lanes of a workload stand together, in the order of the plan.
-    order.sort_by_key(|stats| cells.iter().position(|other| other.workload == stats.workload));
+    order.sort_by_key(|stats| {
+        cells.iter().position(|other| other.key.workload == stats.key.workload)
+    });
     for stats in order {
         let [mut row, further] = measured_cells(stats);
         row.extend(precision::build_cells(stats));
@@ -100,16 +97,12 @@ fn build_rows(
     table
 }
 
-fn time_cell(value: Option<u64>) -> Cell {
-    Cell::optional(value.map(|nanos| (Nanos(nanos).to_string(), nanos)))
+fn optional_nanos(value: Option<u64>) -> Cell {
+    Cell::optional_time(value.map(Nanos))
 }
 
 fn to_nanoseconds(values: &[Nanos]) -> Vec<u64> {
     values.iter().map(|span| span.0).collect()
-}
-
-fn size_cell(value: Option<Bytes>) -> Cell {
-    Cell::optional(value.map(|size| (size.to_string(), size.0)))
 }
 
 /// Returns the cells for [`FIRST`] and for [`FURTHER`].
@@ -129,25 +122,25 @@ fn measured_cells(stats: &CellStats) -> [Vec<Cell>; 2] {
     };
     let ops = integer_quantile(&stats.wasm_ops, 1, 2);
     let first = vec![
-        Cell::text(&*stats.workload),
-        Cell::text(&*stats.lane),
-        Cell::text(&*stats.start),
-        Cell::text(&*stats.preset),
+        Cell::text(&*stats.key.workload),
+        Cell::text(&*stats.key.lane),
+        Cell::text(stats.key.start.label()),
+        Cell::text(&*stats.key.preset),
         Cell::new(stats.ok, stats.ok),
         Cell::new(stats.bad, stats.bad),
-        time_cell(integer_quantile(&startup, 1, 2)),
-        time_cell(integer_quantile(&startup, 95, 100)),
-        time_cell(integer_quantile(&run, 1, 2)),
+        optional_nanos(integer_quantile(&startup, 1, 2)),
+        optional_nanos(integer_quantile(&startup, 95, 100)),
+        optional_nanos(integer_quantile(&run, 1, 2)),
     ];
     let further = vec![
         Cell::optional(spread.map(|half| (format!("±{}", Nanos(half)), half))),
         Cell::optional(cycles.map(|count| (format!("{}{mark}", Count(count)), count))),
         Cell::optional(cycles.map(|_| (meter.to_owned(), meter))),
-        Cell::optional(ops.map(|count| (Count(count).to_string(), count))),
-        size_cell(stats.memory_peak),
-        size_cell(stats.footprint),
-        Cell::optional(stats.footprint_of.clone().map(|of| (of.clone(), of))),
-        size_cell(stats.memory_allocated),
+        Cell::optional_count(ops),
+        Cell::optional_size(stats.memory_peak),
+        Cell::optional_size(stats.footprint),
+        Cell::optional_text(stats.footprint_of.clone()),
+        Cell::optional_size(stats.memory_allocated),
     ];
     [first, further]
 }
@@ -172,7 +165,7 @@ fn bill_cells(
     };
     let mean = |model: Option<usize>| {
         let mean = model.and_then(|at| group.models[at].mean_per_million());
-        Cell::optional(mean.map(|it| (it.to_rounded_string(4), it.to_plain_string())))
+        Cell::optional_mean_bill(mean.as_ref())
     };
     let pair = coarse.zip(fine).filter(|pair| summary.coarse_fine_pairs().any(|it| it == *pair));
     let ratio =
@@ -194,7 +187,7 @@ pub fn list_footnotes(cells: &[CellStats], summary: Option<&ReplaySummary>) -> V
         })
     };
     if cells.iter().any(|stats| stats.cycles_user_only && !stats.cycles.is_empty()) {
-        notes.push(format!("u: {}", cyclometer_meter::perf::USER_ONLY));
+        notes.push(format!("u: {USER_ONLY}"));
     }
     if ticks(true) {
         notes.push(
@@ -242,18 +235,12 @@ fn notes_of_cells(cells: &[CellStats], billed: bool) -> Vec<String> {
         });
         for text in stats.note.clone().into_iter().chain(price) {
             match told.iter_mut().find(|(other, _)| *other == text) {
-                Some((_, names)) => names.push(cell_name(stats)),
-                None => told.push((text, vec![cell_name(stats)])),
+                Some((_, names)) => names.push(stats.key.to_string()),
+                None => told.push((text, vec![stats.key.to_string()])),
             }
         }
     }
     told.into_iter().map(|(text, names)| format!("{}: {text}", first_of(&names))).collect()
-}
-
-/// Returns the name of a cell in messages.
-#[must_use]
-pub fn cell_name(stats: &CellStats) -> String {
-    format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
 }
 
 /// Returns one or two names of cells, or the first of more and how many are left.
@@ -288,7 +275,7 @@ fn list_counted(
     let mut told: Vec<(String, u64, Vec<String>)> = Vec::new();
     let mut others = Vec::new();
     for stats in cells {
-        let name = cell_name(stats);
+        let name = stats.key.to_string();
         for (reason, count) in texts(stats).iter().take(REASONS) {
             match told.iter_mut().find(|(other, ..)| other == reason) {
                 Some((_, sum, names)) => {

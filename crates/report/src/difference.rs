@@ -2,10 +2,12 @@
 //! and which circumstances differed as well.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::table::{Cell, Column, Table};
+use cyclometer_core::cell_key::CellKey;
 use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_pricing::Exact;
 use cyclometer_stats::{Confidence, Verdict, compare_means, compare_pairs, compare_times, median};
@@ -13,6 +15,10 @@ use cyclometer_store::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, Use
 
 /// Number of columns that name a cell: rows are grouped by them.
 pub const NAME_COLUMNS: usize = 4;
+
+/// Number of columns that stay empty between the names of an unmatched cell and the
+/// reason.
+const UNMATCHED_GAP: usize = 3;
 
 /// Relative difference of clock frequencies below which two hosts count as one machine,
 /// calibrated twice.
@@ -31,12 +37,12 @@ const VERDICT: [Column; 7] = [
 /// A verdict on one meter or bill of a cell.
 #[derive(Debug, Clone)]
 pub struct CellVerdict {
-    /// Workload, preset, lane and start; for a bill, the model too.
-    pub names: Vec<String>,
+    /// Key of the cell.
+    pub key: CellKey,
     /// Title of the meter; for a bill, the model.
     pub title: String,
-    /// Key of the meter, such as `run_ns`; for a bill, `bill`.
-    pub key: &'static str,
+    /// Column of the meter, such as `run_ns`; for a bill, `bill`.
+    pub meter: &'static str,
     /// The verdict.
     pub verdict: Verdict,
 }
@@ -61,8 +67,8 @@ pub struct Difference {
     pub apart: usize,
     /// All verdicts, for further use: the largest differences, a gate.
     pub verdicts: Vec<CellVerdict>,
-    /// Cells that only one side has: names, and which side.
-    pub unmatched: Vec<(Vec<String>, &'static str)>,
+    /// Cells that only one side has, and which side.
+    pub unmatched: Vec<(CellKey, &'static str)>,
 }
 
 /// Compares the cells of two recordings by their medians.
@@ -89,11 +95,11 @@ pub fn compare_cells(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confiden
         verdicts: Vec::new(),
         unmatched: Vec::new(),
     };
-    for (one, two) in match_cells(first, second, |cell| &cell.names) {
+    for (one, two) in match_cells(first, second, |cell| &cell.key, |one, two| one.key == two.key) {
         match (one, two) {
             (Some(one), Some(two)) => result.add_cell(one, two, sure),
-            (Some(cell), None) => result.add_unmatched(&cell.names, 3, "only in the first"),
-            (None, Some(cell)) => result.add_unmatched(&cell.names, 3, "only in the second"),
+            (Some(cell), None) => result.add_unmatched(&cell.key, None, "only in the first"),
+            (None, Some(cell)) => result.add_unmatched(&cell.key, None, "only in the second"),
             (None, None) => {}
         }
     }
@@ -130,14 +136,15 @@ pub fn compare_priced_cells(
         verdicts: Vec::new(),
         unmatched: Vec::new(),
     };
-    for (one, two) in match_cells(first, second, |cell| &cell.names) {
+    let same = |one: &PricedCell, two: &PricedCell| one.key == two.key && one.model == two.model;
+    for (one, two) in match_cells(first, second, |cell| &cell.key, same) {
         match (one, two) {
             (Some(one), Some(two)) if one.currency == two.currency => {
                 result.add_bill(one, two, sure);
             }
-            (Some(one), Some(_)) => result.add_unmatched(&one.names, 3, "currencies differ"),
-            (Some(cell), None) => result.add_unmatched(&cell.names, 3, "only in the first"),
-            (None, Some(cell)) => result.add_unmatched(&cell.names, 3, "only in the second"),
+            (Some(one), Some(_)) => result.add_unmatched_bill(one, "currencies differ"),
+            (Some(cell), None) => result.add_unmatched_bill(cell, "only in the first"),
+            (None, Some(cell)) => result.add_unmatched_bill(cell, "only in the second"),
             (None, None) => {}
         }
     }
@@ -146,18 +153,19 @@ pub fn compare_priced_cells(
 
 /// Returns the items of `first` in their order, each with its counterpart, then those
 /// that only `second` has.
-fn match_cells<'a, T, const N: usize>(
+fn match_cells<'a, T>(
     first: &'a [T],
     second: &'a [T],
-    names: impl Fn(&T) -> &[String; N],
+    key: impl Fn(&T) -> &CellKey,
+    same: impl Fn(&T, &T) -> bool,
 ) -> Vec<(Option<&'a T>, Option<&'a T>)> {
-    let other = |one: &T, others: &'a [T]| others.iter().find(|it| names(it) == names(one));
+    let other = |one: &T, others: &'a [T]| others.iter().find(|it| same(it, one));
     let mut pairs: Vec<_> = first.iter().map(|one| (Some(one), other(one, second))).collect();
     let lonely = second.iter().filter(|two| other(two, first).is_none());
     pairs.extend(lonely.map(|two| (None, Some(two))));
     // Cells of a workload stand together, as in the report of a recording.
-    let order: Vec<&String> =
-        pairs.iter().filter_map(|it| it.0.or(it.1)).map(|it| &names(it)[0]).collect();
+    let order: Vec<&Arc<str>> =
+        pairs.iter().filter_map(|it| it.0.or(it.1)).map(|it| &key(it).workload).collect();
     let place: Vec<_> = order.iter().map(|name| order.iter().position(|it| it == name)).collect();
     let mut numbered: Vec<_> = place.into_iter().zip(pairs).collect();
     numbered.sort_by_key(|(place, _)| *place);
@@ -178,15 +186,14 @@ impl Difference {
             self.verdicts.iter().filter(|judged| judged.verdict.is_different()).collect();
         certain.sort_by(|one, two| size(two).total_cmp(&size(one)));
         let sentence = |judged: &&CellVerdict| {
-            let name = |at: usize| judged.names.get(at).map_or("", String::as_str);
-            let (title, verdict) = (&judged.title, &judged.verdict);
-            format!("{} in {}, {}: {title} {verdict}", name(0), name(2), name(3))
+            let CellVerdict { key, title, verdict, .. } = judged;
+            format!("{key}: {title} {verdict}")
         };
         certain.iter().take(most).map(sentence).collect()
     }
 
     fn add_cell(&mut self, one: &RunsOfCell, two: &RunsOfCell, sure: Confidence) {
-        let name = one.names.join(", ");
+        let name = one.key.names().join(", ");
         // TSC ticks stand in for cycles: showing both would say one thing twice.
         let at = |key| ComparedMeter::ALL.iter().position(|meter| meter.key == key);
         let has = |cell: &RunsOfCell, key| at(key).is_some_and(|at| !cell.values[at].is_empty());
@@ -203,14 +210,14 @@ impl Difference {
             }
             let quantum = one.quanta.get(at).copied().flatten();
             let verdict = compare_times(first, second, quantum, sure);
-            let mut row: Vec<Cell> = one.names.iter().map(Cell::text).collect();
+            let mut row = name_cells(&one.key);
             row.push(Cell::new(meter.title, meter.key));
             row.extend([median_cell(first, meter.key), median_cell(second, meter.key)]);
-            self.add_verdict(&one.names, meter.title, meter.key, verdict);
+            self.add_verdict(&one.key, meter.title, meter.key, verdict);
             self.finish_row(row, first.len(), second.len(), &verdict);
         }
         if two.ok == 0 && two.bad > 0 {
-            self.unmatched.push((one.names.to_vec(), "all failed in the second"));
+            self.unmatched.push((one.key.clone(), "all failed in the second"));
         }
         for (which, cell) in [("first", one), ("second", two)] {
             if cell.bad > 0 {
@@ -240,15 +247,16 @@ impl Difference {
         } else {
             compare_means(&first, &second, sure)
         };
-        let mut row: Vec<Cell> = one.names.iter().map(Cell::text).collect();
+        let mut row = name_cells(&one.key);
+        row.push(Cell::text(&*one.model));
         row.extend([mean_bill_cell(one), mean_bill_cell(two), Cell::text(&*one.currency)]);
-        self.add_verdict(&one.names, &format!("bill of {}", one.names[4]), "bill", verdict);
+        self.add_verdict(&one.key, &format!("bill of {}", one.model), "bill", verdict);
         self.finish_row(row, one.bills.len(), two.bills.len(), &verdict);
     }
 
-    fn add_verdict(&mut self, names: &[String], title: &str, key: &'static str, verdict: Verdict) {
-        let (names, title) = (names.to_vec(), title.to_owned());
-        self.verdicts.push(CellVerdict { names, title, key, verdict });
+    fn add_verdict(&mut self, key: &CellKey, title: &str, meter: &'static str, verdict: Verdict) {
+        let (key, title) = (key.clone(), title.to_owned());
+        self.verdicts.push(CellVerdict { key, title, meter, verdict });
     }
 
     fn finish_row(&mut self, mut row: Vec<Cell>, first: usize, second: usize, verdict: &Verdict) {
@@ -279,16 +287,25 @@ impl Difference {
         self.too_few += usize::from(matches!(verdict, Verdict::TooFew { have: 1.., .. }));
     }
 
-    /// Adds a cell that cannot be compared; `gap` is the number of columns that stay
-    /// empty between its names and the verdict.
-    fn add_unmatched(&mut self, names: &[String], gap: usize, why: &'static str) {
-        self.unmatched.push((names.to_vec(), why));
+    /// Adds bills that cannot be compared.
+    fn add_unmatched_bill(&mut self, cell: &PricedCell, why: &'static str) {
+        self.add_unmatched(&cell.key, Some(&cell.model), why);
+    }
+
+    /// Adds a cell that cannot be compared, under a model if it is its bills.
+    fn add_unmatched(&mut self, key: &CellKey, model: Option<&str>, why: &'static str) {
+        self.unmatched.push((key.clone(), why));
         let none = || Cell::optional::<Value>(None);
-        let mut row: Vec<Cell> = names.iter().map(Cell::text).collect();
-        row.extend((0..gap).map(|_| none()));
+        let mut row = name_cells(key);
+        row.extend(model.map(Cell::text));
+        row.extend((0..UNMATCHED_GAP).map(|_| none()));
         row.extend([none(), Cell::text(why), Cell::text(why), none(), none(), none(), none()]);
         self.table.push(row);
     }
+}
+
+fn name_cells(key: &CellKey) -> Vec<Cell> {
+    key.names().map(Cell::text).to_vec()
 }
 
 /// Formats the median in the unit of `key`.
@@ -318,18 +335,18 @@ fn median_cell(values: &[f64], key: &str) -> Cell {
 fn mean_bill_cell(cell: &PricedCell) -> Cell {
     let count = Exact::from(cell.bills.len() as u64);
     let mean = cell.total.multiplied_by(1_000_000).as_exact().ratio_to(&count, 12);
-    Cell::optional(mean.map(|it| (it.to_rounded_string(4), it.to_plain_string())))
+    Cell::optional_mean_bill(mean.as_ref())
 }
 
 /// Lists circumstances that may explain a difference between recordings.
 #[must_use]
 pub fn list_warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
     let mut notes = Vec::new();
-    let hosts = differing_fields(&first.host, &second.host);
+    let hosts = differing_fields(&first.about.host, &second.about.host);
     if !hosts.is_empty() {
         notes.push(format!("the machines differ: {}", hosts.join("; ")));
     }
-    let pin = |it: &Circumstances| it.plan.get("pin").and_then(Value::as_u64);
+    let pin = |it: &Circumstances| it.about.plan.get("pin").and_then(Value::as_u64);
     if pin(first) != pin(second) {
         let told = |it| match pin(it) {
             Some(cpu) => format!("pinned to CPU {cpu}"),
@@ -337,7 +354,8 @@ pub fn list_warnings(first: &Circumstances, second: &Circumstances) -> Vec<Strin
         };
         notes.push(format!("the first is {}, the second {}", told(first), told(second)));
     }
-    let race = |it: &Circumstances| it.plan.get("race").and_then(Value::as_bool) == Some(true);
+    let race =
+        |it: &Circumstances| it.about.plan.get("race").and_then(Value::as_bool) == Some(true);
     if race(first) != race(second) {
         let told = |it| if race(it) { "at the same time" } else { "in turn" };
         notes.push(format!(
@@ -346,8 +364,8 @@ pub fn list_warnings(first: &Circumstances, second: &Circumstances) -> Vec<Strin
             told(second)
         ));
     }
-    if first.sample_interval_ns != second.sample_interval_ns {
-        let interval = |it: &Circumstances| match it.sample_interval_ns {
+    if first.about.sample_interval_ns != second.about.sample_interval_ns {
+        let interval = |it: &Circumstances| match it.about.sample_interval_ns {
             Some(nanos) => format!("every {}", Nanos(nanos.unsigned_abs())),
             None => "not at all".to_owned(),
         };
@@ -362,8 +380,8 @@ pub fn list_warnings(first: &Circumstances, second: &Circumstances) -> Vec<Strin
     }
     notes.extend(list_source_changes(first, second));
     for (which, it) in [("first", first), ("second", second)] {
-        if it.status != "done" {
-            notes.push(format!("the {which} is not complete: {}", it.status));
+        if it.about.status != "done" {
+            notes.push(format!("the {which} is not complete: {}", it.about.status));
         }
     }
     notes

@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::Format;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_stats::Quantum;
+use cyclometer_store::RecordingDetails;
 
 fn cell(lane: &str, cycles: &[f64], ticks: &[f64], run: &[f64]) -> RunsOfCell {
     let mut values = vec![Vec::new(); ComparedMeter::ALL.len()];
@@ -12,9 +14,8 @@ fn cell(lane: &str, cycles: &[f64], ticks: &[f64], run: &[f64]) -> RunsOfCell {
         let at = ComparedMeter::ALL.iter().position(|meter| meter.key == key).expect("known");
         values[at] = of.to_vec();
     }
-    let names = ["nop", "quick", lane, "cold"].map(ToOwned::to_owned);
     RunsOfCell {
-        names,
+        key: CellKey::new(lane, "nop", "quick", StartKind::Cold),
         ok: run.len() as u64,
         bad: 0,
         memory_allocated: Some(1 << 27),
@@ -93,8 +94,8 @@ fn what_is_too_short_for_its_clock_has_no_ratio() {
 fn host(clock: &Value) -> Circumstances {
     let mut around = circumstances(json!({ "clock": clock }));
     for (lane, source) in [("a", " perf:sw"), ("b", " rusage"), ("c", " procfs"), ("d", " none")] {
-        let key = [lane, "cold", "cpu_time"].map(str::to_owned);
-        around.sources.insert(key.into(), source.to_owned());
+        let key = (lane.to_owned(), StartKind::Cold, "cpu_time".to_owned());
+        around.sources.insert(key, source.to_owned());
     }
     around
 }
@@ -105,7 +106,7 @@ fn every_time_has_the_quantum_of_its_source() {
     let (around, old) = (host(&clock), host(&Value::Null));
     let quantum = |around: &Circumstances, key: &str, lane: &str| {
         let meter = ComparedMeter::ALL.iter().find(|meter| meter.key == key).expect("known");
-        around.meter_quantum(meter, lane, "cold").map(|quantum| quantum.span.0)
+        around.meter_quantum(meter, lane, StartKind::Cold).map(|quantum| quantum.span.0)
     };
     for key in ["startup_ns", "run_ns", "wall_ns"] {
         assert_eq!(quantum(&around, key, "a"), Some(40), "{key}");
@@ -149,9 +150,10 @@ fn rows_fit_eighty_columns() {
 }
 
 fn priced(model: &str, currency: &str, bills: &[(i64, f64)], total: &str) -> PricedCell {
-    let names = ["nop", "quick", "native", "cold", model].map(ToOwned::to_owned);
+    let key = CellKey::new("native", "nop", "quick", StartKind::Cold);
     let total = total.parse().expect("an amount");
-    PricedCell { names, currency: currency.to_owned(), bills: bills.to_vec(), total }
+    let (model, currency) = (model.to_owned(), currency.to_owned());
+    PricedCell { key, model, currency, bills: bills.to_vec(), total }
 }
 
 #[test]
@@ -181,15 +183,22 @@ fn bills_of_the_same_invocations_are_compared_in_pairs() {
 
 fn circumstances(host: Value) -> Circumstances {
     Circumstances {
-        status: "done".to_owned(),
-        started_at: String::new(),
-        label: None,
-        host,
-        plan: json!({}),
-        sample_interval_ns: Some(10_000_000),
+        about: RecordingDetails {
+            id: 1,
+            label: None,
+            started_at: String::new(),
+            ended_at: None,
+            status: "done".to_owned(),
+            plan: json!({}),
+            host,
+            sample_interval_ns: Some(10_000_000),
+            sampler_cpu_ns: None,
+            sampler_ticks: None,
+            samples_dropped: 0,
+        },
         lanes: vec![("docker".to_owned(), "docker 24, runc".to_owned())],
         sources: std::iter::once((
-            ("docker".to_owned(), "cold".to_owned(), "cpu_time".to_owned()),
+            ("docker".to_owned(), StartKind::Cold, "cpu_time".to_owned()),
             " cgroup".to_owned(),
         ))
         .collect(),
@@ -203,10 +212,10 @@ fn what_else_differed_is_said() {
     assert_eq!(list_warnings(&first, &same), Vec::<String>::new());
 
     let mut other = circumstances(json!({"cpu": "B", "tsc_hz": 2_100_000_000_u64}));
-    other.sample_interval_ns = None;
-    other.plan = json!({"pin": 1, "race": true});
+    other.about.sample_interval_ns = None;
+    other.about.plan = json!({"pin": 1, "race": true});
     other.lanes[0].1 = "docker 25, runc".to_owned();
-    other.status = "interrupted".to_owned();
+    other.about.status = "interrupted".to_owned();
     other.sources.values_mut().for_each(|source| *source = " procfs".to_owned());
     assert_eq!(
         list_warnings(&first, &other),

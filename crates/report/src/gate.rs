@@ -38,7 +38,7 @@ impl GateMeter {
     /// cycles.
     #[must_use]
     pub fn covers(&self, judged: &CellVerdict) -> bool {
-        self.key == judged.key || self.key == "cycles" && judged.key == "ref_cycles"
+        self.key == judged.meter || self.key == "cycles" && judged.meter == "ref_cycles"
     }
 }
 
@@ -170,15 +170,15 @@ impl Gate {
             seen[at] = true;
             counts[ruling as usize] += 1;
             let mut row = vec![Cell::text(ruling.name())];
-            row.extend(judged.names.iter().take(4).map(Cell::text));
-            row.push(Cell::new(&judged.title, judged.key));
+            row.extend(judged.key.names().map(Cell::text));
+            row.push(Cell::new(&judged.title, judged.meter));
             row.push(Cell::text(judged.verdict.to_string()));
             table.push(row);
         }
         let mut lines = Vec::new();
         let mut gone = 0;
-        for (names, why) in differences.iter().flat_map(|it| &it.unmatched) {
-            let name = names.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+        for (key, why) in differences.iter().flat_map(|it| &it.unmatched) {
+            let name = key.names().join(", ");
             let line = format!("{name}: {why}");
             if !lines.contains(&line) {
                 gone += usize::from(*why != "only in the second");

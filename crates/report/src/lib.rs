@@ -21,11 +21,12 @@ mod totals;
 mod waste;
 
 pub use cyclometer_stats::{half_interquartile_range, integer_quantile};
-pub use prices::{describe_extremes, format_thousands, price_matrix, price_table};
+pub use prices::{describe_extremes, format_bill, format_thousands, price_matrix, price_table};
 pub use row_writer::RowWriter;
 pub use table::{Cell, Column, Format, Table, markdown_code, terminal_width};
 pub use text_format::{
-    describe_extent, format_count, format_timestamp, shorten_list, wrap_sentence,
+    describe_extent, format_count, format_percent, format_time, format_timestamp, shorten_list,
+    wrap_sentence,
 };
 pub use totals::{
     failure_notes, has_few_models, list_refusals, list_stand_ins, only_pair, totals_table,

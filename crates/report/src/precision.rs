@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::prices::separate_thousands;
 use super::table::{Cell, Column};
+use cyclometer_core::quantity::separate_thousands;
 use cyclometer_core::units::Nanos;
 use cyclometer_stats::{Confidence, Summary, Warning};
 use cyclometer_store::{CellStats, ThrottlingCounts};
@@ -129,7 +129,7 @@ pub fn list_warnings(cells: &[CellStats]) -> Vec<String> {
         held.add_counts(&stats.throttling);
         let found = summarize_times(&stats.wall_series);
         for warning in found.iter().flat_map(Summary::warnings) {
-            let name = cell_name(stats);
+            let name = stats.key.to_string();
             match kinds.iter_mut().find(|(other, _)| other.name() == warning.name()) {
                 Some((worst, names)) if warning.severity() > worst.severity() => {
                     *worst = warning;
@@ -162,10 +162,6 @@ pub fn list_warnings(cells: &[CellStats]) -> Vec<String> {
     notes
 }
 
-fn cell_name(stats: &CellStats) -> String {
-    format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
-}
-
 /// Reports the outcome of `record --until`: the precision of each cell's median wall
 /// time, the imprecise ones last, with advice.
 #[must_use]
@@ -173,7 +169,7 @@ pub fn describe_reached(cells: &[CellStats], share: f64) -> Vec<String> {
     let mut lines = Vec::new();
     let mut wide = Vec::new();
     for stats in cells {
-        let name = cell_name(stats);
+        let name = stats.key.to_string();
         let Some(summary) = summarize_times(&stats.wall_series) else {
             wide.push(format!("{name}: no run ended well"));
             continue;
@@ -220,7 +216,7 @@ fn advise_narrower(summary: &Summary, share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cyclometer_meter::quota::CpuQuota;
+    use cyclometer_core::cpu_quota::CpuQuota;
 
     #[test]
     fn throttled_invocations_are_told_with_the_quota_and_what_to_do() {

@@ -6,8 +6,11 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::table::{Cell, Column, Table};
+use super::text_format::format_percent;
+use cyclometer_core::invocation::StartKind;
+use cyclometer_core::quantity::separate_thousands;
 use cyclometer_pricing::{ChargeBasis, Exact, Money};
-use cyclometer_replay::{GroupKey, GroupTotal, ModelTotal, ReplaySummary};
+use cyclometer_replay::{CellKey, GroupTotal, ModelTotal, ReplaySummary};
 
 /// Significant digits of an amount in text; programs get all digits.
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
@@ -46,7 +49,8 @@ impl GroupPrice {
                 Err(why) => Self::Missing(why.to_string()),
             },
             None if total.charges.is_empty() => Self::Missing(MONTHLY_ONLY.to_owned()),
-            None => mean_per_million(total)
+            None => total
+                .project_cost(MILLION)
                 .map_or(Self::Missing("nothing was billed".to_owned()), Self::Amount),
         }
     }
@@ -57,12 +61,6 @@ impl GroupPrice {
             Self::Missing(_) => None,
         }
     }
-}
-
-/// Returns the mean bill, times a million, exactly.
-fn mean_per_million(total: &ModelTotal) -> Option<Money> {
-    let amount = total.total.multiplied_by(MILLION);
-    amount.as_exact().checked_div(&Exact::from(total.billed)).map(Money::from)
 }
 
 /// Builds one row a model and group, for programs: one schema whatever the number of
@@ -107,14 +105,12 @@ fn price_row(
     summary: &ReplaySummary,
     month: Option<&Exact>,
     index: usize,
-    key: &GroupKey,
+    key: &CellKey,
     group: &GroupTotal,
 ) -> Vec<Cell> {
     let info = &summary.models()[index];
     let total = &group.models[index];
-    let money = |amount: Option<&Money>| {
-        Cell::optional(amount.map(|it| (it.to_significant_string(DIGITS), it.to_plain_string())))
-    };
+    let money = |amount: Option<&Money>| Cell::optional_money(amount, DIGITS);
     let listed = total.billed > 0 && !total.charges.is_empty();
     let billed = listed.then_some(&total.total);
     let requests = month.map(|it| (it.to_plain_string(), it.to_plain_string()));
@@ -136,14 +132,14 @@ fn price_row(
         Cell::text(&*key.workload),
         Cell::text(&*key.preset),
         Cell::text(&*key.lane),
-        Cell::text(&*key.start),
+        Cell::text(key.start.label()),
         Cell::new(group.invocations, group.invocations),
         Cell::new(group.failed, group.failed),
         Cell::new(total.billed, total.billed),
         Cell::new(total.refusal_count(), total.refusal_count()),
         Cell::text(bill_outcome(group, total)),
         money(billed),
-        money(mean_per_million(total).filter(|_| listed).as_ref()),
+        money(total.project_cost(MILLION).filter(|_| listed).as_ref()),
         money(of_month.as_ref().and_then(GroupPrice::amount)),
         Cell::optional(requests),
     ];
@@ -177,10 +173,10 @@ pub(super) fn list_remarks(group: &GroupTotal, total: &ModelTotal) -> Vec<String
 }
 
 /// A column of the matrix: a lane and a kind of start, over all workloads.
-type LaneColumn = (Arc<str>, Arc<str>);
+type LaneColumn = (Arc<str>, StartKind);
 
 fn lane_columns(summary: &ReplaySummary) -> Vec<(LaneColumn, GroupTotal)> {
-    summary.group_by(|key| (Arc::clone(&key.lane), Arc::clone(&key.start))).into_iter().collect()
+    summary.group_by(|key| (Arc::clone(&key.lane), key.start)).into_iter().collect()
 }
 
 /// Sorts models by cost, the cheapest first; other currencies, models that nobody sells
@@ -242,7 +238,8 @@ pub fn price_matrix(summary: &ReplaySummary, month: Option<&Exact>) -> Table {
         let mut row = vec![Cell::text(format!("{}{ended}{fees}", info.id))];
         for (_, group) in &lanes {
             let price = GroupPrice::for_group(summary, group, index, month);
-            let shown = price.amount().map(|it| (format_amount(it, month), it.to_plain_string()));
+            let shown =
+                price.amount().map(|it| (format_bill(it, month.is_some()), it.to_plain_string()));
             row.push(Cell::optional(shown));
         }
         row.push(waste_share_cell(&overall.models[index]));
@@ -278,11 +275,15 @@ fn on_offer(summary: &ReplaySummary, index: usize, month: Option<&Exact>) -> boo
 /// Note shown where a part of a bill is unmeasured.
 const UNMEASURED: &str = ">=: a part is unmeasured, since CPU time by phase or memory is not known";
 
-/// Formats a month's bill as an invoice does, any other amount to four digits.
-fn format_amount(amount: &Money, month: Option<&Exact>) -> String {
+/// Formats a month's bill with two decimals like an invoice, and any other amount to
+/// four significant digits.
+#[must_use]
+pub fn format_bill(amount: &Money, of_month: bool) -> String {
     let cents: Option<Money> = "0.01".parse().ok();
-    match (month, cents) {
-        (Some(_), Some(cent)) if *amount >= cent || amount.is_zero() => amount.to_rounded_string(2),
+    match cents {
+        Some(cent) if of_month && (*amount >= cent || amount.is_zero()) => {
+            amount.to_rounded_string(2)
+        }
         _ => amount.to_significant_string(DIGITS),
     }
 }
@@ -291,7 +292,7 @@ fn format_amount(amount: &Money, month: Option<&Exact>) -> String {
 /// unmeasured.
 fn waste_share_cell(total: &ModelTotal) -> Cell {
     Cell::optional(total.waste.wasted_share().map(|share| {
-        let percent = (&share * &Exact::from(100)).to_rounded_string(0);
+        let percent = format_percent(&share, 0);
         let least = if total.waste.unmeasured.is_zero() { "" } else { ">= " };
         (format!("{least}{percent} %"), share.to_plain_string())
     }))
@@ -318,14 +319,14 @@ pub fn describe_extremes(summary: &ReplaySummary, month: Option<&Exact>) -> Vec<
         let id = &summary.models()[index].id;
         lines.push(format!(
             "cheapest on offer: {id}, ${} over all lanes",
-            format_amount(amount, month)
+            format_bill(amount, month.is_some())
         ));
     }
     if let Some((index, amount)) = priced.next_back() {
         let id = &summary.models()[index].id;
         lines.push(format!(
             "dearest on offer: {id}, ${} over all lanes",
-            format_amount(amount, month)
+            format_bill(amount, month.is_some())
         ));
     }
     let offered = |index: &usize| on_offer(summary, *index, Some(&Exact::default()));
@@ -357,19 +358,4 @@ pub fn describe_extremes(summary: &ReplaySummary, month: Option<&Exact>) -> Vec<
 #[must_use]
 pub fn format_thousands(number: &Exact) -> String {
     separate_thousands(&number.to_plain_string())
-}
-
-/// Adds thousands separators to a number that is formatted already.
-pub(super) fn separate_thousands(plain: &str) -> String {
-    let (sign, plain) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
-    let (whole, fraction) =
-        plain.split_once('.').map_or((plain, String::new()), |(w, f)| (w, format!(".{f}")));
-    let mut text = String::new();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    format!("{sign}{text}{fraction}")
 }

@@ -1,7 +1,7 @@
 //! Report of a stored simulation: its options and its amounts.
 
 use super::table::{Cell, Column, Table};
-use super::text_format::format_timestamp;
+use super::text_format::{format_percent, format_timestamp};
 use cyclometer_pricing::{Exact, Money};
 use cyclometer_store::{AmountKind, AmountSum, SimulationInfo, Store, StoreError, UsedModel};
 
@@ -137,16 +137,15 @@ fn total_table(charges: &[AmountSum], used: &[UsedModel]) -> Table {
         // Each charge counts the same invocations.
         let count = &first.count;
         let mean = total.multiplied_by(1_000_000).ratio_to(count, 12).filter(|_| billed);
-        let shown = billed.then(|| (total.to_significant_string(DIGITS), total.to_plain_string()));
         let refused = group.iter().find_map(|it| it.refused.clone());
         table.push(vec![
             Cell::text(&*first.model),
             Cell::text(&*first.lane),
             count_cell("charge", count),
-            Cell::optional(shown),
-            Cell::optional(mean.map(|it| (it.to_rounded_string(4), it.to_plain_string()))),
+            Cell::optional_money(billed.then_some(&total), DIGITS),
+            Cell::optional_mean_bill(mean.as_ref()),
             Cell::text(&*first.currency),
-            Cell::optional(refused.map(|it| (it.clone(), it))),
+            Cell::optional_text(refused),
         ]);
     }
     let has_items = |model: &str| charges.iter().any(|it| it.model == model);
@@ -185,15 +184,13 @@ fn amount_table(of: &'static str, amounts: &[AmountSum]) -> Table {
         for it in group {
             let amount = it.amount.as_ref();
             let share = amount.and_then(|amount| amount.ratio_to(&total, 6));
-            let percent = |share: &Exact| format!("{} %", format_percent(share));
+            let percent = |share: &Exact| format!("{} %", format_percent(share, 1));
             table.push(vec![
                 Cell::text(&*it.model),
                 Cell::text(&*it.lane),
                 Cell::text(&*it.item),
                 count_cell(of, &it.count),
-                Cell::optional(
-                    amount.map(|it| (it.to_significant_string(DIGITS), it.to_plain_string())),
-                ),
+                Cell::optional_money(amount, DIGITS),
                 Cell::optional(share.map(|it| (percent(&it), it.to_plain_string()))),
                 Cell::text(&*it.currency),
             ]);
@@ -210,9 +207,4 @@ fn count_cell(of: &str, count: &Money) -> Cell {
         Ok(number) if of != "position" => Cell::new(text, number),
         _ => Cell::text(text),
     }
-}
-
-/// Formats a share in per cent, to one digit after the point.
-fn format_percent(share: &Exact) -> String {
-    (share * &Exact::from(100)).to_rounded_string(1)
 }

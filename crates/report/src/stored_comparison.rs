@@ -1,16 +1,14 @@
 //! Compares two stored recordings, or two stored simulations, and collects the sentences
 //! that go with the table.
 
-use std::collections::BTreeMap;
-
 use super::difference::{self, Difference};
 use super::subjects::subject_differences;
 use super::text_format::format_timestamp;
-use cyclometer_pricing::Money;
 use cyclometer_replay::Contract;
 use cyclometer_stats::{Confidence, QUANTA};
 use cyclometer_store::{
-    Circumstances, HistoryItem, PricedCell, Selection, SimulationInfo, Store, StoreError,
+    Circumstances, HistoryItem, PricedCell, PricedCells, Selection, SimulationInfo, Store,
+    StoreError,
 };
 
 /// A comparison with the sentences that stand around its table.
@@ -108,26 +106,17 @@ fn price_cells(
     contracts: &[Contract],
 ) -> Result<Vec<PricedCell>, StoreError> {
     let selection = Selection { recordings: vec![recording], ..Selection::default() };
-    let mut cells: BTreeMap<[String; 5], PricedCell> = BTreeMap::new();
+    let mut cells = PricedCells::default();
     store.for_each_invocation(&selection, |row| {
         for (model, terms) in contracts.iter().filter(|_| !row.failed) {
             let Ok(bill) = model.bill_under(&row.usage, terms) else { continue };
             let Some(rounded) = bill.total.to_f64() else { continue };
-            let key = &row.key;
-            let names = [&*key.workload, &*key.preset, &*key.lane, &*key.start, model.id()];
-            let names = names.map(str::to_owned);
-            let cell = cells.entry(names.clone()).or_insert_with(|| PricedCell {
-                names,
-                currency: model.currency().to_owned(),
-                bills: Vec::new(),
-                total: Money::default(),
-            });
-            cell.total += &bill.total;
-            cell.bills.push((row.invocation, rounded));
+            let model = (model.id(), model.currency());
+            cells.add_bill(&row.key, model, (row.invocation, rounded), &bill.total);
         }
         Ok::<(), StoreError>(())
     })?;
-    Ok(cells.into_values().collect())
+    Ok(cells.into_cells())
 }
 
 fn recording_parts(
@@ -147,8 +136,9 @@ fn recording_parts(
         }
     }
     let name = |which: &str, id: i64, it: &Circumstances| {
-        let label = it.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
-        format!("{which}: recording {id}, {} UTC{label}", format_timestamp(&it.started_at))
+        let label = it.about.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
+        let begun = format_timestamp(&it.about.started_at);
+        format!("{which}: recording {id}, {begun} UTC{label}")
     };
     let names = [name("first", first, &around[0]), name("second", second, &around[1])];
     let warnings = difference::list_warnings(&around[0], &around[1]);

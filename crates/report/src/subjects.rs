@@ -1,6 +1,8 @@
 //! Subjects of recordings: whether two recordings ran one and the same function.
 
 use super::table::{Cell, Column, Table};
+use cyclometer_core::cell_key::CellKey;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_store::CellSubject;
 
@@ -13,9 +15,9 @@ const DIGITS: usize = 12;
 pub fn subject_differences(first: &[CellSubject], second: &[CellSubject]) -> Vec<String> {
     let mut found: Vec<(String, Vec<&str>)> = Vec::new();
     for one in first {
-        let Some(two) = second.iter().find(|two| two.names == one.names) else { continue };
+        let Some(two) = second.iter().find(|two| two.key == one.key) else { continue };
         for line in list_differences(one, two) {
-            let lane = one.names[2].as_str();
+            let lane = &*one.key.lane;
             match found.iter_mut().find(|(known, _)| *known == line) {
                 Some((_, lanes)) if lanes.contains(&lane) => {}
                 Some((_, lanes)) => lanes.push(lane),
@@ -28,7 +30,7 @@ pub fn subject_differences(first: &[CellSubject], second: &[CellSubject]) -> Vec
 
 fn list_differences(one: &CellSubject, two: &CellSubject) -> Vec<String> {
     const OTHER: &str = ": these are two different functions";
-    let name = &one.names[0];
+    let name = &one.key.workload;
     let mut lines = Vec::new();
     let mut differ = |what: &str, first: String, second: String, end: &str| {
         if first != second {
@@ -76,7 +78,7 @@ fn list_differences(one: &CellSubject, two: &CellSubject) -> Vec<String> {
 /// Returns whether the lane runs the module rather than the program; `None` if its name
 /// does not tell.
 fn uses_module(subject: &CellSubject) -> Option<bool> {
-    let lane = subject.names[2].as_str();
+    let lane = &*subject.key.lane;
     let family = lane.split([':', '@']).next().unwrap_or(lane);
     match family {
         "wasmtime" => Some(true),
@@ -108,9 +110,10 @@ pub fn subject_table(subjects: &[CellSubject]) -> Table {
     };
     let mut known: Vec<CellSubject> = Vec::new();
     for it in subjects {
-        let [workload, preset, ..] = &it.names;
-        let names = [workload.clone(), preset.clone(), String::new(), String::new()];
-        let same = CellSubject { names, shipped: String::new(), ..it.clone() };
+        let CellKey { workload, preset, .. } = &it.key;
+        // Whatever the lane and the start.
+        let key = CellKey::new("", workload, preset, StartKind::Cold);
+        let same = CellSubject { key, shipped: String::new(), ..it.clone() };
         if known.contains(&same) {
             continue;
         }
@@ -119,8 +122,8 @@ pub fn subject_table(subjects: &[CellSubject]) -> Table {
             other => format!("{}, {other:.DIGITS$}", format_size(it.input_bytes)),
         };
         table.push(vec![
-            Cell::text(workload),
-            Cell::text(preset),
+            Cell::text(&**workload),
+            Cell::text(&**preset),
             Cell::new(it.arguments.join(" "), it.arguments.clone()),
             Cell::new(input, it.input.clone()),
             shown(&it.module),
@@ -139,7 +142,7 @@ mod tests {
 
     fn subject(lane: &str) -> CellSubject {
         CellSubject {
-            names: ["nbody", "quick", lane, "cold"].map(str::to_owned),
+            key: CellKey::new(lane, "nbody", "quick", StartKind::Cold),
             arguments: vec!["1000000".to_owned()],
             input: "none".to_owned(),
             input_bytes: 0,

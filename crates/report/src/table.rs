@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 use serde_json::{Map, Value};
 
 use super::row_writer::RowWriter;
+use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_core::visible_text::{escape_line, escape_lines, escape_markdown};
+use cyclometer_pricing::{Exact, Money};
 use cyclometer_system::output::json_text;
 
 /// Output format of a table.
@@ -96,6 +99,46 @@ impl Cell {
             Some((text, value)) => Self { text: shorten_text(text), value: value.into() },
             None => Self { text: "-".to_owned(), value: Value::Null },
         }
+    }
+
+    /// Returns a cell for text that may be missing, the same in all formats.
+    #[must_use]
+    pub fn optional_text(text: Option<String>) -> Self {
+        Self::optional(text.map(|text| (text.clone(), text)))
+    }
+
+    /// Returns a cell for a time: with its unit for people, in nanoseconds for programs.
+    #[must_use]
+    pub fn optional_time(time: Option<Nanos>) -> Self {
+        Self::optional(time.map(|time| (time.to_string(), time.0)))
+    }
+
+    /// Returns a cell for a size: with its unit for people, in bytes for programs.
+    #[must_use]
+    pub fn optional_size(size: Option<Bytes>) -> Self {
+        Self::optional(size.map(|size| (size.to_string(), size.0)))
+    }
+
+    /// Returns a cell for a large count: with a suffix such as `M` for people, all digits
+    /// for programs.
+    #[must_use]
+    pub fn optional_count(count: Option<u64>) -> Self {
+        Self::optional(count.map(|count| (Count(count).to_string(), count)))
+    }
+
+    /// Returns a cell for an amount: to so many significant digits for people, all digits
+    /// for programs.
+    #[must_use]
+    pub fn optional_money(amount: Option<&Money>, digits: NonZeroU64) -> Self {
+        let shown = |it: &Money| (it.to_significant_string(digits), it.to_plain_string());
+        Self::optional(amount.map(shown))
+    }
+
+    /// Returns a cell for the mean bill of a million: to four decimals for people, all
+    /// digits for programs.
+    #[must_use]
+    pub fn optional_mean_bill(mean: Option<&Exact>) -> Self {
+        Self::optional(mean.map(|it| (it.to_rounded_string(4), it.to_plain_string())))
     }
 }
 

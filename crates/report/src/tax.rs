@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::table::{Cell, Column, Table};
+use cyclometer_core::clock::{ACCOUNTING_RESOLUTION, MonotonicClock};
 use cyclometer_core::units::Nanos;
-use cyclometer_meter::clock::{ACCOUNTING_RESOLUTION, MonotonicClock};
 use cyclometer_stats::{Change, Confidence, Quantum, RatioRefusal, median, ratio_with_interval};
 use cyclometer_store::{CellSeries, SeriesRun};
 use cyclometer_workload::metering::{METERINGS, Metering, PLAIN};
@@ -55,7 +55,7 @@ pub fn build_report(
     let mut tax = TaxReport { table: Table::new(&COLUMNS), notes: Vec::new() };
     let mut workloads: Vec<(&str, &str)> = Vec::new();
     for it in series {
-        let workload = (it.workload.as_str(), it.preset.as_str());
+        let workload = (&*it.key.workload, &*it.key.preset);
         if !workloads.contains(&workload) {
             workloads.push(workload);
         }
@@ -63,7 +63,7 @@ pub fn build_report(
     for workload in workloads {
         let of = |name: &str| {
             series.iter().find(|it| {
-                (it.workload.as_str(), it.preset.as_str()) == workload && it.lane == name
+                (&*it.key.workload, &*it.key.preset) == workload && &*it.key.lane == name
             })
         };
         for (order, metering) in METERINGS.iter().enumerate() {
@@ -101,7 +101,7 @@ impl TaxReport {
         confidence: Confidence,
     ) {
         if let Some(reason) = &one.reason {
-            let name = format!("{} in {}", one.workload, one.lane);
+            let name = format!("{} in {}", one.key.workload, one.key.lane);
             self.notes.push(format!("{name}: {} failed, the first: {reason}", one.failed));
         }
         let run = |it: &CellSeries| collect_times(it, |run| run.run);
@@ -113,7 +113,7 @@ impl TaxReport {
         };
         let clock = clock.map(|clock| Quantum { span: clock.quantum(), origin: "clock" });
         let accounts = Quantum { span: ACCOUNTING_RESOLUTION, origin: "kernel's accounts" };
-        let mut row = name_cells((&one.workload, &one.preset), metering);
+        let mut row = name_cells((&one.key.workload, &one.key.preset), metering);
         row.extend([
             hidden_cell(json!(one.runs.len())),
             hidden_cell(json!(one.failed)),
@@ -172,7 +172,7 @@ fn median_cell(values: &[f64]) -> Cell {
         reason = "times are between 0 and 2^53 ns"
     )]
     let whole = median(&ascending).map(|value| value as u64);
-    Cell::optional(whole.map(|nanos| (Nanos(nanos).to_string(), nanos)))
+    Cell::optional_time(whole.map(Nanos))
 }
 
 /// Returns the cells of a ratio: as text, and its three figures.
@@ -194,6 +194,8 @@ fn ratio_cells(ratio: Option<Result<Change, RatioRefusal>>, is_plain: bool) -> [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cyclometer_core::cell_key::CellKey;
+    use cyclometer_core::invocation::StartKind;
 
     fn series(word: &str, run: u64, cpu: u64) -> CellSeries {
         let one = |at: u64| SeriesRun {
@@ -201,14 +203,9 @@ mod tests {
             cpu_accounted: Some(Nanos(cpu + at)),
             ..SeriesRun::default()
         };
-        CellSeries {
-            lane: format!("native/{word}"),
-            workload: "nop".to_owned(),
-            preset: "quick".to_owned(),
-            start: "cold".to_owned(),
-            runs: (0..9).map(one).collect(),
-            ..CellSeries::default()
-        }
+        let lane = format!("native/{word}");
+        let key = CellKey::new(&lane, "nop", "quick", StartKind::Cold);
+        CellSeries { runs: (0..9).map(one).collect(), ..CellSeries::new(key) }
     }
 
     #[test]

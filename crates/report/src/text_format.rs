@@ -1,7 +1,9 @@
 //! Formatting shared by the lists of recordings and simulations.
 
+use cyclometer_core::units::Nanos;
 use cyclometer_core::visible_text::escape_line;
 use cyclometer_core::word_wrap::wrap_line;
+use cyclometer_pricing::Exact;
 use cyclometer_store::DeletionExtent;
 
 /// Maximum length of lines of sentences, in characters, however wide the terminal is.
@@ -34,8 +36,26 @@ pub fn shorten_list(names: &str) -> String {
 
 /// Formats a count with its noun: `1 simulation`, `2 simulations`.
 #[must_use]
-pub fn format_count(count: i64, name: &str) -> String {
+pub fn format_count(count: impl Into<i128>, name: &str) -> String {
+    let count = count.into();
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Formats a share in per cent, without the sign.
+#[must_use]
+pub fn format_percent(share: &Exact, decimals: u32) -> String {
+    (share * &Exact::from(100)).to_rounded_string(decimals)
+}
+
+/// Formats a time in floating-point nanoseconds, such as a median.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "times are between 0 and 2^53 ns"
+)]
+pub fn format_time(nanos: f64) -> String {
+    Nanos(nanos.max(0.0).round() as u64).to_string()
 }
 
 /// Describes what a deletion removes: `1 recording, 20 invocations and 2 simulations`.

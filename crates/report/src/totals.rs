@@ -1,6 +1,7 @@
 //! Bills of a few models, cell by cell, for people: one column a model.
 
 use super::table::{Cell, Table};
+use cyclometer_core::cell_key::CellKey;
 use cyclometer_replay::{GroupTotal, ModelTotal, ReplaySummary};
 
 /// Significant digits of an amount in text; programs get all digits.
@@ -43,11 +44,10 @@ pub fn totals_table(summary: &ReplaySummary) -> Table {
         }));
         table.push(row);
     };
-    let cells = summary.group_by(|key| {
-        (key.workload.clone(), key.lane.clone(), key.start.clone(), key.preset.clone())
-    });
+    let cells = summary
+        .group_by(|key| (key.workload.clone(), key.lane.clone(), key.start, key.preset.clone()));
     for ((workload, lane, start, _), group) in &cells {
-        push([workload, lane, start], group);
+        push([workload, lane, start.label()], group);
     }
     push(["all", "all", ""], &summary.overall_group());
     table
@@ -62,9 +62,7 @@ pub fn only_pair(summary: &ReplaySummary) -> Option<(usize, usize)> {
 
 fn total_cell(total: &ModelTotal) -> Cell {
     let whole = total.billed > 0 && total.refusal_count() == 0 && !total.charges.is_empty();
-    let shown =
-        whole.then(|| (total.total.to_significant_string(DIGITS), total.total.to_plain_string()));
-    Cell::optional(shown)
+    Cell::optional_money(whole.then_some(&total.total), DIGITS)
 }
 
 /// Lists the stand-ins in the totals.
@@ -116,7 +114,7 @@ fn merge_notes(summary: &ReplaySummary, notes: impl Fn(&ModelTotal) -> Vec<Strin
 #[must_use]
 pub fn failure_notes(
     summary: &ReplaySummary,
-    reason: impl Fn(&cyclometer_replay::GroupKey) -> Option<String>,
+    reason: impl Fn(&CellKey) -> Option<String>,
 ) -> Vec<String> {
     let groups =
         summary.groups().filter_map(|(key, group)| Some((key, group, group.describe_failures()?)));
@@ -124,7 +122,7 @@ pub fn failure_notes(
         .map(|(key, group, failures)| {
             let reason = reason(key).map(|it| format!(", the first: {it}")).unwrap_or_default();
             let billed = if group.only_failed() { "no price" } else { "failures are billed too" };
-            format!("{} in {}, {}: {billed}: {failures}{reason}", key.workload, key.lane, key.start)
+            format!("{key}: {billed}: {failures}{reason}")
         })
         .collect()
 }

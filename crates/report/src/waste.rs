@@ -2,7 +2,8 @@
 
 use super::prices::list_remarks;
 use super::table::{Cell, Column, Table};
-use cyclometer_pricing::{Exact, Money};
+use super::text_format::format_percent;
+use cyclometer_pricing::Money;
 use cyclometer_replay::{GroupTotal, ModelTotal, ReplaySummary};
 
 /// Returns the note below the table, if a part is unmeasured.
@@ -46,7 +47,7 @@ pub fn waste_table(summary: &ReplaySummary) -> Table {
                 summary,
                 index,
                 group,
-                [&key.workload, &key.lane, &key.start, &key.preset],
+                [&key.workload, &key.lane, key.start.label(), &key.preset],
             );
         }
         push_row(&mut table, summary, index, &summary.overall_group(), ["all", "all", "", ""]);
@@ -82,7 +83,7 @@ fn money_cell(total: &ModelTotal, amount: &Money) -> Cell {
 fn share_cell(total: &ModelTotal, part: &Money) -> Cell {
     let share = part.as_exact().checked_div(total.total.as_exact());
     Cell::optional(share.filter(|_| total.billed > 0).map(|share| {
-        let percent = (&share * &Exact::from(100)).to_rounded_string(1);
+        let percent = format_percent(&share, 1);
         let shown = if part.is_zero() { "0".to_owned() } else { format!("{percent}%") };
         (shown, part.to_plain_string())
     }))

@@ -7,14 +7,16 @@ use sha2::{Digest, Sha256};
 use super::event_rows::to_sql_integer;
 use super::open::{Store, StoreError};
 use super::query::query_list;
+use super::stored_words::read_cell_key;
+use cyclometer_core::cell_key::CellKey;
 use cyclometer_workload::Job;
 use cyclometer_workload::hex;
 
 /// Function that a cell ran, with its input and limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellSubject {
-    /// Workload, preset, lane and start, which identify a cell.
-    pub names: [String; 4],
+    /// Key of the cell.
+    pub key: CellKey,
     /// Arguments without the name of the program.
     pub arguments: Vec<String>,
     /// Standard input: `none`, `counter`, or a SHA-256.
@@ -82,13 +84,13 @@ impl Store {
                 COALESCE((SELECT group_concat(name || ' ' || bytes, ', ')
                     FROM (SELECT name, bytes FROM v_footprint f
                         WHERE f.cell = v_subject.cell AND f.kind = 'function'
-                        ORDER BY f.position)), '')
+                        ORDER BY f.position)), ''), cell
              FROM v_subject WHERE recording = ?1 ORDER BY cell",
             [recording],
             |row| {
-                let arguments: String = row.get(4)?;
+                let (arguments, cell): (String, i64) = (row.get(4)?, row.get(13)?);
                 Ok(CellSubject {
-                    names: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?],
+                    key: read_cell_key(row, [2, 0, 1, 3], format_args!("cell {cell}"))?,
                     // Text that is not a list is shown unchanged, and never as
                     // no arguments.
                     arguments: serde_json::from_str(&arguments).unwrap_or_else(|_| vec![arguments]),

@@ -1,16 +1,19 @@
 //! Reading recordings and simulations for comparison.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use rusqlite::OptionalExtension;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::open::{Store, StoreError};
+use super::overview::RecordingDetails;
 use super::query::query_list;
 use super::saved_amounts::parse_money;
+use super::stored_words::read_cell_key;
+use cyclometer_core::cell_key::CellKey;
+use cyclometer_core::clock::{ACCOUNTING_RESOLUTION, MonotonicClock, TICK_RESOLUTION};
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::units::Nanos;
-use cyclometer_meter::clock::{ACCOUNTING_RESOLUTION, MonotonicClock, TICK_RESOLUTION};
 use cyclometer_pricing::Money;
 use cyclometer_stats::Quantum;
 
@@ -60,8 +63,8 @@ impl ComparedMeter {
 /// Runs of a cell, with the values that are compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunsOfCell {
-    /// Workload, preset, lane and start, which identify a cell.
-    pub names: [String; 4],
+    /// Key of the cell.
+    pub key: CellKey,
     /// Number of runs that ended well.
     pub ok: u64,
     /// Number of runs that failed or ran out of time.
@@ -78,35 +81,64 @@ pub struct RunsOfCell {
 /// Circumstances that may make recordings differ though the functions do not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Circumstances {
-    /// Status of the recording.
-    pub status: String,
-    /// Time at which it began; UTC, RFC 3339.
-    pub started_at: String,
-    /// Label that the user gave it.
-    pub label: Option<String>,
-    /// Fingerprint of the machine, as JSON.
-    pub host: Value,
-    /// Plan of the recording, as JSON.
-    pub plan: Value,
-    /// Nanoseconds between two samples; `None` without sampling.
-    pub sample_interval_ns: Option<i64>,
+    /// Plan, machine and status of the recording.
+    pub about: RecordingDetails,
     /// Name of each lane that ran, with its version and remarks.
     pub lanes: Vec<(String, String)>,
     /// Sources of each meter, by lane, kind of start and meter.
-    pub sources: BTreeMap<(String, String, String), String>,
+    pub sources: BTreeMap<(String, StartKind, String), String>,
 }
 
 /// Bills of a cell under one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PricedCell {
-    /// Workload, preset, lane, start and model.
-    pub names: [String; 5],
+    /// Key of the cell.
+    pub key: CellKey,
+    /// Id of the model.
+    pub model: String,
     /// Currency of the bills.
     pub currency: String,
     /// Invocation and bill; floating point, for statistics only.
     pub bills: Vec<(i64, f64)>,
     /// Exact sum of the bills.
     pub total: Money,
+}
+
+/// Bills of cells under models, gathered bill by bill.
+#[derive(Debug, Default)]
+pub struct PricedCells(BTreeMap<PricedCellOrder, PricedCell>);
+
+/// Workload, preset, lane, start and model: the order of the cells.
+type PricedCellOrder = ([Arc<str>; 3], StartKind, String);
+
+impl PricedCells {
+    /// Adds the bill of an invocation under a model, whose id and currency are given: the
+    /// number of the invocation with the bill in floating point, and the exact amount.
+    pub fn add_bill(
+        &mut self,
+        key: &CellKey,
+        (model, currency): (&str, &str),
+        bill: (i64, f64),
+        exact: &Money,
+    ) {
+        let names = [&key.workload, &key.preset, &key.lane].map(Arc::clone);
+        let cell = self.0.entry((names, key.start, model.to_owned()));
+        let cell = cell.or_insert_with(|| PricedCell {
+            key: key.clone(),
+            model: model.to_owned(),
+            currency: currency.to_owned(),
+            bills: Vec::new(),
+            total: Money::default(),
+        });
+        cell.total += exact;
+        cell.bills.push(bill);
+    }
+
+    /// Returns the cells by workload, preset, lane, start and model.
+    #[must_use]
+    pub fn into_cells(self) -> Vec<PricedCell> {
+        self.0.into_values().collect()
+    }
 }
 
 /// Price model in the version that a simulation used.
@@ -128,15 +160,20 @@ impl Circumstances {
     /// began; for CPU time, the unit of its source. `None` for counts, and in
     /// recordings that were made before this was kept.
     #[must_use]
-    pub fn meter_quantum(&self, meter: &ComparedMeter, lane: &str, start: &str) -> Option<Quantum> {
-        let clock = || MonotonicClock::deserialize(self.host.get("clock")?).ok();
+    pub fn meter_quantum(
+        &self,
+        meter: &ComparedMeter,
+        lane: &str,
+        start: StartKind,
+    ) -> Option<Quantum> {
+        let clock = || MonotonicClock::deserialize(self.about.host.get("clock")?).ok();
         if meter.key != "cpu_ns" {
             let timed = meter.key.ends_with("_ns");
             return clock()
                 .filter(|_| timed)
                 .map(|clock| Quantum { span: clock.quantum(), origin: "clock" });
         }
-        let key = (lane.to_owned(), start.to_owned(), meter.source.to_owned());
+        let key = (lane.to_owned(), start, meter.source.to_owned());
         let source = self.sources.get(&key)?.trim();
         match source {
             "rusage" | "cgroup" => {
@@ -158,29 +195,8 @@ impl Store {
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn recording_circumstances(&self, recording: i64) -> Result<Circumstances, StoreError> {
-        let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
-        let mut found = self
-            .connection
-            .query_row(
-                "SELECT status, started_at, label, host, plan, sample_interval_ns
-                 FROM recording WHERE id = ?1",
-                [recording],
-                |row| {
-                    Ok(Circumstances {
-                        status: row.get(0)?,
-                        started_at: row.get(1)?,
-                        label: row.get(2)?,
-                        host: json(row.get(3)?),
-                        plan: json(row.get(4)?),
-                        sample_interval_ns: row.get(5)?,
-                        lanes: Vec::new(),
-                        sources: BTreeMap::new(),
-                    })
-                },
-            )
-            .optional()
-            .map_err(StoreError::for_action("read of the recording"))?
-            .ok_or_else(|| StoreError::NotFound(format!("there is no recording {recording}")))?;
+        let about = self.recording_details(recording)?;
+        let mut found = Circumstances { about, lanes: Vec::new(), sources: BTreeMap::new() };
         found.lanes = query_list(
             &self.connection,
             "list of lanes",
@@ -220,7 +236,7 @@ impl Store {
         let around = self.recording_circumstances(recording)?;
         let mut cells: Vec<RunsOfCell> = cells.into_iter().map(|(_, cell)| cell).collect();
         for cell in &mut cells {
-            let [_, _, lane, start] = &cell.names;
+            let (lane, start) = (&cell.key.lane, cell.key.start);
             let quantum = |meter: &ComparedMeter| around.meter_quantum(meter, lane, start);
             cell.quanta = ComparedMeter::ALL.iter().map(quantum).collect();
         }
@@ -242,28 +258,26 @@ impl Store {
             )
             .map_err(failed("read of the bills"))?;
         let mut rows = statement.query([simulation]).map_err(failed("read of the bills"))?;
-        let mut cells: BTreeMap<[String; 5], PricedCell> = BTreeMap::new();
+        let mut cells = PricedCells::default();
         while let Some(row) = rows.next().map_err(failed("read of the bills"))? {
             let text = |at| row.get::<_, String>(at).map_err(failed("read of a bill"));
-            let names = [text(0)?, text(1)?, text(2)?, text(3)?, text(4)?];
-            let (currency, amount) = (text(5)?, text(7)?);
-            let invocation = row.get(6).map_err(failed("read of a bill"))?;
-            let cell = cells.entry(names.clone()).or_insert_with(|| {
-                let (bills, total) = (Vec::new(), Money::default());
-                PricedCell { names, currency, bills, total }
-            });
+            let (model, currency, amount) = (text(4)?, text(5)?, text(7)?);
+            let invocation: i64 = row.get(6).map_err(failed("read of a bill"))?;
+            let whose = format_args!("invocation {invocation}");
+            let key = read_cell_key(row, [2, 0, 1, 3], whose);
+            let key = key.map_err(failed("read of a bill"))?;
             let exact = parse_money(&amount)?;
             // Rounded to a double for the bootstrap; the sum below is exact.
             let rounded = exact.to_f64().ok_or_else(|| {
                 StoreError::NotFound(format!("a bill of {amount} is too large to be compared"))
             })?;
-            cell.total += &exact;
-            cell.bills.push((invocation, rounded));
+            cells.add_bill(&key, (&model, &currency), (invocation, rounded), &exact);
         }
-        for cell in cells.values_mut() {
+        let mut cells = cells.into_cells();
+        for cell in &mut cells {
             cell.bills.sort_unstable_by_key(|(invocation, _)| *invocation);
         }
-        Ok(cells.into_values().collect())
+        Ok(cells)
     }
 
     /// Returns the price models of a simulation.
@@ -290,12 +304,12 @@ impl Store {
 }
 
 fn add_run(cells: &mut Vec<(i64, RunsOfCell)>, row: &rusqlite::Row<'_>) -> rusqlite::Result<()> {
-    let id = row.get(0)?;
+    let id: i64 = row.get(0)?;
     if cells.last().is_none_or(|(last, _)| *last != id) {
-        let names = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
+        let key = read_cell_key(row, [3, 1, 2, 4], format_args!("cell {id}"))?;
         let values = vec![Vec::new(); ComparedMeter::ALL.len()];
         let quanta = Vec::new();
-        let cell = RunsOfCell { names, ok: 0, bad: 0, memory_allocated: None, values, quanta };
+        let cell = RunsOfCell { key, ok: 0, bad: 0, memory_allocated: None, values, quanta };
         cells.push((id, cell));
     }
     let Some((_, cell)) = cells.last_mut() else { return Ok(()) };

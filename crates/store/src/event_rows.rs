@@ -320,8 +320,8 @@ impl CellIds {
             return Ok(());
         }
         let mut insert = transaction.prepare_cached(
-            "INSERT OR IGNORE INTO lane_meter (lane_id, start, meter, source, note)
-             SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (
+            "INSERT OR IGNORE INTO lane_meter (lane_id, start, meter, source, note, user_only)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (
                 SELECT 1 FROM lane_meter WHERE lane_id = ?1 AND start = ?2 AND meter = ?3
                 AND source IS ?4 AND note = ?5)",
         )?;
@@ -332,7 +332,8 @@ impl CellIds {
                 self.start,
                 meter.name(),
                 source,
-                provenance.note
+                provenance.note,
+                provenance.user_only
             ])?;
         }
         self.stored_sources = Some(Arc::clone(all));

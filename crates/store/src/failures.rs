@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::invocation_scan::{self, BILLABLE, Selection};
 use super::open::{Store, StoreError};
-use cyclometer_replay::GroupKey;
+use cyclometer_replay::CellKey;
 
 impl Store {
     /// Returns the reason of the first failure of each selected cell that
@@ -17,8 +17,8 @@ impl Store {
     pub fn first_failures(
         &self,
         selection: &Selection,
-        wanted: impl Fn(&GroupKey) -> bool,
-    ) -> Result<HashMap<GroupKey, String>, StoreError> {
+        wanted: impl Fn(&CellKey) -> bool,
+    ) -> Result<HashMap<CellKey, String>, StoreError> {
         let mut cells: Vec<_> =
             invocation_scan::select_cells(&self.connection, selection)?.into_iter().collect();
         cells.sort_unstable_by_key(|(cell, _)| *cell);
@@ -54,7 +54,7 @@ impl Store {
     pub fn cells_without_runs(
         &self,
         selection: &Selection,
-    ) -> Result<Vec<(GroupKey, String)>, StoreError> {
+    ) -> Result<Vec<(CellKey, String)>, StoreError> {
         let failed = StoreError::for_action("search for cells without runs");
         let mut cells: Vec<_> =
             invocation_scan::select_cells(&self.connection, selection)?.into_iter().collect();

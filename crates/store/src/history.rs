@@ -6,6 +6,7 @@ use std::str::FromStr;
 use rusqlite::{OptionalExtension, params};
 
 use super::open::{Store, StoreError};
+use super::overview::{RecordingCounts, RecordingSummary};
 use super::query::{RecordingRef, query_list};
 use super::simulation_writer::IS_FINISHED;
 
@@ -72,27 +73,6 @@ impl HistoryFilter {
         // A negative number is no limit in SQL.
         self.limit.map_or(-1, i64::from)
     }
-}
-
-/// Recording in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordingInfo {
-    /// Number of the recording.
-    pub id: i64,
-    /// Label that the user gave it.
-    pub label: Option<String>,
-    /// Time at which it began; UTC, RFC 3339.
-    pub started_at: String,
-    /// Status: `running`, `done`, `failed` or `interrupted`.
-    pub status: String,
-    /// Number of its invocations.
-    pub invocations: i64,
-    /// Number of invocations that failed or ran out of time.
-    pub bad: i64,
-    /// Names of its lanes.
-    pub lanes: String,
-    /// Names of its workloads.
-    pub workloads: String,
 }
 
 /// Simulation in a list.
@@ -197,25 +177,23 @@ impl Store {
         })
     }
 
-    /// Returns the recordings that pass the filter, newest first.
+    /// Returns the recordings that pass the filter, newest first, with their
+    /// counts.
     ///
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn list_recordings(
         &self,
         filter: &HistoryFilter,
-    ) -> Result<Vec<RecordingInfo>, StoreError> {
+    ) -> Result<Vec<(RecordingSummary, RecordingCounts)>, StoreError> {
         query_list(
             &self.connection,
             "list of recordings",
-            "SELECT r.id, r.label, r.started_at, r.status,
+            &format!(
+                "SELECT {},
                 (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id),
                 (SELECT COUNT(*) FROM v_invocation v
-                    WHERE v.recording = r.id AND v.status IN ('failed', 'timeout')),
-                COALESCE((SELECT group_concat(name, ' ') FROM (SELECT name FROM lane l
-                    WHERE l.recording_id = r.id AND l.unavailable IS NULL ORDER BY l.id)), ''),
-                COALESCE((SELECT group_concat(workload, ' ') FROM (SELECT DISTINCT workload
-                    FROM cell c WHERE c.recording_id = r.id ORDER BY workload)), '')
+                    WHERE v.recording = r.id AND v.status IN ('failed', 'timeout'))
              FROM recording r
              WHERE (?1 IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.recording_id = r.id
                     AND l.name = ?1 AND l.unavailable IS NULL))
@@ -226,6 +204,8 @@ impl Store {
                AND (?5 IS NULL OR r.started_at >= ?5)
                AND (?6 IS NULL OR r.started_at < ?6)
              ORDER BY r.id DESC LIMIT ?7",
+                RecordingSummary::COLUMNS
+            ),
             params![
                 filter.lane,
                 filter.workload,
@@ -236,16 +216,8 @@ impl Store {
                 filter.sql_limit()
             ],
             |row| {
-                Ok(RecordingInfo {
-                    id: row.get(0)?,
-                    label: row.get(1)?,
-                    started_at: row.get(2)?,
-                    status: row.get(3)?,
-                    invocations: row.get(4)?,
-                    bad: row.get(5)?,
-                    lanes: row.get(6)?,
-                    workloads: row.get(7)?,
-                })
+                let counts = RecordingCounts { invocations: row.get(6)?, bad: row.get(7)? };
+                Ok((RecordingSummary::from_row(row)?, counts))
             },
         )
     }

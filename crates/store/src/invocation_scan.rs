@@ -1,17 +1,20 @@
 //! Reading invocations for a replay: only the requested columns, in the order
 //! in which the rows lie in the database.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params_from_iter};
 
 use super::event_rows::COLUMNS;
 use super::open::{Store, StoreError};
+use super::stored_words::read_cell_key;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::meter::{Phases, Usage};
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::Phase;
 use cyclometer_pricing::compile::{Signal, SignalSet};
-use cyclometer_replay::{GroupKey, Replayer, SignalValues, UsageRow};
+use cyclometer_replay::{CellIndex, CellKey, UsageColumns, UsageRequest, UsageRow, UsageSource};
 
 /// Selection of invocations to replay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,8 +25,8 @@ pub struct Selection {
     pub lanes: Vec<String>,
     /// Names of the workloads; empty for all.
     pub workloads: Vec<String>,
-    /// Kind of start, `cold` or `warm`; `None` for both.
-    pub start: Option<String>,
+    /// Kind of start; `None` for both.
+    pub start: Option<StartKind>,
 }
 
 const PHASES: [(Phase, &str); 4] = [
@@ -51,7 +54,7 @@ pub(super) fn signal_columns(wanted: SignalSet) -> Vec<(Signal, &'static str)> {
 pub(super) fn select_cells(
     connection: &Connection,
     selection: &Selection,
-) -> Result<HashMap<i64, GroupKey>, StoreError> {
+) -> Result<HashMap<i64, CellKey>, StoreError> {
     let failed = StoreError::for_action;
     let marks = vec!["?"; selection.recordings.len()].join(", ");
     let sql = format!(
@@ -60,20 +63,18 @@ pub(super) fn select_cells(
     );
     let mut statement = connection.prepare(&sql).map_err(failed("list of cells"))?;
     let rows = statement.query_map(params_from_iter(&selection.recordings), |row| {
-        let text = |at: usize| Ok::<_, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
-        let key =
-            GroupKey { lane: text(1)?, workload: text(2)?, preset: text(3)?, start: text(4)? };
-        Ok((row.get(0)?, key))
+        let cell: i64 = row.get(0)?;
+        Ok((cell, read_cell_key(row, [1, 2, 3, 4], format_args!("cell {cell}"))?))
     });
     let named = |wanted: &[String], name: &str| {
         wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)
     };
-    let chosen = |key: &GroupKey| {
+    let chosen = |key: &CellKey| {
         named(&selection.lanes, &key.lane)
             && named(&selection.workloads, &key.workload)
-            && selection.start.as_ref().is_none_or(|start| **start == *key.start)
+            && selection.start.is_none_or(|start| start == key.start)
     };
-    let all: Vec<(i64, GroupKey)> =
+    let all: Vec<(i64, CellKey)> =
         rows.and_then(Iterator::collect).map_err(failed("list of cells"))?;
     Ok(all.into_iter().filter(|(_, key)| chosen(key)).collect())
 }
@@ -81,7 +82,7 @@ pub(super) fn select_cells(
 /// Returns the numbers of the first and the last invocation of some cells.
 pub(super) fn invocation_range(
     connection: &Connection,
-    cells: &HashMap<i64, GroupKey>,
+    cells: &HashMap<i64, CellKey>,
 ) -> Result<Option<(i64, i64)>, StoreError> {
     let mut extent: Option<(i64, i64)> = None;
     // Separately they are the ends of an index; both at once would read all of
@@ -104,64 +105,89 @@ pub(super) fn invocation_range(
     Ok(extent)
 }
 
-/// Pushes the invocations of `cells` between two numbers to a replayer.
-pub(super) fn replay_invocations(
-    connection: &Connection,
-    cells: &HashMap<i64, GroupKey>,
-    (first, last): (i64, i64),
-    replayer: &mut Replayer,
-) -> Result<(), StoreError> {
-    let failed = |source| StoreError::Sql { action: "read of invocations", source };
-    let columns = signal_columns(replayer.required_signals());
-    // Rows lie in the order of their numbers; another order costs a sort, and
-    // only where it matters is the offset needed.
-    let (offset, order) = if replayer.needs_request_order() {
-        ("offset_ns", "cell_id, offset_ns, id")
-    } else {
-        ("0", "id")
-    };
-    let mut names = vec!["cell_id", offset, "status <> 'ok'"];
-    names.extend(columns.iter().map(|(_, column)| *column));
-    let sql = format!(
-        "SELECT {} FROM invocation
-         WHERE id BETWEEN ?1 AND ?2 AND {BILLABLE} ORDER BY {order}",
-        names.join(", ")
-    );
-    let mut statement = connection.prepare(&sql).map_err(failed)?;
-    let mut rows = statement.query([first, last]).map_err(failed)?;
-    let mut groups: HashMap<i64, usize> = HashMap::new();
-    let mut current: Option<(i64, Option<usize>)> = None;
-    let mut values: SignalValues = [0; Signal::COUNT];
-    while let Some(row) = rows.next().map_err(failed)? {
-        let cell: i64 = row.get(0).map_err(failed)?;
-        let group = match current {
-            Some((known, group)) if known == cell => group,
-            _ => {
-                // Where order matters, the rows of a cell are adjacent.
-                let group = cells
-                    .get(&cell)
-                    .map(|key| *groups.entry(cell).or_insert_with(|| replayer.start_cell(key)));
-                current = Some((cell, group));
-                group
-            }
-        };
-        let Some(group) = group else { continue };
-        let offset: i64 = row.get(1).map_err(failed)?;
-        if row.get(2).map_err(failed)? {
-            replayer.count_failure(group);
-        }
-        let mut present = SignalSet::default();
-        for (at, (signal, _)) in columns.iter().enumerate() {
-            let value: Option<i64> = row.get(at + 3).map_err(failed)?;
-            if let Some(value) = value.and_then(|value| u64::try_from(value).ok()) {
-                values[signal.column_index()] = value;
-                present.insert(*signal);
-            }
-        }
-        let offset = Nanos(u64::try_from(offset).unwrap_or(0));
-        replayer.push_signals(group, offset, present, &mut values);
+/// Usage of the billable invocations of some cells, between two numbers.
+pub(super) struct RecordedUsage<'a, C> {
+    connection: C,
+    cells: &'a HashMap<i64, CellKey>,
+    range: (i64, i64),
+}
+
+impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
+    pub const fn new(connection: C, cells: &'a HashMap<i64, CellKey>, range: (i64, i64)) -> Self {
+        Self { connection, cells, range }
     }
-    Ok(())
+
+    /// Returns the query for the rows, whose first columns are cell, offset and
+    /// whether the invocation failed.
+    fn row_query(request: UsageRequest, columns: &[(Signal, &'static str)]) -> String {
+        // Rows lie in the order of their numbers; another order costs a sort,
+        // and only where it matters is the offset needed.
+        let (offset, order) = if request.in_request_order {
+            ("offset_ns", "cell_id, offset_ns, id")
+        } else {
+            ("0", "id")
+        };
+        let mut names = vec!["cell_id", offset, "status <> 'ok'"];
+        names.extend(columns.iter().map(|(_, column)| *column));
+        format!(
+            "SELECT {} FROM invocation
+             WHERE id BETWEEN ?1 AND ?2 AND {BILLABLE} ORDER BY {order}",
+            names.join(", ")
+        )
+    }
+
+    fn read_blocks(
+        &self,
+        request: UsageRequest,
+        take: &mut dyn FnMut(&mut UsageColumns),
+    ) -> rusqlite::Result<()> {
+        let columns = signal_columns(request.signals);
+        let sql = Self::row_query(request, &columns);
+        let mut statement = self.connection.borrow().prepare(&sql)?;
+        let mut rows = statement.query([self.range.0, self.range.1])?;
+        let mut block = UsageColumns::for_request(request);
+        let mut known: HashMap<i64, Option<CellIndex>> = HashMap::new();
+        let mut current: Option<(i64, Option<CellIndex>)> = None;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            let cell = match current {
+                Some((last, cell)) if last == id => cell,
+                _ => *known
+                    .entry(id)
+                    .or_insert_with(|| self.cells.get(&id).map(|key| block.add_cell(key.clone()))),
+            };
+            current = Some((id, cell));
+            let Some(cell) = cell else { continue };
+            let offset: i64 = row.get(1)?;
+            block.push_row(cell, Nanos(u64::try_from(offset).unwrap_or(0)), row.get(2)?);
+            for (at, (signal, _)) in columns.iter().enumerate() {
+                let value: Option<i64> = row.get(at + 3)?;
+                if let Some(value) = value.and_then(|value| u64::try_from(value).ok()) {
+                    block.set_value(*signal, value);
+                }
+            }
+            if block.is_full() {
+                take(&mut block);
+                block.clear_rows();
+            }
+        }
+        if !block.is_empty() {
+            take(&mut block);
+        }
+        Ok(())
+    }
+}
+
+impl<C: Borrow<Connection>> UsageSource for RecordedUsage<'_, C> {
+    type Error = StoreError;
+
+    fn read_usage(
+        &mut self,
+        request: UsageRequest,
+        take: &mut dyn FnMut(&mut UsageColumns),
+    ) -> Result<(), StoreError> {
+        self.read_blocks(request, take).map_err(StoreError::for_action("read of invocations"))
+    }
 }
 
 /// Returns all columns of a usage, after number, cell, offset and the phases;
@@ -176,13 +202,13 @@ fn usage_columns() -> String {
     )
 }
 
-fn read_row(row: &SqlRow<'_>, key: &GroupKey) -> rusqlite::Result<UsageRow> {
+fn read_row(row: &SqlRow<'_>, key: &CellKey) -> rusqlite::Result<UsageRow> {
     let unsigned = |at: usize| {
         let value: Option<i64> = row.get(at)?;
         Ok::<_, rusqlite::Error>(value.and_then(|value| u64::try_from(value).ok()))
     };
     let time = |at: usize| unsigned(at).map(|value| value.map(Nanos));
-    let mut usage = Usage::new(&*key.start == "cold");
+    let mut usage = Usage::new(key.start == StartKind::Cold);
     let parts = 8 + COLUMNS.len();
     usage.phases = Phases {
         create: time(3)?,
@@ -206,7 +232,7 @@ fn read_row(row: &SqlRow<'_>, key: &GroupKey) -> rusqlite::Result<UsageRow> {
 /// their numbers.
 pub(super) fn for_each_billable<E: From<StoreError>>(
     connection: &Connection,
-    cells: &HashMap<i64, GroupKey>,
+    cells: &HashMap<i64, CellKey>,
     mut each: impl FnMut(UsageRow) -> Result<(), E>,
 ) -> Result<(), E> {
     let failed = |source| E::from(StoreError::Sql { action: "read of invocations", source });
@@ -237,7 +263,7 @@ pub(super) struct RowPage {
 /// no statement stays open between two pages.
 pub(super) fn billable_page(
     connection: &Connection,
-    cells: &HashMap<i64, GroupKey>,
+    cells: &HashMap<i64, CellKey>,
     (first, last): (i64, i64),
     most: u32,
 ) -> Result<RowPage, StoreError> {

@@ -32,19 +32,22 @@ mod saved_amounts;
 mod series;
 mod simulation;
 mod simulation_writer;
+mod stored_words;
 mod throttling;
 mod writer;
 
 pub use access::is_writable;
 pub use busy_retry::{NoticeCallback, RetryPolicy, WriteNotice};
 pub use cell_subject::CellSubject;
-pub use comparison_data::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
+pub use comparison_data::{
+    Circumstances, ComparedMeter, PricedCell, PricedCells, RunsOfCell, UsedModel,
+};
 pub use deletion::DeletionExtent;
 pub use footprint::StoredPart;
-pub use history::{HistoryFilter, HistoryItem, HistoryReference, RecordingInfo, SimulationInfo};
+pub use history::{HistoryFilter, HistoryItem, HistoryReference, SimulationInfo};
 pub use invocation_scan::Selection;
 pub use open::{RecoveredRecording, Store, StoreError, default_path};
-pub use overview::{RecordingCounts, RecordingDetails, RecordingHead, RecordingSize};
+pub use overview::{RecordingCounts, RecordingDetails, RecordingSize, RecordingSummary};
 pub use part_bills::PartBills;
 pub use playback::{
     OverlapGroup, PlaybackCell, PlaybackInvocation, PlaybackLane, PlaybackRecording, PlaybackRow,
@@ -55,7 +58,7 @@ pub use query::{CellStats, MeterSource, RecordingRef};
 pub use reader::{Datum, QueryError, QueryStop, RowSink, SeenDatum, SqlReader, ViewColumn};
 pub use recorded_cells::RecordedCell;
 pub use saved_amounts::{AmountKind, AmountSum};
-pub use series::{CellSeries, PlannedRecording, SeriesRun, StoredLane};
+pub use series::{CellSeries, SeriesRun, StoredLane};
 pub use simulation::{BillRetention, ReplayError, ReplayPlan, SavedSimulation};
 pub use throttling::ThrottlingCounts;
 pub use writer::{StoredCallback, Writer};

@@ -34,6 +34,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../db/migrations/20261121180000_footprint_parts.sql")),
     M::up(include_str!("../../../db/migrations/20261128110000_startup_and_throttling.sql")),
     M::up(include_str!("../../../db/migrations/20261128120000_subjects.sql")),
+    M::up(include_str!("../../../db/migrations/20261128130000_user_mode_only.sql")),
 ];
 
 /// Reason why the database cannot be used.
@@ -452,7 +453,7 @@ pub(super) fn refuse_foreign_files(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Migrates the schema to the latest version.
-fn migrate_schema(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+pub(super) fn migrate_schema(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     let migrated = Migrations::from_slice(MIGRATIONS).to_latest(connection);
     connection.set_transaction_behavior(TransactionBehavior::Deferred);

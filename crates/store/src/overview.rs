@@ -11,7 +11,7 @@ use super::simulation_writer::IS_FINISHED;
 
 /// Recording in a list, without the counts of its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordingHead {
+pub struct RecordingSummary {
     /// Number of the recording.
     pub id: i64,
     /// Label that the user gave it.
@@ -74,6 +74,49 @@ pub struct RecordingSize {
     pub simulations: i64,
 }
 
+impl RecordingSummary {
+    /// Columns that [`Self::from_row`] reads, of a `recording r`.
+    pub(super) const COLUMNS: &str = "r.id, r.label, r.started_at, r.status,
+        COALESCE((SELECT group_concat(name, ' ') FROM (SELECT name FROM lane l
+            WHERE l.recording_id = r.id AND l.unavailable IS NULL ORDER BY l.id)), ''),
+        COALESCE((SELECT group_concat(workload, ' ') FROM (SELECT DISTINCT workload
+            FROM cell c WHERE c.recording_id = r.id ORDER BY workload)), '')";
+
+    pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            label: row.get(1)?,
+            started_at: row.get(2)?,
+            status: row.get(3)?,
+            lanes: row.get(4)?,
+            workloads: row.get(5)?,
+        })
+    }
+}
+
+impl RecordingDetails {
+    /// Columns that [`Self::from_row`] reads, of a `recording`.
+    pub(super) const COLUMNS: &str = "id, label, started_at, ended_at, status, plan, host,
+        sample_interval_ns, sampler_cpu_ns, sampler_ticks, samples_dropped";
+
+    pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
+        Ok(Self {
+            id: row.get(0)?,
+            label: row.get(1)?,
+            started_at: row.get(2)?,
+            ended_at: row.get(3)?,
+            status: row.get(4)?,
+            plan: json(row.get(5)?),
+            host: json(row.get(6)?),
+            sample_interval_ns: row.get(7)?,
+            sampler_cpu_ns: row.get(8)?,
+            sampler_ticks: row.get(9)?,
+            samples_dropped: row.get(10)?,
+        })
+    }
+}
+
 impl Store {
     /// Counts all recordings and all simulations.
     ///
@@ -96,27 +139,16 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn newest_recordings(&self, limit: u32) -> Result<Vec<RecordingHead>, StoreError> {
+    pub fn newest_recordings(&self, limit: u32) -> Result<Vec<RecordingSummary>, StoreError> {
         query_list(
             &self.connection,
             "list of recordings",
-            "SELECT r.id, r.label, r.started_at, r.status,
-                COALESCE((SELECT group_concat(name, ' ') FROM (SELECT name FROM lane l
-                    WHERE l.recording_id = r.id AND l.unavailable IS NULL ORDER BY l.id)), ''),
-                COALESCE((SELECT group_concat(workload, ' ') FROM (SELECT DISTINCT workload
-                    FROM cell c WHERE c.recording_id = r.id ORDER BY workload)), '')
-             FROM recording r ORDER BY r.id DESC LIMIT ?1",
+            &format!(
+                "SELECT {} FROM recording r ORDER BY r.id DESC LIMIT ?1",
+                RecordingSummary::COLUMNS
+            ),
             [limit],
-            |row| {
-                Ok(RecordingHead {
-                    id: row.get(0)?,
-                    label: row.get(1)?,
-                    started_at: row.get(2)?,
-                    status: row.get(3)?,
-                    lanes: row.get(4)?,
-                    workloads: row.get(5)?,
-                })
-            },
+            RecordingSummary::from_row,
         )
     }
 
@@ -156,29 +188,9 @@ impl Store {
     /// # Errors
     /// Fails when there is none of that number, or the database cannot be read.
     pub fn recording_details(&self, recording: i64) -> Result<RecordingDetails, StoreError> {
-        let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
+        let sql = format!("SELECT {} FROM recording WHERE id = ?1", RecordingDetails::COLUMNS);
         self.connection
-            .query_row(
-                "SELECT id, label, started_at, ended_at, status, plan, host, sample_interval_ns,
-                    sampler_cpu_ns, sampler_ticks, samples_dropped
-                 FROM recording WHERE id = ?1",
-                [recording],
-                |row| {
-                    Ok(RecordingDetails {
-                        id: row.get(0)?,
-                        label: row.get(1)?,
-                        started_at: row.get(2)?,
-                        ended_at: row.get(3)?,
-                        status: row.get(4)?,
-                        plan: json(row.get(5)?),
-                        host: json(row.get(6)?),
-                        sample_interval_ns: row.get(7)?,
-                        sampler_cpu_ns: row.get(8)?,
-                        sampler_ticks: row.get(9)?,
-                        samples_dropped: row.get(10)?,
-                    })
-                },
-            )
+            .query_row(&sql, [recording], RecordingDetails::from_row)
             .optional()
             .map_err(StoreError::for_action("read of the recording"))?
             .ok_or_else(|| StoreError::NotFound(format!("there is no recording {recording}")))

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::open::{Store, StoreError};
-use super::playback::{PlaybackCell, RecordingPart};
+use super::playback::RecordingPart;
 use super::played_part::PlayedPart;
 use cyclometer_core::invocation::Cancel;
 use cyclometer_replay::{
-    BillCheckpoints, CarriedBills, CheckpointBuilder, CheckpointRow, Contract, GroupKey,
-    ReplaySummary,
+    BillCheckpoints, CarriedBills, CheckpointBuilder, CheckpointRow, Contract, ReplaySummary,
 };
 use cyclometer_workload::Status;
 
@@ -20,18 +19,6 @@ pub struct PartBills {
     /// Ids of the models.
     pub models: Vec<String>,
     checkpoints: BillCheckpoints,
-}
-
-/// Returns the key that a cell is summed under. Sums are kept by cell, since a cell
-/// that only fails has no price, and since only warm invocations of one cell share an
-/// instance.
-fn cell_key(cell: &PlaybackCell, lane: &Arc<str>) -> GroupKey {
-    GroupKey {
-        lane: Arc::clone(lane),
-        workload: Arc::clone(&cell.workload),
-        preset: Arc::clone(&cell.preset),
-        start: Arc::clone(&cell.start),
-    }
 }
 
 impl PartBills {
@@ -49,7 +36,9 @@ impl PartBills {
         cancel: &Cancel,
     ) -> Result<Self, StoreError> {
         let about = &played.about;
-        let keys = about.cells.iter().map(|cell| cell_key(cell, &about.lanes[cell.lane].name));
+        // Sums are kept by cell, since a cell that only fails has no price, and since only
+        // warm invocations of one cell share an instance.
+        let keys = about.cells.iter().map(|cell| cell.key.clone());
         let mut builder = CheckpointBuilder::new(contracts, keys.collect(), carry);
         let again;
         let rows = if key == played.key {

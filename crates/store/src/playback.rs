@@ -8,9 +8,10 @@ use rusqlite::{OptionalExtension, Row as SqlRow, params};
 use super::invocation_scan::{BILLABLE, signal_columns};
 use super::open::{Store, StoreError};
 use super::query::{MeterSource, query_list};
+use super::stored_words::read_cell_key;
+use cyclometer_core::cell_key::CellKey;
 use cyclometer_core::meter::Meter;
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_meter::perf::USER_ONLY;
 use cyclometer_pricing::compile::{Signal, SignalSet};
 use cyclometer_replay::{SignalValues, UsageRow};
 use cyclometer_workload::{Sample, Status};
@@ -70,12 +71,8 @@ pub struct PlaybackCell {
     pub id: i64,
     /// Index of the lane in [`PlaybackRecording::lanes`].
     pub lane: usize,
-    /// Name of the workload.
-    pub workload: Arc<str>,
-    /// Preset of the workload.
-    pub preset: Arc<str>,
-    /// Kind of start: `cold` or `warm`.
-    pub start: Arc<str>,
+    /// Key of the cell.
+    pub key: CellKey,
     /// Whether cycles leave out kernel mode.
     pub user_only: bool,
     /// Whether ticks were estimated from CPU time.
@@ -266,22 +263,21 @@ impl Store {
         query_list(
             &self.connection,
             "list of cells",
-            "SELECT c.id, c.lane_id, c.workload, c.preset, c.start,
+            "SELECT c.id, c.lane_id, l.name, c.workload, c.preset, c.start,
                 EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
-                    AND m.start = c.start AND m.meter = 'cycles' AND m.note LIKE ?2 || '%'),
+                    AND m.start = c.start AND m.meter = 'cycles' AND m.user_only),
                 EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
                     AND m.start = c.start AND m.meter = 'ref_cycles' AND m.source = 'estimate')
-             FROM cell c WHERE c.recording_id = ?1 ORDER BY c.id",
-            params![recording, USER_ONLY],
+             FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id",
+            [recording],
             |row| {
+                let id: i64 = row.get(0)?;
                 let cell = PlaybackCell {
-                    id: row.get(0)?,
+                    id,
                     lane: usize::MAX,
-                    workload: read_text(row, 2)?,
-                    preset: read_text(row, 3)?,
-                    start: read_text(row, 4)?,
-                    user_only: row.get(5)?,
-                    estimated: row.get(6)?,
+                    key: read_cell_key(row, [2, 3, 4, 5], format_args!("cell {id}"))?,
+                    user_only: row.get(6)?,
+                    estimated: row.get(7)?,
                 };
                 Ok((row.get(1)?, cell))
             },

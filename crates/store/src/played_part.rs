@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::open::{Store, StoreError};
 use super::playback::{PlaybackRecording, PlaybackRow, RecordingPart};
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::units::Nanos;
 use cyclometer_workload::Status;
 
@@ -325,7 +326,7 @@ impl PlayedPart {
 
     /// Explains why a meter is missing in a lane.
     #[must_use]
-    pub fn explain_missing_meter(&self, lane: &str, start: &str, meter: &str) -> String {
+    pub fn explain_missing_meter(&self, lane: &str, start: StartKind, meter: &str) -> String {
         let mut of = self
             .about
             .sources

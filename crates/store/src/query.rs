@@ -2,16 +2,17 @@
 
 use std::collections::HashSet;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
 use super::event_rows::HAS_FINISHED;
 use super::open::{Store, StoreError};
+use super::stored_words::{read_cell_key, read_start};
 use super::throttling::ThrottlingCounts;
+use cyclometer_core::cell_key::CellKey;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::meter::{Phases, mask_ids};
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_meter::perf::USER_ONLY;
 
 /// Most notes of one meter that are shown in one row.
 const MOST_NOTES: usize = 4;
@@ -53,14 +54,8 @@ impl FromStr for RecordingRef {
 pub struct CellStats {
     /// Row id of the cell.
     pub cell: i64,
-    /// Name of the lane.
-    pub lane: Arc<str>,
-    /// Name of the workload.
-    pub workload: Arc<str>,
-    /// Preset of the workload.
-    pub preset: Arc<str>,
-    /// Kind of start: `cold` or `warm`.
-    pub start: Arc<str>,
+    /// Key of the cell.
+    pub key: CellKey,
     /// Size of the parts that must be shipped.
     pub footprint: Option<Bytes>,
     /// Description of the parts that this is the size of.
@@ -114,19 +109,21 @@ pub struct CellStats {
 pub struct MeterSource {
     /// Name of the lane.
     pub lane: String,
-    /// Kind of start: `cold` or `warm`.
-    pub start: String,
+    /// Kind of start.
+    pub start: StartKind,
     /// Name of the meter.
     pub meter: String,
     /// Name of the source; `None` if the meter was not measured.
     pub source: Option<String>,
     /// Note on the source; the reason when there is none.
     pub note: String,
+    /// Whether the values leave out kernel mode.
+    pub user_only: bool,
 }
 
 impl MeterSource {
     fn is_of_same_meter(&self, other: &Self) -> bool {
-        (&self.lane, &self.start, &self.meter) == (&other.lane, &other.start, &other.meter)
+        (&self.lane, self.start, &self.meter) == (&other.lane, other.start, &other.meter)
     }
 
     /// Merges the rows of one meter into one.
@@ -153,9 +150,10 @@ impl MeterSource {
         if more > 0 {
             notes.push(format!("and {more} more, in v_meter_source"));
         }
+        let user_only = group.iter().any(|it| it.user_only);
         let first = group.into_iter().next()?;
         let source = (!sources.is_empty()).then(|| sources.join(", "));
-        Some(Self { source, note: notes.join("; "), ..first })
+        Some(Self { source, note: notes.join("; "), user_only, ..first })
     }
 }
 
@@ -231,18 +229,20 @@ impl Store {
         let mut all: Vec<MeterSource> = query_list(
             &self.connection,
             "list of meter sources",
-            "SELECT lane, start, meter, source, note FROM v_meter_source
+            "SELECT lane, start, meter, source, note, user_only FROM v_meter_source
              WHERE recording = ?1 ORDER BY lane, start, meter",
             [recording],
             |row| {
+                let lane: String = row.get(0)?;
                 Ok(MeterSource {
-                    lane: row.get(0)?,
-                    start: row.get(1)?,
+                    start: read_start(row, 1, format_args!("lane {lane}"))?,
+                    lane,
                     meter: row.get(2)?,
                     source: row.get(3)?,
                     // Earlier versions kept ids, and so a row for each
                     // invocation.
                     note: mask_ids(row.get_ref(4)?.as_str()?),
+                    user_only: row.get(5)?,
                 })
             },
         )?;
@@ -281,9 +281,9 @@ impl Store {
                 EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
                     AND m.start = c.start AND m.meter = 'ref_cycles' AND m.source = 'estimate'),
                 EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
-                    AND m.start = c.start AND m.meter = 'cycles' AND m.note LIKE ?2 || '%')
+                    AND m.start = c.start AND m.meter = 'cycles' AND m.user_only)
              FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id",
-            params![recording, USER_ONLY],
+            [recording],
             |row| {
                 let footprint: Option<i64> = row.get(5)?;
                 CellStats::from_cell_row(row, footprint)
@@ -342,13 +342,10 @@ fn count_text(texts: &mut Vec<(String, u64)>, text: String) {
 
 impl CellStats {
     fn from_cell_row(row: &SqlRow<'_>, footprint: Option<i64>) -> rusqlite::Result<Self> {
-        let text = |at: usize| Ok::<Arc<str>, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
+        let cell: i64 = row.get(0)?;
         Ok(Self {
-            cell: row.get(0)?,
-            lane: text(1)?,
-            workload: text(2)?,
-            preset: text(3)?,
-            start: text(4)?,
+            cell,
+            key: read_cell_key(row, [1, 2, 3, 4], format_args!("cell {cell}"))?,
             footprint: footprint.and_then(|size| u64::try_from(size).ok()).map(Bytes),
             footprint_of: row.get(6)?,
             note: row.get(7)?,
@@ -409,5 +406,41 @@ impl CellStats {
         self.wasm_ops.extend(read_unsigned(row, 9)?);
         self.memory_peak = self.memory_peak.max(read_unsigned(row, 10)?.map(Bytes));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::open::{MIGRATIONS, migrate_schema};
+    use super::*;
+
+    /// Rows of the version before, which had only the note.
+    #[test]
+    fn what_the_note_of_an_older_row_says_is_kept_as_data() {
+        let mut connection = Connection::open_in_memory().expect("memory");
+        let before = MIGRATIONS.len() - 1;
+        rusqlite_migration::Migrations::from_slice(&MIGRATIONS[..before])
+            .to_latest(&mut connection)
+            .expect("the version before");
+        connection
+            .execute_batch(
+                "INSERT INTO recording (id, started_at, status, owner, plan, host)
+                    VALUES (1, '', 'done', '', '{}', '{}');
+                 INSERT INTO lane (id, recording_id, name) VALUES (1, 1, 'native');
+                 INSERT INTO lane_meter (lane_id, start, meter, source, note) VALUES
+                    (1, 'cold', 'cycles', 'perf:hw',
+                        'user mode only: perf_event_paranoid forbids kernel mode; scaled up'),
+                    (1, 'cold', 'instructions', 'perf:hw', 'attached after the start; '
+                        || 'user mode only: perf_event_paranoid forbids kernel mode'),
+                    (1, 'cold', 'cpu_time', 'perf:sw', ''),
+                    (1, 'warm', 'cycles', NULL, 'denied');",
+            )
+            .expect("rows");
+        migrate_schema(&mut connection, Path::new("c.db")).expect("migrated");
+        let sql = "SELECT start || ' ' || meter FROM v_meter_source WHERE user_only ORDER BY 1";
+        let marked = query_list(&connection, "test", sql, [], |row| row.get::<_, String>(0));
+        assert_eq!(marked.expect("read"), ["cold cycles", "cold instructions"]);
     }
 }

@@ -2,6 +2,8 @@
 
 use super::open::{Store, StoreError};
 use super::query::query_list;
+use super::stored_words::read_start;
+use cyclometer_core::invocation::StartKind;
 
 /// Cell of a recording; a lane without cells has one without a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +14,8 @@ pub struct RecordedCell {
     pub unavailable: Option<String>,
     /// Name of the workload.
     pub workload: Option<String>,
-    /// Kind of start: `cold` or `warm`.
-    pub start: Option<String>,
+    /// Kind of start.
+    pub start: Option<StartKind>,
     /// Remarks, or the reason why the cell could not be prepared.
     pub note: Option<String>,
 }
@@ -33,11 +35,16 @@ impl Store {
              WHERE l.recording_id = ?1 ORDER BY l.id, c.id",
             [recording],
             |row| {
+                let lane: String = row.get(0)?;
+                let workload: Option<String> = row.get(2)?;
+                let start = workload
+                    .as_ref()
+                    .map(|workload| read_start(row, 3, format_args!("{workload} in lane {lane}")));
                 Ok(RecordedCell {
-                    lane: row.get(0)?,
+                    lane,
                     unavailable: row.get(1)?,
-                    workload: row.get(2)?,
-                    start: row.get(3)?,
+                    workload,
+                    start: start.transpose()?,
                     note: row.get(4)?,
                 })
             },

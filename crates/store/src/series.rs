@@ -1,24 +1,19 @@
 //! Series of measurements: the cells of several recordings together, invocation
 //! by invocation, in the order of time.
 
-use rusqlite::params;
-
 use super::open::{Store, StoreError};
+use super::overview::RecordingDetails;
 use super::query::query_list;
+use super::stored_words::read_cell_key;
+use cyclometer_core::cell_key::CellKey;
 use cyclometer_core::units::{Bytes, Nanos};
 
 /// Cell over all recordings that have it: the same lane, workload, preset and
 /// kind of start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellSeries {
-    /// Name of the lane.
-    pub lane: String,
-    /// Name of the workload.
-    pub workload: String,
-    /// Preset of the workload.
-    pub preset: String,
-    /// Kind of start: `cold` or `warm`.
-    pub start: String,
+    /// Key of the cell.
+    pub key: CellKey,
     /// Size of the parts that are shipped with the function.
     pub function: Option<Bytes>,
     /// Size of the parts that exist once for all functions.
@@ -57,19 +52,6 @@ pub struct SeriesRun {
     pub wasm_ops: Option<u64>,
 }
 
-/// Recording with the plan it was made by.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlannedRecording {
-    /// Number of the recording.
-    pub recording: i64,
-    /// Status at its end, or `running`.
-    pub status: String,
-    /// The plan.
-    pub plan: serde_json::Value,
-    /// Fingerprint of the host.
-    pub host: serde_json::Value,
-}
-
 const CELLS: &str = "SELECT c.id, l.name, c.workload, c.preset, c.start, c.note,
         (SELECT SUM(bytes) FROM footprint WHERE cell_id = c.id AND kind = 'function'),
         (SELECT SUM(bytes) FROM footprint WHERE cell_id = c.id AND kind = 'runtime')
@@ -93,20 +75,21 @@ impl Store {
                     let size: Option<i64> = row.get(at)?;
                     Ok::<_, rusqlite::Error>(size.and_then(|it| u64::try_from(it).ok()).map(Bytes))
                 };
+                let cell: i64 = row.get(0)?;
                 let series = CellSeries {
-                    lane: row.get(1)?,
-                    workload: row.get(2)?,
-                    preset: row.get(3)?,
-                    start: row.get(4)?,
                     note: row.get(5)?,
                     function: size(6)?,
                     runtime: size(7)?,
-                    ..CellSeries::default()
+                    ..CellSeries::new(read_cell_key(
+                        row,
+                        [1, 2, 3, 4],
+                        format_args!("cell {cell}"),
+                    )?)
                 };
-                Ok((row.get(0)?, series))
+                Ok((cell, series))
             })?;
             for (id, found) in cells {
-                let at = all.iter().position(|other| other.is_same_cell(&found));
+                let at = all.iter().position(|other| other.key == found.key);
                 let at = at.unwrap_or_else(|| {
                     all.push(found.clone());
                     all.len() - 1
@@ -164,30 +147,31 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn recordings_with_plan_key(&self, key: &str) -> Result<Vec<PlannedRecording>, StoreError> {
-        let sql = "SELECT id, status, plan, host FROM recording
-            WHERE json_valid(plan) AND json_type(plan, '$.' || ?1) IS NOT NULL ORDER BY id";
-        query_list(&self.connection, "read of recordings", sql, params![key], |row| {
-            let json = |at: usize| {
-                let text: String = row.get(at)?;
-                Ok::<_, rusqlite::Error>(serde_json::from_str(&text).unwrap_or_default())
-            };
-            Ok(PlannedRecording {
-                recording: row.get(0)?,
-                status: row.get(1)?,
-                plan: json(2)?,
-                host: json(3)?,
-            })
-        })
+    pub fn recordings_with_plan_key(&self, key: &str) -> Result<Vec<RecordingDetails>, StoreError> {
+        let sql = format!(
+            "SELECT {} FROM recording
+             WHERE json_valid(plan) AND json_type(plan, '$.' || ?1) IS NOT NULL ORDER BY id",
+            RecordingDetails::COLUMNS
+        );
+        let action = "read of recordings";
+        query_list(&self.connection, action, &sql, [key], RecordingDetails::from_row)
     }
 }
 
 impl CellSeries {
-    fn is_same_cell(&self, other: &Self) -> bool {
-        self.lane == other.lane
-            && self.workload == other.workload
-            && self.preset == other.preset
-            && self.start == other.start
+    /// Creates the series of a cell without any measurements.
+    #[must_use]
+    pub const fn new(key: CellKey) -> Self {
+        Self {
+            key,
+            function: None,
+            runtime: None,
+            note: None,
+            failed: 0,
+            reason: None,
+            runs: Vec::new(),
+            compiles: Vec::new(),
+        }
     }
 
     /// Returns the number of invocations that were tried.

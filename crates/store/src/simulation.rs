@@ -2,20 +2,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread::ScopedJoinHandle;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::database_file::has_room_for_index;
 use super::error_text::describe_missing_room;
-use super::invocation_scan::{self, Selection};
+use super::invocation_scan::{self, RecordedUsage, Selection};
 use super::open::{AsStoreError, Store, StoreError};
 use super::simulation_writer;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_pricing::Exact;
-use cyclometer_replay::{Contract, GroupKey, ReplaySummary, Replayer, WhatIf};
-use cyclometer_system::threads::start_thread_within;
+use cyclometer_replay::{
+    CellKey, Contract, PartError, ReplaySummary, UsageRequest, WhatIf, replay_source,
+    replay_sources,
+};
 use cyclometer_workload::hex;
 
 /// Number of rows that are worth a thread of their own.
@@ -127,7 +129,7 @@ impl ReplayPlan {
         serde_json::json!({
             "lanes": self.selection.lanes,
             "workloads": self.selection.workloads,
-            "start": self.selection.start,
+            "start": self.selection.start.map(StartKind::label),
             "what_if": what_if,
             "per_month": self.per_month.as_ref().map(Exact::to_plain_string),
             "terms": terms,
@@ -262,44 +264,25 @@ impl Store {
     fn sum_plan(
         &self,
         plan: &ReplayPlan,
-        cells: &HashMap<i64, GroupKey>,
+        cells: &HashMap<i64, CellKey>,
     ) -> Result<ReplaySummary, StoreError> {
-        let replayer = || Replayer::new(Arc::clone(&plan.contracts), plan.what_if.clone());
-        let empty = ReplaySummary::for_contracts(&plan.contracts);
+        let (contracts, what_if) = (&plan.contracts, &plan.what_if);
         let Some((first, last)) = invocation_scan::invocation_range(&self.connection, cells)?
         else {
-            return Ok(empty);
+            return Ok(ReplaySummary::for_contracts(contracts));
         };
-        let parts = split_range(first, last, replayer().needs_request_order());
+        let ordered = UsageRequest::for_contracts(contracts).in_request_order;
+        let parts = split_range(first, last, ordered);
         if let [only] = parts.as_slice() {
-            let mut summary = replay_range(&self.connection, cells, *only, replayer())?;
-            summary.unprice_failed_groups();
-            return Ok(summary);
+            let mut source = RecordedUsage::new(&self.connection, cells, *only);
+            return replay_source(&mut source, contracts, what_if);
         }
-        let readers =
-            parts.iter().map(|_| self.open_another_reader()).collect::<Result<Vec<_>, _>>()?;
-        let found: Vec<Result<ReplaySummary, StoreError>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = parts
-                .into_iter()
-                .zip(readers)
-                .map(|(range, reader)| {
-                    let work = move || replay_range(&reader, cells, range, replayer());
-                    start_thread_within(scope, "replay", work)
-                })
-                .collect();
-            let gone = || StoreError::NotFound("a thread of the replay was lost".to_owned());
-            let none = |error: std::io::Error| StoreError::NotFound(error.to_string());
-            let joined = |thread: std::io::Result<ScopedJoinHandle<'_, _>>| {
-                thread.map_err(none)?.join().unwrap_or_else(|_| Err(gone()))
-            };
-            threads.into_iter().map(joined).collect()
-        });
-        let mut summary = empty;
-        for part in found {
-            summary.merge(&part?);
-        }
-        summary.unprice_failed_groups();
-        Ok(summary)
+        let reader = |range| Ok(RecordedUsage::new(self.open_another_reader()?, cells, range));
+        let sources = parts.into_iter().map(reader).collect::<Result<Vec<_>, StoreError>>()?;
+        replay_sources(sources, contracts, what_if).map_err(|error| match error {
+            PartError::Source(error) => error,
+            PartError::Thread(text) => StoreError::NotFound(text),
+        })
     }
 }
 
@@ -319,17 +302,6 @@ fn split_range(first: i64, last: i64, ordered: bool) -> Vec<(i64, i64)> {
         .collect()
 }
 
-fn replay_range(
-    connection: &Connection,
-    cells: &HashMap<i64, GroupKey>,
-    range: (i64, i64),
-    mut replayer: Replayer,
-) -> Result<ReplaySummary, StoreError> {
-    invocation_scan::replay_invocations(connection, cells, range, &mut replayer)?;
-    Ok(replayer.finish_part())
-}
-
-/// Numbers of recordings that began at or after a moment.
 impl Store {
     /// Returns the recordings that began at or after `since` (RFC 3339, UTC).
     ///

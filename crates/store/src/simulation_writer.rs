@@ -16,7 +16,7 @@ use super::invocation_scan;
 use super::open::{Store, StoreError};
 use super::simulation::{ReplayError, ReplayPlan};
 use cyclometer_pricing::Exact;
-use cyclometer_replay::{GroupKey, GroupTotal, ModelTotal, ReplaySummary};
+use cyclometer_replay::{CellKey, GroupTotal, ModelTotal, ReplaySummary};
 use cyclometer_system::procfs::ProcessIdentity;
 
 /// Number of invocations whose bills are computed at once.
@@ -40,7 +40,7 @@ fn write_error(source: rusqlite::Error) -> StoreError {
 pub(super) fn save_simulation(
     store: &Store,
     plan: &ReplayPlan,
-    cells: &HashMap<i64, GroupKey>,
+    cells: &HashMap<i64, CellKey>,
     inputs: &str,
     with_bills: bool,
     summary: &ReplaySummary,
@@ -59,7 +59,7 @@ pub(super) fn save_simulation(
         insert_all_totals(connection, plan, id, cells, summary)?;
         Ok(id)
     })?;
-    let only_failed: Vec<&GroupKey> =
+    let only_failed: Vec<&CellKey> =
         summary.groups().filter(|(_, it)| it.only_failed()).map(|(key, _)| key).collect();
     let mut priced = cells.clone();
     priced.retain(|_, key| !only_failed.contains(&&*key));
@@ -168,12 +168,12 @@ fn insert_all_totals(
     connection: &Connection,
     plan: &ReplayPlan,
     id: i64,
-    cells: &HashMap<i64, GroupKey>,
+    cells: &HashMap<i64, CellKey>,
     summary: &ReplaySummary,
 ) -> rusqlite::Result<()> {
     // A month is that of a lane, workload, preset and kind of start: of one
     // recording, or of several that have it.
-    let mut entered: HashMap<&GroupKey, i64> = HashMap::new();
+    let mut entered: HashMap<&CellKey, i64> = HashMap::new();
     for (cell, key) in cells {
         let first = entered.entry(key).or_insert(*cell);
         *first = (*first).min(*cell);
@@ -349,7 +349,7 @@ type StoredBillRow<'a> = (&'a str, i64, String, Option<String>);
 fn insert_all_bills(
     store: &Store,
     plan: &ReplayPlan,
-    cells: &HashMap<i64, GroupKey>,
+    cells: &HashMap<i64, CellKey>,
     id: i64,
 ) -> Result<(), StoreError> {
     let Some((mut next, last)) = invocation_scan::invocation_range(&store.connection, cells)?

@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension;
 
 use super::open::{Store, StoreError};
-use cyclometer_meter::quota::CpuQuota;
+use cyclometer_core::cpu_quota::CpuQuota;
 
 /// Number of invocations that a CPU quota held back, among those for which this
 /// is known.

@@ -10,7 +10,7 @@ use super::super::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::output::{json_text, text_output};
 use crate::record::limits::at_least_one;
 use crate::report::{Cell, Column, Format, Table, format_timestamp, shorten_list};
-use crate::store::{HistoryFilter, RecordingInfo, SimulationInfo, Store};
+use crate::store::{HistoryFilter, RecordingCounts, RecordingSummary, SimulationInfo, Store};
 
 const STATUS: [&str; 4] = ["running", "done", "failed", "interrupted"];
 
@@ -203,7 +203,7 @@ fn fold_simulations(
 ) -> Result<(Table, Vec<SimulationInfo>), CommandFailure> {
     let all = store.list_recordings(filter).map_err(CommandFailure::failed)?;
     let own = |it: &SimulationInfo| it.recordings == it.recording.to_string();
-    let listed = |id: i64| all.iter().any(|info| info.id == id);
+    let listed = |id: i64| all.iter().any(|(info, _)| info.id == id);
     let (inside, left): (Vec<_>, Vec<_>) =
         made.into_iter().partition(|it| own(it) && listed(it.recording));
     let names = |recording: i64| {
@@ -217,16 +217,19 @@ fn fold_simulations(
         mine.iter().map(name).collect::<Vec<_>>().join(" ")
     };
     let mut table = Table::new(&recording_columns(&all, true));
-    for info in all {
+    for (info, counts) in all {
         let simulations = names(info.id);
-        table.push(recording_row(info, simulations));
+        table.push(recording_row(info, counts, simulations));
     }
     Ok((table, left))
 }
 
-fn recording_columns(all: &[RecordingInfo], folds: bool) -> Vec<Column> {
+/// Recording in a list, with its counts.
+type ListedRecording = (RecordingSummary, RecordingCounts);
+
+fn recording_columns(all: &[ListedRecording], folds: bool) -> Vec<Column> {
     // A column without labels tells a reader nothing.
-    let labelled = all.iter().any(|info| info.label.is_some());
+    let labelled = all.iter().any(|(info, _)| info.label.is_some());
     let mut columns = vec![
         Column::number("recording", "recording"),
         Column::text("started (UTC)", "started_at"),
@@ -243,13 +246,17 @@ fn recording_columns(all: &[RecordingInfo], folds: bool) -> Vec<Column> {
     columns
 }
 
-fn recording_row(info: RecordingInfo, simulations: String) -> Vec<Cell> {
+fn recording_row(
+    info: RecordingSummary,
+    counts: RecordingCounts,
+    simulations: String,
+) -> Vec<Cell> {
     vec![
         Cell::new(info.id, info.id),
         Cell::new(format_timestamp(&info.started_at), info.started_at),
         Cell::text(info.status),
-        Cell::new(info.invocations, info.invocations),
-        Cell::new(info.bad, info.bad),
+        Cell::new(counts.invocations, counts.invocations),
+        Cell::new(counts.bad, counts.bad),
         Cell::text(info.lanes),
         Cell::text(info.workloads),
         Cell::text(info.label.unwrap_or_default()),
@@ -261,8 +268,8 @@ fn recording_table(store: &Store, filter: &HistoryFilter) -> Result<Table, Comma
     let all = store.list_recordings(filter).map_err(CommandFailure::failed)?;
     let columns = recording_columns(&all, false);
     let mut table = Table::new(&columns);
-    for info in all {
-        let mut cells = recording_row(info, String::new());
+    for (info, counts) in all {
+        let mut cells = recording_row(info, counts, String::new());
         cells.truncate(columns.len());
         table.push(cells);
     }

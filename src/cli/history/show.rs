@@ -57,9 +57,9 @@ fn show_recording(common: &CommonOptions, store: &mut Store, recording: i64) -> 
         for source in store.merged_meter_sources(recording).map_err(CommandFailure::failed)? {
             table.push(vec![
                 Cell::text(source.lane),
-                Cell::text(source.start),
+                Cell::text(source.start.label()),
                 Cell::text(source.meter),
-                Cell::optional(source.source.map(|it| (it.clone(), it))),
+                Cell::optional_text(source.source),
                 Cell::text(source.note),
             ]);
         }
@@ -106,7 +106,7 @@ fn show_footprints(
         table.push(vec![
             Cell::text(part.lane),
             Cell::text(part.name),
-            Cell::optional(Some((part.bytes.to_string(), part.bytes.0))),
+            Cell::optional_size(Some(part.bytes)),
             Cell::text(part.workloads),
         ]);
     }

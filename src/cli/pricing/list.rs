@@ -217,7 +217,7 @@ fn input_table(model: &PriceModel) -> Table {
         let default = input.default_value().map(|value| input.format_value(value));
         table.push(vec![
             Cell::text(input.name()),
-            Cell::optional(default.map(|it| (it.clone(), it))),
+            Cell::optional_text(default),
             Cell::text(input.description()),
         ]);
     }

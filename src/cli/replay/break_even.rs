@@ -7,7 +7,7 @@ use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::output::text_output;
 use crate::pricing::{Exact, Granularity, Terms};
 use crate::replay::break_even::{BreakEven, PriceShift, Revenue};
-use crate::replay::{Contract, GroupKey};
+use crate::replay::{CellKey, Contract};
 use crate::report::{Cell, Column, Table};
 use crate::store::{ReplayError, ReplayPlan, Store, StoreError};
 
@@ -33,7 +33,7 @@ pub(super) fn run(
     let pairs: Vec<(&Contract, &Contract)> =
         all().filter(|(coarse, fine)| incomparable_reason(coarse, fine).is_none()).collect();
     // The time until a failure is not the price of the function.
-    let failed: Vec<GroupKey> = store
+    let failed: Vec<CellKey> = store
         .replay_without_saving(plan)
         .map_err(CommandFailure::failed)?
         .groups()
@@ -41,7 +41,7 @@ pub(super) fn run(
         .map(|(key, _)| key.clone())
         .collect();
     for key in &failed {
-        say(&format!("{} in {}, {}: left out: all failed", key.workload, key.lane, key.start));
+        say(&format!("{key}: left out: all failed"));
     }
     let mut revenues = vec![Revenue::default(); pairs.len()];
     for_each_usage(store, plan, |key, usage| {
@@ -131,7 +131,7 @@ fn choose_models(
 fn for_each_usage(
     store: &Store,
     plan: &ReplayPlan,
-    mut each: impl FnMut(&GroupKey, &crate::meter::Usage),
+    mut each: impl FnMut(&CellKey, &crate::meter::Usage),
 ) -> Result<(), CommandFailure> {
     let mut rows = 0_u64;
     let read = store.for_each_invocation(&plan.selection, |row| {
@@ -233,7 +233,7 @@ fn price_row(it: &BreakEven) -> Vec<Cell> {
     ]
 }
 
-fn group_row(it: &BreakEven, key: &GroupKey, shift: &mut PriceShift) -> Vec<Cell> {
+fn group_row(it: &BreakEven, key: &CellKey, shift: &mut PriceShift) -> Vec<Cell> {
     let whole = shift
         .fine_to_coarse()
         .map(|it| (format!("{}x", it.to_rounded_string(2)), it.to_plain_string()));
@@ -242,7 +242,7 @@ fn group_row(it: &BreakEven, key: &GroupKey, shift: &mut PriceShift) -> Vec<Cell
         Cell::text(it.coarse.as_str()),
         Cell::text(&*key.workload),
         Cell::text(&*key.lane),
-        Cell::text(&*key.start),
+        Cell::text(key.start.label()),
         Cell::text(&*key.preset),
         Cell::new(shift.count_rows(), shift.count_rows()),
         Cell::new(format_percent(shift.more, shift.count_rows()), shift.more),

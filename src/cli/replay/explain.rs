@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::output::{json_text, text_output};
-use crate::replay::{GroupKey, UsageRow};
+use crate::replay::{CellKey, UsageRow};
 use crate::report::explain::{CellExplanation, explain_bill};
 use crate::report::{Format, markdown_code};
 use crate::store::{ReplayPlan, Store, StoreError};
@@ -65,10 +65,7 @@ fn explain_invocation(
     if common.format == Format::Json {
         writeln!(out, "{}", json_text(&serde_json::Value::Array(objects), true))?;
     } else {
-        say(&format!(
-            "invocation {number} of recording {recording}: {} in {}, {}",
-            key.workload, key.lane, key.start
-        ));
+        say(&format!("invocation {number} of recording {recording}: {key}"));
     }
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
@@ -79,9 +76,8 @@ fn format_text(format: Format, text: String) -> String {
 }
 
 /// Returns whether every part of `what` names the workload, the lane or the start.
-fn is_selected(key: &GroupKey, what: &str) -> bool {
-    what.split('/')
-        .all(|name| [&key.workload, &key.lane, &key.start].iter().any(|it| ***it == *name))
+fn is_selected(key: &CellKey, what: &str) -> bool {
+    what.split('/').all(|name| [&*key.workload, &*key.lane, key.start.label()].contains(&name))
 }
 
 fn explain_cell(
@@ -102,10 +98,10 @@ fn explain_cell(
     let mut failures = (0_u64, 0_u64);
     let read = store.for_each_invocation(&plan.selection, |row| {
         let UsageRow { key, usage, failed, .. } = row;
-        let name = format!("{} in {}, {}", key.workload, key.lane, key.start);
-        for part in [&key.workload, &key.lane, &key.start] {
-            if !known.iter().any(|it| **it == **part) {
-                known.push(part.to_string());
+        let name = key.to_string();
+        for part in [&*key.workload, &*key.lane, key.start.label()] {
+            if !known.iter().any(|it| it == part) {
+                known.push(part.to_owned());
             }
         }
         if is_selected(&key, what) {

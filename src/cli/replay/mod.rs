@@ -112,7 +112,7 @@ fn build_plan(
             recordings,
             lanes: options.choice.lane.clone(),
             workloads: options.choice.workload.clone(),
-            start: options.choice.start.clone(),
+            start: options.choice.start,
         },
         what_if: options.terms.what_if(&contracts)?,
         contracts: contracts.into(),
@@ -198,13 +198,13 @@ fn say_remarks(
         say(&note);
     }
     for (key, why) in store.cells_without_runs(&plan.selection).map_err(CommandFailure::failed)? {
-        say(&format!("{} in {}, {}: no price: {why}", key.workload, key.lane, key.start));
+        say(&format!("{key}: no price: {why}"));
     }
     for (key, group) in summary.groups().filter(|(_, group)| group.over_allocation > 0) {
         let peak = group.peak.map(|peak| format!(" (largest peak {peak})")).unwrap_or_default();
         say(&format!(
-            "{} in {}, {}: {} of {} touched more memory than they are billed for{peak}",
-            key.workload, key.lane, key.start, group.over_allocation, group.invocations
+            "{key}: {} of {} touched more memory than they are billed for{peak}",
+            group.over_allocation, group.invocations
         ));
     }
     if common.format.is_for_people() {

@@ -1,6 +1,9 @@
 //! Selection of a replay: which recordings, which models, under which terms.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::super::{CommandFailure, CommonOptions, history};
+use crate::lane::StartKind;
 use crate::meter::Meter;
 use crate::pricing::{self, Dimension, Exact, Gigabyte, Terms};
 use crate::quantity::parse_whole_number;
@@ -22,8 +25,8 @@ pub(in crate::cli) struct SelectionOptions {
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     pub workload: Vec<String>,
     /// Only cold or only warm invocations
-    #[arg(long, value_name = "cold|warm", value_parser = ["cold", "warm"])]
-    pub start: Option<String>,
+    #[arg(long, value_name = "cold|warm", value_parser = start_parser())]
+    pub start: Option<StartKind>,
     /// All recordings started since then: 2026-11-21, 2026-11-21T10:00, or 7d or 2h ago
     #[arg(long, value_name = "WHEN", conflicts_with = "recordings")]
     pub since: Option<String>,
@@ -44,6 +47,12 @@ pub(in crate::cli) struct TermOptions {
     /// Leave monthly allowances out
     #[arg(long)]
     no_free: bool,
+}
+
+/// Returns the parser of a kind of start, which lists both words.
+fn start_parser() -> impl TypedValueParser<Value = StartKind> {
+    PossibleValuesParser::new(StartKind::ALL.map(StartKind::label))
+        .try_map(|text| text.parse::<StartKind>())
 }
 
 impl SelectionOptions {

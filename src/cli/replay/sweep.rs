@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::meter::Meter;
 use crate::pricing::{Exact, Money};
-use crate::replay::{GroupKey, GroupTotal, ReplaySummary, WhatIf};
-use crate::report::{Cell, Column, Table};
+use crate::replay::{CellKey, GroupTotal, ReplaySummary, WhatIf};
+use crate::report::{Cell, Column, Table, format_percent};
 use crate::store::{ReplayPlan, Store};
 use crate::units::Bytes;
 
@@ -144,8 +144,8 @@ fn describe_left_out(now: &ReplaySummary, left_out: &CellsWithoutSaving) -> Vec<
     left_out.iter().map(line).collect()
 }
 
-fn cell_name(key: &GroupKey) -> String {
-    format!("{} in {}, {}", key.workload, key.lane, key.start)
+fn cell_name(key: &CellKey) -> String {
+    key.to_string()
 }
 
 /// Returns why a group has no price under a model.
@@ -169,7 +169,7 @@ fn missing_price_reason(
 /// Returns the least cost of the sizes that fit; of several, that of the smallest size.
 fn cheapest_size(
     tried: &[(u64, ReplaySummary)],
-    key: &GroupKey,
+    key: &CellKey,
     index: usize,
     peak: Bytes,
     month: Option<&Exact>,
@@ -192,32 +192,29 @@ fn group_cost(
         return Some(summary.monthly_bill(group, index, requests).ok()?.total);
     }
     let total = group.models.get(index).filter(|total| total.refusal_count() == 0)?;
-    let million = total.total.multiplied_by(1_000_000);
-    million.as_exact().checked_div(&Exact::from(total.billed)).map(Money::from)
+    total.project_cost(1_000_000)
 }
 
 fn sweep_row(
     id: &str,
-    key: &GroupKey,
+    key: &CellKey,
     peak: Option<Bytes>,
     before: Option<&Money>,
     best: Option<&(Bytes, Money)>,
     note: String,
 ) -> Vec<Cell> {
     let digits = std::num::NonZeroU64::MIN.saturating_add(3);
-    let money = |amount: Option<&Money>| {
-        Cell::optional(amount.map(|it| (it.to_significant_string(digits), it.to_plain_string())))
-    };
-    let size = |size: Option<Bytes>| Cell::optional(size.map(|it| (it.to_string(), it.0)));
+    let money = |amount: Option<&Money>| Cell::optional_money(amount, digits);
+    let size = Cell::optional_size;
     let share = before.zip(best).and_then(|(before, (_, after))| {
         (before.as_exact() - after.as_exact()).checked_div(before.as_exact())
     });
-    let percent = |share: &Exact| format!("{} %", (share * &Exact::from(100)).to_rounded_string(0));
+    let percent = |share: &Exact| format!("{} %", format_percent(share, 0));
     vec![
         Cell::text(id),
         Cell::text(&*key.workload),
         Cell::text(&*key.lane),
-        Cell::text(&*key.start),
+        Cell::text(key.start.label()),
         Cell::text(&*key.preset),
         size(peak),
         size(best.map(|it| it.0)),

@@ -137,7 +137,8 @@ fn runs(connection: &Connection, recording: i64) {
     }
     connection
         .execute(
-            "INSERT INTO lane_meter SELECT id, 'cold', 'ref_cycles', NULL, 'no counter here'
+            "INSERT INTO lane_meter (lane_id, start, meter, source, note)
+         SELECT id, 'cold', 'ref_cycles', NULL, 'no counter here'
              FROM lane WHERE recording_id = ?1 AND name = 'native'",
             [recording],
         )

@@ -195,6 +195,9 @@ impl fmt::Display for Source {
     }
 }
 
+/// Note of a counter that leaves out kernel mode; [`Provenance::user_only`] is set with it.
+pub const USER_ONLY: &str = "user mode only: perf_event_paranoid forbids kernel mode";
+
 /// Source of one meter in one lane, or the reason why it has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
@@ -203,6 +206,22 @@ pub struct Provenance {
     pub source: Option<Source>,
     /// Remark that a reader needs to interpret the value, or the reason why there is none.
     pub note: String,
+    /// Whether the value leaves out kernel mode.
+    pub user_only: bool,
+}
+
+impl Provenance {
+    /// Creates the provenance of a value from `source`, in user and kernel mode.
+    #[must_use]
+    pub fn from_source(source: Source, note: impl Into<String>) -> Self {
+        Self { source: Some(source), note: note.into(), user_only: false }
+    }
+
+    /// Creates the provenance of a value that is missing, with the reason.
+    #[must_use]
+    pub fn missing(reason: impl Into<String>) -> Self {
+        Self { source: None, note: reason.into(), user_only: false }
+    }
 }
 
 /// Sources of all meters of a lane.
@@ -210,16 +229,20 @@ pub struct Provenance {
 pub struct Provenances(BTreeMap<Meter, Provenance>);
 
 impl Provenances {
+    /// Sets the provenance of `meter`; ids in its note are masked.
+    pub fn set_provenance(&mut self, meter: Meter, mut provenance: Provenance) {
+        provenance.note = mask_ids(&provenance.note);
+        self.0.insert(meter, provenance);
+    }
+
     /// Sets the source of `meter`.
     pub fn set_source(&mut self, meter: Meter, source: Source, note: impl Into<String>) {
-        let note = mask_ids(&note.into());
-        self.0.insert(meter, Provenance { source: Some(source), note });
+        self.set_provenance(meter, Provenance::from_source(source, note));
     }
 
     /// Marks `meter` as missing, with the reason.
     pub fn set_missing(&mut self, meter: Meter, reason: impl Into<String>) {
-        let note = mask_ids(&reason.into());
-        self.0.insert(meter, Provenance { source: None, note });
+        self.set_provenance(meter, Provenance::missing(reason));
     }
 
     /// Sets the source of [`Meter::MemoryTime`], which is computed from the sampler's

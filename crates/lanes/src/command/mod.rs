@@ -409,7 +409,8 @@ fn new_invocation_id() -> Result<String, String> {
 fn cold_sources(profile: &Profile, usual: &Provenances) -> Provenances {
     let mut all = usual.clone();
     set_startup_sources(&mut all);
-    if let Some(Provenance { source: Some(source), note }) = all.get(Meter::CpuStartup).cloned() {
+    if let Some(Provenance { source: Some(source), note, .. }) = all.get(Meter::CpuStartup).cloned()
+    {
         all.set_source(Meter::CpuStartup, source, format!("{note}; {RUNTIME_START}"));
     }
     adjust_sources(profile, &all)

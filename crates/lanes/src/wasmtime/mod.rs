@@ -272,7 +272,7 @@ impl WasmtimeLane {
             return Arc::clone(&self.provenances);
         };
         let mut all = (*self.provenances).clone();
-        set_provenance(&mut all, Meter::WasmOps, operators);
+        all.set_provenance(Meter::WasmOps, operators.clone());
         Arc::new(all)
     }
 }
@@ -346,7 +346,7 @@ impl Lane for WasmtimeLane {
             prepared.wasm_ops = counted.as_ref().ok().and_then(OperatorCounts::operators);
             let provenance = match counted {
                 Ok(counted) => counted.provenance(),
-                Err(note) => Provenance { source: None, note },
+                Err(note) => Provenance::missing(note),
             };
             match provenance.source {
                 Some(Source::Fuel) => {}
@@ -455,14 +455,6 @@ fn set_cold_sources(all: &mut Provenances) {
         Source::Procfs,
         "resident set of the whole worker right before the function's first instruction",
     );
-}
-
-/// Enters a provenance that was made elsewhere.
-fn set_provenance(all: &mut Provenances, meter: Meter, provenance: &Provenance) {
-    match provenance.source {
-        Some(source) => all.set_source(meter, source, provenance.note.clone()),
-        None => all.set_missing(meter, provenance.note.clone()),
-    }
 }
 
 /// Meters that only the report of a worker provides, whatever perf counts.

@@ -153,7 +153,7 @@ impl OperatorCounts {
             ),
         };
         let note = if source.is_some() { fuel_note(&how) } else { how };
-        Provenance { source, note }
+        Provenance { source, note, user_only: false }
     }
 
     /// Lists the imported functions whose results vary.

@@ -13,16 +13,17 @@ use super::super::launcher::{EndCause, Privileges, ProgramEnd, SpawnRequest, Spa
 use super::super::outer_memory_limit::OuterMemoryLimit;
 use super::super::program_run::{
     ProcessProbe, Runner, estimate_ref_cycles, judge_run as process_verdict, longest_output,
-    one_line, read_tail,
+    read_tail,
 };
 use super::super::replacement::{WarmLane, WorkerRun, WorkerState, run_in_worker};
 use super::super::{Cancel, Job, Outcome, ProbeSampler, Status, monotonic_now};
 use super::handover::CompiledModule;
 use super::protocol::{MAX_MESSAGE, WasmWorkerReport, WorkerConfig};
 use super::settings::WasmtimeSettings;
+use super::worker_meters::decode_provenances;
 use super::{
     WasmtimeLane, cold, counted_operators, explain_missing, judge_call, set_common_sources,
-    set_phases, set_provenance,
+    set_phases,
 };
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::function_group::GroupBaseline;
@@ -93,7 +94,8 @@ impl WarmLane for WasmtimeLane {
         let compiled = self.compiled_module_for(job, config.settings)?;
         let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled, cancel)?;
         if let Some(operators) = self.operators.get(&job.cell) {
-            set_provenance(Arc::make_mut(&mut worker.provenances), Meter::WasmOps, operators);
+            Arc::make_mut(&mut worker.provenances)
+                .set_provenance(Meter::WasmOps, operators.clone());
         }
         Ok(worker)
     }
@@ -161,20 +163,12 @@ impl WarmWorker {
         }
         let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
         let message = size.map_or(&[][..], |size| &buffer[..size]);
-        let Ok(heard) = serde_json::from_slice::<Vec<(Meter, Option<String>, String)>>(message)
-        else {
+        let Some(mut all) = decode_provenances(message) else {
             return Err(match WasmWorkerReport::decode(message) {
                 Some(report) => judge_call(&report, &job.limits).1.unwrap_or_default(),
                 None => self.end_and_explain(job).1,
             });
         };
-        let mut all = Provenances::default();
-        for (meter, source, note) in heard {
-            match Source::ALL.iter().find(|it| Some(it.label()) == source.as_deref()) {
-                Some(source) => all.set_source(meter, *source, note),
-                None => all.set_missing(meter, one_line(&note)),
-            }
-        }
         set_warm_sources(&mut all, settings, self.tsc_hz);
         self.provenances = Arc::new(all);
         Ok(())
@@ -353,7 +347,7 @@ fn set_warm_sources(all: &mut Provenances, settings: WasmtimeSettings, tsc_hz: O
         Source::Clock,
         "create + start + run, less the worker's readings of itself",
     );
-    if let Some(Provenance { source: Some(source), note }) = all.get(Meter::CpuTime).cloned() {
+    if let Some(Provenance { source: Some(source), note, .. }) = all.get(Meter::CpuTime).cloned() {
         let separator = if note.is_empty() { "" } else { "; " };
         let scope = "of the thread that runs the function, from request to teardown";
         all.set_source(Meter::CpuTime, source, format!("{scope}{separator}{note}"));

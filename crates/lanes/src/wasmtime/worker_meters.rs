@@ -9,7 +9,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{MsgFlags, send};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::program_run::digest_output;
+use crate::program_run::{digest_output, one_line};
 use cyclometer_meter::perf::{CounterTarget, Counters};
 use cyclometer_meter::{Meter, Provenance, Provenances, Source};
 use cyclometer_workload::OutputDigest;
@@ -115,13 +115,7 @@ impl WorkerMeters {
         let clear_refs = File::options().write(true).open("/proc/self/clear_refs").ok();
         let mut sources = thread_sources(counters.provenances(), &accounted);
         set_memory_sources(&mut sources, clear_refs.is_some());
-        let all: Vec<(Meter, Option<&str>, &str)> = sources
-            .iter()
-            .map(|(meter, Provenance { source, note })| {
-                (meter, source.map(Source::label), note.as_str())
-            })
-            .collect();
-        let hello = serde_json::to_vec(&all).map_err(|error| error.to_string())?;
+        let hello = encode_provenances(&sources).map_err(|error| error.to_string())?;
         send(socket.as_raw_fd(), &hello, MsgFlags::MSG_NOSIGNAL).map_err(|it| it.to_string())?;
         Ok(Self {
             counters,
@@ -185,6 +179,35 @@ impl WorkerMeters {
     }
 }
 
+/// Provenance of a meter as a worker tells it: source, note, and whether it counts user mode
+/// only.
+type ToldProvenance<'a> = (Meter, Option<&'a str>, &'a str, bool);
+
+/// Encodes the provenances of a worker's meters for its lane.
+pub(super) fn encode_provenances(sources: &Provenances) -> serde_json::Result<Vec<u8>> {
+    let mut told: Vec<ToldProvenance<'_>> = Vec::new();
+    for (meter, Provenance { source, note, user_only }) in sources.iter() {
+        told.push((meter, source.map(Source::label), note, *user_only));
+    }
+    serde_json::to_vec(&told)
+}
+
+/// Decodes what a worker tells of its meters; `None` if it is something else.
+pub(super) fn decode_provenances(message: &[u8]) -> Option<Provenances> {
+    let heard: Vec<(Meter, Option<String>, String, bool)> = serde_json::from_slice(message).ok()?;
+    let mut all = Provenances::default();
+    for (meter, source, note, user_only) in heard {
+        match Source::ALL.iter().find(|it| Some(it.label()) == source.as_deref()) {
+            Some(source) => all.set_provenance(
+                meter,
+                Provenance { user_only, ..Provenance::from_source(*source, note) },
+            ),
+            None => all.set_missing(meter, one_line(&note)),
+        }
+    }
+    Some(all)
+}
+
 /// Returns the sources of a warm worker's meters: counters, and for `accounted` the kernel's
 /// account, with the reason why there is no counter.
 fn thread_sources(counters: &Provenances, accounted: &[Meter]) -> Provenances {
@@ -243,6 +266,21 @@ mod tests {
         assert!(cpu.note.ends_with("no counter: denied"), "{}", cpu.note);
         assert_eq!(all.get(Meter::Cycles).expect("told").source, None);
         assert_eq!(all.get(Meter::PageFaults).expect("told").source, Some(Source::PerfSoftware));
+    }
+
+    #[test]
+    fn a_lane_hears_what_its_worker_says_of_its_meters() {
+        let mut told = Provenances::default();
+        told.set_source(Meter::CpuTime, Source::Clock, "of the thread");
+        told.set_missing(Meter::BranchMisses, "denied");
+        let user = Provenance {
+            user_only: true,
+            ..Provenance::from_source(Source::PerfHardware, cyclometer_meter::USER_ONLY)
+        };
+        told.set_provenance(Meter::Cycles, user);
+        let message = encode_provenances(&told).expect("encoded");
+        assert_eq!(decode_provenances(&message), Some(told));
+        assert_eq!(decode_provenances(b"{}"), None);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use super::kernel::{
     CorePmu, CounterHandle, CounterRequest, CounterTarget, GroupHandle, Kernel, RawCount,
 };
 use super::refusal::PerfPrivileges;
-use super::{Counters, Perf, USER_ONLY};
+use super::{Counters, Perf};
 use crate::{Meter, Source};
+use cyclometer_core::meter::USER_ONLY;
 
 /// Request for a counter as the fake kernel sees it.
 #[derive(Debug, Clone, Copy)]
@@ -352,7 +353,10 @@ fn the_paranoid_level_leaves_out_kernel_mode_or_everything() {
         FakeKernel::new(rule).with_privileges(standing).open_counters(CounterTarget::ThisThread)
     };
     let mut user = at(2);
-    assert!(user.provenances().get(Meter::Cycles).expect("told").note.contains(USER_ONLY));
+    let cycles = user.provenances().get(Meter::Cycles).expect("told");
+    assert!(cycles.note.contains(USER_ONLY) && cycles.user_only, "{cycles:?}");
+    let clock = user.provenances().get(Meter::CpuTime).expect("told");
+    assert!(!clock.user_only, "the task clock runs in kernel mode: {clock:?}");
     assert_eq!(count_once(&mut user, Meter::Cycles), (Some(3), None));
     // These happen in the kernel: without it they would read 0 for ever.
     let switches = missing_reason(&user, Meter::ContextSwitches);

@@ -45,7 +45,7 @@ use self::kernel::{
 };
 use self::refusal::PerfRefusal;
 use self::trial::Trials;
-use super::{Meter, Provenances, Source};
+use super::{Meter, Provenance, Provenances, Source, USER_ONLY};
 
 /// Perf subsystem of a kernel, with the results of trying its counters.
 pub(super) struct Perf {
@@ -191,7 +191,11 @@ impl Counters {
     fn insert_opened(&mut self, opened: OpenedEvent, target: CounterTarget<'_>) {
         let (event, note) = (opened.event, describe_opened(&opened, target));
         self.refusals.retain(|(meter, _)| *meter != event.meter());
-        self.provenances.set_source(event.meter(), event.source(), note);
+        let provenance = Provenance {
+            user_only: opened.leaves_out_kernel_mode(),
+            ..Provenance::from_source(event.source(), note)
+        };
+        self.provenances.set_provenance(event.meter(), provenance);
         self.opened.push(opened);
     }
 
@@ -455,14 +459,21 @@ fn open_in_mode(
     })
 }
 
+impl OpenedEvent {
+    /// Returns whether what it counts lacks kernel mode. The task clock runs in kernel mode
+    /// too, whatever is left out.
+    fn leaves_out_kernel_mode(&self) -> bool {
+        !self.kernel_mode && self.event != PerfEvent::TaskClock
+    }
+}
+
 fn describe_opened(opened: &OpenedEvent, target: CounterTarget<'_>) -> String {
-    let OpenedEvent { event, kernel_mode, core_pmus, .. } = opened;
+    let OpenedEvent { event, core_pmus, .. } = opened;
     let mut notes = Vec::new();
     if matches!(target, CounterTarget::Process(_)) {
         notes.push("attached after the start".to_owned());
     }
-    // The task clock runs in kernel mode too, whatever is left out.
-    if !kernel_mode && *event != PerfEvent::TaskClock {
+    if opened.leaves_out_kernel_mode() {
         notes.push(USER_ONLY.to_owned());
     }
     if event.source() == Source::PerfHardware {
@@ -476,9 +487,6 @@ fn describe_opened(opened: &OpenedEvent, target: CounterTarget<'_>) -> String {
     }
     notes.join("; ")
 }
-
-/// Note of a counter that leaves out kernel mode.
-pub const USER_ONLY: &str = "user mode only: perf_event_paranoid forbids kernel mode";
 
 /// Reads `/proc/sys/kernel/perf_event_paranoid`; `None` if unreadable.
 #[must_use]

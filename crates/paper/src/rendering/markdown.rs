@@ -7,6 +7,7 @@ use super::{
     format_time, list_reasons, smaller_arguments_note,
 };
 use crate::{PaperPart, PaperReport, PaperRow, Published, format_ratio};
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::visible_text::escape_markdown;
 
 /// Returns the report as Markdown; the charts are files beside it.
@@ -91,14 +92,14 @@ fn write_matrix(out: &mut String, rows: &[PaperRow]) {
     let titles: Vec<&str> =
         ["lane", "start"].into_iter().chain(workloads.iter().copied()).collect();
     write_table_head(out, &titles, 2);
-    let mut lanes: Vec<(&str, &str)> = Vec::new();
+    let mut lanes: Vec<(&str, StartKind)> = Vec::new();
     for row in rows.iter().filter(|row| row.time.is_some()) {
-        if !lanes.contains(&(&row.lane, &row.start)) {
-            lanes.push((&row.lane, &row.start));
+        if !lanes.contains(&(&row.lane, row.start)) {
+            lanes.push((&row.lane, row.start));
         }
     }
     for (lane, start) in lanes {
-        let mut cells = vec![escape_markdown(lane), escape_markdown(start)];
+        let mut cells = vec![escape_markdown(lane), start.to_string()];
         for workload in workloads {
             let row = rows
                 .iter()
@@ -164,7 +165,7 @@ fn write_rows(out: &mut String, rows: &[PaperRow]) {
         let mut cells = vec![
             escape_markdown(&row.workload),
             escape_markdown(&row.lane),
-            escape_markdown(&row.start),
+            row.start.to_string(),
             time.map_or(0, |time| time.count).to_string(),
             or_dash(time.map(|time| format_time(time.median))),
             or_dash(format_reach(row)),

@@ -11,20 +11,9 @@ pub use svg::{render_chart, render_charts};
 pub use text::render_text;
 
 use crate::{PaperPart, PaperPreset, PaperReport, PaperRow, PublishedValue};
-use cyclometer_core::units::Nanos;
 use cyclometer_pricing::Exact;
+use cyclometer_report::format_time;
 use cyclometer_stats::Change;
-
-/// Formats a time in nanoseconds for people.
-fn format_time(nanos: f64) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "medians of unsigned counts of nanoseconds"
-    )]
-    let nanos = Nanos(nanos.max(0.0).round() as u64);
-    nanos.to_string()
-}
 
 /// Formats the relative reach of the interval: `±1.2 %`.
 fn format_reach(row: &PaperRow) -> Option<String> {

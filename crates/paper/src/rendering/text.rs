@@ -7,7 +7,6 @@ use super::{
     format_time, smaller_arguments_note,
 };
 use crate::{Claim, PaperPart, PaperReport, PaperRow};
-use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::escape_line;
 use cyclometer_core::word_wrap::fill_paragraph;
 use cyclometer_report::{Cell, Column, Table};
@@ -100,7 +99,7 @@ fn build_table(table: &crate::PaperTable) -> Table {
 
 fn row_cells(row: &PaperRow) -> Vec<Cell> {
     let runs = row.time.as_ref().map_or(0, |time| time.count);
-    let text = |value: Option<String>| Cell::optional(value.map(|text| (text.clone(), text)));
+    let text = Cell::optional_text;
     let ratio = |ratio: &Option<Result<cyclometer_stats::Change, _>>| {
         let change = ratio.as_ref().and_then(|it| it.as_ref().ok());
         Cell::optional(change.map(|change| (format_multiple(Some(change)), change.ratio)))
@@ -108,7 +107,7 @@ fn row_cells(row: &PaperRow) -> Vec<Cell> {
     let usd = |at: usize| text(row.usd[at].as_ref().map(format_dollars));
     vec![
         Cell::text(&*row.lane),
-        Cell::text(&*row.start),
+        Cell::text(row.start.label()),
         Cell::new(runs, runs),
         Cell::new(row.bad, row.bad),
         Cell::optional(row.time.as_ref().map(|time| (format_time(time.median), time.median))),
@@ -152,7 +151,7 @@ fn compile_table(report: &PaperReport) -> Table {
             Cell::text(&*row.workload),
             Cell::new(row.time.count, row.time.count),
             Cell::new(format_time(row.time.median), row.time.median),
-            Cell::optional(reach.map(|text| (text.clone(), text))),
+            Cell::optional_text(reach),
         ]);
     }
     table
@@ -165,7 +164,7 @@ fn footprint_table(report: &PaperReport) -> Table {
         Column::number("runtime", "runtime_bytes"),
         Column::number("together", "total_bytes"),
     ]);
-    let size = |size: Option<Bytes>| Cell::optional(size.map(|it| (it.to_string(), it.0)));
+    let size = Cell::optional_size;
     for it in &report.footprint {
         table.push(vec![
             Cell::text(&*it.lane),

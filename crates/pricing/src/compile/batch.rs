@@ -151,6 +151,21 @@ impl UsageBatch {
         self.len += 1;
     }
 
+    /// Adds several rows: `column` is called once for every column, and returns its values of
+    /// these rows.
+    ///
+    /// # Panics
+    /// Panics if `column` returns fewer values than there are rows.
+    pub fn extend_rows<'a>(&mut self, rows: usize, mut column: impl FnMut(Signal) -> &'a [u64]) {
+        for signal in &self.signals {
+            let values = &column(*signal)[..rows];
+            let index = signal.column_index();
+            self.bits[index] |= values.iter().fold(0, |bits, value| bits | value);
+            self.columns[index].extend_from_slice(values);
+        }
+        self.len += rows;
+    }
+
     /// Adds a usage as a row. Signals that the usage lacks would be stored as 0, so the set
     /// returned by [`SignalSet::measured_in`] must be the batch's.
     pub fn push_usage(&mut self, usage: &Usage) {

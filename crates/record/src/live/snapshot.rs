@@ -276,7 +276,7 @@ impl LiveSnapshot {
             key.lane == *lane
                 && key.workload == cell.workload
                 && key.preset == cell.preset
-                && &*key.start == cell.start.label()
+                && key.start == cell.start
         });
         found.map(|(_, group)| group)
     }

@@ -12,7 +12,7 @@ use super::snapshot::{
 use cyclometer_core::meter::Meter;
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Job, Outcome, Prepared, Sample, Status, monotonic_now};
-use cyclometer_replay::{Contract, GroupKey, Replayer, UsageRow, WhatIf};
+use cyclometer_replay::{CellKey, Contract, Replayer, UsageRow, WhatIf};
 use cyclometer_workload::Event;
 
 /// Number of remarks and failures that are kept.
@@ -41,7 +41,7 @@ pub struct SnapshotBuilder {
     /// other models.
     billable: u64,
     rows: VecDeque<UsageRow>,
-    keys: Vec<GroupKey>,
+    keys: Vec<CellKey>,
     /// Events and samples that were left out: up to now, and before this recording.
     dropped: [u64; 2],
     dropped_before: [u64; 2],
@@ -251,11 +251,11 @@ impl SnapshotBuilder {
         self.snapshot.phase = SessionPhase::Running;
         self.places.insert(job.cell, self.snapshot.cells.len());
         let name = |text: &str| -> Arc<str> { text.into() };
-        let key = GroupKey {
+        let key = CellKey {
             lane: name(lane),
             workload: name(&job.workload.name),
             preset: name(&job.preset.name),
-            start: name(job.start.label()),
+            start: job.start,
         };
         self.snapshot.cells.push(CellView {
             lane: place,

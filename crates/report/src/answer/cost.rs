@@ -1,10 +1,11 @@
 //! Sentences on the cost of a million invocations, coarse beside fine, and on the ratio
 //! of the two.
 
-use super::super::prices::separate_thousands;
 use super::{REFERENCE_LANE, UNSANDBOXED_LANE};
+use cyclometer_core::invocation::StartKind;
+use cyclometer_core::quantity::separate_thousands;
 use cyclometer_pricing::{Exact, Money, Waste};
-use cyclometer_replay::{GroupKey, GroupTotal, ReplaySummary};
+use cyclometer_replay::{GroupTotal, ReplaySummary};
 use cyclometer_store::RunsOfCell;
 
 /// Largest ratio that is called about the same.
@@ -14,13 +15,13 @@ const NEARLY: &str = "1.05";
 /// for no work, and in `docker` where that is another lane.
 pub(super) fn describe_cost(
     summary: &ReplaySummary,
-    start: &str,
+    start: StartKind,
     cells: &[&RunsOfCell],
 ) -> Vec<String> {
     let Some((coarse, fine)) = summary.coarse_fine_pairs().next() else { return Vec::new() };
     let groups: Vec<(&str, &GroupTotal)> = cells
         .iter()
-        .filter_map(|cell| Some((&*cell.names[2], find_group(summary, cell)?)))
+        .filter_map(|cell| Some((&*cell.key.lane, find_group(summary, cell)?)))
         .collect();
     let named = |name: &str| groups.iter().find(|(lane, _)| *lane == name);
     let subject =
@@ -61,12 +62,7 @@ pub(super) fn describe_cost(
 }
 
 fn find_group<'a>(summary: &'a ReplaySummary, cell: &RunsOfCell) -> Option<&'a GroupTotal> {
-    let [workload, preset, lane, start] = &cell.names;
-    let is_it = |key: &GroupKey| {
-        [&*key.workload, &*key.preset, &*key.lane, &*key.start]
-            == [&**workload, &**preset, &**lane, &**start]
-    };
-    summary.groups().find(|(key, _)| is_it(key)).map(|(_, group)| group)
+    summary.groups().find(|(key, _)| **key == cell.key).map(|(_, group)| group)
 }
 
 /// Returns a tariff as a phrase: `on AWS Lambda x86`, `per cycle`.

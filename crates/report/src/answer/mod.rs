@@ -19,7 +19,9 @@ mod speed;
 
 use std::fmt;
 
-use super::prices::separate_thousands;
+use cyclometer_core::cell_key::CellKey;
+use cyclometer_core::invocation::StartKind;
+use cyclometer_core::quantity::separate_thousands;
 use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::escape_line;
 use cyclometer_core::word_wrap::fill_paragraph;
@@ -61,7 +63,7 @@ impl fmt::Display for WorkloadAnswer {
 pub fn build_answers(cells: &[RunsOfCell], summary: Option<&ReplaySummary>) -> Vec<WorkloadAnswer> {
     let mut subjects: Vec<[&str; 2]> = Vec::new();
     for cell in cells {
-        let [workload, preset, ..] = &cell.names;
+        let (workload, preset) = (&*cell.key.workload, &*cell.key.preset);
         if !subjects.contains(&[workload, preset]) {
             subjects.push([workload, preset]);
         }
@@ -72,7 +74,7 @@ pub fn build_answers(cells: &[RunsOfCell], summary: Option<&ReplaySummary>) -> V
         .map(|[workload, preset]| {
             let mine: Vec<&RunsOfCell> = cells
                 .iter()
-                .filter(|cell| cell.names[0] == *workload && cell.names[1] == *preset)
+                .filter(|cell| &*cell.key.workload == *workload && &*cell.key.preset == *preset)
                 .collect();
             let name = if presets(workload) > 1 {
                 format!("{workload} ({preset})")
@@ -133,19 +135,20 @@ pub fn render_answers(answers: &[WorkloadAnswer], width: usize) -> String {
 /// Returns the sentences of one workload.
 fn workload_sentences(cells: &[&RunsOfCell], summary: Option<&ReplaySummary>) -> Vec<String> {
     let well: Vec<&RunsOfCell> = cells.iter().filter(|cell| cell.ok > 0).copied().collect();
-    let of = |start: &str| -> Vec<&RunsOfCell> {
-        well.iter().filter(|cell| cell.names[3] == start).copied().collect()
+    let of = |start: StartKind| -> Vec<&RunsOfCell> {
+        well.iter().filter(|cell| cell.key.start == start).copied().collect()
     };
-    let (cold, warm) = (of("cold"), of("warm"));
+    let (cold, warm) = (of(StartKind::Cold), of(StartKind::Warm));
     let mut all = Vec::new();
-    all.extend(speed::describe_speed("cold", &cold));
-    all.extend(speed::describe_speed("warm", &warm));
+    all.extend(speed::describe_speed(StartKind::Cold, &cold));
+    all.extend(speed::describe_speed(StartKind::Warm, &warm));
     if speed::has_undecided(&all) {
         all.push("Where no difference is shown, more runs may tell.".to_owned());
     }
     all.extend(describe_too_few_runs(cells));
     all.extend(describe_peak_memory(if cold.is_empty() { &warm } else { &cold }));
-    let (start, priced) = if cold.is_empty() { ("warm", &warm) } else { ("cold", &cold) };
+    let (start, priced) =
+        if cold.is_empty() { (StartKind::Warm, &warm) } else { (StartKind::Cold, &cold) };
     if let Some(summary) = summary {
         all.extend(cost::describe_cost(summary, start, priced));
     }
@@ -180,8 +183,8 @@ fn describe_peak_memory(cells: &[&RunsOfCell]) -> Option<String> {
     let (mut peaks, mut missing) = (Vec::new(), Vec::new());
     for cell in cells {
         match most(cell) {
-            Some(peak) => peaks.push((peak, &*cell.names[2])),
-            None => missing.push(&*cell.names[2]),
+            Some(peak) => peaks.push((peak, &*cell.key.lane)),
+            None => missing.push(&*cell.key.lane),
         }
     }
     let not = |lanes: &[&str]| format!("not measured in {}", phrasing::join_names(lanes, "or"));
@@ -216,7 +219,7 @@ fn describe_failures(cells: &[&RunsOfCell]) -> Option<String> {
         .filter(|cell| cell.ok == 0 && cell.bad > 0)
         .map(|cell| {
             let runs = separate_thousands(&cell.bad.to_string());
-            let [_, _, lane, start] = &cell.names;
+            let CellKey { lane, start, .. } = &cell.key;
             match cell.bad {
                 1 => format!("{start} in {lane} (its only run failed)"),
                 _ => format!("{start} in {lane} (all {runs} runs failed)"),
@@ -237,7 +240,7 @@ fn lane_timing<'a>(cell: &'a RunsOfCell, key: &str) -> LaneTiming<'a> {
     let at = ComparedMeter::ALL.iter().position(|meter| meter.key == key);
     let values = at.and_then(|at| cell.values.get(at)).map_or(&[][..], Vec::as_slice);
     let quantum = at.and_then(|at| cell.quanta.get(at).copied().flatten());
-    LaneTiming::new(&cell.names[2], values, quantum)
+    LaneTiming::new(&cell.key.lane, values, quantum)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Numbers and lists as phrases of a sentence.
 
-use cyclometer_core::units::Nanos;
 use cyclometer_stats::Change;
 
 /// Formats a ratio above 1 with its interval: `78x [55, 88]`. Digits are added
@@ -29,16 +28,6 @@ pub(super) fn format_interval(change: &Change) -> String {
 
 fn format_bound(value: f64, digits: usize) -> String {
     if value.is_finite() { format!("{value:.digits$}") } else { "no bound".to_owned() }
-}
-
-/// Formats a time in nanoseconds.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "times are between 0 and 2^53 ns"
-)]
-pub(super) fn format_time(nanos: f64) -> String {
-    Nanos(nanos.max(0.0).round() as u64).to_string()
 }
 
 /// Joins names: `a, b and c`.

@@ -1,7 +1,9 @@
 //! Sentences on which lane starts and which runs faster, as far as the runs show it.
 
-use super::phrasing::{format_interval, format_ratio, format_time, join_names};
+use super::super::text_format::format_time;
+use super::phrasing::{format_interval, format_ratio, join_names};
 use super::{EQUALITY_BAND, REFERENCE_LANE, UNSANDBOXED_LANE, lane_timing};
+use cyclometer_core::invocation::StartKind;
 use cyclometer_stats::{Change, Confidence, Quantum, RatioRefusal, Verdict, compare_times, median};
 use cyclometer_store::RunsOfCell;
 
@@ -114,7 +116,7 @@ fn describe_relation(one: &LaneTiming<'_>, other: &LaneTiming<'_>) -> String {
 type Clause<'a> = (&'a str, String);
 
 /// Returns the sentences on start-up and run times for one kind of start.
-pub(super) fn describe_speed(start: &str, cells: &[&RunsOfCell]) -> Vec<String> {
+pub(super) fn describe_speed(start: StartKind, cells: &[&RunsOfCell]) -> Vec<String> {
     let readings = |key: &str| -> Vec<LaneTiming<'_>> {
         let all = cells.iter().map(|cell| lane_timing(cell, key));
         all.filter(|reading| !reading.values.is_empty()).collect()
@@ -173,7 +175,7 @@ fn join_clauses(starts: Vec<Clause<'_>>, runs: Vec<Clause<'_>>) -> Option<String
     (!parts.is_empty()).then(|| format!("{}.", parts.join("; ")))
 }
 
-fn describe_unmeasured(what: &str, start: &str, cells: &[&RunsOfCell]) -> Option<String> {
+fn describe_unmeasured(what: &str, start: StartKind, cells: &[&RunsOfCell]) -> Option<String> {
     (!cells.is_empty()).then(|| format!("How long a {start} {what} takes was not measured."))
 }
 

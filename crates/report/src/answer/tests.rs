@@ -8,8 +8,11 @@ use super::*;
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::find_builtin_model;
-use cyclometer_replay::{GroupKey, UsageRow, replay_rows};
+use cyclometer_replay::{UsageRow, replay_rows};
 use cyclometer_stats::Quantum;
+
+const COLD: StartKind = StartKind::Cold;
+const WARM: StartKind = StartKind::Warm;
 
 /// Ten container starts and ten of a sandbox in process, in milliseconds.
 const CONTAINER: [f64; 10] = [181.2, 176.9, 215.4, 180.3, 178.8, 190.1, 183.7, 179.5, 204.2, 182.6];
@@ -20,7 +23,7 @@ const SLOWER: [f64; 10] = [131.0, 128.2, 129.9, 133.4, 130.2, 127.6, 131.8, 130.
 const SCATTERED: [f64; 10] = [80.0, 95.0, 102.0, 131.0, 99.0, 118.0, 91.0, 107.0, 125.0, 88.0];
 
 /// Returns a cell of `nbody` whose times are in milliseconds.
-fn cell(lane: &str, start: &str, startup: &[f64], run: &[f64]) -> RunsOfCell {
+fn cell(lane: &str, start: StartKind, startup: &[f64], run: &[f64]) -> RunsOfCell {
     let nanos = |values: &[f64]| values.iter().map(|value| value * 1e6).collect::<Vec<f64>>();
     let values = ComparedMeter::ALL
         .iter()
@@ -32,7 +35,7 @@ fn cell(lane: &str, start: &str, startup: &[f64], run: &[f64]) -> RunsOfCell {
         })
         .collect();
     RunsOfCell {
-        names: ["nbody", "quick", lane, start].map(str::to_owned),
+        key: CellKey::new(lane, "nbody", "quick", start),
         ok: run.len().max(startup.len()) as u64,
         bad: 0,
         memory_allocated: None,
@@ -53,9 +56,9 @@ fn told(cells: &[RunsOfCell]) -> String {
 #[test]
 fn a_winner_is_named_with_the_interval_that_scipy_finds() {
     let cells = [
-        cell("native", "cold", &[0.07; 10], &STEADY),
-        cell("wasmtime", "cold", &SANDBOX, &SLOWER),
-        cell("docker", "cold", &CONTAINER, &SCATTERED),
+        cell("native", COLD, &[0.07; 10], &STEADY),
+        cell("wasmtime", COLD, &SANDBOX, &SLOWER),
+        cell("docker", COLD, &CONTAINER, &SCATTERED),
     ];
     let text = told(&cells);
     // The ends of an interval of so few values are themselves a little uncertain.
@@ -79,7 +82,7 @@ fn a_winner_is_named_with_the_interval_that_scipy_finds() {
 fn as_fast_is_said_only_of_what_lies_within_the_band() {
     let scaled = |by: f64| STEADY.map(|value| value * by);
     let text = |by: f64| {
-        told(&[cell("native", "cold", &[], &STEADY), cell("wasmtime", "cold", &[], &scaled(by))])
+        told(&[cell("native", COLD, &[], &STEADY), cell("wasmtime", COLD, &[], &scaled(by))])
     };
     assert!(text(1.0).contains("wasmtime runs as fast as native (within 5 %)"), "{}", text(1.0));
     assert!(text(1.03).contains("as fast as native"), "{}", text(1.03));
@@ -107,7 +110,7 @@ fn as_fast_is_said_only_of_what_lies_within_the_band() {
 fn a_much_shorter_run_beside_a_process_is_said_to_leave_out_loading() {
     let scaled = |by: f64| STEADY.map(|value| value * by);
     let text = |lane: &str, other: &str, by: f64| {
-        told(&[cell(other, "cold", &[], &STEADY), cell(lane, "cold", &[], &scaled(by))])
+        told(&[cell(other, COLD, &[], &STEADY), cell(lane, COLD, &[], &scaled(by))])
     };
     let loading = "faster than native, whose run includes loading the program";
     assert!(text("wasmtime", "native", 0.1).contains(loading));
@@ -121,8 +124,8 @@ fn a_much_shorter_run_beside_a_process_is_said_to_leave_out_loading() {
 fn only_like_is_set_beside_like() {
     // Cold containers compared with warm sandboxes would be 78 times slower.
     let text = told(&[
-        cell("docker", "cold", &CONTAINER, &STEADY),
-        cell("wasmtime", "warm", &SANDBOX, &STEADY),
+        cell("docker", COLD, &CONTAINER, &STEADY),
+        cell("wasmtime", WARM, &SANDBOX, &STEADY),
     ]);
     assert!(!text.contains("faster") && !text.contains("as fast"), "{text}");
     assert!(text.contains("docker starts cold in 182 ms and runs for 100 ms."), "{text}");
@@ -130,8 +133,8 @@ fn only_like_is_set_beside_like() {
     // A plain process has no sandbox to start: the two others are compared with each
     // other.
     let text = told(&[
-        cell("native", "cold", &[0.07; 10], &STEADY),
-        cell("wasmtime", "cold", &SANDBOX, &STEADY),
+        cell("native", COLD, &[0.07; 10], &STEADY),
+        cell("wasmtime", COLD, &SANDBOX, &STEADY),
     ]);
     assert!(
         text.contains("wasmtime starts cold ") && text.contains(" slower than native"),
@@ -142,8 +145,8 @@ fn only_like_is_set_beside_like() {
 #[test]
 fn too_few_runs_name_no_winner_and_say_how_many_there_must_be() {
     let text = told(&[
-        cell("docker", "cold", &CONTAINER[..3], &STEADY[..3]),
-        cell("wasmtime", "cold", &SANDBOX[..3], &STEADY[..3]),
+        cell("docker", COLD, &CONTAINER[..3], &STEADY[..3]),
+        cell("wasmtime", COLD, &SANDBOX[..3], &STEADY[..3]),
     ]);
     assert!(text.contains("wasmtime starts cold in 2.31 ms (docker: 181 ms)"), "{text}");
     assert!(!text.contains("faster") && !text.contains("slower"), "{text}");
@@ -151,18 +154,18 @@ fn too_few_runs_name_no_winner_and_say_how_many_there_must_be() {
         "3 runs are too few for an interval, and so for a comparison: use --runs 6 or more.";
     assert!(text.contains(advice), "{text}");
     // Where runs failed, more runs are no cure.
-    let mut failing = cell("docker", "cold", &CONTAINER[..3], &STEADY[..3]);
+    let mut failing = cell("docker", COLD, &CONTAINER[..3], &STEADY[..3]);
     failing.bad = 7;
-    let text = told(&[failing, cell("wasmtime", "cold", &SANDBOX, &STEADY)]);
+    let text = told(&[failing, cell("wasmtime", COLD, &SANDBOX, &STEADY)]);
     assert!(!text.contains("--runs"), "{text}");
 }
 
 #[test]
 fn what_the_clock_cannot_tell_is_no_ratio() {
-    let mut short = cell("wasmtime", "cold", &[0.001; 10], &STEADY);
+    let mut short = cell("wasmtime", COLD, &[0.001; 10], &STEADY);
     let at = ComparedMeter::ALL.iter().position(|meter| meter.key == "startup_ns").expect("there");
     short.quanta[at] = Some(Quantum { span: Nanos(200), origin: "clock" });
-    let text = told(&[short, cell("docker", "cold", &CONTAINER, &STEADY)]);
+    let text = told(&[short, cell("docker", COLD, &CONTAINER, &STEADY)]);
     assert!(
         text.contains(
             "wasmtime starts cold in 1.00 us (docker: 182 ms; no ratio, since the shorter is below \
@@ -174,42 +177,40 @@ fn what_the_clock_cannot_tell_is_no_ratio() {
 
 #[test]
 fn what_only_fails_is_left_out_and_named() {
-    let mut failing = cell("docker", "cold", &[], &[]);
+    let mut failing = cell("docker", COLD, &[], &[]);
     (failing.ok, failing.bad) = (0, 12);
-    let text = told(&[failing, cell("wasmtime", "cold", &SANDBOX, &STEADY)]);
+    let text = told(&[failing, cell("wasmtime", COLD, &SANDBOX, &STEADY)]);
     assert!(text.contains("wasmtime starts cold in 2.32 ms"), "{text}");
     assert!(
         text.ends_with("Left out, and without a price: cold in docker (all 12 runs failed)."),
         "{text}"
     );
-    let mut only = cell("docker", "cold", &[], &[]);
+    let mut only = cell("docker", COLD, &[], &[]);
     (only.ok, only.bad) = (0, 1);
     assert!(told(&[only]).ends_with("cold in docker (its only run failed)."));
 }
 
 #[test]
 fn what_was_not_measured_is_said() {
-    let mut bare = cell("docker", "cold", &[], &STEADY);
+    let mut bare = cell("docker", COLD, &[], &STEADY);
     bare.values.iter_mut().last().expect("meters").clear();
-    let text = told(&[bare, cell("wasmtime", "cold", &SANDBOX, &STEADY)]);
+    let text = told(&[bare, cell("wasmtime", COLD, &SANDBOX, &STEADY)]);
     assert!(text.contains("Peak memory: 5.00 MiB in wasmtime; not measured in docker."), "{text}");
-    let text = told(&[cell("docker", "cold", &[], &[1.0; 8])]);
+    let text = told(&[cell("docker", COLD, &[], &[1.0; 8])]);
     assert!(text.contains("How long a cold start-up takes was not measured."), "{text}");
     assert_eq!(build_answers(&[], None), []);
 }
 
 #[test]
 fn of_many_lanes_the_ends_are_named_and_who_is_as_good_as_the_best() {
-    let mut cells = vec![
-        cell("native", "cold", &[0.07; 10], &STEADY),
-        cell("docker", "cold", &CONTAINER, &STEADY),
-    ];
+    let mut cells =
+        vec![cell("native", COLD, &[0.07; 10], &STEADY), cell("docker", COLD, &CONTAINER, &STEADY)];
     for at in 1..10 {
         let startup = SANDBOX.map(|value| value * f64::from(at * at));
         let run = SLOWER.map(|value| value * f64::from(at));
-        cells.push(cell(&format!("lane{at}"), "cold", &startup, &run));
+        cells.push(cell(&format!("lane{at}"), COLD, &startup, &run));
     }
-    cells.push(cell("twin", "cold", &SANDBOX.map(|value| value * 1.001), &SLOWER));
+    cells.push(cell("twin", COLD, &SANDBOX.map(|value| value * 1.001), &SLOWER));
     let text = told(&cells);
     assert!(text.starts_with("nbody: Of 11 lanes, lane1 starts cold 78x ["), "{text}");
     assert!(
@@ -230,12 +231,12 @@ fn of_many_lanes_the_ends_are_named_and_who_is_as_good_as_the_best() {
 
 #[test]
 fn workloads_have_a_paragraph_each() {
-    let mut other = cell("wasmtime", "cold", &SANDBOX, &STEADY);
-    other.names[0] = "nop".to_owned();
-    let cells = [cell("wasmtime", "cold", &SANDBOX, &STEADY), other.clone()];
+    let mut other = cell("wasmtime", COLD, &SANDBOX, &STEADY);
+    other.key.workload = "nop".into();
+    let cells = [cell("wasmtime", COLD, &SANDBOX, &STEADY), other.clone()];
     let answers_of_two = build_answers(&cells, None);
     assert_eq!(answers_of_two.iter().map(|it| &*it.workload).collect::<Vec<_>>(), ["nbody", "nop"]);
-    other.names = ["nbody", "paper", "wasmtime", "cold"].map(str::to_owned);
+    other.key = CellKey::new("wasmtime", "nbody", "paper", COLD);
     let names: Vec<String> =
         build_answers(&[cells[0].clone(), other], None).into_iter().map(|it| it.workload).collect();
     assert_eq!(names, ["nbody (quick)", "nbody (paper)"]);
@@ -252,12 +253,7 @@ fn bills(lane: &str, cpu_ms: Option<u64>, cycles: Option<u64>) -> ReplaySummary 
     usage.set(Meter::MemoryPeak, 1 << 29);
     usage.set(Meter::CpuTime, cpu_ms.map(|it| it * 1_000_000));
     usage.set(Meter::Cycles, cycles);
-    let key = GroupKey {
-        lane: lane.into(),
-        workload: "nbody".into(),
-        preset: "quick".into(),
-        start: "warm".into(),
-    };
+    let key = CellKey::new(lane, "nbody", "quick", WARM);
     let row = UsageRow { invocation: 1, key, offset: Nanos(0), failed: false, usage };
     let contracts = HEADLINE_MODELS.map(|id| {
         let model = find_builtin_model(id).expect("built in");
@@ -267,7 +263,7 @@ fn bills(lane: &str, cpu_ms: Option<u64>, cycles: Option<u64>) -> ReplaySummary 
 }
 
 fn priced(lane: &str, cpu_ms: Option<u64>, cycles: Option<u64>) -> String {
-    let cells = [cell(lane, "warm", &SANDBOX, &STEADY)];
+    let cells = [cell(lane, WARM, &SANDBOX, &STEADY)];
     build_answers(&cells, Some(&bills(lane, cpu_ms, cycles)))[0].to_string()
 }
 
@@ -312,7 +308,7 @@ fn a_share_that_was_not_measured_is_said_to_be_so() {
 
 #[test]
 fn what_never_ended_well_has_no_price() {
-    let mut failing = cell("wasmtime", "warm", &[], &[]);
+    let mut failing = cell("wasmtime", WARM, &[], &[]);
     (failing.ok, failing.bad) = (0, 3);
     let summary = bills("wasmtime", Some(4), Some(1_000_000));
     let text = build_answers(&[failing], Some(&summary))[0].to_string();

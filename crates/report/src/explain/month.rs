@@ -103,10 +103,11 @@ impl Scale<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cyclometer_core::invocation::StartKind;
     use cyclometer_core::meter::{Meter, Usage};
     use cyclometer_core::units::Nanos;
     use cyclometer_pricing::find_builtin_model;
-    use cyclometer_replay::{GroupKey, UsageRow, replay_rows};
+    use cyclometer_replay::{CellKey, UsageRow, replay_rows};
 
     #[test]
     fn a_month_can_be_followed_by_hand() {
@@ -116,10 +117,7 @@ mod tests {
             let mut usage = Usage::new(true);
             usage.phases.run = Some(Nanos(ms * 1_000_000));
             usage.set(Meter::MemoryAllocated, 2 << 30);
-            let name = |text: &str| text.into();
-            let (lane, workload, preset, start) =
-                (name("native"), name("f"), name("small"), name("cold"));
-            let key = GroupKey { lane, workload, preset, start };
+            let key = CellKey::new("native", "f", "small", StartKind::Cold);
             Ok::<_, std::convert::Infallible>(UsageRow {
                 invocation: 1,
                 key,

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use super::super::prices::separate_thousands;
+use cyclometer_core::quantity::separate_thousands;
 use cyclometer_pricing::{Dimension, Exact, Money};
 
 /// Maximum number of significant digits in text.

@@ -4,7 +4,7 @@
 use crate::model::Model;
 use cyclometer_core::units::Bytes;
 use cyclometer_lanes::StartKind;
-use cyclometer_replay::GroupKey;
+use cyclometer_replay::CellKey;
 
 const MIB: u64 = 1 << 20;
 
@@ -87,15 +87,15 @@ impl BillsSource {
 impl BillsView {
     /// Whether the view includes a cell with this workload and start.
     #[must_use]
-    pub fn includes(&self, workload: &str, start: &str) -> bool {
+    pub fn includes(&self, workload: &str, start: StartKind) -> bool {
         self.workload.as_deref().is_none_or(|it| it == workload)
-            && self.start.is_none_or(|it| it.label() == start)
+            && self.start.is_none_or(|it| it == start)
     }
 
     /// Whether the view includes a group.
     #[must_use]
-    pub fn includes_key(&self, key: &GroupKey) -> bool {
-        self.includes(&key.workload, &key.start)
+    pub fn includes_key(&self, key: &CellKey) -> bool {
+        self.includes(&key.workload, key.start)
     }
 
     /// Returns the number of invocations that amounts are for.

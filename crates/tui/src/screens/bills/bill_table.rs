@@ -6,7 +6,8 @@ use super::bill_query::BillsView;
 use crate::widgets::bar;
 use cyclometer_core::units::Bytes;
 use cyclometer_pricing::{ChargeBasis, Exact, Granularity, Money};
-use cyclometer_replay::{GroupTotal, ModelTotal, ReplaySummary};
+use cyclometer_replay::{GroupTotal, ReplaySummary};
+use cyclometer_report::format_bill;
 use cyclometer_store::RecordedCell;
 
 /// Significant digits of displayed amounts.
@@ -164,7 +165,7 @@ fn explain_missing_lane(cells: &[RecordedCell], view: &BillsView, lane: &str) ->
         return format!("the lane could not run: {reason}");
     }
     let shown = of_lane.find(|cell| {
-        let names = cell.workload.as_deref().zip(cell.start.as_deref());
+        let names = cell.workload.as_deref().zip(cell.start);
         names.is_some_and(|(workload, start)| view.includes(workload, start))
     });
     let what = match (&view.workload, view.start) {
@@ -239,10 +240,8 @@ fn build_cell(summary: &ReplaySummary, lane: &BilledLane, at: usize, view: &Bill
         Some(total) if total.refused.is_empty() => bar::waste_shares(&total.waste),
         _ => None,
     };
-    let price = price.map(|amount| DisplayedAmount {
-        text: format_amount(&amount, view.month.is_some()),
-        amount,
-    });
+    let price = price
+        .map(|amount| DisplayedAmount { text: format_bill(&amount, view.month.is_some()), amount });
     BillCell { price, shares }
 }
 
@@ -268,38 +267,7 @@ fn compute_amount(
     if total.charges.is_empty() {
         return Err("there are monthly charges only: choose the requests of a month".to_owned());
     }
-    project_cost(total, view.unit_invocations())
-        .ok_or_else(|| "no invocation was billed".to_owned())
-}
-
-/// Returns the cost of `count` invocations like these at list prices; `None` if none
-/// was billed.
-#[must_use]
-pub fn project_cost(total: &ModelTotal, count: u64) -> Option<Money> {
-    total
-        .total
-        .multiplied_by(count)
-        .as_exact()
-        .checked_div(&Exact::from(total.billed))
-        .map(Money::from)
-}
-
-/// Formats a number of invocations with its noun.
-#[must_use]
-pub fn format_invocation_count(invocations: u64) -> String {
-    if invocations == 1 { "1 invocation".to_owned() } else { format!("{invocations} invocations") }
-}
-
-/// Formats a month's bill with two decimals like an invoice, and any other amount to
-/// four significant digits.
-#[must_use]
-pub fn format_amount(amount: &Money, month: bool) -> String {
-    let cent = Exact::from(1).checked_div(&Exact::from(100)).unwrap_or_default();
-    if month && (*amount.as_exact() >= cent || amount.is_zero()) {
-        amount.to_rounded_string(2)
-    } else {
-        amount.to_significant_string(SIGNIFICANT_DIGITS)
-    }
+    total.project_cost(view.unit_invocations()).ok_or_else(|| "no invocation was billed".to_owned())
 }
 
 /// Pads amounts so that their decimal points align.

@@ -3,14 +3,12 @@
 
 use super::LoadedBills;
 use super::bill_query::MONTHLY_REQUESTS;
-use super::bill_table::{
-    BillCell, ModelRow, NOT_SOLD, align_decimal_points, format_amount, format_invocation_count,
-};
+use super::bill_table::{BillCell, ModelRow, NOT_SOLD, align_decimal_points};
 use super::sorting::{BillSortKey, sort_rows};
 use crate::widgets::bar;
 use cyclometer_pricing::{Exact, Money, RoundingDirection};
 use cyclometer_replay::{GroupTotal, ModelTotal, ReplaySummary};
-use cyclometer_report::format_thousands;
+use cyclometer_report::{format_bill, format_count, format_thousands};
 
 /// Number of cheapest models that are listed.
 const CHEAPEST_COUNT: usize = 5;
@@ -122,7 +120,7 @@ impl BillDetail {
             "{}, {}: {}{peak}",
             view.workload_name(),
             view.start_name(),
-            format_invocation_count(group.invocations)
+            format_count(group.invocations, "invocation")
         );
         if group.over_allocation > 0 {
             self.memory_warning = Some(format!(
@@ -142,9 +140,8 @@ impl BillDetail {
         self.shares = bar::waste_shares(&total.waste);
         let unit = view.unit_invocations();
         self.charges_heading = format!("what is charged for {}", self::unit_label(held));
-        let part = |(_, part): (&str, &Money)| {
-            format_amount(&scale_amount(part, unit, total.billed), false)
-        };
+        let part =
+            |(_, part): (&str, &Money)| format_bill(&scale_amount(part, unit, total.billed), false);
         self.parts = align_decimal_points(&total.waste.named_parts().map(part));
         self.charges = build_charge_rows(summary, row, total, unit);
         self.volumes = build_volume_rows(summary, group, row);
@@ -181,7 +178,7 @@ fn build_charge_rows(
             [
                 name.to_string(),
                 format!("{} {of}", format_quantity(quantity.as_exact())),
-                format_amount(&scale_amount(&charge.amount, unit, total.billed), false),
+                format_bill(&scale_amount(&charge.amount, unit, total.billed), false),
                 share.map_or_else(|| "-".to_owned(), bar::format_percent),
             ]
         })
@@ -213,7 +210,7 @@ fn build_line_item_rows(
                 format!("{} {}", format_quantity(&position.quantity), position.unit),
                 format_quantity(&position.free),
                 format_quantity(&position.billable),
-                format_amount(&position.rounded, true),
+                format_bill(&position.rounded, true),
             ]
         })
         .collect()
@@ -238,8 +235,8 @@ fn build_volume_rows(summary: &ReplaySummary, group: &GroupTotal, row: usize) ->
         let million = scale_amount(&month, 1_000_000, requests);
         Some([
             format_thousands(&Exact::from(requests)),
-            format_amount(&month, true),
-            format_amount(&million, true),
+            format_bill(&month, true),
+            format_bill(&million, true),
         ])
     };
     let mut bills: Vec<_> =
@@ -282,7 +279,7 @@ fn build_cheapest_rows(held: &LoadedBills, model: &ModelRow, lane: usize) -> Vec
         let ratio = amount.ratio_to(least, 2);
         let ratio =
             ratio.map_or_else(|| "-".to_owned(), |it| format!("{}x", it.to_rounded_string(2)));
-        [format!("{}{}", row.id, row.marks), format_amount(amount, month), ratio]
+        [format!("{}{}", row.id, row.marks), format_bill(amount, month), ratio]
     };
     let mut lines: Vec<_> = priced.iter().map(told).collect();
     align_column(&mut lines, 1);

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::bill_query::{MEMORY_SIZES, MONTHLY_REQUESTS};
-use super::bill_table::{BillTable, ModelRow, format_invocation_count};
+use super::bill_table::{BillTable, ModelRow};
 use super::layout::BillsLayout;
 use super::{BillsState, LoadedBills, SLOW_AFTER, detail_panel};
 use crate::action::UserAction;
@@ -18,7 +18,7 @@ use crate::widgets::grid::{self, GridCell, GridColumn, SelectionGrid};
 use crate::widgets::text::{display_width, fit, fit_middle, pad, wrap};
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::{Exact, Granularity};
-use cyclometer_report::format_thousands;
+use cyclometer_report::{format_count, format_thousands};
 
 /// Width of granularity and currency, including their separators.
 const KIND_WIDTH: usize = 12;
@@ -209,7 +209,7 @@ fn recording_label(model: &Model) -> String {
     let Some(number) = model.shown_recording() else { return "no recording".to_owned() };
     match &model.screens.bills.loaded {
         Some(held) => {
-            format!("recording {number}: {}", format_invocation_count(held.table.invocations))
+            format!("recording {number}: {}", format_count(held.table.invocations, "invocation"))
         }
         None => format!("recording {number}"),
     }

@@ -1,7 +1,7 @@
 //! Export of the bills screen with all digits.
 
 use super::LoadedBills;
-use super::bill_table::{BilledLane, ModelRow, project_cost};
+use super::bill_table::{BilledLane, ModelRow};
 use crate::model::Model;
 use cyclometer_pricing::{Exact, Money};
 use cyclometer_report::{Cell, Column, Table};
@@ -56,7 +56,7 @@ fn build_export_row(
     let billed = total.filter(|total| total.billed > 0);
     let money = |amount: Option<&Money>| {
         let text = amount.map(Money::to_plain_string);
-        Cell::optional(text.map(|text| (text.clone(), text)))
+        Cell::optional_text(text)
     };
     let count = |count: Option<u64>| Cell::optional(count.map(|it| (it.to_string(), it)));
     let month = view.month.and_then(|requests| {
@@ -71,11 +71,11 @@ fn build_export_row(
         Cell::text(&lane.name),
         Cell::text(view.workload.as_deref().unwrap_or("all")),
         Cell::text(view.start.map_or("both", cyclometer_lanes::StartKind::label)),
-        Cell::optional(request.source.memory.map(|size| (size.to_string(), size.0))),
+        Cell::optional_size(request.source.memory),
         count(group.map(|group| group.invocations)),
         count(total.map(|total| total.billed)),
         money(billed.map(|total| &total.total)),
-        money(billed.and_then(|total| project_cost(total, 1_000_000)).as_ref()),
+        money(billed.and_then(|total| total.project_cost(1_000_000)).as_ref()),
         count(view.month),
         money(month.as_ref()),
     ];

@@ -223,7 +223,7 @@ fn add_invocations(
         recordings: vec![source.recording],
         lanes: vec![cell.lane.clone()],
         workloads: view.workload.iter().cloned().collect(),
-        start: view.start.map(|start| start.label().to_owned()),
+        start: view.start,
     };
     let what_if = memory_what_if(source);
     let cancel = desk.cancel.clone();
@@ -234,7 +234,7 @@ fn add_invocations(
                 return Err(StoreError::NotFound("the program ends".to_owned()));
             }
             let UsageRow { key, usage, .. } = row;
-            let name = format!("{} in {}, {}", key.workload, key.lane, key.start);
+            let name = key.to_string();
             if !names.contains(&name) {
                 names.push(name);
             }

@@ -286,9 +286,9 @@ fn meter_source_table(all: &[MeterSource]) -> Table {
     for it in all {
         table.push(vec![
             Cell::text(&*it.lane),
-            Cell::text(&*it.start),
+            Cell::text(it.start.label()),
             Cell::text(&*it.meter),
-            Cell::optional(it.source.clone().map(|source| (source.clone(), source))),
+            Cell::optional_text(it.source.clone()),
             Cell::text(&*it.note),
         ]);
     }

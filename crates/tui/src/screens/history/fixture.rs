@@ -44,7 +44,8 @@ pub fn recording(to: &Connection, id: i64, status: &str, label: Option<&str>) {
         .expect("a lane");
     }
     to.execute(
-        "INSERT INTO lane_meter SELECT id, 'cold', 'cycles', NULL, 'no counter here'
+        "INSERT INTO lane_meter (lane_id, start, meter, source, note)
+         SELECT id, 'cold', 'cycles', NULL, 'no counter here'
          FROM lane WHERE recording_id = ?1 AND name = 'native'",
         [id],
     )

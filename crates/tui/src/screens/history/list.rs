@@ -7,7 +7,8 @@ use crate::widgets::text::display_width;
 use cyclometer_core::units::Bytes;
 use cyclometer_report::{Cell, Column, Table, format_timestamp, shorten_list};
 use cyclometer_store::{
-    HistoryFilter, HistoryItem, RecordingCounts, RecordingHead, SimulationInfo, Store, StoreError,
+    HistoryFilter, HistoryItem, RecordingCounts, RecordingSummary, SimulationInfo, Store,
+    StoreError,
 };
 
 /// Highest number of items listed.
@@ -147,7 +148,7 @@ impl HistorySort {
 }
 
 impl HistoryRow {
-    fn from_recording(head: RecordingHead, tally: RecordingCounts) -> Self {
+    fn from_recording(head: RecordingSummary, tally: RecordingCounts) -> Self {
         Self {
             item: HistoryItem::Recording(head.id),
             number: head.id.to_string(),
@@ -265,7 +266,7 @@ impl HistoryList {
     }
 
     /// Returns the counts of a recording that had ended when they were read.
-    fn known_tally(&self, head: &RecordingHead) -> Option<RecordingCounts> {
+    fn known_tally(&self, head: &RecordingSummary) -> Option<RecordingCounts> {
         let before = self.rows.iter().find(|row| row.item == HistoryItem::Recording(head.id))?;
         let same = before.begun == head.started_at && before.status == head.status;
         (same && !before.is_running()).then(|| RecordingCounts {

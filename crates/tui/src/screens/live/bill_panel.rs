@@ -14,7 +14,7 @@ use crate::theme::StyleRole;
 use crate::widgets::bar;
 use crate::widgets::text::{fit, pad};
 use cyclometer_lanes::StartKind;
-use cyclometer_pricing::{Exact, Granularity, Money};
+use cyclometer_pricing::Granularity;
 use cyclometer_record::live::{CellView, LiveSnapshot};
 use cyclometer_replay::{GroupTotal, ModelInfo, ModelTotal, ReplaySummary};
 
@@ -257,16 +257,6 @@ fn granularity_role(info: &ModelInfo) -> StyleRole {
 /// Formats the amount so far, or that of a million; `None` where it was refused.
 pub fn format_amount(total: Option<&ModelTotal>, per_million: bool) -> Option<String> {
     let total = total.filter(|total| total.billed > 0 && total.refusal_count() == 0)?;
-    let shown = if per_million {
-        Money::from(
-            total
-                .total
-                .multiplied_by(1_000_000)
-                .as_exact()
-                .checked_div(&Exact::from(total.billed))?,
-        )
-    } else {
-        total.total.clone()
-    };
+    let shown = if per_million { total.project_cost(1_000_000)? } else { total.total.clone() };
     Some(shown.to_significant_string(DIGITS))
 }

@@ -446,7 +446,7 @@ pub fn cycle_mark(cell: &CellView) -> &'static str {
     let usage = cell.last.as_ref().map(|last| last.usage).or(cell.warmup);
     if usage.and_then(|usage| usage.get(Meter::Cycles)).is_some() {
         let user = cell.sources.get(Meter::Cycles);
-        let user = user.is_some_and(|it| it.note.starts_with(cyclometer_meter::perf::USER_ONLY));
+        let user = user.is_some_and(|it| it.user_only);
         return if user { " u" } else { "" };
     }
     match source(Meter::RefCycles) {

@@ -44,7 +44,7 @@ pub fn table(model: &Model) -> Table {
         for (model_name, total) in model_totals(model, snapshot, cell) {
             let mut row = row.clone();
             row.push(model_name.map_or_else(|| Cell::optional::<String>(None), Cell::text));
-            row.push(Cell::optional(total.map(|it| (it.clone(), it))));
+            row.push(Cell::optional_text(total));
             table.push(row);
         }
     }
@@ -52,7 +52,7 @@ pub fn table(model: &Model) -> Table {
 }
 
 fn span_cell(value: Option<u64>) -> Cell {
-    Cell::optional(value.map(|it| (Nanos(it).to_string(), it)))
+    Cell::optional_time(value.map(Nanos))
 }
 
 fn measured_cells(snapshot: &LiveSnapshot, cell: &CellView, meters: &[Meter]) -> Vec<Cell> {

@@ -32,7 +32,7 @@ fn bills_at_the_end_are_those_of_a_replay_to_the_last_digit() {
         .replay_without_saving(&ReplayPlan::for_recordings(vec![1], contracts.to_vec()))
         .expect("billed");
     // All shipped models, by lane: totals, decompositions, refusals.
-    let by_lane = |key: &cyclometer_replay::GroupKey| Arc::clone(&key.lane);
+    let by_lane = |key: &cyclometer_replay::CellKey| Arc::clone(&key.lane);
     assert_eq!(ledger.bills_after(13).group_by(by_lane), replayed.group_by(by_lane));
     assert_eq!(ledger.count_invocations(), 13);
 }

@@ -289,7 +289,7 @@ fn render_swimlane(frame: &mut Frame<'_>, view: &TrackView<'_>, whose: LaneFilte
     });
     let pointer = if selected && first { theme.pointer() } else { " " };
     let text = match cell {
-        Some(cell) => format!("{pointer}{name} {} {}", cell.workload, cell.start),
+        Some(cell) => format!("{pointer}{name} {} {}", cell.key.workload, cell.key.start),
         None => format!("{pointer}{name}"),
     };
     view.render_label(frame, &text, if selected { StyleRole::Title } else { StyleRole::Text });

@@ -1,7 +1,7 @@
 //! Export of the timeline screen: the invocations up to the current moment.
 
 use crate::model::Model;
-use cyclometer_core::units::{Bytes, Count, Nanos};
+use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_report::{Cell, Column, Table};
 
 /// Builds the export: a row per invocation that had ended.
@@ -25,13 +25,12 @@ pub fn export_table(model: &Model) -> Table {
     let ended = played.count_ended(model.screens.timeline.player.position());
     for row in &played.rows[..ended] {
         let Some(cell) = played.about.cells.get(row.cell_index()) else { continue };
-        let span = |value: Option<u64>| Cell::optional(value.map(|it| (Nanos(it).to_string(), it)));
-        let count =
-            |value: Option<u64>| Cell::optional(value.map(|it| (Count(it).to_string(), it)));
+        let span = |value: Option<u64>| Cell::optional_time(value.map(Nanos));
+        let count = Cell::optional_count;
         table.push(vec![
             Cell::text(&*played.lane_name(cell.lane)),
-            Cell::text(&*cell.workload),
-            Cell::text(&*cell.start),
+            Cell::text(&*cell.key.workload),
+            Cell::text(cell.key.start.label()),
             Cell::new(row.sequence, row.sequence),
             Cell::text(row.status.label()),
             Cell::new(row.offset, row.offset.0),
@@ -41,7 +40,7 @@ pub fn export_table(model: &Model) -> Table {
             span(row.cpu.get()),
             count(row.cycles.get()),
             count(row.ref_cycles.get()),
-            Cell::optional(row.peak.get().map(|it| (Bytes(it).to_string(), it))),
+            Cell::optional_size(row.peak.get().map(Bytes)),
         ]);
     }
     table

@@ -62,7 +62,7 @@ impl InvocationOverlay {
             let values = of.each_ref().map(|it| it.row.usage.get(*meter));
             let reason = |side: usize| {
                 let key = &of[side].row.key;
-                let why = played.explain_missing_meter(&key.lane, &key.start, meter.name());
+                let why = played.explain_missing_meter(&key.lane, key.start, meter.name());
                 format!("{} in {}: {why}", SIDES[side].0, key.lane)
             };
             rows.push(build_row(

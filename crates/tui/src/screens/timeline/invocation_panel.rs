@@ -118,7 +118,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &PlayedP
 pub fn invocation_title(played: &PlayedPart, row: &CompactInvocation) -> String {
     let lane = played.lane_name(played.lane_of(row));
     let Some(cell) = played.about.cells.get(row.cell_index()) else { return lane.to_string() };
-    format!("{lane} {} {} #{}", cell.workload, cell.start, row.sequence)
+    format!("{lane} {} {} #{}", cell.key.workload, cell.key.start, row.sequence)
 }
 
 fn build_idle_lines(model: &Model, played: &PlayedPart, room: usize) -> Vec<Line<'static>> {
@@ -336,7 +336,7 @@ pub fn build_text_overlay(model: &Model, played: &PlayedPart) -> Option<Overlay>
     for meter in Meter::ALL.iter().filter(|it| **it != Meter::MemoryRss) {
         let value = detail.row.usage.get(*meter).map(|value| format_meter_value(*meter, value));
         let reason =
-            || format!("  {}", played.explain_missing_meter(&key.lane, &key.start, meter.name()));
+            || format!("  {}", played.explain_missing_meter(&key.lane, key.start, meter.name()));
         let why = if value.is_none() { reason() } else { String::new() };
         let value = value.unwrap_or_else(|| "-".to_owned());
         let _ = writeln!(text, "{:<17} {value:>10}{why}", meter.name());

@@ -17,6 +17,8 @@ use crate::model::Model;
 use crate::theme::StyleRole;
 use crate::widgets::plot;
 use crate::widgets::text::{fit, pad, wrap};
+use cyclometer_core::cell_key::CellKey;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_stats::integer_quantile;
 use cyclometer_store::{CompactInvocation, PlayedPart};
@@ -40,8 +42,8 @@ pub struct ComparedLanes {
     pub workload: Arc<str>,
     /// Preset of the workload.
     pub preset: Arc<str>,
-    /// Start kind: `cold` or `warm`.
-    pub start: Arc<str>,
+    /// Kind of start.
+    pub start: StartKind,
 }
 
 /// Comparison of two lanes.
@@ -88,23 +90,22 @@ pub fn find_compared_lanes(
 ) -> Option<ComparedLanes> {
     let about = &played.about;
     let own = about.cells.get(cell)?;
-    let same = |lane: usize| {
-        about.cells.iter().any(|it| {
-            it.lane == lane
-                && it.workload == own.workload
-                && it.preset == own.preset
-                && it.start == own.start
-        })
-    };
+    let same =
+        |lane: usize| about.cells.iter().any(|it| it.lane == lane && runs_same(&it.key, &own.key));
     let count = about.lanes.len();
     let others = (1..=count).map(|step| (after + step) % count).filter(|lane| *lane != own.lane);
     let other = others.into_iter().find(|lane| same(*lane))?;
     Some(ComparedLanes {
         lanes: [own.lane, other],
-        workload: Arc::clone(&own.workload),
-        preset: Arc::clone(&own.preset),
-        start: Arc::clone(&own.start),
+        workload: Arc::clone(&own.key.workload),
+        preset: Arc::clone(&own.key.preset),
+        start: own.key.start,
     })
+}
+
+/// Returns whether two cells run the same in the same way, in whichever lanes.
+fn runs_same(one: &CellKey, two: &CellKey) -> bool {
+    one.workload == two.workload && one.preset == two.preset && one.start == two.start
 }
 
 /// Interpolates the CPU time of an invocation linearly between its samples; from the
@@ -143,9 +144,9 @@ impl LaneOverlay {
         let cells = |lane: usize| {
             let cells = played.about.cells.iter().enumerate().filter(move |(_, cell)| {
                 cell.lane == lane
-                    && cell.workload == what.workload
-                    && cell.preset == what.preset
-                    && cell.start == what.start
+                    && cell.key.workload == what.workload
+                    && cell.key.preset == what.preset
+                    && cell.key.start == what.start
             });
             cells.map(|(at, cell)| (at, cell.id)).collect::<Vec<_>>()
         };

@@ -1,5 +1,7 @@
 //! Recordings in memory with round numbers, for tests.
 
+use cyclometer_core::cell_key::CellKey;
+use cyclometer_core::invocation::StartKind;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::Status;
 use cyclometer_store::PlayedPart;
@@ -43,9 +45,7 @@ pub fn two_lane_recording(rows: &[PlaybackRow]) -> PlaybackRecording {
     let cell = |id: i64, lane: usize, workload: &str| PlaybackCell {
         id,
         lane,
-        workload: workload.into(),
-        preset: "quick".into(),
-        start: "warm".into(),
+        key: CellKey::new(["native", "wasmtime"][lane], workload, "quick", StartKind::Warm),
         user_only: false,
         estimated: false,
     };

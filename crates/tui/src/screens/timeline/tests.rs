@@ -239,7 +239,7 @@ fn two_lanes_are_compared_where_both_ran_the_same() {
     else {
         panic!("an overlay")
     };
-    assert_eq!((what.lanes, &*what.workload, &*what.start), ([1, 0], "nbody", "cold"));
+    assert_eq!((what.lanes, &*what.workload, what.start), ([1, 0], "nbody", StartKind::Cold));
     // One successful invocation of 148 ms, and two of 98 ms.
     assert_eq!([spread.lanes[0].count, spread.lanes[1].count], [1, 2]);
     assert_eq!(spread.lanes[0].times[2], Some([148 * MS; 3]));
