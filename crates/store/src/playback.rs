@@ -263,12 +263,13 @@ impl Store {
         query_list(
             &self.connection,
             "list of cells",
-            "SELECT c.id, c.lane_id, l.name, c.workload, c.preset, c.start,
+            "SELECT c.id, c.lane_id, COALESCE(l.name, ''), c.workload, c.preset, c.start,
                 EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
                     AND m.start = c.start AND m.meter = 'cycles' AND m.user_only),
                 EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
                     AND m.start = c.start AND m.meter = 'ref_cycles' AND m.source = 'estimate')
-             FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id",
+             FROM cell c LEFT JOIN lane l ON l.id = c.lane_id
+             WHERE c.recording_id = ?1 ORDER BY c.id",
             [recording],
             |row| {
                 let id: i64 = row.get(0)?;
