@@ -60,7 +60,7 @@ pub struct WasmtimeLane {
     /// tried again.
     compiled: HashMap<(String, WasmtimeSettings), Result<Arc<CompiledModule>, String>>,
     budgets: TimeBudgets,
-    warm: HashMap<usize, WarmWorker>,
+    warm: HashMap<usize, Box<WarmWorker>>,
     /// Results of counting runs, by everything that they depend on.
     counts: HashMap<String, Result<OperatorCounts, String>>,
     /// Sources of each cell's operators.

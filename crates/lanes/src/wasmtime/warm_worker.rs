@@ -83,13 +83,14 @@ impl WasmtimeLane {
 }
 
 impl WarmLane for WasmtimeLane {
-    type Worker = WarmWorker;
+    /// In a box, since it is moved for each burst.
+    type Worker = Box<WarmWorker>;
 
-    fn waiting_workers(&mut self) -> &mut HashMap<usize, WarmWorker> {
+    fn waiting_workers(&mut self) -> &mut HashMap<usize, Box<WarmWorker>> {
         &mut self.warm
     }
 
-    fn start_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<WarmWorker, String> {
+    fn start_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<Box<WarmWorker>, String> {
         let config = Self::worker_config(job, self.settings);
         let compiled = self.compiled_module_for(job, config.settings)?;
         let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled, cancel)?;
@@ -97,7 +98,7 @@ impl WarmLane for WasmtimeLane {
             Arc::make_mut(&mut worker.provenances)
                 .set_provenance(Meter::WasmOps, operators.clone());
         }
-        Ok(worker)
+        Ok(Box::new(worker))
     }
 }
 
