@@ -97,7 +97,7 @@ pub(super) fn run(common: &CommonOptions, options: &PaperOptions) -> CommandOutc
             run = reload_run(&store, &run)?;
             interrupted = tally.interrupted;
             if interrupted {
-                say("stopped: the same command goes on from here");
+                say("stopped: the same command continues from here");
                 break;
             }
         }
@@ -146,7 +146,10 @@ fn choose_run(
         && options.base_image.as_ref().is_none_or(|image| has_base(&last.lanes, image))
         && !last.find_unfinished(store).map_err(CommandFailure::failed)?.is_empty()
     {
-        say(&format!("goes on with the run that was begun at {}; --fresh begins anew", last.id));
+        say(&format!(
+            "continues the run that was started at {}; --fresh starts a new one",
+            last.id
+        ));
         return Ok(last);
     }
     let lanes = named.unwrap_or_else(|| {

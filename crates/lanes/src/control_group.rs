@@ -221,7 +221,9 @@ pub(super) fn out_of_memory(group: Option<&GroupUsage>, limit: Bytes) -> Option<
     Some(if group.at_limit {
         format!("out of memory: over its memory limit of {limit}, so that {killed}")
     } else {
-        format!("out of memory: {killed} within its limit of {limit}, for want of memory outside")
+        format!(
+            "out of memory: {killed} within its limit of {limit}, because memory outside it ran out"
+        )
     })
 }
 

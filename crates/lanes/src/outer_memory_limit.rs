@@ -60,7 +60,7 @@ impl OuterMemoryLimit {
             }
             Some(group) if group.killed > 0 => {
                 format!(
-                    "out of memory: the kernel killed it within its wall of {parts}, for want of memory outside"
+                    "out of memory: the kernel killed it within its wall of {parts}, because memory outside it ran out"
                 )
             }
             None if ended.status != 0 && has_complaint(said) => {

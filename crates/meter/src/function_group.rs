@@ -614,7 +614,7 @@ mod tests {
         child.kill().expect("killed");
         child.wait().expect("ended");
         let used = group.usage_since(&before);
-        assert_eq!((used.killed, used.at_limit), (0, false), "not for want of memory");
+        assert_eq!((used.killed, used.at_limit), (0, false), "not because memory ran out");
         drop(group);
         assert!(!directory.exists());
     }

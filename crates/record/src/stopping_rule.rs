@@ -133,7 +133,7 @@ mod tests {
             looks.extend(cell.test_width());
             assert!(looks.len() < 40, "it never ends");
         }
-        let [.., before, last] = looks[..] else { panic!("it was looked at once only") };
+        let [.., before, last] = looks[..] else { panic!("it was checked only once") };
         assert!(before.reach <= until.share && last.reach <= until.share);
         (
             last.runs,

@@ -88,7 +88,7 @@ fn a_worker_that_says_nonsense_is_refused_with_the_reason_and_replaced() {
         ("past", "failed", outside),
         ("negative", "failed", "it told `-1` for a moment, which is no number of nanoseconds"),
         ("huge", "failed", "which is no number of nanoseconds"),
-        ("order", "failed", "it told moments that are not in order"),
+        ("order", "failed", "it reported moments that are not in order"),
         ("escapes", "failed", "trap: \\x1b[31mred\\x1b]0;t"),
         ("exitbig", "failed", "it told `99999999999` for an exit code, which is none of 32 bits"),
         ("latin", "failed", "which is no answer"),

@@ -470,7 +470,7 @@ fn a_warm_function_without_a_report_is_no_success() {
 /// of the command stays open: believed only if the container's state agrees.
 #[test]
 fn the_end_of_a_warm_container_is_believed_if_its_state_says_so() {
-    let killed = "SIGKILL), whether for want of memory nobody can tell here";
+    let killed = "SIGKILL), and nothing here tells whether memory ran out";
     for (state, told) in [
         (r#"{"State":{"Running":true,"OOMKilled":false}}"#, "no end within 5.00 s"),
         (r#"{"State":{"Running":false,"OOMKilled":false}}"#, killed),

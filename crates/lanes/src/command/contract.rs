@@ -107,13 +107,13 @@ pub fn run_checks(profile: &Profile, cancel: &Cancel, tell: &mut dyn FnMut(Contr
     let mut lane = match CommandLane::open(&Arc::new(probed)) {
         Ok(lane) => lane,
         Err(error) => {
-            return tell(failed_finding("runtime", "is here and tells its version", error));
+            return tell(failed_finding("runtime", "is here and reports its version", error));
         }
     };
     tell(ContractFinding {
         check: "runtime",
         state: CheckState::Ok,
-        expected: "is here and tells its version".to_owned(),
+        expected: "is here and reports its version".to_owned(),
         observed: lane.describe().version,
     });
     for (check, why) in list_exempt_checks(profile) {

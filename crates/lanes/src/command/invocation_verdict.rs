@@ -77,7 +77,7 @@ pub(super) fn describe_end(ended: &ProgramEnd) -> String {
         (EndCause::Cancelled, _) => "stopped".to_owned(),
         (EndCause::ByItself, 0) => format!("exit status {}", (ended.status >> 8) & 0xff),
         (EndCause::ByItself, libc::SIGKILL) if ended.is_memory_starved => {
-            "killed by the kernel for want of memory".to_owned()
+            "killed by the kernel because memory ran out".to_owned()
         }
         (EndCause::ByItself, signal) => format!("killed by signal {signal}"),
     }

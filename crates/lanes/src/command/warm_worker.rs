@@ -485,7 +485,7 @@ fn warm_sources(
     set_level_source(runner.group().is_ok(), &mut all);
     all.set_missing(
         Meter::CpuStartup,
-        "the worker tells when the function starts, not what CPU time went before",
+        "the worker reports when the function starts, but not the CPU time before that",
     );
     all.set_missing(Meter::MemoryStartup, "not read when the function starts");
     all = adjust_sources(profile, &all);
@@ -494,7 +494,7 @@ fn warm_sources(
     if let (false, true, Some(hz)) = (counted, timed, tsc_hz) {
         all.set_source(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
     }
-    all.set_source(Meter::Wall, Source::Clock, "start + run, as the worker tells them");
+    all.set_source(Meter::Wall, Source::Clock, "start + run, as the worker reports them");
     all.set_missing(Meter::VcpuAllocated, super::super::NO_CPU_LIMIT);
     for meter in [Meter::CpuUser, Meter::CpuSystem] {
         all.set_missing(meter, "not split between the invocations of a worker");

@@ -49,13 +49,13 @@ pub enum ResponseError {
     #[error("it said `{0}` when something else was asked")]
     Unexpected(&'static str),
     /// A time is not a number.
-    #[error("it told `{0}` for a moment, which is no number of nanoseconds")]
+    #[error("it reported the moment `{0}`, which is not a number of nanoseconds")]
     InvalidTime(String),
     /// The exit code is not a number, or does not fit into 32 bits.
-    #[error("it told `{0}` for an exit code, which is none of 32 bits")]
+    #[error("it reported the exit code `{0}`, which does not fit 32 bits")]
     InvalidExitCode(String),
     /// The times are not in order.
-    #[error("it told moments that are not in order: {0}, {1}, {2}")]
+    #[error("it reported moments that are not in order: {0}, {1}, {2}")]
     OutOfOrder(u64, u64, u64),
     /// A time is not between request and response.
     #[error(
@@ -218,7 +218,10 @@ mod tests {
         {
             assert!(refusal(line).contains("no number of nanoseconds"), "{}", refusal(line));
         }
-        assert_eq!(refusal(b"done 3 2 1 exit 0"), "it told moments that are not in order: 3, 2, 1");
+        assert_eq!(
+            refusal(b"done 3 2 1 exit 0"),
+            "it reported moments that are not in order: 3, 2, 1"
+        );
         let (requested, received) = (Nanos(10), Nanos(50));
         assert_eq!(done("done 10 20 50 exit 0").check_within_request(requested, received), Ok(()));
         for (line, moment) in [("done 9 20 49 exit 0", 9), ("done 10 20 51 exit 0", 51)] {

@@ -442,7 +442,7 @@ pub fn parse_container_state(bytes: &[u8], name: &str) -> Result<ContainerState,
     if let Some(other) = answer.name.filter(|it| it.trim_start_matches('/') != name) {
         let other = sanitize_engine_text(&other);
         return Err(InvalidResponse::from_reason(format!(
-            "it tells of `{other}` instead of {name}"
+            "it is about `{other}` instead of {name}"
         )));
     }
     let Some(state) = answer.state else { return Ok(ContainerState::default()) };

@@ -62,7 +62,7 @@ pub(super) fn exit_code_unless_stopped(
 }
 
 /// Remark on a kill whose cause neither engine nor control group reports.
-const UNKNOWN_CAUSE: &str = ", whether for want of memory nobody can tell here";
+const UNKNOWN_CAUSE: &str = ", and nothing here tells whether memory ran out";
 
 /// Facts about the end of a function that the lane did not end.
 #[derive(Debug, Default)]

@@ -485,7 +485,7 @@ fn resolve_refused_exit(given: &Text) -> ProfileResult<String> {
     if text.trim().is_empty() {
         return Err(ProfileProblem::new(
             given.span(),
-            "say which text on standard error tells of it",
+            "name the text on standard error that reports it",
         ));
     }
     Ok(text)

@@ -17,7 +17,7 @@ pub const KEYS: &[ScreenKey] = &[
         "freeze",
         UserAction::Pause,
         &["space"],
-        "freeze the view; recording goes on",
+        "freeze the view; recording continues",
         "freeze",
     ),
     ScreenKey::new("loop", UserAction::Loop, &["o"], "once, or until stopped", "loop"),
