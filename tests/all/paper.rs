@@ -22,7 +22,7 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
     child.wait().expect("gone");
 
     let run = place.ok(&SMALL);
-    assert!(run.stderr.contains("goes on with the run that was begun at"), "{}", run.stderr);
+    assert!(run.stderr.contains("continues the run that was started at"), "{}", run.stderr);
     let connection = place.open();
     let label = "SELECT label || ' ' || status FROM recording ORDER BY id";
     let expected = [

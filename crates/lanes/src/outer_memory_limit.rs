@@ -131,7 +131,7 @@ mod tests {
             )
         );
         let outside = told(Some(&killed(1, false)), 9, EndCause::ByItself, "").expect("told");
-        assert!(outside.contains("want of memory outside"), "{outside}");
+        assert!(outside.contains("because memory outside it ran out"), "{outside}");
         let abort = told(None, 6, EndCause::ByItself, "memory allocation of 5 bytes failed");
         assert!(
             abort.is_some_and(|it| it.starts_with("out of memory: at the wall of RLIMIT_DATA"))

@@ -428,8 +428,8 @@ fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>)
 }
 
 /// Reason given for a process that the kernel killed by a limit that is not the function's.
-const KILLED_OUTSIDE: &str = "out of memory: the kernel killed it in cyclometer's own control group, for want of memory \
-     outside of its own limit";
+const KILLED_OUTSIDE: &str = "out of memory: the kernel killed it in cyclometer's own control group, because memory \
+     outside of its own limit ran out";
 
 /// Status, reason and the function's own exit code.
 pub(super) type EndVerdict = (Status, Option<String>, Option<i32>);

@@ -78,7 +78,7 @@ impl Fake {
 #[test]
 fn a_worker_that_says_nonsense_is_refused_with_the_reason_and_replaced() {
     let Some(fake) = Fake::new() else { return };
-    let outside = "it told a moment outside of its request: ";
+    let outside = "it reported a moment outside of its request: ";
     for (mode, status, reason) in [
         ("garbage", "failed", "the worker did not get ready: it said `"),
         ("eager", "failed", "the worker did not get ready: it said more than it was asked for"),
@@ -86,13 +86,17 @@ fn a_worker_that_says_nonsense_is_refused_with_the_reason_and_replaced() {
         ("newlines", "failed", "it said ``, which is no answer"),
         ("future", "failed", outside),
         ("past", "failed", outside),
-        ("negative", "failed", "it told `-1` for a moment, which is no number of nanoseconds"),
-        ("huge", "failed", "which is no number of nanoseconds"),
+        ("negative", "failed", "it reported the moment `-1`, which is not a number of nanoseconds"),
+        ("huge", "failed", "which is not a number of nanoseconds"),
         ("order", "failed", "it reported moments that are not in order"),
         ("escapes", "failed", "trap: \\x1b[31mred\\x1b]0;t"),
-        ("exitbig", "failed", "it told `99999999999` for an exit code, which is none of 32 bits"),
+        (
+            "exitbig",
+            "failed",
+            "it reported the exit code `99999999999`, which does not fit 32 bits",
+        ),
         ("latin", "failed", "which is no answer"),
-        ("nul", "failed", "which is no number of nanoseconds"),
+        ("nul", "failed", "which is not a number of nanoseconds"),
         ("ready", "failed", "it said `ready` when something else was asked"),
         // In two pieces: the second may come before or after the next question.
         ("extra", "ok", "its worker was replaced after it: it said"),

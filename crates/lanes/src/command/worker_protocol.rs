@@ -59,7 +59,7 @@ pub enum ResponseError {
     OutOfOrder(u64, u64, u64),
     /// A time is not between request and response.
     #[error(
-        "it told a moment outside of its request: {moment}, and the request went from {requested} \
+        "it reported a moment outside of its request: {moment}, and the request went from {requested} \
          to {received}"
     )]
     OutsideRequest {
@@ -206,7 +206,7 @@ mod tests {
         }
         for word in ["", "x", "99999999999", "-2147483649", "--1", "+1", "1 2", "4294967296", "-"] {
             let refused = refusal(format!("done 1 2 3 exit {word}").as_bytes());
-            assert!(refused.ends_with("for an exit code, which is none of 32 bits"), "{refused}");
+            assert!(refused.ends_with("which does not fit 32 bits"), "{refused}");
         }
     }
 
@@ -216,7 +216,7 @@ mod tests {
         for line in
             [&huge[..], b"done -1 -2 -3 exit 0", b"done  1 2 3 exit 0", b"done 1 x 3 exit 0"]
         {
-            assert!(refusal(line).contains("no number of nanoseconds"), "{}", refusal(line));
+            assert!(refusal(line).contains("not a number of nanoseconds"), "{}", refusal(line));
         }
         assert_eq!(
             refusal(b"done 3 2 1 exit 0"),

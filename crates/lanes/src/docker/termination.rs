@@ -202,8 +202,8 @@ mod tests {
         assert_eq!(end(137, Some(true), Some(5)), (Status::Failed, oom.clone(), None));
         assert_eq!(end(2, Some(true), None), (Status::Failed, oom.clone(), None));
         assert_eq!(end(137, Some(false), Some(127 << 20)), (Status::Failed, oom.clone(), None));
-        let unknown = "exit code 137 (ended by SIGKILL), whether for want of memory nobody can \
-                       tell here: bad";
+        let unknown = "exit code 137 (ended by SIGKILL), and nothing here tells whether \
+                       memory ran out: bad";
         assert_eq!(end(137, None, None), (Status::Failed, unknown.to_owned(), Some(137)));
         // gVisor does not report it to the engine.
         assert_eq!(end(137, Some(false), None).1, unknown);
