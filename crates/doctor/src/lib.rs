@@ -254,7 +254,7 @@ pub fn check_counter_cost() -> HostFinding {
 
 /// Checks the capabilities of this process that metering uses.
 #[must_use]
-pub fn check_capabilities() -> HostFinding {
+pub(crate) fn check_capabilities() -> HostFinding {
     // From linux/capability.h.
     const NAMES: [(u32, &str); 3] =
         [(21, "CAP_SYS_ADMIN"), (38, "CAP_PERFMON"), (19, "CAP_SYS_PTRACE")];
@@ -278,7 +278,7 @@ pub fn check_capabilities() -> HostFinding {
 
 /// Checks whether control groups can be created.
 #[must_use]
-pub fn check_cgroups() -> HostFinding {
+pub(crate) fn check_cgroups() -> HostFinding {
     match Hierarchy::detect() {
         Ok(hierarchy) => {
             let version = hierarchy.version().label();
@@ -314,7 +314,7 @@ pub fn check_control_groups(print: &Fingerprint) -> Vec<HostFinding> {
 
 /// Checks whether a CPU quota of the control groups around this program throttles it.
 #[must_use]
-pub fn check_cpu_quota() -> HostFinding {
+pub(crate) fn check_cpu_quota() -> HostFinding {
     let check = "CPU quota";
     let beyond = if sees_all_groups() { "" } else { ", as far as this container sees" };
     match quota::find_cpu_quota() {
@@ -355,7 +355,7 @@ fn check_priority() -> Option<HostFinding> {
 
 /// Checks whether functions of process lanes get a control group of their own.
 #[must_use]
-pub fn check_function_group() -> HostFinding {
+pub(crate) fn check_function_group() -> HostFinding {
     let check = "group for functions";
     match FunctionGroup::create() {
         Ok(_) => HostFinding::ok(
@@ -387,7 +387,7 @@ fn group_creation_advice() -> &'static str {
 
 /// Describes how functions of process lanes are isolated from other processes.
 #[must_use]
-pub fn check_process_fence() -> HostFinding {
+pub(crate) fn check_process_fence() -> HostFinding {
     let check = "process fence";
     match cyclometer_lanes::describe_process_fence() {
         Ok((fence, true)) => HostFinding::ok(check, fence),

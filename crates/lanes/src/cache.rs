@@ -24,7 +24,7 @@ pub const FOLDER_NAMES: [&str; 2] = ["wasmtime", "runtimes"];
 pub const MAX_FOLDER_BYTES: u64 = 512 << 20;
 
 /// Size of the largest entry that is kept and read, in bytes.
-pub const MAX_ENTRY_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_ENTRY_BYTES: u64 = 256 << 20;
 
 /// Separator of content and digest.
 const DIGEST_MARK: &[u8] = b"\ncyclometer keeps 1\n";
@@ -54,7 +54,7 @@ impl Cache {
     }
 
     #[cfg(test)]
-    pub fn in_folder(path: &std::path::Path) -> Self {
+    pub(crate) fn in_folder(path: &std::path::Path) -> Self {
         let folder = OwnFolder::open(path).map_err(|TrustError { cause }| cause);
         Self { folder, unwritten: OnceLock::new() }
     }
@@ -71,14 +71,14 @@ impl Cache {
     }
 
     /// Like [`Self::refusal_reason`], but only the first time in this process.
-    pub fn refusal_reason_once(&self) -> Option<String> {
+    pub(crate) fn refusal_reason_once(&self) -> Option<String> {
         static TOLD: AtomicBool = AtomicBool::new(false);
         let refusal = self.refusal_reason()?;
         (!TOLD.swap(true, Ordering::Relaxed)).then_some(refusal)
     }
 
     /// Returns the content of an entry, unless it is missing or damaged.
-    pub fn read_entry(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn read_entry(&self, name: &str) -> Option<Vec<u8>> {
         let folder = self.folder()?;
         let room = (DIGEST_MARK.len() + 32) as u64;
         let content = unseal_entry(name, folder.read_file(name, MAX_ENTRY_BYTES + room)?)?;
@@ -88,7 +88,7 @@ impl Cache {
 
     /// Stores an entry and replaces any other of that name. A failure costs nothing but time;
     /// [`Self::refusal_reason`] reports it.
-    pub fn store_entry(&self, name: &str, content: &[u8]) {
+    pub(crate) fn store_entry(&self, name: &str, content: &[u8]) {
         if let Some(folder) = self.folder()
             && content.len() as u64 <= MAX_ENTRY_BYTES
             && let Err(error) = folder.write_file(name, &seal_entry(name, content), 0o600)

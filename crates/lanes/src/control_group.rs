@@ -28,25 +28,25 @@ impl LauncherGroup {
     ///
     /// # Errors
     /// The reason why there is none.
-    pub fn for_launcher(launcher: &mut Launcher) -> Result<Self, String> {
+    pub(crate) fn for_launcher(launcher: &mut Launcher) -> Result<Self, String> {
         let (group, is_limited) = create_group(launcher)?;
         launcher.survive_out_of_memory();
         Ok(Self { group: Mutex::new(Arc::new(group)), is_limited })
     }
 
     /// Returns whether the group limits the number of processes to [`max_processes`].
-    pub const fn limits_processes(&self) -> bool {
+    pub(crate) const fn limits_processes(&self) -> bool {
         self.is_limited
     }
 
     /// Returns the group that the launcher is in.
-    pub fn current_group(&self) -> Arc<FunctionGroup> {
+    pub(crate) fn current_group(&self) -> Arc<FunctionGroup> {
         Arc::clone(&self.group.lock())
     }
 
     /// Replaces the group where earlier runs left memory in it: files in memory that they did not
     /// remove, or pages of programs that they read.
-    pub fn replace_if_used_up(&self, launcher: &Launcher) {
+    pub(crate) fn replace_if_used_up(&self, launcher: &Launcher) {
         let mut current = self.group.lock();
         if current.is_used_up()
             && let Ok((group, _)) = create_group(launcher)

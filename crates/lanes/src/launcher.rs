@@ -166,7 +166,7 @@ pub(super) struct ProgramEnd {
 #[cfg(test)]
 impl ProgramEnd {
     /// Creates an end that used nothing, for tests to change.
-    pub fn for_test(status: i32, why: EndCause) -> Self {
+    pub(crate) fn for_test(status: i32, why: EndCause) -> Self {
         Self {
             status,
             why,
@@ -287,7 +287,7 @@ impl Launcher {
 
     /// Returns whether the launcher has to be replaced: it is lost, or another process wrote in its
     /// name.
-    pub fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.is_spent.load(Ordering::Relaxed)
     }
 
@@ -299,7 +299,7 @@ impl Launcher {
     /// Exempts the launcher, and nothing that it starts, from being killed when memory runs out in
     /// its control group. Only root may; where it is not possible, the kernel still prefers
     /// processes that use more memory.
-    pub fn survive_out_of_memory(&mut self) {
+    pub(crate) fn survive_out_of_memory(&mut self) {
         let path = format!("/proc/{}/oom_score_adj", self.pid());
         let Ok(usual) = cyclometer_system::files::read_kernel_text(&path) else { return };
         let Ok(usual) = usual.trim().parse() else { return };
@@ -309,7 +309,10 @@ impl Launcher {
     }
 
     /// Starts a program. No other may run in this launcher at that time.
-    pub fn spawn_program(&self, spawn: &SpawnRequest<'_>) -> Result<StartedProgram, LauncherError> {
+    pub(crate) fn spawn_program(
+        &self,
+        spawn: &SpawnRequest<'_>,
+    ) -> Result<StartedProgram, LauncherError> {
         let lost = |errno: Errno| self.mark_lost("is gone", errno.into());
         self.discard_pending();
         self.killed_before.store(self.count_memory_kills(), Ordering::Relaxed);
@@ -357,7 +360,7 @@ impl Launcher {
 
     /// Waits for the program's end, and requests it when `cancel` says so, or when a program
     /// without a limit takes longer than some seconds.
-    pub fn wait_for_end(&self, cancel: &Cancel) -> Result<ProgramEnd, LauncherError> {
+    pub(crate) fn wait_for_end(&self, cancel: &Cancel) -> Result<ProgramEnd, LauncherError> {
         let (answer, _) = self.receive_response(MessageKind::Ended, Some(cancel))?;
         // Messages that were written before all processes had ended and are not read yet.
         self.discard_pending();
@@ -631,7 +634,7 @@ pub(super) struct Stdio3 {
 
 impl Stdio3 {
     /// Opens standard input at its start, and empty outputs.
-    pub fn with_input(input: &FunctionInput) -> io::Result<Self> {
+    pub(crate) fn with_input(input: &FunctionInput) -> io::Result<Self> {
         Ok(Self {
             stdin: input.open_file().map_err(io::Error::other)?,
             stdout: cyclometer_workload::memory_file("cyclometer-stdout")?,

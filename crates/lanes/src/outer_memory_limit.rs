@@ -43,7 +43,7 @@ impl OuterMemoryLimit {
 
     /// Explains that the process hit the limit, if it did: `group` is the account of its control
     /// group, `said` the process' own last message.
-    pub fn explain_hit(
+    pub(crate) fn explain_hit(
         &self,
         group: Option<&GroupUsage>,
         ended: &ProgramEnd,

@@ -55,7 +55,7 @@ pub(super) struct ProgramRun {
 impl Runner {
     /// Starts a launcher whose children are in the recorder's own control group, and limited by
     /// `inside`.
-    pub fn start_inside(
+    pub(crate) fn start_inside(
         privileges: Privileges,
         inside: InnerProcessLimit,
     ) -> Result<Self, LauncherError> {
@@ -64,7 +64,10 @@ impl Runner {
 
     /// Starts a launcher whose children are in a control group of their own, where one can be
     /// created.
-    pub fn start_grouped(privileges: Privileges, counting: bool) -> Result<Self, LauncherError> {
+    pub(crate) fn start_grouped(
+        privileges: Privileges,
+        counting: bool,
+    ) -> Result<Self, LauncherError> {
         Self::start_launcher(privileges, counting, None)
     }
 
@@ -99,12 +102,12 @@ impl Runner {
     }
 
     /// Returns whether everything that it starts is in a PID namespace.
-    pub fn has_namespace(&self) -> bool {
+    pub(crate) fn has_namespace(&self) -> bool {
         self.launcher.fence().is_namespace()
     }
 
     /// Returns whether it has to be replaced by another before the next run.
-    pub fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.launcher.is_spent()
     }
 
@@ -171,7 +174,11 @@ impl Runner {
     }
 
     /// Returns the sources of the meters of a run.
-    pub fn sources_for(&self, run: &ProgramRun, usual: &Arc<Provenances>) -> Arc<Provenances> {
+    pub(crate) fn sources_for(
+        &self,
+        run: &ProgramRun,
+        usual: &Arc<Provenances>,
+    ) -> Arc<Provenances> {
         let escaped = run.has_escaped_processes();
         let peak = run.peak_memory();
         let is_usual = matches!(peak, Ok((_, Source::Rusage)));
@@ -216,14 +223,17 @@ impl Runner {
     }
 
     /// Starts a program that stays, such as a warm worker.
-    pub fn spawn_program(&self, spawn: &SpawnRequest<'_>) -> Result<StartedProgram, LauncherError> {
+    pub(crate) fn spawn_program(
+        &self,
+        spawn: &SpawnRequest<'_>,
+    ) -> Result<StartedProgram, LauncherError> {
         self.prepare_group(spawn, false)?;
         self.launcher.spawn_program(spawn)
     }
 
     /// Starts a program that stays, with counters on it and all its threads and
     /// children from its first instruction on.
-    pub fn spawn_counted(
+    pub(crate) fn spawn_counted(
         &self,
         spawn: &SpawnRequest<'_>,
     ) -> Result<(StartedProgram, Arc<Mutex<Counters>>), LauncherError> {
@@ -233,7 +243,7 @@ impl Runner {
     }
 
     /// Waits for the end of a program that was started with [`Self::spawn_program`].
-    pub fn wait_for_end(&self, cancel: &Cancel) -> Result<ProgramEnd, LauncherError> {
+    pub(crate) fn wait_for_end(&self, cancel: &Cancel) -> Result<ProgramEnd, LauncherError> {
         self.launcher.wait_for_end(cancel)
     }
 
@@ -243,7 +253,7 @@ impl Runner {
     }
 
     /// Enters the run's counts and the kernel's account into `usage`.
-    pub fn fill_usage(&self, run: &ProgramRun, usage: &mut Usage) {
+    pub(crate) fn fill_usage(&self, run: &ProgramRun, usage: &mut Usage) {
         if let Some(counts) = &run.counts {
             for meter in Meter::ALL {
                 usage.set(*meter, counts.get(*meter));

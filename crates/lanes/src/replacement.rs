@@ -23,7 +23,7 @@ impl ReplaceableRunner {
     }
 
     /// Returns the launcher, started if there is none, or if the one there was is spent.
-    pub fn get_or_start(&mut self) -> Result<&Runner, LauncherError> {
+    pub(crate) fn get_or_start(&mut self) -> Result<&Runner, LauncherError> {
         self.drop_if_spent();
         match &mut self.runner {
             Some(runner) => Ok(runner),
@@ -37,12 +37,12 @@ impl ReplaceableRunner {
     }
 
     /// Drops a launcher that starts nothing more, with all that it still runs.
-    pub fn drop_if_spent(&mut self) {
+    pub(crate) fn drop_if_spent(&mut self) {
         self.runner.take_if(|runner| runner.is_spent());
     }
 
     /// Drops the launcher, whatever its state.
-    pub fn discard(&mut self) {
+    pub(crate) fn discard(&mut self) {
         self.runner = None;
     }
 }
@@ -78,7 +78,7 @@ pub(super) enum WorkerState {
 
 impl WorkerState {
     /// Returns the state of a worker that can be used again if `sound` is true.
-    pub const fn from_soundness(sound: bool) -> Self {
+    pub(crate) const fn from_soundness(sound: bool) -> Self {
         if sound { Self::Sound } else { Self::Lost }
     }
 }
@@ -99,7 +99,7 @@ pub(super) struct WorkerNotStarted {
 
 impl WorkerNotStarted {
     /// Converts the failure to the outcome of the invocation that needed the worker.
-    pub fn into_outcome(self, job: &Job, cancel: &Cancel) -> Outcome {
+    pub(crate) fn into_outcome(self, job: &Job, cancel: &Cancel) -> Outcome {
         let mut outcome = Outcome::failed_to_start(job, self.requested, self.reason);
         if cancel.is_cancelled() {
             outcome.status = Status::Interrupted;

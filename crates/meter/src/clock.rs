@@ -7,7 +7,7 @@ pub use cyclometer_core::clock::MonotonicClock;
 
 /// Measures the clock, for about a millisecond.
 #[must_use]
-pub fn measure_monotonic_clock() -> Option<MonotonicClock> {
+pub(crate) fn measure_monotonic_clock() -> Option<MonotonicClock> {
     const READINGS: usize = 4_000;
     let resolution = clock_getres(ClockId::CLOCK_MONOTONIC).ok()?;
     let nanos = |time: nix::sys::time::TimeSpec| -> Option<u64> {

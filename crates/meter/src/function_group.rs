@@ -232,7 +232,7 @@ impl FunctionGroup {
     /// processes is set to 0. The group cannot be used afterwards. Returns whether it is
     /// empty.
     #[must_use]
-    pub fn kill_all(&self) -> bool {
+    pub(crate) fn kill_all(&self) -> bool {
         let until = Instant::now() + KILLING;
         if let Some(pids) = &self.pids {
             let _ = fs::write(pids.join("pids.max"), "0");

@@ -21,13 +21,13 @@ pub struct OwnGroup {
 impl OwnGroup {
     /// Iterates over the directories of the group and of all visible groups above it,
     /// innermost first.
-    pub fn visible_levels(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn visible_levels(&self) -> impl Iterator<Item = &Path> {
         self.directory.ancestors().take_while(|level| level.starts_with(&self.mount))
     }
 
     /// Returns the name of the group in `directory`, as `/a/b`.
     #[must_use]
-    pub fn group_name(&self, directory: &Path) -> String {
+    pub(crate) fn group_name(&self, directory: &Path) -> String {
         let below = directory.strip_prefix(&self.mount).unwrap_or(directory);
         format!("/{}", below.display())
     }

@@ -68,7 +68,7 @@ impl ClaimVerdict {
 
     /// Returns the verdict on a ratio that is claimed to be `least` or more.
     #[must_use]
-    pub fn at_least(change: &Change, least: f64) -> Self {
+    pub(crate) fn at_least(change: &Change, least: f64) -> Self {
         if change.low >= least {
             Self::Yes
         } else if change.high < least {
@@ -80,7 +80,7 @@ impl ClaimVerdict {
 
     /// Combines the verdicts of all findings.
     #[must_use]
-    pub fn combine(all: &[ClaimFinding]) -> Self {
+    pub(crate) fn combine(all: &[ClaimFinding]) -> Self {
         let has = |holds: Self| all.iter().any(|finding| finding.holds == holds);
         match (has(Self::Yes), has(Self::No), has(Self::Undecided)) {
             (false, false, false) => Self::Untested,

@@ -21,7 +21,7 @@ pub struct LaneFootprint {
 impl LaneFootprint {
     /// Returns the sum of both sizes, as far as they are known.
     #[must_use]
-    pub fn total_size(&self) -> Option<Bytes> {
+    pub(crate) fn total_size(&self) -> Option<Bytes> {
         match (self.function, self.runtime) {
             (None, None) => None,
             (function, runtime) => {

@@ -84,7 +84,7 @@ impl PaperPart {
 
     /// Returns the part with the key `key`.
     #[must_use]
-    pub fn from_key(key: &str) -> Option<Self> {
+    pub(crate) fn from_key(key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|part| part.key() == key)
     }
 

@@ -77,7 +77,7 @@ impl Published {
     /// Returns the runtime that `lane` represents: each runtime is represented by the first
     /// of its lanes that was measured.
     #[must_use]
-    pub fn runtime_of(&self, lane: &str, measured: &[&str]) -> Option<&str> {
+    pub(crate) fn runtime_of(&self, lane: &str, measured: &[&str]) -> Option<&str> {
         let stands = |runtime: &PublishedRuntime| {
             runtime.lanes.iter().find(|it| measured.contains(&it.as_str())).map(String::as_str)
                 == Some(lane)
@@ -92,7 +92,7 @@ impl Published {
     }
 
     /// Returns the figures of a runtime in a table.
-    pub fn figures_of<'a>(
+    pub(crate) fn figures_of<'a>(
         &'a self,
         table: &'a str,
         runtime: &'a str,

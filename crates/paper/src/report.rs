@@ -81,7 +81,7 @@ pub struct PaperRow {
 impl PaperRow {
     /// Returns whether anything was run, successfully or not.
     #[must_use]
-    pub const fn was_tried(&self) -> bool {
+    pub(crate) const fn was_tried(&self) -> bool {
         self.time.is_some() || self.bad > 0
     }
 }

@@ -16,7 +16,7 @@ const INTERVAL: RangeInclusive<Nanos> = Nanos(1_000_000)..=Nanos(3_600_000_000_0
 /// Most recorded runs of a cell, and most rows of a list.
 const MOST: u32 = 1_000_000_000;
 /// Most runs of a cell that are not recorded.
-pub const MOST_WARMUP: u32 = 1_000_000;
+pub(crate) const MOST_WARMUP: u32 = 1_000_000;
 
 /// Parses the time between two samples: 1ms to 1h, or `off` for none.
 ///

@@ -28,20 +28,22 @@ pub struct Sampling<'a> {
 impl<'a> Sampling<'a> {
     /// Creates samplers without a tap, with the same interval for all lanes.
     #[must_use]
-    pub fn at_interval(interval: Nanos) -> Self {
+    pub(crate) fn at_interval(interval: Nanos) -> Self {
         Self::from_factory(move |_| Sampler::start(interval))
     }
 
     /// Creates samplers by calling `make` with the index of the lane, or `None`
     /// for one that serves all lanes.
-    pub fn from_factory(make: impl FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a) -> Self {
+    pub(crate) fn from_factory(
+        make: impl FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a,
+    ) -> Self {
         Self { make: Box::new(make), each: None }
     }
 
     /// Creates samplers with an interval for each lane, by its index; `None`:
     /// no sampler. It serves to measure the cost of sampling itself.
     #[must_use]
-    pub fn at_intervals(intervals: Vec<Option<Nanos>>) -> Self {
+    pub(crate) fn at_intervals(intervals: Vec<Option<Nanos>>) -> Self {
         Self { each: Some(intervals), ..Self::at_interval(Nanos(0)) }
     }
 
@@ -108,7 +110,7 @@ impl Sampler {
     ///
     /// # Errors
     /// Like [`Self::start`].
-    pub fn start_with_tap(interval: Nanos, tap: SamplerTap) -> std::io::Result<Self> {
+    pub(crate) fn start_with_tap(interval: Nanos, tap: SamplerTap) -> std::io::Result<Self> {
         Self::spawn(interval, Some(tap))
     }
 
@@ -130,7 +132,7 @@ impl Sampler {
 
     /// Returns the samples since the last call.
     #[must_use]
-    pub fn take_samples(&self) -> Vec<Sample> {
+    pub(crate) fn take_samples(&self) -> Vec<Sample> {
         std::mem::take(&mut self.shared.state.lock().samples)
     }
 

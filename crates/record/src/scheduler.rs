@@ -60,7 +60,7 @@ pub(super) struct CellRun<'a> {
 }
 
 impl<'a> CellRun<'a> {
-    pub fn for_cell(cell: &'a Cell, ops: Option<u64>, plan: &Plan) -> Self {
+    pub(crate) fn for_cell(cell: &'a Cell, ops: Option<u64>, plan: &Plan) -> Self {
         let narrowing = plan.until.map(StoppingProgress::new);
         let throttle = ThrottleWatch::open();
         Self {
@@ -107,7 +107,7 @@ impl<'a> CellRun<'a> {
 
 impl Scheduler<'_> {
     /// Runs the warm-ups, then the recorded rounds.
-    pub fn run_all_rounds(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    pub(crate) fn run_all_rounds(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
         self.run_rounds(self.plan.warmup, true, sink)?;
         self.run_rounds(self.plan.runs, false, sink)?;
         self.tally.imprecise += self.count_imprecise();

@@ -74,7 +74,7 @@ impl StoppingProgress {
     }
 
     /// Returns the number of runs until the next test, at least 1.
-    pub fn runs_until_test(&self) -> u32 {
+    pub(crate) fn runs_until_test(&self) -> u32 {
         u32::try_from(self.next_test.saturating_sub(self.wall_times.len()))
             .unwrap_or(u32::MAX)
             .max(1)
@@ -82,19 +82,19 @@ impl StoppingProgress {
 
     /// Adds the wall time of a run that ended well.
     #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
-    pub fn add_wall_time(&mut self, wall: Nanos) {
+    pub(crate) fn add_wall_time(&mut self, wall: Nanos) {
         self.wall_times.push(wall.0 as f64);
     }
 
     /// Returns whether the median is not known well enough, now that nothing
     /// more is run.
-    pub fn is_imprecise(&self) -> bool {
+    pub(crate) fn is_imprecise(&self) -> bool {
         let reach = median_reach(&self.wall_times, self.rule.confidence);
         !self.enough && reach.is_none_or(|(_, reach)| reach > self.rule.share)
     }
 
     /// Tests the interval if it is time to; returns its width.
-    pub fn test_width(&mut self) -> Option<MedianPrecision> {
+    pub(crate) fn test_width(&mut self) -> Option<MedianPrecision> {
         let runs = self.wall_times.len();
         if runs < self.next_test {
             return None;

@@ -34,7 +34,7 @@ fn open_metering_lane(
 ///
 /// # Errors
 /// Fails when the sink accepts no more.
-pub fn open_meterings(
+pub(crate) fn open_meterings(
     meterings: &[Metering],
     owner: &ProcessIdentity,
     sink: &mut dyn Sink,

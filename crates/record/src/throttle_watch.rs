@@ -22,14 +22,14 @@ impl ThrottleWatch {
     }
 
     /// Starts counting from now on.
-    pub fn restart_count(&mut self) {
+    pub(crate) fn restart_count(&mut self) {
         if let Ok(meter) = &mut self.meter {
             meter.take_throttled();
         }
     }
 
     /// Sets the throttled time since the last invocation or [`Self::restart_count`].
-    pub fn set_throttled_time(&mut self, outcome: &mut Outcome) {
+    pub(crate) fn set_throttled_time(&mut self, outcome: &mut Outcome) {
         let is_known = outcome.provenances.get(Meter::Throttled).is_some();
         // Without any source, nothing ran that could be held back.
         if is_known || outcome.provenances.iter().next().is_none() {

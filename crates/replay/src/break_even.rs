@@ -62,7 +62,7 @@ impl Revenue {
     /// Returns the price of one unit at which the fine model takes as much;
     /// `None` if nothing was used.
     #[must_use]
-    pub fn break_even_price(&self) -> Option<Exact> {
+    pub(crate) fn break_even_price(&self) -> Option<Exact> {
         self.coarse.as_exact().checked_div(&self.quantity)
     }
 }

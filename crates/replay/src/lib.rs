@@ -211,12 +211,12 @@ impl Replayer {
 
     /// Returns the usage that the replayer needs of a source.
     #[must_use]
-    pub const fn usage_request(&self) -> UsageRequest {
+    pub(crate) const fn usage_request(&self) -> UsageRequest {
         UsageRequest { signals: self.signals, in_request_order: self.instances.is_some() }
     }
 
     /// Returns the handle of a group, which is created on first use.
-    pub fn group_handle(&mut self, key: &CellKey) -> usize {
+    pub(crate) fn group_handle(&mut self, key: &CellKey) -> usize {
         if let Some(at) = self.group_handles.get(key) {
             return *at;
         }
@@ -236,7 +236,7 @@ impl Replayer {
     /// Returns the handle of the group for the rows of another cell. These
     /// belong to other instances, whose clocks start anew, so that the open
     /// span of the group ends here.
-    pub fn start_cell(&mut self, key: &CellKey) -> usize {
+    pub(crate) fn start_cell(&mut self, key: &CellKey) -> usize {
         let at = self.group_handle(key);
         if let (Some(program), Some(group)) = (&mut self.instances, self.groups.get_mut(at))
             && let Some(done) = group.open_spans.close_span()
@@ -248,7 +248,7 @@ impl Replayer {
 
     /// Adds a row to a group: the signals that were measured, and the value of
     /// each of them.
-    pub fn push_signals(
+    pub(crate) fn push_signals(
         &mut self,
         group: usize,
         offset: Nanos,
@@ -335,7 +335,7 @@ impl Replayer {
     }
 
     /// Counts one row of a group as failed.
-    pub fn count_failure(&mut self, group: usize) {
+    pub(crate) fn count_failure(&mut self, group: usize) {
         if let Some(gathering) = self.groups.get_mut(group) {
             gathering.failed += 1;
         }
@@ -351,7 +351,7 @@ impl Replayer {
     /// merged is it known which cells failed altogether: call
     /// [`ReplaySummary::unprice_failed_groups`] then.
     #[must_use]
-    pub fn finish_part(mut self) -> ReplaySummary {
+    pub(crate) fn finish_part(mut self) -> ReplaySummary {
         self.sum_groups()
     }
 

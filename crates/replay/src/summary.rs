@@ -269,7 +269,7 @@ impl ReplaySummary {
     /// Clears the amounts of groups in which every invocation failed: the time
     /// until a failure is not a price of the function. Sums over groups then
     /// leave them out.
-    pub fn unprice_failed_groups(&mut self) {
+    pub(crate) fn unprice_failed_groups(&mut self) {
         for group in self.groups.values_mut().filter(|group| group.only_failed()) {
             group.models = GroupTotal::for_models(&self.models).models;
         }

@@ -73,7 +73,11 @@ pub struct Difference {
 
 /// Compares the cells of two recordings by their medians.
 #[must_use]
-pub fn compare_cells(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence) -> Difference {
+pub(crate) fn compare_cells(
+    first: &[RunsOfCell],
+    second: &[RunsOfCell],
+    sure: Confidence,
+) -> Difference {
     let mut columns = vec![
         Column::text("workload", "workload"),
         Column::text("preset", "preset"),
@@ -109,7 +113,7 @@ pub fn compare_cells(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confiden
 /// Compares the mean bills of two simulations, pairwise where both sides bill the same
 /// invocations.
 #[must_use]
-pub fn compare_priced_cells(
+pub(crate) fn compare_priced_cells(
     first: &[PricedCell],
     second: &[PricedCell],
     sure: Confidence,
@@ -176,7 +180,7 @@ impl Difference {
     /// Returns the largest certain differences, the largest first, a sentence each. They
     /// are ordered by the end of the interval that is nearer to no difference.
     #[must_use]
-    pub fn largest_differences(&self, most: usize) -> Vec<String> {
+    pub(crate) fn largest_differences(&self, most: usize) -> Vec<String> {
         let size = |judged: &&CellVerdict| match judged.verdict {
             Verdict::Lower(change) => -change.high.max(f64::MIN_POSITIVE).ln(),
             Verdict::Higher(change) => change.low.ln(),
@@ -427,7 +431,7 @@ fn differing_fields(first: &Value, second: &Value) -> Vec<String> {
 
 /// Lists the models that are not the same in both simulations.
 #[must_use]
-pub fn changed_models(first: &[UsedModel], second: &[UsedModel]) -> Vec<String> {
+pub(crate) fn changed_models(first: &[UsedModel], second: &[UsedModel]) -> Vec<String> {
     let changed = first
         .iter()
         .filter(|one| second.iter().any(|two| two.model == one.model && two.digest != one.digest));

@@ -7,7 +7,7 @@ use super::table::{Cell, Column, Table};
 use cyclometer_stats::Verdict;
 
 /// Meters that a gate can check: name on the command line, key of the meter.
-pub const METERS: [(&str, &str); 8] = [
+pub(crate) const METERS: [(&str, &str); 8] = [
     ("start", "startup_ns"),
     ("run", "run_ns"),
     ("wall", "wall_ns"),
@@ -18,7 +18,7 @@ pub const METERS: [(&str, &str); 8] = [
     ("bill", "bill"),
 ];
 
-/// A meter of [`METERS`].
+/// A meter of `METERS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateMeter {
     /// Name on the command line.
@@ -37,7 +37,7 @@ impl GateMeter {
     /// Returns whether a verdict is on this meter; ticks of the clock stand in for
     /// cycles.
     #[must_use]
-    pub fn covers(&self, judged: &CellVerdict) -> bool {
+    pub(crate) fn covers(&self, judged: &CellVerdict) -> bool {
         self.key == judged.meter || self.key == "cycles" && judged.meter == "ref_cycles"
     }
 }
@@ -83,7 +83,7 @@ impl FromStr for Threshold {
 
 /// Ruling of a gate on one figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ruling {
+pub(crate) enum Ruling {
     /// The whole interval is below the threshold.
     Passed,
     /// The whole interval is above it.
@@ -105,7 +105,7 @@ impl Ruling {
 
     /// Rules by the interval of a verdict, never by its median.
     #[must_use]
-    pub fn from_verdict(verdict: &Verdict, threshold: Threshold) -> Self {
+    pub(crate) fn from_verdict(verdict: &Verdict, threshold: Threshold) -> Self {
         let most = 1.0 + threshold.0;
         let (low, high) = match verdict {
             Verdict::Identical { .. } => (1.0, 1.0),

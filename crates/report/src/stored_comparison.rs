@@ -174,7 +174,7 @@ fn simulation_parts(
 
 /// Returns sentences on what all verdicts mean together.
 #[must_use]
-pub fn draw_conclusion(difference: &Difference, sure: Confidence) -> Vec<String> {
+pub(crate) fn draw_conclusion(difference: &Difference, sure: Confidence) -> Vec<String> {
     let (shown, all) = difference.shown;
     if all + difference.refused == 0 {
         return Vec::new();

@@ -12,7 +12,7 @@ const DIGITS: usize = 12;
 /// Lists the differences between the functions of two recordings, each once with the
 /// lanes that it concerns.
 #[must_use]
-pub fn subject_differences(first: &[CellSubject], second: &[CellSubject]) -> Vec<String> {
+pub(crate) fn subject_differences(first: &[CellSubject], second: &[CellSubject]) -> Vec<String> {
     let mut found: Vec<(String, Vec<&str>)> = Vec::new();
     for one in first {
         let Some(two) = second.iter().find(|two| two.key == one.key) else { continue };

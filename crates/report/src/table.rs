@@ -137,7 +137,7 @@ impl Cell {
     /// Returns a cell for the mean bill of a million: to four decimals for people, all
     /// digits for programs.
     #[must_use]
-    pub fn optional_mean_bill(mean: Option<&Exact>) -> Self {
+    pub(crate) fn optional_mean_bill(mean: Option<&Exact>) -> Self {
         Self::optional(mean.map(|it| (it.to_rounded_string(4), it.to_plain_string())))
     }
 }

@@ -8,7 +8,7 @@ use cyclometer_replay::{GroupTotal, ModelTotal, ReplaySummary};
 const DIGITS: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(5);
 
 /// Number of models that fit beside each other; more become a matrix of models and lanes.
-pub const FEW_MODELS: usize = 2;
+pub(crate) const FEW_MODELS: usize = 2;
 
 /// Returns whether a summary has so few models that each gets a column.
 #[must_use]

@@ -15,7 +15,7 @@ impl Fences {
     /// Computes the fences of ascending values; `None` with fewer than six, or
     /// where half of them are the same, which leaves no distance to measure by.
     #[must_use]
-    pub fn from_ascending(ascending: &[f64]) -> Option<Self> {
+    pub(crate) fn from_ascending(ascending: &[f64]) -> Option<Self> {
         if ascending.len() < 6 {
             return None;
         }
@@ -32,13 +32,13 @@ impl Fences {
 
     /// Returns whether a value is a far outlier.
     #[must_use]
-    pub fn is_far(&self, value: f64) -> bool {
+    pub(crate) fn is_far(&self, value: f64) -> bool {
         self.distance_from_quartile(value) > 3.0
     }
 
     /// Returns whether a value is an outlier, near or far.
     #[must_use]
-    pub fn is_out(&self, value: f64) -> bool {
+    pub(crate) fn is_out(&self, value: f64) -> bool {
         self.distance_from_quartile(value) > 1.5
     }
 }
@@ -56,7 +56,7 @@ impl Outliers {
     /// Counts the outliers of ascending values; `None` where there are no
     /// fences.
     #[must_use]
-    pub fn from_ascending(ascending: &[f64]) -> Option<Self> {
+    pub(crate) fn from_ascending(ascending: &[f64]) -> Option<Self> {
         let fences = Fences::from_ascending(ascending)?;
         let far = ascending.iter().filter(|value| fences.is_far(**value)).count();
         let out = ascending.iter().filter(|value| fences.is_out(**value)).count();
@@ -82,7 +82,7 @@ impl TwoGroups {
     /// (the share for many values is 0.64 of a normal and 0.75 of an even one).
     /// `None` with fewer than twenty values.
     #[must_use]
-    pub fn find_in(ascending: &[f64]) -> Option<Self> {
+    pub(crate) fn find_in(ascending: &[f64]) -> Option<Self> {
         if ascending.len() < 20 {
             return None;
         }

@@ -23,7 +23,7 @@ impl Random {
     }
 
     /// Draws a number evenly from 0 to 1, neither included.
-    pub fn next_unit_f64(&mut self) -> f64 {
+    pub(crate) fn next_unit_f64(&mut self) -> f64 {
         // 52 bits and a half: exact in a double, and never 0.
         let bits = u32::try_from(self.next_u64() >> 38).unwrap_or(0);
         let more = u32::try_from(self.next_u64() >> 38).unwrap_or(0);
@@ -59,7 +59,7 @@ impl Random {
 
     /// Draws the waiting time for `shape` events at rate 1 (Marsaglia and Tsang
     /// 2000); `shape` is at least 1.
-    pub fn next_gamma(&mut self, shape: f64) -> f64 {
+    pub(crate) fn next_gamma(&mut self, shape: f64) -> f64 {
         let d = shape - 1.0 / 3.0;
         let c = 1.0 / (9.0 * d).sqrt();
         loop {
@@ -72,7 +72,7 @@ impl Random {
     }
 
     /// Draws the waiting time for one event at rate 1.
-    pub fn next_exponential(&mut self) -> f64 {
+    pub(crate) fn next_exponential(&mut self) -> f64 {
         -self.next_unit_f64().ln()
     }
 }

@@ -43,7 +43,7 @@ impl Quantum {
     /// Returns the refusal to divide by `base`, in nanoseconds; `None` if it is
     /// long enough, or if there are no values.
     #[must_use]
-    pub fn check_base(self, base: &[f64]) -> Option<RatioRefusal> {
+    pub(crate) fn check_base(self, base: &[f64]) -> Option<RatioRefusal> {
         let middle = median(&sort_ascending(base))?;
         #[expect(
             clippy::cast_possible_truncation,

@@ -103,7 +103,7 @@ impl RowIds {
     }
 
     /// Creates an empty set of ids for the same recording under another number.
-    pub fn for_another(&self, recording: i64) -> Self {
+    pub(crate) fn for_another(&self, recording: i64) -> Self {
         Self::new(recording, self.began)
     }
 
@@ -114,7 +114,7 @@ impl RowIds {
 
     /// Deletes the recording if it has ended and no invocation had finished:
     /// there is nothing to show, to compare or to bill.
-    pub fn delete_if_empty(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(crate) fn delete_if_empty(&self, connection: &Connection) -> rusqlite::Result<()> {
         let sql = format!(
             "DELETE FROM recording WHERE id = ?1 AND status <> 'running' AND NOT {HAS_FINISHED}"
         );
@@ -122,7 +122,7 @@ impl RowIds {
     }
 
     /// Inserts the rows of an event.
-    pub fn insert_event(
+    pub(crate) fn insert_event(
         &mut self,
         transaction: &Transaction<'_>,
         statements: &mut Statements<'_>,

@@ -195,7 +195,10 @@ impl Store {
     ///
     /// # Errors
     /// Like [`Self::open`].
-    pub fn open_with_retry(path: &Path, mut patience: RetryPolicy) -> Result<Self, StoreError> {
+    pub(crate) fn open_with_retry(
+        path: &Path,
+        mut patience: RetryPolicy,
+    ) -> Result<Self, StoreError> {
         loop {
             match Self::open_with_timeout(path, RetryPolicy::BUSY_TIMEOUT) {
                 Ok(store) => {

@@ -144,7 +144,7 @@ pub struct PlaybackInvocation {
 
 /// Number of an invocation, with a time series of one meter: moments since the
 /// request, and values.
-pub type TimeSeries = (i64, Vec<(Nanos, u64)>);
+pub(crate) type TimeSeries = (i64, Vec<(Nanos, u64)>);
 
 /// Warm invocations of a cell that overlap each other, directly or through
 /// others: per-instance time depends on all of them.
@@ -319,7 +319,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn playback_signals(
+    pub(crate) fn playback_signals(
         &self,
         part: &RecordingPart,
         wanted: SignalSet,

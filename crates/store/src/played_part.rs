@@ -24,7 +24,7 @@ impl CompactOption {
 
     /// Returns the value, or 0 as a neutral summand.
     #[must_use]
-    pub const fn or_zero(self) -> u64 {
+    pub(crate) const fn or_zero(self) -> u64 {
         if self.0 == u64::MAX { 0 } else { self.0 }
     }
 }

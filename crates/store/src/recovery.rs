@@ -22,7 +22,7 @@ impl Store {
     }
 
     /// Opens the database like [`Self::open_recovered`], and retries like
-    /// [`Self::open_with_retry`].
+    /// `Self::open_with_retry`.
     ///
     /// # Errors
     /// Like [`Store::open`].

@@ -77,7 +77,7 @@ impl Writer {
     /// Inserts the recording and starts the thread. `stored` is called, on that
     /// thread, for each event after its commit.
     ///
-    /// With a store that was [opened patiently](Store::open_with_retry), the
+    /// With a store that was opened with a `RetryPolicy`, the
     /// writer waits while the database is locked or the disk is full, and loses
     /// nothing meanwhile: the recorder waits with it.
     ///
@@ -209,7 +209,7 @@ pub(super) struct EventBatch {
 }
 
 impl EventBatch {
-    pub fn add_message(&mut self, message: WriterMessage) {
+    pub(crate) fn add_message(&mut self, message: WriterMessage) {
         match message {
             WriterMessage::Event(event) => self.events.push(event),
             WriterMessage::Settle(done) => self.waiting.push(done),

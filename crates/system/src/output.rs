@@ -17,7 +17,7 @@ use serde_json::Value;
 use cyclometer_core::visible_text::{VisibleWriter, escape_json, escape_line, escape_lines};
 
 /// Locked standard output that accepts visible text only.
-pub type TextOutput = VisibleWriter<StdoutLock<'static>>;
+pub(crate) type TextOutput = VisibleWriter<StdoutLock<'static>>;
 
 /// Returns standard output, for results. JSON must be escaped before, by [`json_text`] or a
 /// row writer: escapes for people are not valid in JSON.

@@ -69,7 +69,7 @@ impl ProcessIdentity {
     /// Returns whether it is unknown from here if the process runs: it belongs to this boot
     /// and to another PID namespace, and not all processes are visible from here.
     #[must_use]
-    pub fn is_out_of_sight(&self) -> bool {
+    pub(crate) fn is_out_of_sight(&self) -> bool {
         let (boot, namespace) = self.boot_and_namespace();
         let own = own_namespace();
         boot_id().is_ok_and(|now| now == boot)

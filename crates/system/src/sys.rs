@@ -152,7 +152,7 @@ const GRACE: u64 = 5;
 /// started in turn, such as the compiler proper behind its driver. Therefore a guard stands
 /// between: a fork of this process that waits for both, and ends with the status of the
 /// program.
-pub fn guard_command(command: &mut Command, limits: HelperLimits) {
+pub(crate) fn guard_command(command: &mut Command, limits: HelperLimits) {
     let parent = getpid();
     let set_up = move || {
         become_guard(parent)?;

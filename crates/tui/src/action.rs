@@ -110,7 +110,7 @@ pub enum UserAction {
 
 /// Work to be done outside of the model.
 #[derive(Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Leaves the program.
     Quit,
     /// Suspends the program as Ctrl-Z does.

@@ -11,7 +11,7 @@ use cyclometer_system::files::create_new;
 
 /// Format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ExportFormat {
+pub(crate) enum ExportFormat {
     /// Figures, one line a row.
     Csv,
     /// Figures as an array of objects.
@@ -49,7 +49,7 @@ impl ExportFormat {
 }
 
 /// View that is to be written.
-pub struct PendingExport {
+pub(crate) struct PendingExport {
     form: ExportFormat,
     screen: &'static str,
     folder: PathBuf,
@@ -77,7 +77,7 @@ impl PendingExport {
     ///
     /// # Errors
     /// Returns what failed and what to do about it, as text.
-    pub fn write_new_file(&self) -> Result<PathBuf, String> {
+    pub(crate) fn write_new_file(&self) -> Result<PathBuf, String> {
         let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
         let stamp: String = now.chars().filter(char::is_ascii_alphanumeric).collect();
         let name = format!("cyclometer-{}-{stamp}", self.screen.to_lowercase());

@@ -17,7 +17,7 @@ use cyclometer_record::live::{SessionPhase, StorageState};
 
 /// Areas of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameAreas {
+pub(crate) struct FrameAreas {
     /// Names of the screens.
     pub tabs: Rect,
     /// Body that the screen draws.
@@ -28,7 +28,7 @@ pub struct FrameAreas {
 
 /// Splits a terminal of that size into its areas.
 #[must_use]
-pub fn split_areas(area: Rect) -> FrameAreas {
+pub(crate) fn split_areas(area: Rect) -> FrameAreas {
     let line = |y: u16| Rect { y, height: 1.min(area.height), ..area };
     FrameAreas {
         tabs: line(area.y),
@@ -39,7 +39,7 @@ pub fn split_areas(area: Rect) -> FrameAreas {
 
 /// Returns the inside of a panel's frame.
 #[must_use]
-pub const fn inner_area(area: Rect) -> Rect {
+pub(crate) const fn inner_area(area: Rect) -> Rect {
     Rect {
         x: area.x + 1,
         y: area.y + 1,
@@ -78,7 +78,7 @@ fn tab_positions(narrow: bool) -> impl Iterator<Item = (ScreenId, String, u16)> 
 
 /// Returns the screen whose tab is at that position.
 #[must_use]
-pub fn tab_at(area: Rect, at: Position) -> Option<ScreenId> {
+pub(crate) fn tab_at(area: Rect, at: Position) -> Option<ScreenId> {
     if !area.contains(at) {
         return None;
     }
@@ -172,7 +172,7 @@ fn recording_status(model: &Model) -> (Vec<String>, StyleRole) {
 
 /// Formats a time span as `0:12` or `1:02:03`.
 #[must_use]
-pub fn format_clock(span: Nanos) -> String {
+pub(crate) fn format_clock(span: Nanos) -> String {
     let seconds = span.0 / 1_000_000_000;
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     if hours > 0 {

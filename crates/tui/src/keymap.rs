@@ -182,7 +182,9 @@ impl Keymap {
     /// # Errors
     /// Fails for an unknown key or action, and when two actions that are active
     /// at the same time share a key.
-    pub fn with_overrides(changes: &BTreeMap<String, Vec<String>>) -> Result<Self, KeyError> {
+    pub(crate) fn with_overrides(
+        changes: &BTreeMap<String, Vec<String>>,
+    ) -> Result<Self, KeyError> {
         for name in changes.keys() {
             if !BINDINGS.iter().any(|binding| binding.name == name) {
                 let near = find_nearest_name(name, BINDINGS.iter().map(|binding| binding.name));
@@ -232,7 +234,7 @@ impl Keymap {
 
     /// Returns the action of a key on a screen.
     #[must_use]
-    pub fn action_for(&self, event: &KeyEvent, screen: ScreenId) -> Option<UserAction> {
+    pub(crate) fn action_for(&self, event: &KeyEvent, screen: ScreenId) -> Option<UserAction> {
         let key = KeyChord::from_event(event);
         self.iter()
             .filter(|(binding, _)| {
@@ -245,7 +247,7 @@ impl Keymap {
 
     /// Returns the first key of an action on a screen, as users write it.
     #[must_use]
-    pub fn key_for(&self, action: UserAction, screen: ScreenId) -> Option<String> {
+    pub(crate) fn key_for(&self, action: UserAction, screen: ScreenId) -> Option<String> {
         self.iter()
             .find(|(binding, _)| {
                 binding.action == action
@@ -260,7 +262,7 @@ impl Keymap {
 impl KeyChord {
     /// Returns the key of a terminal event. Shift is part of the character already.
     #[must_use]
-    pub fn from_event(event: &KeyEvent) -> Self {
+    pub(crate) fn from_event(event: &KeyEvent) -> Self {
         Self {
             code: event.code,
             ctrl: event.modifiers.contains(KeyModifiers::CONTROL),

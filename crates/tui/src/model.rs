@@ -12,14 +12,14 @@ use cyclometer_pricing::PriceCatalog;
 use cyclometer_record::live::LiveSnapshot;
 
 /// Smallest terminal, in columns and lines, that the screens are laid out for.
-pub const LEAST_SIZE: (u16, u16) = (60, 16);
+pub(crate) const LEAST_SIZE: (u16, u16) = (60, 16);
 
 /// Time for which a notice is shown.
 const NOTICE_DURATION: Nanos = Nanos(8_000_000_000);
 
 /// Settings that do not change while the program runs.
 #[derive(Debug)]
-pub struct TuiSettings {
+pub(crate) struct TuiSettings {
     /// Path of the database.
     pub database: PathBuf,
     /// All available price models.
@@ -32,7 +32,7 @@ pub struct TuiSettings {
 
 /// Line for the user, shown for some seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FooterNotice {
+pub(crate) struct FooterNotice {
     /// Text of the notice.
     pub text: String,
     /// Whether it reports a failure.
@@ -43,7 +43,7 @@ pub struct FooterNotice {
 
 /// Model of everything that is shown.
 #[derive(Debug)]
-pub struct Model {
+pub(crate) struct Model {
     /// Settings that do not change.
     pub settings: Arc<TuiSettings>,
     /// Colours and signs.
@@ -80,19 +80,19 @@ impl Model {
     }
 
     /// Shows a notice that something failed.
-    pub fn notify_error(&mut self, text: impl Into<String>) {
+    pub(crate) fn notify_error(&mut self, text: impl Into<String>) {
         self.notice = Some(FooterNotice { text: text.into(), bad: true, at: self.now });
     }
 
     /// Returns the newest notice, unless it has expired.
     #[must_use]
-    pub fn current_notice(&self) -> Option<&FooterNotice> {
+    pub(crate) fn current_notice(&self) -> Option<&FooterNotice> {
         self.notice.as_ref().filter(|notice| self.now.saturating_since(notice.at) < NOTICE_DURATION)
     }
 
     /// Returns the recording that bills and timeline show.
     #[must_use]
-    pub fn shown_recording(&self) -> Option<i64> {
+    pub(crate) fn shown_recording(&self) -> Option<i64> {
         self.opened.or(self.snapshot.recording)
     }
 }

@@ -18,7 +18,7 @@ use cyclometer_core::visible_text::{escape_line, is_hidden};
 
 /// Overlay above the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Overlay {
+pub(crate) enum Overlay {
     /// Help with the keys.
     Help {
         /// First line in view.
@@ -78,7 +78,7 @@ pub enum Overlay {
 
 /// Item of a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChoiceItem {
+pub(crate) struct ChoiceItem {
     /// Name of the item.
     pub name: String,
     /// Remark shown beside the name.
@@ -89,7 +89,7 @@ pub struct ChoiceItem {
 
 /// Purpose of an answer in an overlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DialogPurpose {
+pub(crate) enum DialogPurpose {
     /// Words that lines of the screen must contain; applied while they are written.
     Filter,
     /// Format of an export.
@@ -100,7 +100,7 @@ pub enum DialogPurpose {
 
 /// Answer of the user in a dialog of a screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DialogAnswer<'a> {
+pub(crate) enum DialogAnswer<'a> {
     /// Line that was written.
     Text(&'a str),
     /// Names of the items that were chosen.
@@ -111,7 +111,7 @@ pub enum DialogAnswer<'a> {
 
 /// Sizes of an overlay in the last frame, which keys that scroll refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OverlayLayout {
+pub(crate) struct OverlayLayout {
     /// Lines of a text on a page.
     page: usize,
     /// First line in view at the end of a text.
@@ -149,7 +149,7 @@ enum OverlayOutcome {
 ///
 /// # Errors
 /// Returns `None` when no overlay takes the key.
-pub fn handle_key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
+pub(crate) fn handle_key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
     let mut overlay = model.overlay.take()?;
     // Ctrl-C quits everywhere.
     if event.modifiers.contains(KeyModifiers::CONTROL) && event.code == KeyCode::Char('c') {
@@ -251,7 +251,7 @@ fn handle_prompt_key(
 }
 
 /// Inserts pasted text into the line that is being written.
-pub fn insert_pasted(model: &mut Model, pasted: &str) {
+pub(crate) fn insert_pasted(model: &mut Model, pasted: &str) {
     let Some(Overlay::Prompt { text, purpose, .. }) = &mut model.overlay else { return };
     text.extend(pasted.chars().filter(|it| !is_hidden(*it)).take(200));
     if *purpose == DialogPurpose::Filter {
@@ -353,7 +353,7 @@ fn submit_choice(model: &mut Model, purpose: &DialogPurpose, chosen: &[String]) 
 
 /// Returns the choice of export formats.
 #[must_use]
-pub fn export_choice() -> Overlay {
+pub(crate) fn export_choice() -> Overlay {
     let items = ExportFormat::ALL
         .iter()
         .map(|form| ChoiceItem {

@@ -17,7 +17,7 @@ use cyclometer_store::{Store, StoreError};
 use cyclometer_system::threads::start_thread;
 
 /// Request that a worker can handle.
-pub trait QueryRequest: Send + Sized + 'static {
+pub(crate) trait QueryRequest: Send + Sized + 'static {
     /// Returns whether an older request that still waits needs no response now
     /// that this one has come. A request that changes data is always handled.
     fn supersedes(&self, older: &Self) -> bool {
@@ -29,13 +29,13 @@ pub trait QueryRequest: Send + Sized + 'static {
 impl QueryRequest for Infallible {}
 
 /// Handle for sending requests to one screen's worker.
-pub struct WorkerHandle<Ask> {
+pub(crate) struct WorkerHandle<Ask> {
     queue: Sender<Ask>,
     thread: JoinHandle<()>,
 }
 
 /// Resources that a worker uses.
-pub struct QueryContext {
+pub(crate) struct QueryContext {
     /// Settings that do not change while the program runs.
     pub settings: Arc<TuiSettings>,
     /// Cancelled when the program ends: long work may stop.
@@ -55,7 +55,7 @@ impl QueryContext {
     ///
     /// # Errors
     /// Fails when the database cannot be read now.
-    pub fn read_store(&mut self) -> Result<&Store, StoreError> {
+    pub(crate) fn read_store(&mut self) -> Result<&Store, StoreError> {
         if self.store.as_ref().is_none_or(Store::is_outdated) {
             self.store = Some(Store::open_read_only(&self.settings.database)?);
         }
@@ -63,7 +63,7 @@ impl QueryContext {
     }
 
     /// Closes the connection: the next use opens the database again.
-    pub fn forget_connection(&mut self) {
+    pub(crate) fn forget_connection(&mut self) {
         self.store = None;
     }
 
@@ -71,7 +71,7 @@ impl QueryContext {
     ///
     /// # Errors
     /// Fails when the database cannot be written now.
-    pub fn open_writable(&self) -> Result<Store, StoreError> {
+    pub(crate) fn open_writable(&self) -> Result<Store, StoreError> {
         Store::open(&self.settings.database)
     }
 }
@@ -104,7 +104,7 @@ impl<Ask: QueryRequest> WorkerHandle<Ask> {
 
     /// Shuts the worker down after the current request, which also closes its
     /// connection to the database; the returned thread has finished then.
-    pub fn shut_down(self) -> JoinHandle<()> {
+    pub(crate) fn shut_down(self) -> JoinHandle<()> {
         self.thread
     }
 

@@ -54,7 +54,7 @@ impl CellStyle {
 
 /// Returns a picture of the screen as SVG.
 #[must_use]
-pub fn to_svg(buffer: &Buffer) -> String {
+pub(crate) fn to_svg(buffer: &Buffer) -> String {
     let area = buffer.area;
     let (wide, high) = CELL;
     let (width, height) =

@@ -77,13 +77,13 @@ impl RecordingOptions {
 
     /// Returns the length of the recording as text.
     #[must_use]
-    pub fn length_text(&self) -> String {
+    pub(crate) fn length_text(&self) -> String {
         if self.until_stopped { "until stopped".to_owned() } else { format!("{} runs", self.runs) }
     }
 
     /// Returns the order in which lanes run as text.
     #[must_use]
-    pub const fn order_text(&self) -> &'static str {
+    pub(crate) const fn order_text(&self) -> &'static str {
         if self.race { "race" } else { "one lane at a time" }
     }
 
@@ -121,7 +121,7 @@ impl RecordingOptions {
 
 /// Command to the session.
 #[derive(Debug, Clone)]
-pub enum SessionCommand {
+pub(crate) enum SessionCommand {
     /// Starts a recording.
     Start(Box<RecordingOptions>),
     /// Stops after the invocation in flight; the second time: at once.
@@ -131,7 +131,7 @@ pub enum SessionCommand {
 }
 
 /// Controller of recordings.
-pub struct Session {
+pub(crate) struct Session {
     settings: Arc<TuiSettings>,
     catalog: Arc<Catalog>,
     feed: Feed,
@@ -159,7 +159,7 @@ impl Session {
     ///
     /// # Errors
     /// Returns why it cannot be done, as text.
-    pub fn execute_command(&mut self, wish: SessionCommand) -> Result<(), String> {
+    pub(crate) fn execute_command(&mut self, wish: SessionCommand) -> Result<(), String> {
         match wish {
             SessionCommand::Start(wanted) => self.start_recording(*wanted),
             SessionCommand::Stop => {
@@ -216,14 +216,14 @@ impl Session {
     }
 
     /// Notes that this process is about to be stopped.
-    pub fn before_suspend(&self, from: Nanos) {
+    pub(crate) fn before_suspend(&self, from: Nanos) {
         if let Some(active) = &self.active {
             active.control.note_suspending(from);
         }
     }
 
     /// Notes that this process was stopped during that time.
-    pub fn after_suspend(&self, from: Nanos, to: Nanos) {
+    pub(crate) fn after_suspend(&self, from: Nanos, to: Nanos) {
         if let Some(active) = &self.active {
             active.control.note_suspended(from, to);
         }
@@ -233,7 +233,7 @@ impl Session {
     /// are stored, and returns the outcome. `told`: whether anyone reads
     /// messages meanwhile.
     #[must_use]
-    pub fn shut_down(self, told: bool) -> Ending {
+    pub(crate) fn shut_down(self, told: bool) -> Ending {
         let mut ending = Ending::default();
         let Some(active) = self.active else { return ending };
         let running = !active.thread.is_finished();

@@ -23,7 +23,7 @@ use ratatui::layout::Rect;
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Terminal while it is taken over.
-pub struct TerminalGuard {
+pub(crate) struct TerminalGuard {
     /// Terminal to draw on. Never dropped: ratatui would show the cursor, which
     /// [`restore`] has done, and panic where the terminal is gone.
     pub terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
@@ -34,7 +34,7 @@ impl TerminalGuard {
     ///
     /// # Errors
     /// Fails when the terminal cannot be configured.
-    pub fn take_over(mouse: bool) -> io::Result<Self> {
+    pub(crate) fn take_over(mouse: bool) -> io::Result<Self> {
         enter_screen(mouse)?;
         match Terminal::new(CrosstermBackend::new(io::stdout())) {
             Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal) }),
@@ -49,7 +49,7 @@ impl TerminalGuard {
     ///
     /// # Errors
     /// Fails when the terminal cannot be configured.
-    pub fn take_over_again(&mut self, mouse: bool) -> io::Result<()> {
+    pub(crate) fn take_over_again(&mut self, mouse: bool) -> io::Result<()> {
         enter_screen(mouse)?;
         self.force_redraw()
     }
@@ -61,7 +61,7 @@ impl TerminalGuard {
     ///
     /// # Errors
     /// Fails when the terminal accepts no more output.
-    pub fn force_redraw(&mut self) -> io::Result<()> {
+    pub(crate) fn force_redraw(&mut self) -> io::Result<()> {
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
@@ -84,7 +84,7 @@ fn enter_screen(mouse: bool) -> io::Result<()> {
 ///
 /// # Errors
 /// Fails when the terminal accepts no more output.
-pub fn set_mouse(on: bool) -> io::Result<()> {
+pub(crate) fn set_mouse(on: bool) -> io::Result<()> {
     if on {
         execute!(io::stdout(), EnableMouseCapture)
     } else {
@@ -115,7 +115,7 @@ pub fn is_gone(error: &io::Error) -> bool {
 
 /// Panics on purpose where a test of a debug build asks for it, so that the
 /// handling of panics can be tested.
-pub fn panic_for_tests(place: &str) {
+pub(crate) fn panic_for_tests(place: &str) {
     #[cfg(debug_assertions)]
     {
         let asked = std::env::var_os("CYCLOMETER_PANIC");

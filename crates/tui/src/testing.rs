@@ -32,7 +32,7 @@ pub const SIZES: [(u16, u16); 3] = [(80, 24), (200, 60), (1, 1)];
 const MS: u64 = 1_000_000;
 
 /// Current time in all models here.
-pub const NOW: Nanos = Nanos(100_000 * MS);
+pub(crate) const NOW: Nanos = Nanos(100_000 * MS);
 
 /// Returns options for two workloads in three lanes.
 pub fn wanted() -> RecordingOptions {
@@ -127,7 +127,7 @@ pub fn contracts() -> Arc<Vec<Contract>> {
 
 /// Builder of events of three lanes, one of which cannot run; every figure is a
 /// round one.
-pub struct Story {
+pub(crate) struct Story {
     view: SnapshotBuilder,
     jobs: Vec<Arc<Job>>,
     at: u64,
@@ -216,14 +216,20 @@ impl Story {
     }
 
     /// Warms a cell up with a run of that many milliseconds.
-    pub fn warmed_up(&mut self, cell: usize, run_ms: u64) {
+    pub(crate) fn warmed_up(&mut self, cell: usize, run_ms: u64) {
         let outcome = Box::new(self.outcome(cell, run_ms, Status::Ok, None));
         self.event(Event::Started { cell, sequence: 0, count: 1 });
         self.event(Event::WarmedUp { cell, outcome });
     }
 
     /// Records an invocation like `ran`, in which those meters were not measured.
-    pub fn ran_without(&mut self, cell: usize, sequence: u32, run_ms: u64, meters: &[Meter]) {
+    pub(crate) fn ran_without(
+        &mut self,
+        cell: usize,
+        sequence: u32,
+        run_ms: u64,
+        meters: &[Meter],
+    ) {
         let mut outcome = self.outcome(cell, run_ms, Status::Ok, None);
         for meter in meters {
             outcome.usage.set(*meter, None);
@@ -294,7 +300,7 @@ pub fn full() -> Arc<LiveSnapshot> {
 }
 
 /// Clicks a place on the screen that is in sight.
-pub fn click(model: &mut Model, column: u16, row: u16) -> Vec<Effect> {
+pub(crate) fn click(model: &mut Model, column: u16, row: u16) -> Vec<Effect> {
     use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
     let kind = MouseEventKind::Down(MouseButton::Left);
     frame::lay_out(model);

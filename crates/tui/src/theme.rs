@@ -150,25 +150,25 @@ impl Theme {
 
     /// Returns the marker of the selected row.
     #[must_use]
-    pub const fn pointer(&self) -> &'static str {
+    pub(crate) const fn pointer(&self) -> &'static str {
         self.sign("▶", ">")
     }
 
     /// Returns the sign of a part of a bill.
     #[must_use]
-    pub const fn part_sign(&self, at: usize) -> char {
+    pub(crate) const fn part_sign(&self, at: usize) -> char {
         self.parts[at % 7]
     }
 
     /// Returns the columns of a chart from empty to full.
     #[must_use]
-    pub const fn level_signs(&self) -> [char; 9] {
+    pub(crate) const fn level_signs(&self) -> [char; 9] {
         self.levels
     }
 
     /// Creates a panel.
     #[must_use]
-    pub fn panel_block<'a>(&self, title: impl Into<String>, focused: bool) -> Block<'a> {
+    pub(crate) fn panel_block<'a>(&self, title: impl Into<String>, focused: bool) -> Block<'a> {
         let mark = if focused { self.sign("● ", "* ") } else { "" };
         let role = if focused { StyleRole::Focus } else { StyleRole::Border };
         Block::new()

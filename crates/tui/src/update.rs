@@ -11,7 +11,7 @@ use cyclometer_core::units::Nanos;
 
 /// Message that updates the model.
 #[derive(Debug)]
-pub enum AppMessage {
+pub(crate) enum AppMessage {
     /// A key was pressed.
     Key(KeyEvent),
     /// The mouse was moved or pressed.
@@ -61,7 +61,7 @@ fn handle_message(model: &mut Model, message: AppMessage) -> Vec<Effect> {
 }
 
 /// Advances the model to the time of a new frame, and lays the frame out.
-pub fn advance_to(model: &mut Model, now: Nanos) -> Vec<Effect> {
+pub(crate) fn advance_to(model: &mut Model, now: Nanos) -> Vec<Effect> {
     model.now = now;
     let effects = screens::tick(model);
     frame::lay_out(model);
@@ -108,7 +108,7 @@ fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
 }
 
 /// Goes to a screen.
-pub fn go_to_screen(model: &mut Model, screen: screens::ScreenId) -> Vec<Effect> {
+pub(crate) fn go_to_screen(model: &mut Model, screen: screens::ScreenId) -> Vec<Effect> {
     model.screen = screen;
     screens::entered(model)
 }

@@ -237,7 +237,7 @@ pub(super) struct WorkloadFolders {
 
 impl WorkloadFolders {
     /// Opens the folders one after the other.
-    pub fn open_each(&self) -> impl Iterator<Item = Result<WorkloadFolder, WorkloadError>> {
+    pub(crate) fn open_each(&self) -> impl Iterator<Item = Result<WorkloadFolder, WorkloadError>> {
         self.workloads.iter().map(|(name, inside)| {
             let folder = self.root.open_folder(inside).map_err(|source| WorkloadError::Io {
                 path: self.root.path().join(inside),
@@ -315,7 +315,7 @@ fn has_manifest(folder: &Folder) -> Result<bool, WorkloadError> {
 impl WorkloadFolder {
     /// Reads and checks the manifest, and the files that its presets name; `left` is the
     /// number of bytes that may still be read.
-    pub fn read_manifest(&self, left: &Cell<u64>) -> Result<Manifest, WorkloadError> {
+    pub(crate) fn read_manifest(&self, left: &Cell<u64>) -> Result<Manifest, WorkloadError> {
         let text = self
             .folder
             .read_file(Path::new(MANIFEST), MAX_MANIFEST)
@@ -364,7 +364,7 @@ impl WorkloadFolder {
     }
 
     /// Returns the error for a file of the folder that cannot be read.
-    pub fn unreadable_error(&self, name: &str, source: FileError) -> WorkloadError {
+    pub(crate) fn unreadable_error(&self, name: &str, source: FileError) -> WorkloadError {
         WorkloadError::Io { path: self.folder.path().join(name), source }
     }
 }

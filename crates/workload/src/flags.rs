@@ -6,12 +6,12 @@
 pub const COMMON: &[&str] = &["-std=c11", "-O3", "-ffp-contract=off"];
 
 /// Flags that compile a source to a Wasm object.
-pub const WASM_COMPILE: &[&str] = &["--target=wasm32-wasi", "-msimd128"];
+pub(crate) const WASM_COMPILE: &[&str] = &["--target=wasm32-wasi", "-msimd128"];
 
 /// Flags that link the Wasm object. Linking is a separate step without `-O`: otherwise
 /// clang would run any `wasm-opt` that it finds, and the module would depend on its
 /// version.
-pub const WASM_LINK: &[&str] = &["--target=wasm32-wasi", "-Wl,--strip-all"];
+pub(crate) const WASM_LINK: &[&str] = &["--target=wasm32-wasi", "-Wl,--strip-all"];
 
 /// Libraries, which follow the source on the command line.
 pub const LIBRARIES: &[&str] = &["-lm"];

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// Largest input in bytes.
-pub const MAX_INPUT: u64 = 1 << 30;
+pub(crate) const MAX_INPUT: u64 = 1 << 30;
 
 /// Content that a function reads from standard input. Cloning is cheap.
 #[derive(Debug, Clone, Default)]

@@ -112,7 +112,7 @@ struct RawContent {
 }
 
 /// Function that reads a file named by a manifest, by a path that stays inside its folder.
-pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileError>;
+pub(crate) type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileError>;
 
 struct ManifestContext<'a> {
     origin: &'a str,

@@ -53,7 +53,7 @@ impl<'a> RuntimeCall<'a> {
 
     /// Bounds the memory of the call: by the function's limit where that holds for the whole
     /// process, else by a limit around function and runtime.
-    pub fn with_memory_bounds(self, job: &Job, runner: &Runner) -> Self {
+    pub(crate) fn with_memory_bounds(self, job: &Job, runner: &Runner) -> Self {
         let limit = job.limits.memory;
         let (memory_limit, data_limit) = match outer_limit_for(self.profile, limit, runner) {
             Some(wall) => (Some(wall.total()), wall.data_limit(runner)),
@@ -64,7 +64,7 @@ impl<'a> RuntimeCall<'a> {
     }
 
     /// Passes the call to `start`. The environment is exactly that of the profile.
-    pub fn with_spawn_request<T>(&self, start: impl FnOnce(&SpawnRequest<'_>) -> T) -> T {
+    pub(crate) fn with_spawn_request<T>(&self, start: impl FnOnce(&SpawnRequest<'_>) -> T) -> T {
         let name = self.program.display().to_string();
         let args: Vec<&str> =
             std::iter::once(&*name).chain(self.args.iter().map(String::as_str)).collect();

@@ -26,7 +26,7 @@ pub(super) struct SandboxGroup {
 impl SandboxGroup {
     /// Creates a group for the container of that name, which has an owner; `None` where this user
     /// may create none: the runtime then does what it can.
-    pub fn create_around(container: &str, limit: Bytes) -> Option<Self> {
+    pub(crate) fn create_around(container: &str, limit: Bytes) -> Option<Self> {
         let owner = ProcessIdentity::current().ok()?;
         let (_, tag) = container.rsplit_once('-')?;
         let group =

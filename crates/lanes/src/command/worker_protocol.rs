@@ -7,14 +7,14 @@ use crate::program_run::one_line;
 use cyclometer_core::units::Nanos;
 
 /// Longest line that a worker may send, in bytes.
-pub const MAX_LINE: usize = 8 << 10;
+pub(crate) const MAX_LINE: usize = 8 << 10;
 
 /// Longest part of a line that a message quotes, in characters.
 const MAX_QUOTED_CHARS: usize = 200;
 
 /// A line that a worker sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WorkerResponse {
+pub(crate) enum WorkerResponse {
     /// The worker has loaded its module.
     Ready,
     /// An invocation has ended.
@@ -25,7 +25,7 @@ pub enum WorkerResponse {
 
 /// A worker's report of one invocation. Times are of the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuntimeWorkerReport {
+pub(crate) struct RuntimeWorkerReport {
     /// Time at which the worker took the request.
     pub begun: Nanos,
     /// Time at which the instance was ready.
@@ -38,7 +38,7 @@ pub struct RuntimeWorkerReport {
 
 /// Reason why a line is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ResponseError {
+pub(crate) enum ResponseError {
     /// The line does not end.
     #[error("it said a line of more than {MAX_LINE} bytes")]
     TooLong,
@@ -76,7 +76,7 @@ pub enum ResponseError {
 ///
 /// # Errors
 /// The reason of the refusal, in words that can be shown.
-pub fn parse_response(line: &[u8]) -> Result<WorkerResponse, ResponseError> {
+pub(crate) fn parse_response(line: &[u8]) -> Result<WorkerResponse, ResponseError> {
     if line.len() > MAX_LINE {
         return Err(ResponseError::TooLong);
     }
@@ -111,7 +111,7 @@ pub fn parse_response(line: &[u8]) -> Result<WorkerResponse, ResponseError> {
 impl WorkerResponse {
     /// Returns the error for this response where another one was due.
     #[must_use]
-    pub const fn to_unexpected_error(&self) -> ResponseError {
+    pub(crate) const fn to_unexpected_error(&self) -> ResponseError {
         ResponseError::Unexpected(match self {
             Self::Ready => "ready",
             Self::Done(_) => "done",
@@ -125,7 +125,7 @@ impl RuntimeWorkerReport {
     ///
     /// # Errors
     /// [`ResponseError::OutsideRequest`]
-    pub const fn check_within_request(
+    pub(crate) const fn check_within_request(
         &self,
         requested: Nanos,
         received: Nanos,

@@ -32,7 +32,7 @@ pub(super) struct Observations {
 }
 
 impl Observations {
-    pub fn phase_times(&self, run: &ContainerRun) -> PhaseTimes {
+    pub(crate) fn phase_times(&self, run: &ContainerRun) -> PhaseTimes {
         let said = ReportedTimes {
             report: self.report.as_ref().ok().and_then(Option::as_ref),
             events: self.events.clone(),
@@ -45,7 +45,7 @@ impl Observations {
 
     /// Returns what the control group had used when the function began, or why that
     /// is not known.
-    pub fn startup_usage(&self, times: &PhaseTimes) -> Result<StartupUsage, &'static str> {
+    pub(crate) fn startup_usage(&self, times: &PhaseTimes) -> Result<StartupUsage, &'static str> {
         let report = match &self.report {
             Ok(Some(report)) => report,
             Ok(None) => return Err("nothing in the container was there to tell when it began"),
@@ -64,7 +64,11 @@ impl Observations {
     }
 
     /// Returns whether the captured output can be all of the function's output.
-    pub fn has_whole_output(&self, result: &Result<i64, EngineError>, run: &ContainerRun) -> bool {
+    pub(crate) fn has_whole_output(
+        &self,
+        result: &Result<i64, EngineError>,
+        run: &ContainerRun,
+    ) -> bool {
         let is_cut = matches!(&self.report, Ok(Some(report)) if report.signal() == libc::SIGXFSZ);
         result.is_ok() && run.is_complete() && self.report.is_ok() && !is_cut
     }
@@ -72,7 +76,7 @@ impl Observations {
     /// Returns status, reason and exit code. `peak` is the most memory that was held,
     /// in bytes; the last argument is the end of standard error and the size in bytes
     /// of the longer output, where they are known.
-    pub fn status_and_reason(
+    pub(crate) fn status_and_reason(
         &self,
         job: &Job,
         result: &Result<i64, EngineError>,

@@ -104,7 +104,7 @@ impl Container<'_> {
     /// Feeds the container its input, collects its output, kills it when it must be
     /// ended, and waits for its end. The time limit runs from the response to the
     /// start request. Returns its exit code.
-    pub async fn supervise(
+    pub(crate) async fn supervise(
         &self,
         streams: Duplex,
         run: &mut ContainerRun,
@@ -147,7 +147,7 @@ impl Container<'_> {
     }
 
     /// Accepts one chunk of output, or its end. Returns why the container must be ended, if so.
-    pub fn accept_chunk(
+    pub(crate) fn accept_chunk(
         &self,
         piece: Option<io::Result<Buffer>>,
         output: &mut Option<ChunkReader>,
@@ -179,7 +179,7 @@ impl Container<'_> {
 
     /// Waits until the container has ended, which it may have already, and returns
     /// its exit code.
-    pub async fn wait_for_exit(&self) -> Result<i64, EngineError> {
+    pub(crate) async fn wait_for_exit(&self) -> Result<i64, EngineError> {
         const ACTION: &str = "wait for the container's end";
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let mut answers = self.engine.docker.wait_container(self.name, Some(options));
@@ -240,7 +240,7 @@ impl Container<'_> {
             .await
     }
 
-    pub fn missing_end_error(&self) -> EngineError {
+    pub(crate) fn missing_end_error(&self) -> EngineError {
         EngineError::TimedOut {
             host: self.engine.host.clone(),
             action: "report the end of the container that it killed",

@@ -62,7 +62,7 @@ pub(super) struct ContainerSpec<'a> {
 
 impl ContainerSpec<'_> {
     /// Converts to the body of the engine's create request.
-    pub fn to_create_body(&self) -> ContainerCreateBody {
+    pub(crate) fn to_create_body(&self) -> ContainerCreateBody {
         let (entrypoint, command) = match self.role {
             ContainerRole::Files(files, _) => {
                 let mut command = starter_command(self.job, self.image, files);

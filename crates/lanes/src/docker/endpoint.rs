@@ -183,7 +183,7 @@ struct ContextEndpoint {
 
 impl EndpointResolver<'_> {
     /// Resolves the address like [`resolve_endpoint`].
-    pub fn resolve_current(&self) -> Result<Endpoint, EndpointError> {
+    pub(crate) fn resolve_current(&self) -> Result<Endpoint, EndpointError> {
         if let Some(host) = self.non_empty_variable("DOCKER_HOST") {
             return self.complete_address(host, EndpointOrigin::Environment);
         }

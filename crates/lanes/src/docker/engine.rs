@@ -66,19 +66,19 @@ impl EngineError {
     }
 
     /// Returns whether the engine did not find a file that it was to mount.
-    pub fn is_about_mounts(&self) -> bool {
+    pub(crate) fn is_about_mounts(&self) -> bool {
         matches!(self, Self::Refused { message, .. }
             if message.contains("bind source path does not exist")
                 || message.contains("invalid mount config"))
     }
 
     /// Returns whether it is unknown what the engine made of the request.
-    pub const fn is_unanswered(&self) -> bool {
+    pub(crate) const fn is_unanswered(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Cancelled)
     }
 
     /// Returns whether the engine said that the requested state is reached, or soon will be.
-    pub const fn is_conflict(&self) -> bool {
+    pub(crate) const fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status: Some(409), .. })
     }
 }
@@ -204,7 +204,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`LaneError::Unavailable`].
-    pub fn connect_to(endpoint: &Endpoint) -> Result<(Self, EngineInfo), LaneError> {
+    pub(crate) fn connect_to(endpoint: &Endpoint) -> Result<(Self, EngineInfo), LaneError> {
         let unavailable = |reason: String| LaneError::Unavailable { reason };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
             unavailable(format!("cannot wait for the Docker engine's answers: {error}"))
@@ -224,7 +224,7 @@ impl Engine {
 
     /// Returns a connection to whatever listens at `host`, without a request.
     #[cfg(test)]
-    pub fn without_asking(host: &str) -> Self {
+    pub(crate) fn without_asking(host: &str) -> Self {
         let from = endpoint::EndpointOrigin::Environment;
         let transport = Transport::for_endpoint(&Endpoint { host: host.to_owned(), from });
         let docker = build_client(&transport).expect("an address");
@@ -237,7 +237,7 @@ impl Engine {
     }
 
     /// Requests `path` from the engine and parses the response.
-    pub async fn fetch_parsed<T>(
+    pub(crate) async fn fetch_parsed<T>(
         &self,
         action: &'static str,
         limit: Duration,
@@ -264,7 +264,7 @@ impl Engine {
     }
 
     /// Runs a future to its end.
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime().block_on(future)
     }
 
@@ -306,7 +306,7 @@ impl Engine {
     }
 
     /// Converts an error of the client library to an `EngineError`.
-    pub fn to_engine_error(&self, action: &'static str, error: &ApiError) -> EngineError {
+    pub(crate) fn to_engine_error(&self, action: &'static str, error: &ApiError) -> EngineError {
         let (status, message) = match error {
             ApiError::DockerResponseServerError { status_code, message } => {
                 (Some(*status_code), sanitize_engine_text(message))

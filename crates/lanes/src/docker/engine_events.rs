@@ -52,12 +52,12 @@ impl ClockOffset {
     }
 
     /// Converts a moment of the wall clock to the monotonic clock.
-    pub fn to_monotonic(self, wall: Nanos) -> Option<Nanos> {
+    pub(crate) fn to_monotonic(self, wall: Nanos) -> Option<Nanos> {
         u64::try_from(i128::from(wall.0) - self.0).ok().map(Nanos)
     }
 
     /// Returns whether the two clocks advanced alike between the two measurements.
-    pub fn agrees_with(self, other: Self) -> bool {
+    pub(crate) fn agrees_with(self, other: Self) -> bool {
         (self.0 - other.0).unsigned_abs() <= u128::from(MOST_DRIFT)
     }
 }
@@ -116,7 +116,7 @@ pub(super) struct EventSubscription {
 
 impl EventSubscription {
     /// Subscribes to the events from now on.
-    pub fn subscribe(engine: &Engine, owner: &ProcessIdentity) -> Self {
+    pub(crate) fn subscribe(engine: &Engine, owner: &ProcessIdentity) -> Self {
         let filters = format!("{{\"type\":[\"container\"],\"label\":[\"{OWNER_LABEL}={owner}\"]}}");
         let wall = clock_gettime(ClockId::CLOCK_REALTIME);
         let since = wall.map_or(0, |time| time.tv_sec());
@@ -143,13 +143,13 @@ impl EventSubscription {
     }
 
     /// Discards the events that have arrived until now.
-    pub fn discard_pending(&mut self) {
+    pub(crate) fn discard_pending(&mut self) {
         while self.events.try_recv().is_ok() {}
     }
 
     /// Collects the times of a container's events, up to and including `last`; fewer
     /// if that does not come in time.
-    pub async fn collect_until(&mut self, container: &str, last: EventKind) -> EventTimes {
+    pub(crate) async fn collect_until(&mut self, container: &str, last: EventKind) -> EventTimes {
         let mut happened = EventTimes::new();
         let deadline = Instant::now() + EVENT_TIMEOUT;
         while !happened.contains_key(&last) {

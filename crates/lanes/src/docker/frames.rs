@@ -3,7 +3,7 @@
 
 /// Streams of a container, as frames name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContainerStream {
+pub(crate) enum ContainerStream {
     /// Standard input, which is never sent back.
     Input,
     /// Standard output.
@@ -15,14 +15,14 @@ pub enum ContainerStream {
 /// Error: the bytes are not frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its stream is none of a container: it has no valid frame")]
-pub struct InvalidFrame;
+pub(crate) struct InvalidFrame;
 
 const HEADER_SIZE: usize = 8;
 
 /// Decodes frames as their bytes arrive, in chunks of any length. It buffers no more
 /// than a header, whatever length a frame claims to have.
 #[derive(Debug, Clone, Default)]
-pub struct FrameDecoder {
+pub(crate) struct FrameDecoder {
     header: [u8; HEADER_SIZE],
     /// Number of header bytes that have arrived; all of them inside a frame.
     header_bytes: usize,
@@ -36,7 +36,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// When the bytes are not frames. What came before was passed on.
-    pub fn decode(
+    pub(crate) fn decode(
         &mut self,
         bytes: &[u8],
         mut take: impl FnMut(ContainerStream, std::ops::Range<usize>),
@@ -82,7 +82,7 @@ impl FrameDecoder {
 
     /// Returns whether the bytes until now end inside a frame.
     #[must_use]
-    pub const fn is_inside_frame(&self) -> bool {
+    pub(crate) const fn is_inside_frame(&self) -> bool {
         self.header_bytes > 0
     }
 }

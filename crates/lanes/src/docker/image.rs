@@ -45,7 +45,10 @@ pub(super) enum ImagePayload {
 impl ImagePayload {
     /// Reads the native program of `workload`, if it can run alone in an image, or in
     /// one with a base.
-    pub fn from_native_program(workload: &Workload, has_base: bool) -> Result<Self, LaneError> {
+    pub(crate) fn from_native_program(
+        workload: &Workload,
+        has_base: bool,
+    ) -> Result<Self, LaneError> {
         let unsupported = |reason| LaneError::Unsupported { reason };
         let name = &workload.name;
         let native = workload.native.as_ref().ok_or_else(|| {
@@ -70,7 +73,7 @@ impl ImagePayload {
     }
 
     /// Takes the WebAssembly module of `workload`.
-    pub fn from_wasm_module(workload: &Workload) -> Result<Self, LaneError> {
+    pub(crate) fn from_wasm_module(workload: &Workload) -> Result<Self, LaneError> {
         let module = workload.wasm.as_ref().ok_or_else(|| LaneError::Unsupported {
             reason: format!(
                 "workload `{}` has no WebAssembly module, which this OCI runtime runs; name one \
@@ -146,7 +149,7 @@ impl ImageRecipe<'_> {
     }
 
     /// Returns the image, and how long it took to make it if it was not there.
-    pub async fn find_or_build(
+    pub(crate) async fn find_or_build(
         &self,
         engine: &Engine,
         cancel: &Cancel,

@@ -29,7 +29,7 @@ pub(super) fn host_name() -> Option<String> {
 
 /// An image or a container of this program.
 #[derive(Debug, Clone)]
-pub struct EngineLeftover {
+pub(crate) struct EngineLeftover {
     /// Whether it is an image.
     pub is_image: bool,
     /// Name of the image or container.
@@ -44,7 +44,7 @@ pub struct EngineLeftover {
 
 /// Reference to an image or a container of an engine.
 #[derive(Debug, Clone)]
-pub struct LeftoverHandle {
+pub(crate) struct LeftoverHandle {
     endpoint: Endpoint,
     is_image: bool,
     /// The image's repository and tag, or the container's id.
@@ -62,7 +62,7 @@ impl LeftoverHandle {
 /// `DOCKER_HOST` names the only one; otherwise there are the one in use, those of all
 /// other contexts, and that of the default socket.
 #[must_use]
-pub fn searched_endpoints() -> (Vec<Endpoint>, Vec<String>) {
+pub(crate) fn searched_endpoints() -> (Vec<Endpoint>, Vec<String>) {
     let (found, problems) = endpoint::resolve_all_endpoints();
     let here = |endpoint: &Endpoint| endpoint.socket_path().is_none_or(Path::exists);
     let mut seen = HashSet::new();
@@ -72,7 +72,7 @@ pub fn searched_endpoints() -> (Vec<Endpoint>, Vec<String>) {
 
 /// Returns the engine in use, unless there is none.
 #[must_use]
-pub fn endpoint_in_use() -> Option<Endpoint> {
+pub(crate) fn endpoint_in_use() -> Option<Endpoint> {
     let endpoint = endpoint::resolve_endpoint().ok()?;
     // Without a socket there is no engine, and no connection is needed to see that.
     endpoint.socket_path().is_none_or(Path::exists).then_some(endpoint)
@@ -83,7 +83,7 @@ pub fn endpoint_in_use() -> Option<Endpoint> {
 ///
 /// # Errors
 /// A text, when the engine does not answer.
-pub fn list_leftovers(
+pub(crate) fn list_leftovers(
     endpoint: &Endpoint,
     with_images: bool,
 ) -> Result<Vec<EngineLeftover>, String> {
@@ -202,7 +202,7 @@ pub(super) fn is_cyclometer_reference(reference: &str) -> bool {
 ///
 /// # Errors
 /// A text that says why it could not be removed.
-pub fn remove_leftover(handle: &LeftoverHandle) -> Result<(), String> {
+pub(crate) fn remove_leftover(handle: &LeftoverHandle) -> Result<(), String> {
     let (engine, _) = Engine::connect_to(&handle.endpoint).map_err(|error| error.to_string())?;
     let removed = if handle.is_image {
         // Not by force: an image that is in use by now stays.

@@ -117,7 +117,7 @@ impl ContainerMeter {
     }
 
     /// Starts to count anew, from the current values.
-    pub fn reset_baseline(&self) {
+    pub(crate) fn reset_baseline(&self) {
         *self.baseline.lock() = UsageBaseline {
             cpu: self.group.cpu_time(),
             split: self.group.cpu_split(),
@@ -135,7 +135,7 @@ impl ContainerMeter {
     }
 
     /// Returns the memory that the group holds now, in bytes.
-    pub fn current_memory(&self) -> Option<u64> {
+    pub(crate) fn current_memory(&self) -> Option<u64> {
         self.group.memory_current().map(|level| level.0)
     }
 
@@ -147,12 +147,12 @@ impl ContainerMeter {
     }
 
     /// Returns the name of the group, as the engine gets it for the parent of the container.
-    pub fn cgroup_parent(&self) -> &str {
+    pub(crate) fn cgroup_parent(&self) -> &str {
         self.group.parent_name()
     }
 
     /// Returns a probe that reads live values as long as the invocation lasts.
-    pub fn live_probe(self: &Arc<Self>) -> Box<dyn Probe> {
+    pub(crate) fn live_probe(self: &Arc<Self>) -> Box<dyn Probe> {
         Box::new(LiveProbe(Arc::downgrade(self)))
     }
 

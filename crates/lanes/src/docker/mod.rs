@@ -70,7 +70,7 @@ use warm::WarmContainer;
 const WASM_SHIMS: [&str; 4] = ["spin", "slight", "wws", "lunatic"];
 
 /// Runs functions as containers of a Docker engine.
-pub struct DockerLane {
+pub(crate) struct DockerLane {
     engine: Engine,
     info: EngineInfo,
     /// OCI runtime that was requested; `None`: the engine's default.
@@ -162,12 +162,6 @@ impl DockerLane {
         if let Some(timeline) = &mut self.subscription {
             timeline.discard_pending();
         }
-    }
-
-    /// Returns the engine's facts as they were when the lane was opened.
-    #[must_use]
-    pub const fn info(&self) -> &EngineInfo {
-        &self.info
     }
 
     fn runtime_name(&self) -> &str {

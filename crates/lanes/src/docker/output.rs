@@ -37,7 +37,7 @@ impl CapturedOutput {
     ///
     /// # Errors
     /// When the bytes are not frames.
-    pub fn decode_chunk(&mut self, bytes: &Buffer) -> Result<(), InvalidFrame> {
+    pub(crate) fn decode_chunk(&mut self, bytes: &Buffer) -> Result<(), InvalidFrame> {
         let mut frames = std::mem::take(&mut self.frames);
         let taken = frames.decode(bytes, |stream, range| match stream {
             ContainerStream::Output => self.push_stdout(bytes.slice(range)),
@@ -75,34 +75,34 @@ impl CapturedOutput {
     }
 
     /// Returns the content of standard output, which is complete only as long as it is short.
-    pub fn stdout_content(&self) -> Vec<u8> {
+    pub(crate) fn stdout_content(&self) -> Vec<u8> {
         self.pending.concat()
     }
 
     /// Returns whether standard output is longer than allowed.
-    pub fn exceeds_limit(&self, limit: Bytes) -> bool {
+    pub(crate) fn exceeds_limit(&self, limit: Bytes) -> bool {
         self.written > limit.0
     }
 
     /// Discards the content, since its digest will not be compared.
-    pub fn discard_pending(&mut self) {
+    pub(crate) fn discard_pending(&mut self) {
         self.pending = Vec::new();
         self.pending_bytes = 0;
     }
 
     /// Returns whether the output until now ends inside a frame.
-    pub const fn is_inside_frame(&self) -> bool {
+    pub(crate) const fn is_inside_frame(&self) -> bool {
         self.frames.is_inside_frame()
     }
 
     /// Returns the digest of standard output.
-    pub fn stdout_digest(&mut self) -> OutputDigest {
+    pub(crate) fn stdout_digest(&mut self) -> OutputDigest {
         self.hash_pending();
         OutputDigest::new(self.written, self.hasher.clone().finalize().into()).with_head(&self.head)
     }
 
     /// Returns the end of standard error on one line; `None` if nothing was written.
-    pub fn stderr_tail(&self) -> Option<String> {
+    pub(crate) fn stderr_tail(&self) -> Option<String> {
         let lines = self.tail.split(|byte| *byte == b'\n').enumerate();
         let lines: Vec<_> = lines
             .map(|(at, line)| summarize_end(line, self.is_cut && at == 0, TAIL_SIZE))

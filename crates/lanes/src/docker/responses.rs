@@ -19,7 +19,7 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::procfs::ProcessIdentity;
 
 /// Longest response that is parsed at all, in bytes.
-pub const MOST_ANSWER: usize = 16 << 20;
+pub(crate) const MOST_ANSWER: usize = 16 << 20;
 /// Most entries of a list or a table.
 const MOST_ENTRIES: usize = 20_000;
 /// Most characters of an engine's text that are shown.
@@ -30,7 +30,7 @@ const LARGEST_SIZE: i64 = 1 << 50;
 /// Error: a response does not have the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("its answer is not understood: {0}")]
-pub struct InvalidResponse(String);
+pub(crate) struct InvalidResponse(String);
 
 impl InvalidResponse {
     fn from_reason(why: impl fmt::Display) -> Self {
@@ -40,7 +40,7 @@ impl InvalidResponse {
 
 /// Returns an engine's text on one line, without control characters and of limited length.
 #[must_use]
-pub fn sanitize_engine_text(text: &str) -> String {
+pub(crate) fn sanitize_engine_text(text: &str) -> String {
     // Cut first: the steps below look at each character several times.
     let cut: String = text.chars().take(MOST_TEXT + 1).collect();
     let line = one_line(&cut);
@@ -54,7 +54,7 @@ pub fn sanitize_engine_text(text: &str) -> String {
 /// Returns whether an engine's identifier of a container, an image or a command can
 /// stand in the path of a request without changing it.
 #[must_use]
-pub fn is_path_safe_id(text: &str) -> bool {
+pub(crate) fn is_path_safe_id(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
     (1..=256).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_plain)
 }
@@ -132,7 +132,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for BoundedEntries<HashMap<Strin
 
 /// Version of an engine's interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineVersion {
+pub(crate) struct EngineVersion {
     /// Major and minor version of the interface.
     pub interface: (usize, usize),
 }
@@ -141,7 +141,7 @@ pub struct EngineVersion {
 ///
 /// # Errors
 /// When the bytes are not such a response.
-pub fn parse_version(bytes: &[u8]) -> Result<EngineVersion, InvalidResponse> {
+pub(crate) fn parse_version(bytes: &[u8]) -> Result<EngineVersion, InvalidResponse> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct VersionResponse {
@@ -158,7 +158,7 @@ pub fn parse_version(bytes: &[u8]) -> Result<EngineVersion, InvalidResponse> {
 
 /// Facts that an engine states about itself; `None`: not stated.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EngineFacts {
+pub(crate) struct EngineFacts {
     /// Version of the engine.
     pub version: Option<String>,
     /// Programs of the OCI runtimes, by the runtime's name.
@@ -185,7 +185,7 @@ pub struct EngineFacts {
 ///
 /// # Errors
 /// When the bytes are not such a response.
-pub fn parse_info(bytes: &[u8]) -> Result<EngineFacts, InvalidResponse> {
+pub(crate) fn parse_info(bytes: &[u8]) -> Result<EngineFacts, InvalidResponse> {
     #[derive(Deserialize)]
     struct RuntimeEntry {
         path: Option<String>,
@@ -231,7 +231,7 @@ pub fn parse_info(bytes: &[u8]) -> Result<EngineFacts, InvalidResponse> {
 
 /// Labels that this program sets, as far as an object has them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct OwnershipLabels {
+pub(crate) struct OwnershipLabels {
     /// Process that made the object.
     #[serde(rename = "cyclometer.owner")]
     pub owner: Option<String>,
@@ -246,14 +246,14 @@ pub struct OwnershipLabels {
 impl OwnershipLabels {
     /// Returns the process that made the object, if a label names one.
     #[must_use]
-    pub fn owner_process(&self) -> Option<ProcessIdentity> {
+    pub(crate) fn owner_process(&self) -> Option<ProcessIdentity> {
         self.owner.as_deref()?.parse().ok()
     }
 }
 
 /// A container in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ListedContainer {
+pub(crate) struct ListedContainer {
     /// Identifier of the container.
     pub id: String,
     /// First name of the container.
@@ -269,7 +269,7 @@ pub struct ListedContainer {
 ///
 /// # Errors
 /// When the bytes are not such a response.
-pub fn parse_containers(bytes: &[u8]) -> Result<Vec<ListedContainer>, InvalidResponse> {
+pub(crate) fn parse_containers(bytes: &[u8]) -> Result<Vec<ListedContainer>, InvalidResponse> {
     #[derive(Deserialize)]
     struct ContainerEntry {
         #[serde(rename = "Id")]
@@ -299,7 +299,7 @@ pub fn parse_containers(bytes: &[u8]) -> Result<Vec<ListedContainer>, InvalidRes
 
 /// An image in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ListedImage {
+pub(crate) struct ListedImage {
     /// Identifier of the image.
     pub id: String,
     /// Repositories and tags of the image.
@@ -316,7 +316,7 @@ pub struct ListedImage {
 ///
 /// # Errors
 /// When the bytes are not such a response.
-pub fn parse_images(bytes: &[u8]) -> Result<Vec<ListedImage>, InvalidResponse> {
+pub(crate) fn parse_images(bytes: &[u8]) -> Result<Vec<ListedImage>, InvalidResponse> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct ImageEntry {
@@ -342,7 +342,7 @@ pub fn parse_images(bytes: &[u8]) -> Result<Vec<ListedImage>, InvalidResponse> {
 
 /// An image that was looked up by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct InspectedImage {
+pub(crate) struct InspectedImage {
     /// Digest of its content.
     pub id: String,
     /// Size of the image; `None` if the engine does not state it.
@@ -355,7 +355,7 @@ pub struct InspectedImage {
 ///
 /// # Errors
 /// When the bytes are not such a response.
-pub fn parse_inspected_image(bytes: &[u8]) -> Result<InspectedImage, InvalidResponse> {
+pub(crate) fn parse_inspected_image(bytes: &[u8]) -> Result<InspectedImage, InvalidResponse> {
     #[expect(clippy::zero_sized_map_values, reason = "a set is no table to serde")]
     #[derive(Deserialize, Default)]
     #[serde(rename_all = "PascalCase")]
@@ -387,7 +387,7 @@ pub fn parse_inspected_image(bytes: &[u8]) -> Result<InspectedImage, InvalidResp
 ///
 /// # Errors
 /// When the bytes are not such a response.
-pub fn parse_layer_sizes(bytes: &[u8]) -> Result<Vec<Bytes>, InvalidResponse> {
+pub(crate) fn parse_layer_sizes(bytes: &[u8]) -> Result<Vec<Bytes>, InvalidResponse> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Layer {
@@ -405,7 +405,7 @@ fn plausible_size(size: i64) -> Option<Bytes> {
 
 /// State of a container as the engine reports it; `None`: not reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ContainerState {
+pub(crate) struct ContainerState {
     /// Whether it runs.
     pub running: Option<bool>,
     /// Whether the kernel killed a process in it for memory.
@@ -420,7 +420,10 @@ pub struct ContainerState {
 ///
 /// # Errors
 /// When the bytes are not such a response, or describe another container.
-pub fn parse_container_state(bytes: &[u8], name: &str) -> Result<ContainerState, InvalidResponse> {
+pub(crate) fn parse_container_state(
+    bytes: &[u8],
+    name: &str,
+) -> Result<ContainerState, InvalidResponse> {
     #[derive(Deserialize)]
     struct StateResponse {
         #[serde(rename = "Running")]
@@ -456,7 +459,7 @@ pub fn parse_container_state(bytes: &[u8], name: &str) -> Result<ContainerState,
 
 /// Parses a timestamp of the engine; `None` also for its zero time.
 #[must_use]
-pub fn parse_timestamp(text: &str) -> Option<Nanos> {
+pub(crate) fn parse_timestamp(text: &str) -> Option<Nanos> {
     let time = humantime::parse_rfc3339(text).ok()?;
     let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
     u64::try_from(since.as_nanos()).ok().map(Nanos)
@@ -464,7 +467,7 @@ pub fn parse_timestamp(text: &str) -> Option<Nanos> {
 
 /// State of a command in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CommandState {
+pub(crate) struct CommandState {
     /// Whether it runs; `None`: not reported.
     pub running: Option<bool>,
     /// Exit code; `None`: not reported.
@@ -475,7 +478,7 @@ pub struct CommandState {
 ///
 /// # Errors
 /// When the bytes are not such a response.
-pub fn parse_command_state(bytes: &[u8]) -> Result<CommandState, InvalidResponse> {
+pub(crate) fn parse_command_state(bytes: &[u8]) -> Result<CommandState, InvalidResponse> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct CommandResponse {
@@ -488,7 +491,7 @@ pub fn parse_command_state(bytes: &[u8]) -> Result<CommandState, InvalidResponse
 
 /// An event of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerEvent {
+pub(crate) struct ContainerEvent {
     /// Name of the container.
     pub container: String,
     /// The engine's word for the event.
@@ -500,7 +503,7 @@ pub struct ContainerEvent {
 /// Parses one line of the response to `GET /events`; `None` if it lacks the
 /// container's name, the action or the time.
 #[must_use]
-pub fn parse_event(line: &[u8]) -> Option<ContainerEvent> {
+pub(crate) fn parse_event(line: &[u8]) -> Option<ContainerEvent> {
     #[derive(Deserialize)]
     struct Attributes {
         name: Option<String>,
@@ -529,7 +532,7 @@ pub fn parse_event(line: &[u8]) -> Option<ContainerEvent> {
 
 /// Parses the body of an error response: its message, or the whole body if it has none.
 #[must_use]
-pub fn parse_error_message(body: &[u8]) -> String {
+pub(crate) fn parse_error_message(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct ErrorResponse {
         message: String,
@@ -542,7 +545,7 @@ pub fn parse_error_message(body: &[u8]) -> String {
 
 /// End of a function, as its starter reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FunctionEnd {
+pub(crate) struct FunctionEnd {
     /// Wait status, as in `wait(2)`.
     pub status: i32,
     /// Run time of the function.
@@ -558,7 +561,7 @@ pub struct FunctionEnd {
 ///
 /// # Errors
 /// When there is output, and not exactly one report of that starter in it.
-pub fn parse_starter_report(
+pub(crate) fn parse_starter_report(
     bytes: &[u8],
     token: [u8; 16],
 ) -> Result<Option<FunctionEnd>, &'static str> {

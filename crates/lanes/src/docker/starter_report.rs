@@ -44,7 +44,7 @@ impl StarterToken {
     }
 
     /// Formats the token as a variable of the starter's environment.
-    pub fn to_env_variable(&self) -> String {
+    pub(crate) fn to_env_variable(&self) -> String {
         self.0.iter().fold(format!("{TOKEN_VARIABLE}="), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
@@ -173,7 +173,7 @@ impl StarterReport {
     /// Insists on a report unless a signal may have killed the starter: an engine may claim
     /// any exit code for a function that ended well, and the runtime's own code (gVisor's 128
     /// when its sandbox dies) says nothing about the function.
-    pub fn require_unless_killed(report: ParsedReport, code: Option<i64>) -> ParsedReport {
+    pub(crate) fn require_unless_killed(report: ParsedReport, code: Option<i64>) -> ParsedReport {
         match (report, code) {
             (Ok(None), Some(0)) => Err("the container's starter ended without a report"),
             (Ok(None), Some(code)) if !SIGNAL_CODES.contains(&code) => Err(SANDBOX_CRASHED),
@@ -235,7 +235,7 @@ impl StarterReport {
 
     /// Creates a report with this wait status and number of stray processes.
     #[cfg(test)]
-    pub const fn for_test(status: i32, stray: u64) -> Self {
+    pub(crate) const fn for_test(status: i32, stray: u64) -> Self {
         let moment = ContainerMoment { monotonic: Nanos(1), realtime: Nanos(1) };
         let before = StartupUsage { cpu: None, memory: None, memory_peak: None };
         Self {
@@ -252,7 +252,7 @@ impl StarterReport {
     }
 
     /// Returns how long the function ran, on its own clock.
-    pub fn run_time(&self) -> Nanos {
+    pub(crate) fn run_time(&self) -> Nanos {
         self.ended.monotonic.saturating_since(self.began.monotonic)
     }
 }

@@ -85,7 +85,7 @@ impl StandardFiles {
     }
 
     /// Empties the outputs for the next function.
-    pub fn reset_outputs(&self) -> io::Result<()> {
+    pub(crate) fn reset_outputs(&self) -> io::Result<()> {
         self.output.set_len(0)?;
         self.error_output.set_len(0)?;
         self.allocate_outputs()
@@ -105,7 +105,7 @@ impl StandardFiles {
     }
 
     /// Returns the mounts of the files, for the engine.
-    pub fn bind_mounts(&self) -> Vec<Mount> {
+    pub(crate) fn bind_mounts(&self) -> Vec<Mount> {
         let mount = |name: &str| Mount {
             typ: Some(MountType::BIND),
             source: Some(self.folder.join(name).display().to_string()),
@@ -117,17 +117,17 @@ impl StandardFiles {
     }
 
     /// Returns the size in bytes of the longer of both outputs.
-    pub fn longest_output(&self) -> u64 {
+    pub(crate) fn longest_output(&self) -> u64 {
         program_run::file_size(&self.output).max(program_run::file_size(&self.error_output))
     }
 
     /// Returns length and digest of standard output.
-    pub fn stdout_digest(&mut self) -> io::Result<OutputDigest> {
+    pub(crate) fn stdout_digest(&mut self) -> io::Result<OutputDigest> {
         program_run::digest_output(&mut self.output)
     }
 
     /// Returns the end of standard error on one line; `None` if nothing was written.
-    pub fn stderr_tail(&mut self) -> Option<String> {
+    pub(crate) fn stderr_tail(&mut self) -> Option<String> {
         Some(program_run::read_tail(&mut self.error_output)).filter(|text| !text.is_empty())
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum StopReason {
 
 impl StopReason {
     /// Returns status and reason of an invocation that was ended for this reason.
-    pub fn status_and_reason(self, limits: &Limits) -> (Status, String) {
+    pub(crate) fn status_and_reason(self, limits: &Limits) -> (Status, String) {
         match self {
             Self::Timeout => (Status::Timeout, format!("no end within {}", limits.timeout)),
             Self::Cancelled => (Status::Interrupted, "stopped on request".to_owned()),
@@ -84,7 +84,10 @@ pub(super) struct FunctionExit {
 
 impl FunctionExit {
     /// Returns status, reason and the function's exit code.
-    pub fn status_and_reason(&self, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
+    pub(crate) fn status_and_reason(
+        &self,
+        limits: &Limits,
+    ) -> (Status, Option<String>, Option<i32>) {
         if let Some(failure) = self.report.as_ref().and_then(|report| report.failure) {
             return (Status::Failed, Some(failure.to_string()), None);
         }

@@ -106,7 +106,7 @@ pub(super) fn workload(name: &str, native: NativeProgram) -> Workload {
 /// Returns a bench with gVisor, or `None` after saying why there is none.
 pub(super) fn gvisor() -> Option<Bench> {
     let bench = bench(None)?;
-    if !bench.lane.info().runtimes.iter().any(|name| name == "runsc") {
+    if !bench.lane.info.runtimes.iter().any(|name| name == "runsc") {
         // An engine may be required; gVisor is not.
         eprintln!("skipped: the engine has no runtime `runsc`");
         return None;
@@ -163,7 +163,7 @@ impl Bench {
         self.run_watched(job, &mut NoSampling, &Cancel::default())
     }
 
-    pub fn run_watched(
+    pub(crate) fn run_watched(
         &mut self,
         job: &Job,
         watch: &mut dyn ProbeSampler,

@@ -90,7 +90,7 @@ impl AsyncWrite for BoundedConnection {
 
 impl Transport {
     /// Creates a transport for requests to the engine there.
-    pub fn for_endpoint(endpoint: &Endpoint) -> Self {
+    pub(crate) fn for_endpoint(endpoint: &Endpoint) -> Self {
         let target = match endpoint.socket_path() {
             Some(path) => TransportTarget::Socket(path.to_owned()),
             None => TransportTarget::Port(endpoint.host.trim_start_matches("tcp://").to_owned()),
@@ -105,7 +105,7 @@ impl Transport {
 
     /// Returns this transport with that version of the interface.
     #[must_use]
-    pub fn with_version(self, version: (usize, usize)) -> Self {
+    pub(crate) fn with_version(self, version: (usize, usize)) -> Self {
         Self { version: Some(version), ..self }
     }
 
@@ -137,7 +137,7 @@ impl Transport {
     }
 
     /// Sends a request of the client library.
-    pub async fn forward_request(
+    pub(crate) async fn forward_request(
         self,
         request: bollard::BollardRequest,
     ) -> Result<Response<Incoming>, ApiError> {
@@ -175,14 +175,14 @@ impl Transport {
     }
 
     /// Requests `path` and returns the whole body of the response.
-    pub async fn get_body(&self, path: &str) -> Result<Buffer, ApiError> {
+    pub(crate) async fn get_body(&self, path: &str) -> Result<Buffer, ApiError> {
         let request = self.build_request(Method::GET, path, Buffer::new());
         let response = self.send_checked(request, MOST_ANSWER).await?;
         Ok(response.into_body().collect().await?.to_bytes())
     }
 
     /// Requests `path` and returns the lines of a response that goes on.
-    pub async fn stream_lines(&self, path: &str) -> Result<LineStream, ApiError> {
+    pub(crate) async fn stream_lines(&self, path: &str) -> Result<LineStream, ApiError> {
         let request = self.build_request(Method::GET, path, Buffer::new());
         // Without a limit: a stream that ends is followed by a new one.
         let response = self.send_checked(request, usize::MAX).await?;
@@ -190,7 +190,11 @@ impl Transport {
     }
 
     /// Opens a connection for bytes in both directions, as the response to a request.
-    pub async fn open_duplex(&self, path: &str, body: &'static str) -> Result<Duplex, ApiError> {
+    pub(crate) async fn open_duplex(
+        &self,
+        path: &str,
+        body: &'static str,
+    ) -> Result<Duplex, ApiError> {
         let mut request =
             self.build_request(Method::POST, path, Buffer::from_static(body.as_bytes()));
         let headers = request.headers_mut();
@@ -244,7 +248,7 @@ pub(super) struct ChunkReader {
 impl ChunkReader {
     /// Returns the next chunk; `None` at the end. Nothing is lost if the future is
     /// dropped before it completes.
-    pub async fn next_chunk(&mut self) -> Option<io::Result<Buffer>> {
+    pub(crate) async fn next_chunk(&mut self) -> Option<io::Result<Buffer>> {
         match self.read.read(&mut self.buffer).await {
             Ok(0) => None,
             Ok(count) => Some(Ok(Buffer::copy_from_slice(&self.buffer[..count]))),
@@ -262,7 +266,7 @@ pub(super) struct LineStream {
 
 impl LineStream {
     /// Passes the next lines to `take`; returns `false` at the end.
-    pub async fn pass_next_lines(&mut self, mut take: impl FnMut(&[u8])) -> bool {
+    pub(crate) async fn pass_next_lines(&mut self, mut take: impl FnMut(&[u8])) -> bool {
         let Some(Ok(frame)) = self.body.frame().await else { return false };
         for part in frame.data_ref().map_or(&[][..], |data| data).split_inclusive(|b| *b == b'\n') {
             let has_room = self.pending.len() + part.len() <= MOST_LINE;

@@ -73,12 +73,12 @@ impl ProcessFence {
     }
 
     /// Returns whether everything that is started is in a PID namespace, which ends as a whole.
-    pub fn is_namespace(&self) -> bool {
+    pub(crate) fn is_namespace(&self) -> bool {
         self.has_flag(PID_NAMESPACE)
     }
 
     /// Returns whether that is inside a user namespace, where a user's processes are counted apart.
-    pub fn is_user_namespace(&self) -> bool {
+    pub(crate) fn is_user_namespace(&self) -> bool {
         self.has_flag(USER_NAMESPACE)
     }
 

@@ -37,7 +37,7 @@ impl LauncherMessage {
     pub const LONGEST: usize = 104;
 
     /// Accepts a message with exactly the length of its kind.
-    pub fn decode(message: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(message: &[u8]) -> Option<Self> {
         let word = |at: usize| message.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
         let kind = *MessageKind::ALL.get(usize::try_from(word(4)?).ok()?)?;
         if word(0)? != MAGIC || message.len() != kind.message_size() {
@@ -53,7 +53,7 @@ impl LauncherMessage {
     }
 
     /// Returns the number of the request that this message answers.
-    pub fn request_number(&self) -> u64 {
+    pub(crate) fn request_number(&self) -> u64 {
         self.u64_at(8)
     }
 
@@ -63,15 +63,15 @@ impl LauncherMessage {
         array
     }
 
-    pub fn u32_at(&self, at: usize) -> u32 {
+    pub(crate) fn u32_at(&self, at: usize) -> u32 {
         u32::from_ne_bytes(self.bytes_at(at))
     }
 
-    pub fn i32_at(&self, at: usize) -> i32 {
+    pub(crate) fn i32_at(&self, at: usize) -> i32 {
         i32::from_ne_bytes(self.bytes_at(at))
     }
 
-    pub fn u64_at(&self, at: usize) -> u64 {
+    pub(crate) fn u64_at(&self, at: usize) -> u64 {
         u64::from_ne_bytes(self.bytes_at(at))
     }
 }

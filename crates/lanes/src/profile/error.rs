@@ -52,7 +52,7 @@ impl ProfileProblem {
     }
 
     /// Converts the position in `text` to line and column.
-    pub fn into_profile_error(self, text: &str, origin: &str) -> ProfileError {
+    pub(crate) fn into_profile_error(self, text: &str, origin: &str) -> ProfileError {
         let (line, column) = line_and_column(text, self.span.start);
         let message = to_printable_line(&self.message);
         ProfileError::Invalid { origin: origin.to_owned(), line, column, message }

@@ -85,7 +85,7 @@ pub enum MemoryEnforcement {
 impl MemoryEnforcement {
     /// Returns a sentence for the description of the lane.
     #[must_use]
-    pub const fn describe_limit(self) -> &'static str {
+    pub(crate) const fn describe_limit(self) -> &'static str {
         match self {
             Self::Option => "memory is limited by an option of the runtime",
             Self::Process => "the memory limit holds for the whole process, the runtime included",
@@ -231,25 +231,25 @@ pub struct KnownFailure {
 impl Profile {
     /// Returns the name of the file: that of the lane without its variant.
     #[must_use]
-    pub fn base_name(&self) -> &str {
+    pub(crate) fn base_name(&self) -> &str {
         self.name.split_once(':').map_or(&*self.name, |(base, _)| base)
     }
 
     /// Returns the environment variable that names the program.
     #[must_use]
-    pub fn program_variable(&self) -> String {
+    pub(crate) fn program_variable(&self) -> String {
         variable_name("CYCLOMETER_RUNTIME", self.base_name())
     }
 
     /// Returns the environment variable that names a needed file.
     #[must_use]
-    pub fn need_variable(&self, need: &RequiredFile) -> String {
+    pub(crate) fn need_variable(&self, need: &RequiredFile) -> String {
         variable_name(&self.program_variable(), &need.name)
     }
 
     /// Finds the known failure that matches a failure of `workload` with that reason.
     #[must_use]
-    pub fn find_known_failure(&self, workload: &str, reason: &str) -> Option<&KnownFailure> {
+    pub(crate) fn find_known_failure(&self, workload: &str, reason: &str) -> Option<&KnownFailure> {
         self.known_failures.iter().find(|known| {
             known.workload.as_deref().is_none_or(|name| name == workload)
                 && known.contains.as_deref().is_none_or(|text| reason.contains(text))

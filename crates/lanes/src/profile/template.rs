@@ -5,7 +5,7 @@ use toml::Spanned;
 use super::error::ProfileProblem;
 
 /// Placeholder that becomes the function's arguments, each one of its own.
-pub const ARGS_PLACEHOLDER: &str = "args...";
+pub(crate) const ARGS_PLACEHOLDER: &str = "args...";
 
 /// Most arguments of one command line.
 const MAX_ARGS: usize = 256;
@@ -47,7 +47,7 @@ impl CommandLine {
 
     /// Returns whether the placeholder is used.
     #[must_use]
-    pub fn uses_placeholder(&self, name: &str) -> bool {
+    pub(crate) fn uses_placeholder(&self, name: &str) -> bool {
         self.count_placeholder(name) > 0
     }
 
@@ -68,7 +68,7 @@ impl CommandLine {
     ///
     /// # Errors
     /// The placeholder that has no value.
-    pub fn expand(
+    pub(crate) fn expand(
         &self,
         value: &dyn Fn(&str) -> Option<String>,
         args: &[String],

@@ -18,7 +18,7 @@ pub const VERSION: &str = env!("WASMTIME_VERSION");
 const ADDRESS_SPACE: usize = 4 << 30;
 
 /// Most elements that a table may have.
-pub const MAX_TABLE: usize = 100_000;
+pub(crate) const MAX_TABLE: usize = 100_000;
 
 /// Memory of an instance that is zeroed rather than given back between invocations, so that small
 /// functions fault no pages in.
@@ -26,7 +26,7 @@ const KEEP_RESIDENT: usize = 256 << 10;
 
 /// Purpose of an engine: compiled modules fit all three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EnginePurpose {
+pub(crate) enum EnginePurpose {
     /// Compiling modules.
     Compile,
     /// One invocation and the end of the process: no pool is laid out for more.
@@ -81,7 +81,7 @@ pub(super) fn pooling_config() -> PoolingAllocationConfig {
 ///
 /// # Errors
 /// Fails when the engine cannot be created.
-pub fn compiled_name(module: &[u8], settings: WasmtimeSettings) -> wasmtime::Result<String> {
+pub(crate) fn compiled_name(module: &[u8], settings: WasmtimeSettings) -> wasmtime::Result<String> {
     let engine = Engine::new(&settings.engine_config(EnginePurpose::Compile))?;
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);

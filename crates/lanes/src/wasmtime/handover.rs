@@ -17,7 +17,7 @@ use cyclometer_system::sys::explain_file_size_limit;
 
 /// A compiled module in memory, which nobody can change.
 #[derive(Debug)]
-pub struct CompiledModule {
+pub(crate) struct CompiledModule {
     file: File,
     size: Bytes,
 }
@@ -46,7 +46,7 @@ impl CompiledModule {
 
     /// Returns a pair of sockets that preserve message boundaries, the lane's end first; the module
     /// is queued for the worker's end.
-    pub fn open_socket_pair(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+    pub(crate) fn open_socket_pair(&self) -> io::Result<(OwnedFd, OwnedFd)> {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let descriptors = [self.file.as_raw_fd()];
@@ -61,7 +61,7 @@ impl CompiledModule {
 ///
 /// # Errors
 /// Fails when there is none.
-pub fn receive_module(socket: &OwnedFd) -> io::Result<File> {
+pub(crate) fn receive_module(socket: &OwnedFd) -> io::Result<File> {
     cyclometer_system::sys::receive_descriptor(socket).map(File::from)
 }
 

@@ -10,7 +10,7 @@ use super::engine::MAX_TABLE;
 
 /// Accounts the growth that happened and refuses growth over the limit.
 #[derive(Debug, Default)]
-pub struct MemoryLimiter {
+pub(crate) struct MemoryLimiter {
     memory: GrowthBudget,
     table: GrowthBudget,
 }
@@ -43,7 +43,7 @@ impl MemoryLimiter {
 
     /// Returns the number of requests for more memory that were refused or failed.
     #[must_use]
-    pub const fn refused_growth(&self) -> u64 {
+    pub(crate) const fn refused_growth(&self) -> u64 {
         self.memory.refused
     }
 }

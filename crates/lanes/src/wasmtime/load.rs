@@ -10,7 +10,7 @@ use wasmtime::{Engine, Module};
 ///
 /// # Errors
 /// Fails when the file can still be changed, or was made by another version or setting.
-pub fn load_compiled(engine: &Engine, module: File) -> wasmtime::Result<Module> {
+pub(crate) fn load_compiled(engine: &Engine, module: File) -> wasmtime::Result<Module> {
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
     let seals = fcntl(&module, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
     if !seals.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK)) {

@@ -50,7 +50,7 @@ use cyclometer_meter::{Meter, Phases, Provenance, Provenances, Source};
 use cyclometer_workload::{Limits, Workload};
 
 /// Runs WebAssembly modules.
-pub struct WasmtimeLane {
+pub(crate) struct WasmtimeLane {
     settings: WasmtimeSettings,
     executable: File,
     cache: Cache,

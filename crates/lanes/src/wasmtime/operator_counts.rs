@@ -24,7 +24,7 @@ use cyclometer_workload::hex;
 const COUNT_VERSION: &str = "operators 2";
 
 /// Number of counting runs of a module whose counts may vary.
-pub const COUNTING_RUNS: u32 = 3;
+pub(crate) const COUNTING_RUNS: u32 = 3;
 
 /// Counts that differ by more than one in this many are no estimate of each other.
 const TOLERANCE: u64 = 100;
@@ -32,7 +32,7 @@ const TOLERANCE: u64 = 100;
 /// Returns costs by which one unit of fuel is one operator: nothing is charged by the byte or
 /// element.
 #[must_use]
-pub fn operator_cost() -> OperatorCost {
+pub(crate) fn operator_cost() -> OperatorCost {
     let variable = VariableOperatorCost {
         memory_copy_per_byte: 0,
         memory_fill_per_byte: 0,
@@ -57,7 +57,7 @@ pub fn operator_cost() -> OperatorCost {
 /// Returns whether the binary `module` has a start section: code that is run when it is
 /// instantiated. Bytes that are no module have none.
 #[must_use]
-pub fn has_start_section(module: &[u8]) -> bool {
+pub(crate) fn has_start_section(module: &[u8]) -> bool {
     const START: u8 = 8;
     find_section(module, START).is_some()
 }
@@ -97,13 +97,13 @@ fn split_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// Meaning of all counts, for a note.
-pub const UNIT_NOTE: &str = "block, loop, end, drop and the like count 0, entering a function 1 more, \
+pub(crate) const UNIT_NOTE: &str = "block, loop, end, drop and the like count 0, entering a function 1 more, \
                         bulk operators 1 whatever their length; start section included, \
                         work of the host not";
 
 /// Result of the counting runs of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OperatorCounts {
+pub(crate) struct OperatorCounts {
     /// Least count of all runs.
     pub least: u64,
     /// Highest count of all runs.
@@ -166,12 +166,12 @@ impl OperatorCounts {
 }
 
 /// Formats the note of a count that was made in that way.
-pub fn fuel_note(how: &str) -> String {
+pub(crate) fn fuel_note(how: &str) -> String {
     format!("wasmtime {VERSION}, {how}; {UNIT_NOTE}")
 }
 
 /// Returns a key for everything that the count depends on.
-pub fn count_key(job: &Job) -> String {
+pub(crate) fn count_key(job: &Job) -> String {
     let mut hasher = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hasher.update((bytes.len() as u64).to_le_bytes());
@@ -191,7 +191,7 @@ pub fn count_key(job: &Job) -> String {
 }
 
 /// Loads the count of earlier runs.
-pub fn load_count(cache: &Cache, key: &str) -> Option<OperatorCounts> {
+pub(crate) fn load_count(cache: &Cache, key: &str) -> Option<OperatorCounts> {
     parse_count(&String::from_utf8(cache.read_entry(&format!("{key}.ops"))?).ok()?)
 }
 
@@ -204,7 +204,7 @@ fn parse_count(text: &str) -> Option<OperatorCounts> {
 }
 
 /// Stores a count. A failure costs nothing but time.
-pub fn store_count(cache: &Cache, key: &str, counted: OperatorCounts) {
+pub(crate) fn store_count(cache: &Cache, key: &str, counted: OperatorCounts) {
     let OperatorCounts { least, most, runs, varying } = counted;
     let text = format!("{least} {most} {runs} {varying}\n");
     cache.store_entry(&format!("{key}.ops"), text.as_bytes());

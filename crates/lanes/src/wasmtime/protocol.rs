@@ -10,7 +10,7 @@ use cyclometer_workload::OutputDigest;
 /// Configuration of a worker: its only argument, as JSON. The compiled module comes over the
 /// socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct WorkerConfig {
+pub(crate) struct WorkerConfig {
     /// Arguments of the function, argument 0 included.
     pub args: Vec<String>,
     /// Limit of all linear memories together, in bytes.
@@ -25,7 +25,7 @@ pub struct WorkerConfig {
 
 /// End of a call into the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallEnd {
+pub(crate) enum CallEnd {
     /// The function returned or exited.
     Exit(i32),
     /// The function trapped: the text says why.
@@ -36,7 +36,7 @@ pub enum CallEnd {
 
 /// Progress of an invocation. Times of the report that were not reached are those of its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum InvocationProgress {
+pub(crate) enum InvocationProgress {
     /// The worker began.
     Begun,
     /// The store was created; instantiation, with a start section, was under way.
@@ -58,7 +58,7 @@ pub enum Fuel {
 
 /// A worker's report of one invocation. Times are of the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WasmWorkerReport {
+pub(crate) struct WasmWorkerReport {
     /// End of the call.
     pub end: CallEnd,
     /// Progress of the invocation.
@@ -100,25 +100,27 @@ pub struct WasmWorkerReport {
 
 /// Functions of WASI whose results vary from run to run. All others depend on arguments and input
 /// only: there are no files, no environment, no sockets.
-pub const VARYING: [&str; 4] = ["clock_time_get", "fd_filestat_get", "poll_oneoff", "random_get"];
+pub(crate) const VARYING: [&str; 4] =
+    ["clock_time_get", "fd_filestat_get", "poll_oneoff", "random_get"];
 
 /// Longest text that is reported, in bytes.
 const MAX_TEXT: usize = 2048;
 
 /// Size of the largest message, in bytes: fixed part and text.
-pub const MAX_MESSAGE: usize = 8 * (24 + 2 * Meter::COUNT + 8) + OutputDigest::HEAD + MAX_TEXT;
+pub(crate) const MAX_MESSAGE: usize =
+    8 * (24 + 2 * Meter::COUNT + 8) + OutputDigest::HEAD + MAX_TEXT;
 
 impl WasmWorkerReport {
     /// Returns the time from `requested` to the end, less what reading meters took.
     #[must_use]
-    pub fn wall_time(&self, requested: Nanos) -> Nanos {
+    pub(crate) fn wall_time(&self, requested: Nanos) -> Nanos {
         let whole = self.ended.saturating_since(requested).0;
         Nanos(whole.saturating_sub(self.started.saturating_since(self.ready).0))
     }
 
     /// Encodes the report as bytes. An option is two words: present, value.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut words: Vec<u64> = Vec::with_capacity(64);
         match self.end {
             CallEnd::Exit(code) => words.extend([0, u64::from(code.cast_unsigned())]),
@@ -158,7 +160,7 @@ impl WasmWorkerReport {
 
     /// Decodes a report from bytes; `None` if they are too few.
     #[must_use]
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let mut word = || {
             let (first, tail) = rest.split_first_chunk::<8>()?;

@@ -66,7 +66,7 @@ const VARIANT_WORDS: [&str; 6] = ["winch", "fuel", "epoch", "pooling", "ondemand
 
 impl WasmtimeSettings {
     /// Iterates over the plain lane and every variant that changes one setting.
-    pub fn all_variants() -> impl Iterator<Item = Self> {
+    pub(crate) fn all_variants() -> impl Iterator<Item = Self> {
         std::iter::once(Self::default())
             .chain(VARIANT_WORDS.iter().filter_map(|word| Self::default().with_word(word)))
     }
@@ -74,7 +74,7 @@ impl WasmtimeSettings {
     /// Returns the settings of counting runs, whatever the lane: operators are the module's, not
     /// the compiler's.
     #[must_use]
-    pub fn for_counting() -> Self {
+    pub(crate) fn for_counting() -> Self {
         Self { fuel: true, ..Self::default() }
     }
 
@@ -119,13 +119,13 @@ impl WasmtimeSettings {
 
     /// Returns the part of these settings that the compiled form of a module depends on.
     #[must_use]
-    pub fn for_compilation(self) -> Self {
+    pub(crate) fn for_compilation(self) -> Self {
         Self { allocation: Allocation::Fitting, ..self }
     }
 
     /// Returns the engine's configuration.
     #[must_use]
-    pub fn engine_config(&self, purpose: EnginePurpose) -> Config {
+    pub(crate) fn engine_config(self, purpose: EnginePurpose) -> Config {
         let mut config = Config::new();
         config
             .memory_init_cow(self.copy_on_write)
@@ -163,7 +163,7 @@ impl WasmtimeSettings {
 
     /// Returns a note for readers of this variant's figures.
     #[must_use]
-    pub fn figures_note(&self) -> String {
+    pub(crate) fn figures_note(self) -> String {
         let mut parts = Vec::new();
         if self.compiler == WasmCompiler::Winch {
             parts.push("compiled by Winch: faster to compile, slower to run; a cold start sets the compiler up");

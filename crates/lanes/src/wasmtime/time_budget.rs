@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use cyclometer_core::units::Nanos;
 
 /// Longest time that a lane compiles a module for, all forms together.
-pub const COMPILE_BUDGET: Nanos = Nanos(60_000_000_000);
+pub(crate) const COMPILE_BUDGET: Nanos = Nanos(60_000_000_000);
 
 /// Time spent, by workload.
 type TimeSpent = HashMap<String, Nanos>;
@@ -20,7 +20,7 @@ static SHARED_COUNTING: Mutex<Weak<Mutex<TimeSpent>>> = Mutex::new(Weak::new());
 
 /// The budgets of one lane.
 #[derive(Debug)]
-pub struct TimeBudgets {
+pub(crate) struct TimeBudgets {
     compiling: TimeSpent,
     counting: Arc<Mutex<TimeSpent>>,
 }
@@ -35,23 +35,23 @@ impl TimeBudgets {
     }
 
     /// Returns the time left for compiling `workload`; `None` if there is none.
-    pub fn left_for_compiling(&self, workload: &str) -> Option<Nanos> {
+    pub(crate) fn left_for_compiling(&self, workload: &str) -> Option<Nanos> {
         time_left(&self.compiling, workload, COMPILE_BUDGET)
     }
 
     /// Takes `took` out of the time for compiling.
-    pub fn spend_on_compiling(&mut self, workload: &str, took: Nanos) {
+    pub(crate) fn spend_on_compiling(&mut self, workload: &str, took: Nanos) {
         spend_time(&mut self.compiling, workload, took);
     }
 
     /// Returns the time left for counting `workload` under a time limit of `limit`, which is its
     /// budget; `None` if there is none.
-    pub fn left_for_counting(&self, workload: &str, limit: Nanos) -> Option<Nanos> {
+    pub(crate) fn left_for_counting(&self, workload: &str, limit: Nanos) -> Option<Nanos> {
         time_left(&self.counting.lock(), workload, limit)
     }
 
     /// Takes `took` out of the time for counting.
-    pub fn spend_on_counting(&self, workload: &str, took: Nanos) {
+    pub(crate) fn spend_on_counting(&self, workload: &str, took: Nanos) {
         spend_time(&mut self.counting.lock(), workload, took);
     }
 }

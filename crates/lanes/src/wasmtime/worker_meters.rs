@@ -20,7 +20,7 @@ pub fn thread_cpu_time() -> Option<u64> {
 }
 
 /// Returns the CPU time of this process in nanoseconds, from its fork on.
-pub fn process_cpu_time() -> Option<u64> {
+pub(crate) fn process_cpu_time() -> Option<u64> {
     read_cpu_clock(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
@@ -42,14 +42,14 @@ fn parse_statm(text: &str) -> Option<u64> {
 }
 
 /// Returns the peak resident memory of this process in KiB.
-pub fn process_peak_kib() -> Option<u64> {
+pub(crate) fn process_peak_kib() -> Option<u64> {
     let used = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     u64::try_from(used.max_rss()).ok()
 }
 
 /// The kernel's account of a thread at one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct ThreadAccount {
+pub(crate) struct ThreadAccount {
     cpu: Option<u64>,
     page_faults: Option<u64>,
     context_switches: Option<u64>,
@@ -86,10 +86,10 @@ impl ThreadAccount {
 }
 
 /// Counts of one invocation, indexed by meter, and their coverage.
-pub type InvocationCounts = ([Option<u64>; Meter::COUNT], Option<u64>);
+pub(crate) type InvocationCounts = ([Option<u64>; Meter::COUNT], Option<u64>);
 
 /// Meters that a warm worker reads around each invocation.
-pub struct WorkerMeters {
+pub(crate) struct WorkerMeters {
     counters: Counters,
     /// Meters that no counter provides, but the kernel's account does.
     accounted: Vec<Meter>,
@@ -163,12 +163,12 @@ impl WorkerMeters {
 
     /// Returns the peak resident memory since [`Self::reset`], in KiB; `None` where the peak
     /// could not be reset.
-    pub fn peak_kib(&self) -> Option<u64> {
+    pub(crate) fn peak_kib(&self) -> Option<u64> {
         self.clear_refs.as_ref().and_then(|_| process_peak_kib())
     }
 
     /// Returns a digest of the invocation's output; standard output is empty again afterwards.
-    pub fn take_output(&mut self) -> Option<OutputDigest> {
+    pub(crate) fn take_output(&mut self) -> Option<OutputDigest> {
         if self.stdout.stream_position().ok()? == 0 {
             return Some(OutputDigest::from_content(b""));
         }
@@ -246,7 +246,9 @@ fn set_memory_sources(all: &mut Provenances, resets: bool) {
 ///
 /// # Errors
 /// Fails when there are too many descriptors.
-pub fn duplicate_descriptor(descriptor: std::os::fd::BorrowedFd<'_>) -> Result<File, String> {
+pub(crate) fn duplicate_descriptor(
+    descriptor: std::os::fd::BorrowedFd<'_>,
+) -> Result<File, String> {
     descriptor.try_clone_to_owned().map(File::from).map_err(|error| error.to_string())
 }
 

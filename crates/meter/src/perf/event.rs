@@ -40,7 +40,7 @@ impl PerfEvent {
 
     /// Returns the group that the event may share, if any: all events of a group count at
     /// once or none does, and a CPU has few counters.
-    pub const fn event_group(self) -> Option<EventGroup> {
+    pub(crate) const fn event_group(self) -> Option<EventGroup> {
         match self {
             Self::Cycles | Self::Instructions | Self::RefCycles => Some(EventGroup::Core),
             // In a group led by a software event the ticks were seen to stand
@@ -76,16 +76,16 @@ impl PerfEvent {
 
     /// Returns whether the event is meaningful without kernel mode. Context switches and
     /// migrations happen in the kernel: such a counter opens, and reads 0 for ever.
-    pub const fn counts_in_user_mode(self) -> bool {
+    pub(crate) const fn counts_in_user_mode(self) -> bool {
         !matches!(self, Self::ContextSwitches | Self::Migrations | Self::MsrTsc)
     }
 
     /// Returns whether any code makes the event count, so that 0 is not a valid count.
-    pub const fn always_counts(self) -> bool {
+    pub(crate) const fn always_counts(self) -> bool {
         matches!(self, Self::Cycles | Self::Instructions | Self::RefCycles)
     }
 
-    pub fn prepare_builder<'a>(self) -> io::Result<Builder<'a>> {
+    pub(crate) fn prepare_builder<'a>(self) -> io::Result<Builder<'a>> {
         Ok(match self {
             Self::TaskClock => Builder::new(events::Software::TASK_CLOCK),
             Self::PageFaults => Builder::new(events::Software::PAGE_FAULTS),

@@ -273,7 +273,7 @@ impl Counters {
     /// Returns the steps to make `meter` available; empty where it is available, or where
     /// nothing helps.
     #[must_use]
-    pub fn remedy_for(&self, meter: Meter) -> String {
+    pub(crate) fn remedy_for(&self, meter: Meter) -> String {
         let refusal = self.refusals.iter().find(|(other, _)| *other == meter);
         refusal.map_or_else(String::new, |(_, refusal)| refusal.remedy())
     }

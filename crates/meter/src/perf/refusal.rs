@@ -96,7 +96,7 @@ fn needed_level(target: CounterTarget<'_>, user_mode_will_do: bool) -> i32 {
 
 impl PerfRefusal {
     /// Determines the cause of an error of `perf_event_open`.
-    pub fn from_error(
+    pub(crate) fn from_error(
         event: PerfEvent,
         target: CounterTarget<'_>,
         error: &io::Error,

@@ -24,7 +24,11 @@ impl Trials {
     ///
     /// # Errors
     /// [`PerfRefusal::NeverRuns`] or [`PerfRefusal::ReadsZero`].
-    pub fn confirm_counting(&self, perf: &Perf, event: PerfEvent) -> Result<(), PerfRefusal> {
+    pub(crate) fn confirm_counting(
+        &self,
+        perf: &Perf,
+        event: PerfEvent,
+    ) -> Result<(), PerfRefusal> {
         if event.source() != Source::PerfHardware {
             return Ok(());
         }

@@ -100,7 +100,13 @@ impl Chart {
 
     /// Distributes usage evenly over the time between two moments. Usage that
     /// was not measured (`None`) makes a gap.
-    pub fn add_usage(&mut self, from: Nanos, to: Nanos, cpu: Option<u64>, cycles: Option<u64>) {
+    pub(crate) fn add_usage(
+        &mut self,
+        from: Nanos,
+        to: Nanos,
+        cpu: Option<u64>,
+        cycles: Option<u64>,
+    ) {
         let (from, to) = (from.saturating_since(self.began).0, to.saturating_since(self.began).0);
         for (series, span) in self.series.iter_mut().zip(SPANS) {
             distribute_usage(series, span.0, (from, to.max(from)), cpu, cycles);

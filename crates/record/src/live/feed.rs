@@ -58,7 +58,7 @@ pub struct Feed {
 
 /// Counts of what found the queue full.
 #[derive(Debug, Default)]
-pub struct DropCounters {
+pub(crate) struct DropCounters {
     /// Events left out.
     pub events: AtomicU64,
     /// Samples left out, of running invocations.
@@ -66,7 +66,7 @@ pub struct DropCounters {
 }
 
 /// Callback for the samples of one lane.
-pub type SampleTap = Box<dyn FnMut(Sample) + Send>;
+pub(crate) type SampleTap = Box<dyn FnMut(Sample) + Send>;
 
 /// Reading side of the aggregator: the newest snapshot.
 #[derive(Clone)]

@@ -118,7 +118,7 @@ impl SnapshotBuilder {
     }
 
     /// Sets how many events and samples were left out since the program began.
-    pub fn set_dropped(&mut self, events: u64, samples: u64) {
+    pub(crate) fn set_dropped(&mut self, events: u64, samples: u64) {
         self.dropped = [events, samples];
         self.snapshot.dropped = events - self.dropped_before[0];
         self.snapshot.samples_dropped = samples - self.dropped_before[1];

@@ -4,7 +4,7 @@
 //! Only like is compared with like: cold starts with cold starts, the runs of one kind of
 //! start with each other. A lane is called faster or slower only where the 99 % interval
 //! of the ratio of the medians leaves out 1, and "as fast" only where the whole interval
-//! lies within [`EQUALITY_BAND`]. Where it does neither, the sentence says that nothing is shown,
+//! lies within `EQUALITY_BAND`. Where it does neither, the sentence says that nothing is shown,
 //! and the interval.
 //!
 //! - *Starts* are those of sandboxes, compared with `docker` where it was recorded,
@@ -33,7 +33,7 @@ use speed::LaneTiming;
 
 /// Largest ratio of two medians that still counts as equal: the whole interval of the
 /// ratio lies between 1 / 1.05 and 1.05.
-pub const EQUALITY_BAND: f64 = 1.05;
+pub(crate) const EQUALITY_BAND: f64 = 1.05;
 
 /// The lane without a sandbox.
 const UNSANDBOXED_LANE: &str = "native";

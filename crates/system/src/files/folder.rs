@@ -25,7 +25,8 @@ pub enum LinkPolicy {
 }
 
 /// Paths of files, and their content.
-pub type TomlFiles<'a> = Box<dyn Iterator<Item = (PathBuf, Result<Vec<u8>, FileError>)> + 'a>;
+pub(crate) type TomlFiles<'a> =
+    Box<dyn Iterator<Item = (PathBuf, Result<Vec<u8>, FileError>)> + 'a>;
 
 /// Folder that was opened once. Even if it is renamed or replaced, its entries are those of
 /// the folder that was opened.

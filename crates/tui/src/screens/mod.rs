@@ -39,13 +39,13 @@ list_screens! {
 
 /// Function that computes the response to a request of a screen, on the thread of its
 /// worker.
-pub type AnswerFunction<S> =
+pub(crate) type AnswerFunction<S> =
     fn(&mut QueryContext, <S as Screen>::Request) -> <S as Screen>::Response;
 
 /// Screen, implemented by its state, which is a part of the model. Its functions
 /// get the whole model, since an action can show a notice, open an overlay or
 /// go to another screen.
-pub trait Screen: Debug + Default + 'static {
+pub(crate) trait Screen: Debug + Default + 'static {
     /// Name in its tab and, in lower case, in the names of exported files.
     const NAME: &'static str;
     /// Description in the help.
@@ -120,7 +120,7 @@ pub trait Screen: Debug + Default + 'static {
 }
 
 /// Screen that is in the list, which alone implements this.
-pub trait ListedScreen: Screen {
+pub(crate) trait ListedScreen: Screen {
     /// Marks a request as one of this screen.
     fn wrap_request(request: Self::Request) -> ScreenRequest;
 
@@ -147,7 +147,7 @@ impl ScreenId {
 
     /// Returns the name of the screen in the configuration.
     #[must_use]
-    pub const fn config_name(self) -> &'static str {
+    pub(crate) const fn config_name(self) -> &'static str {
         self.functions().config_name
     }
 
@@ -159,7 +159,7 @@ impl ScreenId {
 
     /// Returns the explanation of what the screen shows.
     #[must_use]
-    pub const fn legend(self) -> &'static str {
+    pub(crate) const fn legend(self) -> &'static str {
         self.functions().legend
     }
 
@@ -171,7 +171,7 @@ impl ScreenId {
 
     /// Returns whether the help of the screen explains the parts of a bill.
     #[must_use]
-    pub const fn shows_bill_parts(self) -> bool {
+    pub(crate) const fn shows_bill_parts(self) -> bool {
         self.functions().shows_bill_parts
     }
 }
@@ -182,12 +182,12 @@ pub fn entered(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Applies an action to the screen in sight.
-pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+pub(crate) fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
     (model.screen.functions().apply_action)(model, action)
 }
 
 /// Handles a click on the screen in sight.
-pub fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+pub(crate) fn click(model: &mut Model, at: Position) -> Vec<Effect> {
     (model.screen.functions().click)(model, at)
 }
 
@@ -198,12 +198,12 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
 
 /// Shows only what contains these words, given in lower case, on the screen in
 /// sight.
-pub fn set_filter(model: &mut Model, words: String) {
+pub(crate) fn set_filter(model: &mut Model, words: String) {
     (model.screen.functions().set_filter)(model, words);
 }
 
 /// Returns whether the screen in sight changes without input.
-pub fn is_animated(model: &Model) -> bool {
+pub(crate) fn is_animated(model: &Model) -> bool {
     (model.screen.functions().is_animated)(model)
 }
 

@@ -17,7 +17,7 @@ use cyclometer_report::Table;
 /// Constants and functions of a screen, for callers that know only its
 /// [`ScreenId`](super::ScreenId).
 #[derive(Debug)]
-pub struct ScreenFunctions {
+pub(crate) struct ScreenFunctions {
     pub name: &'static str,
     pub config_name: &'static str,
     pub title: &'static str,
@@ -73,7 +73,7 @@ fn render_screen<S: Screen>(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 ///
 /// # Errors
 /// Fails when the system provides no thread.
-pub fn spawn_worker<S: Screen>(
+pub(crate) fn spawn_worker<S: Screen>(
     thread: &str,
     settings: &Arc<TuiSettings>,
     tell: impl Fn(S::Response) -> bool + Send + 'static,
@@ -111,19 +111,19 @@ macro_rules! list_screens {
 
         /// States of all screens.
         #[derive(Debug, Default)]
-        pub struct Screens {
+        pub(crate) struct Screens {
             $($(#[$about])* pub $module: $module::$state,)+
         }
 
         /// Request to the worker of a screen.
         #[derive(Debug)]
-        pub enum ScreenRequest {
+        pub(crate) enum ScreenRequest {
             $($(#[$about])* $id(<$module::$state as Screen>::Request),)+
         }
 
         /// Response of the worker of a screen.
         #[derive(Debug)]
-        pub enum ScreenResponse {
+        pub(crate) enum ScreenResponse {
             $($(#[$about])* $id(Box<<$module::$state as Screen>::Response>),)+
         }
 
@@ -138,13 +138,13 @@ macro_rules! list_screens {
 
         /// Purpose of a dialog that a screen opened.
         #[derive(Debug, Clone, PartialEq, Eq)]
-        pub enum ScreenDialog {
+        pub(crate) enum ScreenDialog {
             $($(#[$about])* $id(<$module::$state as Screen>::Dialog),)+
         }
 
         impl ScreenDialog {
             /// Hands what the user answered to the screen.
-            pub fn submit(&self, model: &mut Model, answer: DialogAnswer<'_>) -> Vec<Effect> {
+            pub(crate) fn submit(&self, model: &mut Model, answer: DialogAnswer<'_>) -> Vec<Effect> {
                 match self {
                     $(Self::$id(dialog) => {
                         $module::$state::submit_dialog(model, dialog, answer)
@@ -164,7 +164,7 @@ macro_rules! list_screens {
         })+
 
         /// Workers of all screens that have one.
-        pub struct QueryWorkers {
+        pub(crate) struct QueryWorkers {
             $($module: Option<WorkerHandle<<$module::$state as Screen>::Request>>,)+
         }
 
@@ -174,7 +174,7 @@ macro_rules! list_screens {
             ///
             /// # Errors
             /// Fails when the system provides no thread.
-            pub fn spawn_all(
+            pub(crate) fn spawn_all(
                 settings: &Arc<TuiSettings>,
                 tell: impl Fn(ScreenResponse) -> bool + Clone + Send + 'static,
             ) -> io::Result<Self> {
@@ -203,7 +203,7 @@ macro_rules! list_screens {
 
             /// Shuts all workers down after their current requests; returns their
             /// threads.
-            pub fn shut_down(self) -> Vec<JoinHandle<()>> {
+            pub(crate) fn shut_down(self) -> Vec<JoinHandle<()>> {
                 let workers = [$(self.$module.map(WorkerHandle::shut_down)),+];
                 workers.into_iter().flatten().collect()
             }

@@ -24,7 +24,7 @@ pub const ABOUT: [&str; 7] = [
 /// Returns the share of each part in parts per million; `None` where the whole
 /// is zero.
 #[must_use]
-pub fn waste_shares(waste: &Waste<Money>) -> Option<[u64; 7]> {
+pub(crate) fn waste_shares(waste: &Waste<Money>) -> Option<[u64; 7]> {
     let total = waste.total();
     let mut shares = [0; 7];
     for (share, (_, part)) in shares.iter_mut().zip(waste.named_parts()) {
@@ -40,7 +40,7 @@ pub fn waste_shares(waste: &Waste<Money>) -> Option<[u64; 7]> {
 /// shares as cells allow, and together exactly `width`. The largest remainders
 /// get what rounding down leaves.
 #[must_use]
-pub fn cell_counts(shares: &[u64; 7], width: usize) -> [usize; 7] {
+pub(crate) fn cell_counts(shares: &[u64; 7], width: usize) -> [usize; 7] {
     let sum: u128 = shares.iter().map(|share| u128::from(*share)).sum();
     let mut cells = [0; 7];
     if sum == 0 {
@@ -63,7 +63,7 @@ pub fn cell_counts(shares: &[u64; 7], width: usize) -> [usize; 7] {
 
 /// Returns the bar as spans.
 #[must_use]
-pub fn bar_spans(theme: &Theme, shares: &[u64; 7], width: usize) -> Vec<Span<'static>> {
+pub(crate) fn bar_spans(theme: &Theme, shares: &[u64; 7], width: usize) -> Vec<Span<'static>> {
     let cells = cell_counts(shares, width);
     let parts = cells.into_iter().enumerate().filter(|(_, count)| *count > 0);
     parts
@@ -77,7 +77,11 @@ pub fn bar_spans(theme: &Theme, shares: &[u64; 7], width: usize) -> Vec<Span<'st
 /// Returns sign and name of every part in lines of `room` columns, with its
 /// share where there is one.
 #[must_use]
-pub fn legend_lines(theme: &Theme, shares: Option<&[u64; 7]>, room: usize) -> Vec<Line<'static>> {
+pub(crate) fn legend_lines(
+    theme: &Theme,
+    shares: Option<&[u64; 7]>,
+    room: usize,
+) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let (mut spans, mut used) = (vec![Span::raw(" ")], 1);
     for (at, name) in NAMES.iter().enumerate() {

@@ -7,7 +7,7 @@ use crate::theme::{StyleRole, Theme};
 
 /// Draws `values`, the newest at the right edge, as columns as high as the
 /// area; `None` leaves a gap. `top` is the value that fills the area.
-pub fn draw_columns(
+pub(crate) fn draw_columns(
     buffer: &mut Buffer,
     area: Rect,
     theme: &Theme,
@@ -37,7 +37,7 @@ pub fn draw_columns(
 
 /// Marks those of the newest columns that are `unknown`, at the bottom of the
 /// area: a gap would look as if nothing had been used.
-pub fn mark_unknown(buffer: &mut Buffer, area: Rect, theme: &Theme, unknown: &[bool]) {
+pub(crate) fn mark_unknown(buffer: &mut Buffer, area: Rect, theme: &Theme, unknown: &[bool]) {
     let area = area.intersection(buffer.area);
     if area.height == 0 {
         return;
@@ -63,7 +63,7 @@ fn height_in_eighths(value: u64, top: u64, height: u16) -> usize {
 
 /// Returns a horizontal gauge of `width` cells that shows `part` of `whole`.
 #[must_use]
-pub fn format_gauge(theme: &Theme, part: u64, whole: u64, width: usize) -> String {
+pub(crate) fn format_gauge(theme: &Theme, part: u64, whole: u64, width: usize) -> String {
     let filled = if whole == 0 {
         0
     } else {

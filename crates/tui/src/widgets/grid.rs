@@ -10,7 +10,7 @@ use crate::theme::{StyleRole, Theme};
 
 /// Column of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GridColumn {
+pub(crate) struct GridColumn {
     /// Heading of the column.
     pub title: String,
     /// Whether the column is aligned as a number.
@@ -24,7 +24,7 @@ pub struct GridColumn {
 
 /// Cell: text with a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GridCell {
+pub(crate) struct GridCell {
     /// Text of the cell.
     pub text: String,
     /// Meaning of the text, which determines its style.
@@ -33,7 +33,7 @@ pub struct GridCell {
 
 /// Table to be drawn.
 #[derive(Debug, Clone, Default)]
-pub struct SelectionGrid {
+pub(crate) struct SelectionGrid {
     /// Columns of the table.
     pub columns: Vec<GridColumn>,
     /// Rows, with a cell for each column.
@@ -50,13 +50,13 @@ pub struct SelectionGrid {
 impl GridColumn {
     /// Creates a column of text.
     #[must_use]
-    pub fn for_text(title: impl Into<String>, least: usize) -> Self {
+    pub(crate) fn for_text(title: impl Into<String>, least: usize) -> Self {
         Self { title: title.into(), number: false, least, grows: false }
     }
 
     /// Creates a column of numbers.
     #[must_use]
-    pub fn for_numbers(title: impl Into<String>, least: usize) -> Self {
+    pub(crate) fn for_numbers(title: impl Into<String>, least: usize) -> Self {
         Self { title: title.into(), number: true, least, grows: false }
     }
 
@@ -76,7 +76,7 @@ impl GridCell {
 
     /// Creates a cell of text with a role.
     #[must_use]
-    pub fn with_role(text: impl Into<String>, role: StyleRole) -> Self {
+    pub(crate) fn with_role(text: impl Into<String>, role: StyleRole) -> Self {
         Self { text: text.into(), role }
     }
 }
@@ -84,7 +84,7 @@ impl GridCell {
 /// Returns the first row in view when row `selected` of `count` has to be, in
 /// `height` lines.
 #[must_use]
-pub const fn first_visible_row(selected: usize, count: usize, height: usize) -> usize {
+pub(crate) const fn first_visible_row(selected: usize, count: usize, height: usize) -> usize {
     if count <= height || height == 0 {
         return 0;
     }

@@ -7,7 +7,7 @@ use crate::theme::{StyleRole, Theme};
 
 /// Line of a plot: a value for each column; `None` leaves a gap.
 #[derive(Debug, Clone, Copy)]
-pub struct PlotLine<'a> {
+pub(crate) struct PlotLine<'a> {
     /// Value of each column.
     pub values: &'a [Option<u64>],
     /// Sign that the line is drawn with.
@@ -18,7 +18,7 @@ pub struct PlotLine<'a> {
 
 /// Band of a plot between two values of each column.
 #[derive(Debug, Clone, Copy)]
-pub struct PlotBand<'a> {
+pub(crate) struct PlotBand<'a> {
     /// Lower value of each column.
     pub low: &'a [Option<u64>],
     /// Upper value of each column.
@@ -30,7 +30,7 @@ pub struct PlotBand<'a> {
 }
 
 /// Sign where lines cross.
-pub const CROSSING_SIGN: char = '*';
+pub(crate) const CROSSING_SIGN: char = '*';
 
 /// Returns the line, counted from the top of `height`, in which a value lies.
 fn line_for_value(value: u64, top: u64, height: u16) -> u16 {
@@ -41,7 +41,7 @@ fn line_for_value(value: u64, top: u64, height: u16) -> u16 {
 }
 
 /// Draws bands, then lines; `top` is the value of the upper edge.
-pub fn draw_plot(
+pub(crate) fn draw_plot(
     buffer: &mut Buffer,
     area: Rect,
     theme: Theme,

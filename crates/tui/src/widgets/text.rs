@@ -33,7 +33,7 @@ pub fn fit(text: &str, width: usize) -> String {
 /// Returns the text in at most `width` columns, cut in the middle: names that
 /// begin alike keep the ends in which they differ.
 #[must_use]
-pub fn fit_middle(text: &str, room: usize) -> String {
+pub(crate) fn fit_middle(text: &str, room: usize) -> String {
     if display_width(text) <= room || room < 3 {
         return fit(text, room);
     }
@@ -74,7 +74,7 @@ pub fn display_width(text: &str) -> usize {
 
 /// Replaces hidden characters in the cells of a screen by `?`: a last safeguard
 /// against text that came there without [`fit`], [`wrap`] or a table.
-pub fn clear_hidden(buffer: &mut Buffer) {
+pub(crate) fn clear_hidden(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !is_visible(cell.symbol()) {
             cell.set_symbol("?");

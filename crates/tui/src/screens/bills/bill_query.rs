@@ -10,7 +10,7 @@ const MIB: u64 = 1 << 20;
 
 /// Choices of memory assumed instead of the allocated memory: sizes that providers
 /// offer. `None`: as measured.
-pub const MEMORY_SIZES: [Option<Bytes>; 11] = [
+pub(crate) const MEMORY_SIZES: [Option<Bytes>; 11] = [
     None,
     Some(Bytes(128 * MIB)),
     Some(Bytes(256 * MIB)),
@@ -25,7 +25,7 @@ pub const MEMORY_SIZES: [Option<Bytes>; 11] = [
 ];
 
 /// Choices of requests a month. `None`: the mean of a million invocations.
-pub const MONTHLY_REQUESTS: [Option<u64>; 9] = [
+pub(crate) const MONTHLY_REQUESTS: [Option<u64>; 9] = [
     None,
     Some(1_000),
     Some(10_000),
@@ -39,7 +39,7 @@ pub const MONTHLY_REQUESTS: [Option<u64>; 9] = [
 
 /// Part of the query that requires a new replay when it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BillsSource {
+pub(crate) struct BillsSource {
     /// Number of the recording.
     pub recording: i64,
     /// Invocations that had finished at the time of the query, if the recording is
@@ -55,7 +55,7 @@ pub struct BillsSource {
 
 /// Part of the query that selects which sums are shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct BillsView {
+pub(crate) struct BillsView {
     /// Workload; `None`: all.
     pub workload: Option<String>,
     /// Start kind; `None`: both.
@@ -66,7 +66,7 @@ pub struct BillsView {
 
 /// Query of the bills screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BillsQuery {
+pub(crate) struct BillsQuery {
     /// Source to be billed.
     pub source: BillsSource,
     /// View to be summed.
@@ -76,7 +76,7 @@ pub struct BillsQuery {
 impl BillsSource {
     /// Whether the two differ at most in the number of invocations.
     #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.recording == other.recording
             && self.all_current == other.all_current
             && self.live_models == other.live_models
@@ -94,25 +94,25 @@ impl BillsView {
 
     /// Whether the view includes a group.
     #[must_use]
-    pub fn includes_key(&self, key: &CellKey) -> bool {
+    pub(crate) fn includes_key(&self, key: &CellKey) -> bool {
         self.includes(&key.workload, key.start)
     }
 
     /// Returns the number of invocations that amounts are for.
     #[must_use]
-    pub fn unit_invocations(&self) -> u64 {
+    pub(crate) fn unit_invocations(&self) -> u64 {
         self.month.unwrap_or(1_000_000)
     }
 
     /// Names the workloads of the view.
     #[must_use]
-    pub fn workload_name(&self) -> &str {
+    pub(crate) fn workload_name(&self) -> &str {
         self.workload.as_deref().unwrap_or("all workloads")
     }
 
     /// Names the start kinds of the view.
     #[must_use]
-    pub fn start_name(&self) -> &'static str {
+    pub(crate) fn start_name(&self) -> &'static str {
         self.start.map_or("cold and warm", StartKind::label)
     }
 }
@@ -120,14 +120,14 @@ impl BillsView {
 impl BillsQuery {
     /// Whether the two differ at most in the number of invocations.
     #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.view == other.view && self.source.is_like(&other.source)
     }
 }
 
 /// Returns the query for the current state; `None` without a recording.
 #[must_use]
-pub fn current_query(model: &Model) -> Option<BillsQuery> {
+pub(crate) fn current_query(model: &Model) -> Option<BillsQuery> {
     let recording = model.shown_recording()?;
     let state = &model.screens.bills;
     let live = model.snapshot.recording == Some(recording);

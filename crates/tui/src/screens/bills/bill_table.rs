@@ -11,11 +11,11 @@ use cyclometer_report::format_bill;
 use cyclometer_store::RecordedCell;
 
 /// Significant digits of displayed amounts.
-pub const SIGNIFICANT_DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
+pub(crate) const SIGNIFICANT_DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
 
 /// Content of the bills table.
 #[derive(Debug)]
-pub struct BillTable {
+pub(crate) struct BillTable {
     /// Rows, one per model, in the order of the catalogue.
     pub rows: Vec<ModelRow>,
     /// Lanes in the order of the recording.
@@ -30,7 +30,7 @@ pub struct BillTable {
 
 /// Column of the table: a lane.
 #[derive(Debug)]
-pub struct BilledLane {
+pub(crate) struct BilledLane {
     /// Name of the lane.
     pub name: String,
     /// Sums of the lane, or the reason why it has none.
@@ -39,7 +39,7 @@ pub struct BilledLane {
 
 /// Row of the table: a price model.
 #[derive(Debug)]
-pub struct ModelRow {
+pub(crate) struct ModelRow {
     /// Id of the model.
     pub id: String,
     /// Display name.
@@ -69,7 +69,7 @@ pub struct ModelRow {
 
 /// Cell of the table: a model in a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BillCell {
+pub(crate) struct BillCell {
     /// Amount, or the reason why there is none.
     pub price: Result<DisplayedAmount, String>,
     /// Shares of the parts of the bill, in parts per million.
@@ -78,7 +78,7 @@ pub struct BillCell {
 
 /// Amount with its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DisplayedAmount {
+pub(crate) struct DisplayedAmount {
     /// Exact amount.
     pub amount: Money,
     /// Displayed text, padded so that decimal points align.
@@ -86,18 +86,18 @@ pub struct DisplayedAmount {
 }
 
 /// Text in place of the provider of a model that nobody sells.
-pub const NOT_SOLD: &str = "nobody sells it";
+pub(crate) const NOT_SOLD: &str = "nobody sells it";
 
 impl ModelRow {
     /// Whether the tariff can be bought.
     #[must_use]
-    pub const fn is_sold(&self) -> bool {
+    pub(crate) const fn is_sold(&self) -> bool {
         self.provider.is_some()
     }
 
     /// Whether every word of the filter occurs in the line.
     #[must_use]
-    pub fn matches_filter(&self, words: &str) -> bool {
+    pub(crate) fn matches_filter(&self, words: &str) -> bool {
         let amounts = || self.cells.iter().filter_map(|cell| cell.price.as_ref().ok());
         let seen = |word: &str| {
             self.search_text.contains(word) || amounts().any(|price| price.text.contains(word))
@@ -107,7 +107,7 @@ impl ModelRow {
 
     /// Returns the amount in a lane.
     #[must_use]
-    pub fn amount_in_lane(&self, lane: usize) -> Option<&Money> {
+    pub(crate) fn amount_in_lane(&self, lane: usize) -> Option<&Money> {
         self.cells.get(lane)?.price.as_ref().ok().map(|price| &price.amount)
     }
 }
@@ -115,7 +115,11 @@ impl ModelRow {
 impl BillTable {
     /// Builds the table of a view.
     #[must_use]
-    pub fn from_summary(summary: &ReplaySummary, cells: &[RecordedCell], view: &BillsView) -> Self {
+    pub(crate) fn from_summary(
+        summary: &ReplaySummary,
+        cells: &[RecordedCell],
+        view: &BillsView,
+    ) -> Self {
         let lanes = build_lanes(summary, cells, view);
         let mut rows: Vec<ModelRow> = (0..summary.models().len())
             .filter_map(|at| build_row(summary, &lanes, at, view))
@@ -272,7 +276,7 @@ fn compute_amount(
 
 /// Pads amounts so that their decimal points align.
 #[must_use]
-pub fn align_decimal_points(amounts: &[String]) -> Vec<String> {
+pub(crate) fn align_decimal_points(amounts: &[String]) -> Vec<String> {
     let split = |text: &str| {
         let (whole, decimals) = text.split_once('.').map_or((text, ""), |it| it);
         (whole.len(), decimals.len())

@@ -15,7 +15,7 @@ const CHEAPEST_COUNT: usize = 5;
 
 /// Texts about the selected cell.
 #[derive(Debug, Default)]
-pub struct BillDetail {
+pub(crate) struct BillDetail {
     /// Model and lane.
     pub title: String,
     /// Name, provider and validity of the model.
@@ -60,7 +60,12 @@ pub struct BillDetail {
 
 /// Describes the cell of the model at `row` in `lane`; `live` holds the ids of the
 /// models of the live view.
-pub fn describe_cell(held: &LoadedBills, row: usize, lane: usize, live: &[String]) -> BillDetail {
+pub(crate) fn describe_cell(
+    held: &LoadedBills,
+    row: usize,
+    lane: usize,
+    live: &[String],
+) -> BillDetail {
     let figures = &held.table;
     let (Some(model), Some(column)) = (figures.rows.get(row), figures.lanes.get(lane)) else {
         return BillDetail::default();

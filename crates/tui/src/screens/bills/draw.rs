@@ -37,7 +37,7 @@ fn longest_id(figures: &BillTable) -> usize {
 }
 
 /// Returns the width of a table with all ids and lanes, including its frame.
-pub fn natural_width(figures: &BillTable) -> usize {
+pub(crate) fn natural_width(figures: &BillTable) -> usize {
     let lanes = figures.lanes.len().max(1);
     4 + longest_id(figures) + KIND_WIDTH + lanes * (lane_width(figures) + 1)
 }
@@ -89,7 +89,7 @@ fn lane_width(figures: &BillTable) -> usize {
 }
 
 /// Returns row and lane at a position in the table, for mouse clicks.
-pub fn cell_at_position(
+pub(crate) fn cell_at_position(
     model: &Model,
     layout: &BillsLayout,
     at: Position,
@@ -121,7 +121,7 @@ pub fn render(frame: &mut Frame<'_>, layout: &BillsLayout, model: &Model) {
 }
 
 /// Returns the number of status lines in that width.
-pub fn count_status_lines(model: &Model, width: u16) -> usize {
+pub(crate) fn count_status_lines(model: &Model, width: u16) -> usize {
     wrap_segments(&build_status_segments(model), usize::from(width)).len()
 }
 

@@ -7,7 +7,7 @@ use cyclometer_pricing::{Exact, Money};
 use cyclometer_report::{Cell, Column, Table};
 
 /// Builds the export: a row per model and lane, in the order of the screen.
-pub fn export_table(model: &Model) -> Table {
+pub(crate) fn export_table(model: &Model) -> Table {
     let mut table = Table::new(&[
         Column::number("recording", "recording"),
         Column::text("model", "model"),

@@ -4,7 +4,7 @@ use crate::action::UserAction;
 use crate::keymap::ScreenKey;
 
 /// Keys that mean something on this screen alone.
-pub const KEYS: &[ScreenKey] = &[
+pub(crate) const KEYS: &[ScreenKey] = &[
     ScreenKey::new("sort", UserAction::Sort, &["s"], "sort by the next column", "sort"),
     ScreenKey::new("reverse", UserAction::Reverse, &["S"], "turn the order round", ""),
     ScreenKey::new("filter", UserAction::Filter, &["/"], "only models with these words", "filter"),

@@ -10,7 +10,7 @@ const MIN_DETAIL_WIDTH: u16 = 56;
 
 /// Areas of the parts of the screen.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct BillsLayout {
+pub(crate) struct BillsLayout {
     /// Status lines: what is shown, and the keys that change it.
     pub status: Rect,
     /// Table with its frame.
@@ -53,7 +53,7 @@ impl BillsLayout {
     }
 
     /// Returns the number of rows that fit the table.
-    pub fn rows_per_page(&self) -> usize {
+    pub(crate) fn rows_per_page(&self) -> usize {
         usize::from(self.table.height.saturating_sub(3)).max(1)
     }
 }

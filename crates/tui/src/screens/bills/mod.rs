@@ -80,7 +80,7 @@ const RETRY_DELAY: Nanos = Nanos(5_000_000_000);
 
 /// State of the bills screen.
 #[derive(Debug, Default)]
-pub struct BillsState {
+pub(crate) struct BillsState {
     /// Workload shown; `None`: all.
     workload: Option<String>,
     /// Start kind shown; `None`: both.

@@ -56,7 +56,7 @@ pub enum BillsResponse {
 
 /// Result of replaying a source: kept while only the view changes.
 #[derive(Debug)]
-pub struct ReplayedBills {
+pub(crate) struct ReplayedBills {
     /// Source that was replayed.
     pub source: BillsSource,
     /// Sums of the replay.
@@ -67,7 +67,7 @@ pub struct ReplayedBills {
 
 /// Cell of the table to be explained: a model in a lane.
 #[derive(Debug, Clone)]
-pub struct ExplainedCell {
+pub(crate) struct ExplainedCell {
     /// Request that the table was made for.
     pub request: BillsQuery,
     /// Sums that the table was made of.
@@ -80,7 +80,7 @@ pub struct ExplainedCell {
 
 /// Reason why there are no amounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BillsQueryError {
+pub(crate) struct BillsQueryError {
     /// Reason as a sentence.
     pub message: String,
     /// Whether it may go away without a change of the request, so that a retry makes

@@ -7,7 +7,7 @@ use cyclometer_pricing::Granularity;
 
 /// Sort key of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BillSortKey {
+pub(crate) enum BillSortKey {
     /// Amount in the selected lane.
     #[default]
     Price,
@@ -45,7 +45,7 @@ impl BillSortKey {
 /// Returns the sorted indices of the rows that contain all `words`. Models that nobody
 /// sells come last in every order.
 #[must_use]
-pub fn sort_rows(
+pub(crate) fn sort_rows(
     figures: &BillTable,
     words: &str,
     (sort, reverse): (BillSortKey, bool),

@@ -11,7 +11,7 @@ use cyclometer_store::{Store, StoreError};
 
 /// Requests the conclusion of the recording that has just ended, once, as soon
 /// as nothing prevents it from being shown.
-pub fn request_conclusion(model: &mut Model) -> Vec<Effect> {
+pub(crate) fn request_conclusion(model: &mut Model) -> Vec<Effect> {
     let over = matches!(model.snapshot.phase, SessionPhase::Ended { .. });
     match model.snapshot.recording.filter(|_| over && can_show(model)) {
         Some(recording) if model.screens.history.concluded != Some(recording) => {
@@ -29,7 +29,7 @@ fn can_show(model: &Model) -> bool {
 
 /// Shows the conclusion above the live screen; if something else is open by
 /// then, it is requested again later.
-pub fn show_conclusion(model: &mut Model, recording: i64, result: Result<String, String>) {
+pub(crate) fn show_conclusion(model: &mut Model, recording: i64, result: Result<String, String>) {
     if model.snapshot.recording != Some(recording) {
         return;
     }
@@ -46,7 +46,7 @@ pub fn show_conclusion(model: &mut Model, recording: i64, result: Result<String,
 ///
 /// # Errors
 /// Fails when the database cannot be read.
-pub fn conclusion_sentences(
+pub(crate) fn conclusion_sentences(
     store: &Store,
     settings: &TuiSettings,
     recording: i64,

@@ -19,7 +19,7 @@ use cyclometer_store::{
 
 /// Line of the details panel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DetailLine {
+pub(crate) struct DetailLine {
     /// Meaning of the line.
     pub role: StyleRole,
     /// Text of the line.
@@ -28,7 +28,7 @@ pub struct DetailLine {
 
 /// Details of one item, as they were read.
 #[derive(Debug)]
-pub enum ItemDetail {
+pub(crate) enum ItemDetail {
     /// A recording.
     Recording(Box<RecordingDetail>),
     /// A simulation.
@@ -38,7 +38,7 @@ pub enum ItemDetail {
 /// Details of a recording; of its runs only aggregates, since there may be
 /// millions.
 #[derive(Debug)]
-pub struct RecordingDetail {
+pub(crate) struct RecordingDetail {
     about: RecordingDetails,
     size: RecordingSize,
     bad: u64,
@@ -54,7 +54,7 @@ impl ItemDetail {
     ///
     /// # Errors
     /// Fails when the item does not exist, or the database cannot be read.
-    pub fn read_item(
+    pub(crate) fn read_item(
         store: &Store,
         settings: &TuiSettings,
         item: HistoryItem,
@@ -81,7 +81,7 @@ impl ItemDetail {
 
     /// Formats all details in lines of at most `width` columns.
     #[must_use]
-    pub fn to_lines(&self, width: usize) -> Vec<DetailLine> {
+    pub(crate) fn to_lines(&self, width: usize) -> Vec<DetailLine> {
         let mut page = DetailBuilder { width, lines: Vec::new() };
         match self {
             Self::Recording(it) => push_recording(&mut page, it),
@@ -184,7 +184,7 @@ fn stored_counts_text(it: &RecordingDetail) -> String {
 }
 
 /// Returns how long a recording took, by wall-clock time.
-pub fn recording_duration(about: &RecordingDetails) -> Option<Nanos> {
+pub(crate) fn recording_duration(about: &RecordingDetails) -> Option<Nanos> {
     let begun = humantime::parse_rfc3339(&about.started_at).ok()?;
     let ended = humantime::parse_rfc3339(about.ended_at.as_deref()?).ok()?;
     ended.duration_since(begun).ok().map(Nanos::from)
@@ -365,7 +365,7 @@ fn simulation_options_text(options: &Value) -> String {
 ///
 /// # Errors
 /// Fails like [`ItemDetail::read_item`].
-pub fn item_text(
+pub(crate) fn item_text(
     store: &Store,
     settings: &TuiSettings,
     item: HistoryItem,
@@ -377,7 +377,7 @@ pub fn item_text(
 
 /// Formats a comparison as text of that width.
 #[must_use]
-pub fn comparison_text(it: &StoredComparison, width: usize) -> String {
+pub(crate) fn comparison_text(it: &StoredComparison, width: usize) -> String {
     let mut lines = it.names.to_vec();
     lines.push(String::new());
     lines.extend(it.subjects.iter().map(|it| format!("what was run: {it}")));

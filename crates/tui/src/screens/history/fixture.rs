@@ -125,7 +125,7 @@ pub fn model(path: &Path, size: (u16, u16)) -> (Model, QueryContext) {
 }
 
 /// Returns the settings of a database that does not exist.
-pub fn empty_settings() -> Arc<TuiSettings> {
+pub(crate) fn empty_settings() -> Arc<TuiSettings> {
     Arc::new(TuiSettings {
         database: "/nonexistent/c.db".into(),
         prices: cyclometer_pricing::PriceCatalog::with_builtin_models(),
@@ -174,7 +174,7 @@ pub fn full(size: (u16, u16)) -> (tempfile::TempDir, Model, QueryContext) {
 }
 
 /// Returns the drawn screen, without what differs from run to run.
-pub fn picture(model: &mut Model) -> String {
+pub(crate) fn picture(model: &mut Model) -> String {
     model.settings = empty_settings();
     if let Some(lists) = &mut model.screens.history.lists {
         let lists = Arc::make_mut(lists);

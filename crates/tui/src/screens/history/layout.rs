@@ -7,7 +7,7 @@ const WIDE: u16 = 140;
 
 /// Areas of the panels.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct HistoryLayout {
+pub(crate) struct HistoryLayout {
     /// List of recordings and simulations.
     pub list: Rect,
     /// Details of the selected item.
@@ -38,12 +38,12 @@ impl HistoryLayout {
     }
 
     /// Returns the number of columns of the details' text.
-    pub fn detail_width(&self) -> usize {
+    pub(crate) fn detail_width(&self) -> usize {
         usize::from(self.details.width.saturating_sub(4))
     }
 
     /// Returns the number of rows of the list and of lines of the details in view.
-    pub fn visible_heights(&self) -> (usize, usize) {
+    pub(crate) fn visible_heights(&self) -> (usize, usize) {
         let lines = |area: Rect, less: u16| usize::from(area.height.saturating_sub(less));
         (lines(self.list, 3), lines(self.details, 2))
     }

@@ -19,7 +19,7 @@ const SIMULATED: &str = "simulated";
 
 /// Row of a recording or a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryRow {
+pub(crate) struct HistoryRow {
     /// Item of the row.
     pub item: HistoryItem,
     /// Number as shown: `12` or `s12`.
@@ -46,7 +46,7 @@ pub struct HistoryRow {
 
 /// Widest texts of the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct HistoryWidths {
+pub(crate) struct HistoryWidths {
     /// Width of numbers.
     pub number: usize,
     /// Width of states.
@@ -63,7 +63,7 @@ pub struct HistoryWidths {
 
 /// List as it was read.
 #[derive(Debug, Clone, Default)]
-pub struct HistoryList {
+pub(crate) struct HistoryList {
     /// Rows, newest first.
     pub rows: Vec<HistoryRow>,
     /// Widths of the columns.
@@ -80,7 +80,7 @@ pub struct HistoryList {
 
 /// Sort key of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HistorySort {
+pub(crate) enum HistorySort {
     /// Moment of the start.
     #[default]
     Begun,
@@ -101,7 +101,7 @@ pub enum HistorySort {
 impl HistorySort {
     /// Returns the key of the next column.
     #[must_use]
-    pub const fn next_key(self) -> Self {
+    pub(crate) const fn next_key(self) -> Self {
         match self {
             Self::Begun => Self::Label,
             Self::Label => Self::Status,
@@ -221,7 +221,7 @@ impl HistoryRow {
 
     /// Returns workloads or models, shortened to fit a line.
     #[must_use]
-    pub fn short_contents(&self) -> String {
+    pub(crate) fn short_contents(&self) -> String {
         shorten_list(&self.contents)
     }
 }
@@ -246,7 +246,7 @@ impl HistoryList {
     ///
     /// # Errors
     /// Fails when the database cannot be read.
-    pub fn read_newest(store: &Store, known: Option<&Self>) -> Result<Self, StoreError> {
+    pub(crate) fn read_newest(store: &Store, known: Option<&Self>) -> Result<Self, StoreError> {
         let (recordings, simulations) = store.count_items()?;
         let mut rows = Vec::new();
         for head in store.newest_recordings(LIMIT)? {
@@ -284,7 +284,7 @@ impl HistoryList {
 
     /// Returns whether the list has simulations of a recording.
     #[must_use]
-    pub fn has_simulations(&self, item: HistoryItem) -> bool {
+    pub(crate) fn has_simulations(&self, item: HistoryItem) -> bool {
         self.rows.iter().any(|row| row.under == Some(item))
     }
 
@@ -292,7 +292,7 @@ impl HistoryList {
     /// and simulations under those that are `unfolded`. With words, only rows
     /// that contain them all, and the recordings of such simulations.
     #[must_use]
-    pub fn visible_rows(
+    pub(crate) fn visible_rows(
         &self,
         words: &str,
         (sort, reverse): (HistorySort, bool),
@@ -335,7 +335,7 @@ impl HistoryList {
 
     /// Returns the rows at these positions as a table, for an export.
     #[must_use]
-    pub fn to_table(&self, places: &[usize]) -> Table {
+    pub(crate) fn to_table(&self, places: &[usize]) -> Table {
         let mut table = Table::new(&[
             Column::text("kind", "kind"),
             Column::number("number", "number"),

@@ -63,7 +63,7 @@ const REREAD_FACTOR: u64 = 20;
 
 /// Purpose of a dialog of the history screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HistoryDialog {
+pub(crate) enum HistoryDialog {
     /// Label for a recording or simulation.
     Label(HistoryItem),
     /// Recordings and simulations to delete.
@@ -72,7 +72,7 @@ pub enum HistoryDialog {
 
 /// State of the history screen.
 #[derive(Debug, Default)]
-pub struct HistoryState {
+pub(crate) struct HistoryState {
     /// Recording whose conclusion was requested when it ended.
     concluded: Option<i64>,
     /// List as it was read; `None`: not yet.

@@ -12,7 +12,7 @@ use cyclometer_record::live::{LaneView, LiveSnapshot};
 
 /// Heading, with rows below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HostSection {
+pub(crate) enum HostSection {
     /// Host machine.
     Machine,
     /// Meters and their sources.
@@ -48,7 +48,7 @@ impl HostSection {
 
 /// Progress of the check behind a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowStatus {
+pub(crate) enum RowStatus {
     /// The check was made.
     Known(HostCheckState),
     /// The check will be made soon.
@@ -71,7 +71,7 @@ impl RowStatus {
 
 /// Row of the host screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostRow {
+pub(crate) struct HostRow {
     /// Section of the row.
     pub section: HostSection,
     /// Name of the check.
@@ -112,7 +112,7 @@ impl HostRow {
 }
 
 /// Returns all rows that contain the words of the filter.
-pub fn visible_rows(model: &Model) -> Vec<HostRow> {
+pub(crate) fn visible_rows(model: &Model) -> Vec<HostRow> {
     let mut rows = Vec::new();
     push_group_rows(model, CheckGroup::Machine, HostSection::Machine, &mut rows);
     push_group_rows(model, CheckGroup::Meters, HostSection::Meters, &mut rows);

@@ -3,11 +3,11 @@
 use ratatui::layout::Rect;
 
 /// Width of a terminal from which on remedies stand beside the findings.
-pub const WIDE: usize = 140;
+pub(crate) const WIDE: usize = 140;
 
 /// Areas of the parts of the screen.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct HostLayout {
+pub(crate) struct HostLayout {
     /// Rows under headings.
     pub list: Rect,
     /// Selected row in full.
@@ -28,7 +28,7 @@ impl HostLayout {
     }
 
     /// Returns the number of rows of a page.
-    pub fn page_height(&self) -> usize {
+    pub(crate) fn page_height(&self) -> usize {
         usize::from(self.list.height.saturating_sub(4)).max(1)
     }
 }

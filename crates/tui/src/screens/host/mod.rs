@@ -39,7 +39,7 @@ const LEGEND: &str = "What `cyclometer doctor` and `cyclometer lanes` find, part
 
 /// State of the host screen.
 #[derive(Debug, Default)]
-pub struct HostState {
+pub(crate) struct HostState {
     /// Findings, by group.
     found: BTreeMap<CheckGroup, Vec<HostFinding>>,
     /// Lanes that were opened, and the moment of each.

@@ -12,7 +12,7 @@ use cyclometer_system::procfs::ProcessIdentity;
 
 /// Checks that are made together, the quick ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum CheckGroup {
+pub(crate) enum CheckGroup {
     /// CPU, memory, kernel, clocks, rights.
     Machine,
     /// Database and other stored files.

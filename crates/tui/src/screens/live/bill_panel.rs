@@ -26,7 +26,7 @@ const TALL: u16 = 44;
 const MODELS: u16 = 6;
 
 /// Returns the number of lines that the panel should have, of `rest`.
-pub fn panel_height(model: &Model, snapshot: &LiveSnapshot, wide: u16, rest: u16) -> u16 {
+pub(crate) fn panel_height(model: &Model, snapshot: &LiveSnapshot, wide: u16, rest: u16) -> u16 {
     let count =
         snapshot.bills.as_ref().map_or(model.screens.live.models.len(), |it| it.models().len());
     let models = u16::try_from(count).unwrap_or(u16::MAX).clamp(1, MODELS);

@@ -32,7 +32,7 @@ const STEPS: [u64; 16] = [
 
 /// Time axis of a chart: a column has `times` points of a resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeAxis {
+pub(crate) struct TimeAxis {
     /// Resolution, as a position in [`SPANS`].
     pub resolution: usize,
     /// Number of points in a column.
@@ -45,7 +45,7 @@ impl TimeAxis {
     /// Creates an axis for all of a recording, or for the newest two minutes of
     /// a long one.
     #[must_use]
-    pub fn for_recording(elapsed: Nanos, count: usize) -> Self {
+    pub(crate) fn for_recording(elapsed: Nanos, count: usize) -> Self {
         let count = count.max(1);
         let span = elapsed.min(LONGEST).0.div_ceil(count as u64);
         let holds = |it: &Nanos| it.0.saturating_mul(KEPT as u64) >= span * count as u64;
@@ -56,19 +56,19 @@ impl TimeAxis {
 
     /// Creates an axis whose columns are points of one resolution.
     #[must_use]
-    pub fn with_resolution(resolution: usize, count: usize) -> Self {
+    pub(crate) fn with_resolution(resolution: usize, count: usize) -> Self {
         Self { resolution: resolution.min(SPANS.len() - 1), times: 1, count }
     }
 
     /// Returns the time that a column stands for.
     #[must_use]
-    pub fn column_span(&self) -> Nanos {
+    pub(crate) fn column_span(&self) -> Nanos {
         Nanos(SPANS[self.resolution].0 * self.times)
     }
 
     /// Returns the line of time marks below a chart: the time before `end`.
     #[must_use]
-    pub fn format_marks(&self, end: &str) -> String {
+    pub(crate) fn format_marks(&self, end: &str) -> String {
         let column = self.column_span().0.max(1);
         let far = |step: &&u64| **step / column >= APART;
         let step = STEPS.iter().find(far).copied().unwrap_or(column * APART);
@@ -101,7 +101,7 @@ fn format_step(span: u64, step: u64) -> String {
 
 /// Range of values from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ValueRange {
+pub(crate) struct ValueRange {
     /// End of the range, in units a second.
     rate: u64,
     /// End of the range, in units a column.
@@ -112,7 +112,7 @@ impl ValueRange {
     /// Returns the smallest range that holds all values, ends in 1, 2 or 5, and
     /// covers at least `least` units a second.
     #[must_use]
-    pub fn for_largest(largest: u64, column: Nanos, least: u64) -> Self {
+    pub(crate) fn for_largest(largest: u64, column: Nanos, least: u64) -> Self {
         let column = u128::from(column.0.max(1));
         let rate = (u128::from(largest) * 1_000_000_000).div_ceil(column).max(least.into());
         let rate = (0..=28)
@@ -126,7 +126,7 @@ impl ValueRange {
 
     /// Formats the end of the range as a number of CPUs, from nanoseconds a second.
     #[must_use]
-    pub fn format_cpus(&self) -> String {
+    pub(crate) fn format_cpus(&self) -> String {
         match self.rate / 1_000_000_000 {
             0 => {
                 let digits = format!("{:09}", self.rate);

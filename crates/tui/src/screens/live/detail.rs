@@ -11,7 +11,7 @@ use cyclometer_meter::{Meter, Unit};
 use cyclometer_record::live::{CellState, CellView};
 
 /// Returns an overlay with the details of the selected lane.
-pub fn selected_lane_overlay(model: &Model) -> Option<Overlay> {
+pub(crate) fn selected_lane_overlay(model: &Model) -> Option<Overlay> {
     let snapshot = super::shown_snapshot(model);
     let lane = snapshot.lanes.get(model.screens.live.lane)?;
     let mut text = String::new();
@@ -90,7 +90,7 @@ fn cell_text(cell: &CellView) -> String {
 }
 
 /// Formats a value with its unit.
-pub fn format_meter_value(meter: Meter, value: u64) -> String {
+pub(crate) fn format_meter_value(meter: Meter, value: u64) -> String {
     match meter.unit() {
         Unit::Nanosecond => Nanos(value).to_string(),
         Unit::Byte => Bytes(value).to_string(),

@@ -4,7 +4,7 @@ use crate::action::UserAction;
 use crate::keymap::ScreenKey;
 
 /// Keys that mean something on this screen alone.
-pub const KEYS: &[ScreenKey] = &[
+pub(crate) const KEYS: &[ScreenKey] = &[
     ScreenKey::new("start", UserAction::Start, &["r"], "record with the plan shown", "record"),
     ScreenKey::new(
         "stop",

@@ -441,7 +441,7 @@ fn render_chart(
 }
 
 /// Returns the mark of ticks and estimates, as `record` prints it.
-pub fn cycle_mark(cell: &CellView) -> &'static str {
+pub(crate) fn cycle_mark(cell: &CellView) -> &'static str {
     let source = |meter| cell.sources.get(meter).and_then(|it| it.source);
     let usage = cell.last.as_ref().map(|last| last.usage).or(cell.warmup);
     if usage.and_then(|usage| usage.get(Meter::Cycles)).is_some() {

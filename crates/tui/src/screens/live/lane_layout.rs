@@ -21,7 +21,7 @@ const HIGH: u16 = 4;
 /// Rows that every lane has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each says whether a row is there")]
-pub struct LaneRows {
+pub(crate) struct LaneRows {
     /// Kinds of start whose times are shown.
     pub starts: Vec<StartKind>,
     /// Width of the row labels.
@@ -91,14 +91,14 @@ impl LaneRows {
     }
 
     /// Returns the number of lines for a kind of start: heading and three rows.
-    pub const fn section_height(&self) -> u16 {
+    pub(crate) const fn section_height(&self) -> u16 {
         if self.one_line { 4 } else { 5 }
     }
 }
 
 /// Inputs of drawing that all lanes share in a frame.
 #[derive(Debug)]
-pub struct LaneDrawing<'a> {
+pub(crate) struct LaneDrawing<'a> {
     /// The model.
     pub model: &'a Model,
     /// Snapshot that is shown.
@@ -150,7 +150,7 @@ impl<'a> LaneDrawing<'a> {
     }
 
     /// Returns the heading of the times of a kind of start.
-    pub fn start_heading(&self, start: StartKind) -> String {
+    pub(crate) fn start_heading(&self, start: StartKind) -> String {
         let workload = selection::shown_workload(self.model, self.snapshot).unwrap_or_default();
         format!("{workload} {start}")
     }

@@ -15,7 +15,7 @@ const ROOMY: u16 = 28;
 
 /// Areas of the parts of the screen.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct LiveLayout {
+pub(crate) struct LiveLayout {
     /// Workloads, and the plan.
     pub tabs: Rect,
     /// What matters most.
@@ -30,7 +30,7 @@ pub struct LiveLayout {
 
 impl LiveLayout {
     /// Layout before anything was drawn.
-    pub const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         tabs: Rect::ZERO,
         summary: Rect::ZERO,
         lanes: Rect::ZERO,
@@ -64,7 +64,7 @@ impl LiveLayout {
 }
 
 /// Returns the tab of each workload: name, text and position.
-pub fn workload_tabs(model: &Model) -> Vec<(String, String, u16)> {
+pub(crate) fn workload_tabs(model: &Model) -> Vec<(String, String, u16)> {
     let snapshot = shown_snapshot(model);
     let here = selection::shown_workload(model, snapshot);
     let mut x = 0;
@@ -82,7 +82,7 @@ pub fn workload_tabs(model: &Model) -> Vec<(String, String, u16)> {
 }
 
 /// Returns the lanes in view, with the area of each.
-pub fn visible_lanes(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
+pub(crate) fn visible_lanes(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
     let count = lane_columns::lane_names(model).len().max(1);
     let fit = usize::from(area.width / LANE_WIDTH).clamp(1, count);
     let first = (model.screens.live.lane + 1).saturating_sub(fit).min(count - fit);

@@ -68,7 +68,7 @@ const ZOOM: usize = 1;
 
 /// State of the live screen.
 #[derive(Debug)]
-pub struct LiveState {
+pub(crate) struct LiveState {
     /// Options of the next recording.
     pub options: RecordingOptions,
     /// Ids of the price models whose bills are shown.
@@ -101,7 +101,7 @@ impl Default for LiveState {
 
 /// Purpose of a dialog of the live screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LiveDialog {
+pub(crate) enum LiveDialog {
     /// Workloads to record.
     Workloads,
     /// Lanes to record.

@@ -7,7 +7,10 @@ use cyclometer_record::live::{CellState, CellView, LiveSnapshot};
 
 /// Returns the workloads to choose from: those that are recorded, or those of
 /// the next recording.
-pub fn available_workloads<'a>(model: &'a Model, snapshot: &'a LiveSnapshot) -> &'a [String] {
+pub(crate) fn available_workloads<'a>(
+    model: &'a Model,
+    snapshot: &'a LiveSnapshot,
+) -> &'a [String] {
     match &snapshot.plan.workloads[..] {
         [] => &model.screens.live.options.workloads,
         recorded => recorded,
@@ -16,7 +19,7 @@ pub fn available_workloads<'a>(model: &'a Model, snapshot: &'a LiveSnapshot) -> 
 
 /// Returns the workload that is shown: the one that was chosen, or the first of
 /// the plan that can run in some lane. It does not depend on what runs now.
-pub fn shown_workload<'a>(model: &'a Model, snapshot: &'a LiveSnapshot) -> Option<&'a str> {
+pub(crate) fn shown_workload<'a>(model: &'a Model, snapshot: &'a LiveSnapshot) -> Option<&'a str> {
     let names = available_workloads(model, snapshot);
     let is_there = |name: &&String| model.screens.live.workload.as_ref() == Some(*name);
     let can_run = |name: &&String| {
@@ -28,7 +31,7 @@ pub fn shown_workload<'a>(model: &'a Model, snapshot: &'a LiveSnapshot) -> Optio
 }
 
 /// Returns the kinds of start of the workload that are shown, cold first.
-pub fn shown_starts(model: &Model, snapshot: &LiveSnapshot) -> Vec<StartKind> {
+pub(crate) fn shown_starts(model: &Model, snapshot: &LiveSnapshot) -> Vec<StartKind> {
     let workload = shown_workload(model, snapshot).unwrap_or_default();
     let wanted = |start: &StartKind| model.screens.live.start.is_none_or(|it| it == *start);
     let recorded = |start: &StartKind| {
@@ -44,12 +47,12 @@ pub fn shown_starts(model: &Model, snapshot: &LiveSnapshot) -> Vec<StartKind> {
 
 /// Returns the kind of start that is billed: the one that was chosen, or the
 /// first available one.
-pub fn billed_start(model: &Model, snapshot: &LiveSnapshot) -> StartKind {
+pub(crate) fn billed_start(model: &Model, snapshot: &LiveSnapshot) -> StartKind {
     shown_starts(model, snapshot).first().copied().unwrap_or(StartKind::Cold)
 }
 
 /// Returns the cell of a lane that is shown for a kind of start.
-pub fn shown_cell<'a>(
+pub(crate) fn shown_cell<'a>(
     model: &Model,
     snapshot: &'a LiveSnapshot,
     lane: usize,
@@ -59,7 +62,7 @@ pub fn shown_cell<'a>(
 }
 
 /// Returns the reason why a lane has no such cell.
-pub fn missing_cell_reason(
+pub(crate) fn missing_cell_reason(
     model: &Model,
     snapshot: &LiveSnapshot,
     lane: &str,

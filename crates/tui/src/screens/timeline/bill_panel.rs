@@ -27,7 +27,7 @@ type AmountOrReason = Result<String, String>;
 
 /// Bills at a moment, ready to be drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BillsAtMoment {
+pub(crate) struct BillsAtMoment {
     /// Part of the recording that they belong to.
     pub key: RecordingPart,
     /// Number of invocations of the part that had ended.
@@ -46,7 +46,7 @@ pub struct BillsAtMoment {
 
 /// Bills of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneBill {
+pub(crate) struct LaneBill {
     /// Number of invocations that were billed or refused.
     pub invocations: u64,
     /// Number of other invocations, in cells where none succeeded: they have no price.
@@ -61,7 +61,7 @@ pub struct LaneBill {
 
 impl BillsAtMoment {
     /// Formats a summary.
-    pub fn from_summary(
+    pub(crate) fn from_summary(
         summary: &ReplaySummary,
         played: &PlayedPart,
         ended: usize,
@@ -102,7 +102,7 @@ impl BillsAtMoment {
 
 impl BillsAtMoment {
     /// Whether these are the bills of a moment.
-    pub fn is_for_moment(&self, played: &PlayedPart, at: Nanos) -> bool {
+    pub(crate) fn is_for_moment(&self, played: &PlayedPart, at: Nanos) -> bool {
         self.key == played.key && self.ended == played.count_ended(at)
     }
 }
@@ -268,7 +268,7 @@ fn build_lines(
 }
 
 /// Returns the models and ratios that a lane has no amount for, with the reasons.
-pub fn missing_amounts(bills: &BillsAtMoment, lane: usize) -> Vec<(String, String)> {
+pub(crate) fn missing_amounts(bills: &BillsAtMoment, lane: usize) -> Vec<(String, String)> {
     let Some(bill) = bills.lanes.get(lane).and_then(Option::as_ref) else { return Vec::new() };
     let totals = bills.models.iter().zip(&bill.totals);
     let mut missing: Vec<(String, String)> = totals

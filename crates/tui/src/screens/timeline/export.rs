@@ -5,7 +5,7 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_report::{Cell, Column, Table};
 
 /// Builds the export: a row per invocation that had ended.
-pub fn export_table(model: &Model) -> Table {
+pub(crate) fn export_table(model: &Model) -> Table {
     let mut table = Table::new(&[
         Column::text("lane", "lane"),
         Column::text("workload", "workload"),

@@ -21,7 +21,7 @@ use cyclometer_store::{PlayedPart, Store, Writer};
 use cyclometer_workload::{Catalog, RecordingHeader};
 
 /// Database that is filled event by event.
-pub struct TimelineFixture {
+pub(crate) struct TimelineFixture {
     pub folder: tempfile::TempDir,
     pub writer: Option<Writer>,
     pub base: Nanos,
@@ -75,7 +75,7 @@ impl TimelineFixture {
 
     /// Adds an invocation that was requested at millisecond `at`: 1 ms to create, 1 ms
     /// to start, and a run of which half is on a CPU, sampled every 10 ms.
-    pub fn add_invocation_at(
+    pub(crate) fn add_invocation_at(
         &mut self,
         at: u64,
         cell: usize,
@@ -109,7 +109,7 @@ impl TimelineFixture {
     }
 
     /// Ends the recording; its beginning is moved to the first request.
-    pub fn finish_recording(&mut self) {
+    pub(crate) fn finish_recording(&mut self) {
         self.send_event(Event::Ended { status: Status::Ok, sampler: None });
         self.writer.take().expect("open").finish().expect("written");
         let connection = Connection::open(self.database_path()).expect("opened");
@@ -121,7 +121,7 @@ impl TimelineFixture {
             .expect("moved");
     }
 
-    pub fn new_model(&self, size: (u16, u16)) -> Model {
+    pub(crate) fn new_model(&self, size: (u16, u16)) -> Model {
         let mut model = common::model(size);
         model.settings = Arc::new(TuiSettings {
             database: self.database_path(),
@@ -134,13 +134,13 @@ impl TimelineFixture {
         model
     }
 
-    pub fn query_worker(model: &Model) -> QueryContext {
+    pub(crate) fn query_worker(model: &Model) -> QueryContext {
         QueryContext::new(Arc::clone(&model.settings), Cancel::default())
     }
 }
 
 /// Answers requests until no new one follows; returns the number of requests.
-pub fn answer_all_requests(model: &mut Model, effects: Vec<Effect>) -> usize {
+pub(crate) fn answer_all_requests(model: &mut Model, effects: Vec<Effect>) -> usize {
     let mut desk = TimelineFixture::query_worker(model);
     let mut waiting: std::collections::VecDeque<Effect> = effects.into();
     let mut asked = 0;
@@ -154,20 +154,20 @@ pub fn answer_all_requests(model: &mut Model, effects: Vec<Effect>) -> usize {
     asked
 }
 
-pub fn open_screen(place: &TimelineFixture, size: (u16, u16)) -> Model {
+pub(crate) fn open_screen(place: &TimelineFixture, size: (u16, u16)) -> Model {
     let mut model = place.new_model(size);
     let effects = TimelineState::entered(&mut model);
     answer_all_requests(&mut model, effects);
     model
 }
 
-pub fn press_and_settle(model: &mut Model, text: &str) {
+pub(crate) fn press_and_settle(model: &mut Model, text: &str) {
     let effects = press(model, text);
     answer_all_requests(model, effects);
 }
 
 /// Records three lanes, one of which could not run, in 640 ms.
-pub fn record_three_lanes(interval: Option<u64>) -> TimelineFixture {
+pub(crate) fn record_three_lanes(interval: Option<u64>) -> TimelineFixture {
     let mut place = TimelineFixture::new(interval);
     place.add_lane("native", None);
     place.add_lane("wasmtime", None);
@@ -191,12 +191,12 @@ pub fn record_three_lanes(interval: Option<u64>) -> TimelineFixture {
     place
 }
 
-pub fn position_ms(model: &Model) -> u64 {
+pub(crate) fn position_ms(model: &Model) -> u64 {
     model.screens.timeline.player.position().0 / MS
 }
 
 /// Reads all parts of at most `limit` invocations with their bills.
-pub fn read_all_checkpoints(
+pub(crate) fn read_all_checkpoints(
     place: &TimelineFixture,
     limit: usize,
     models: &[&str],

@@ -15,7 +15,7 @@ use cyclometer_core::units::Nanos;
 use cyclometer_store::PlayedPart;
 
 /// Handles an action.
-pub fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+pub(crate) fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
     if model.screens.timeline.overlay.is_some()
         && let Some(effects) = apply_overlay_action(model, action)
     {
@@ -201,7 +201,7 @@ fn apply_overlay_action(model: &mut Model, action: UserAction) -> Option<Vec<Eff
 
 /// Handles a click: one on the tracks or the axis seeks to its moment and selects the
 /// lane.
-pub fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+pub(crate) fn click(model: &mut Model, at: Position) -> Vec<Effect> {
     let state = &model.screens.timeline;
     if state.played.is_none() || state.overlay.is_some() {
         return Vec::new();

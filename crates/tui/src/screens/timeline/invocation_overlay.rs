@@ -19,11 +19,12 @@ use cyclometer_store::PlaybackInvocation;
 use cyclometer_store::PlayedPart;
 
 /// Letters and colours of the two sides.
-pub const SIDES: [(char, StyleRole); 2] = [('a', StyleRole::Lane(0)), ('b', StyleRole::Lane(3))];
+pub(crate) const SIDES: [(char, StyleRole); 2] =
+    [('a', StyleRole::Lane(0)), ('b', StyleRole::Lane(3))];
 
 /// Comparison of two invocations.
 #[derive(Debug)]
-pub struct InvocationOverlay {
+pub(crate) struct InvocationOverlay {
     /// The marked invocation and the one that was under the cursor.
     pub invocations: [PlaybackInvocation; 2],
     /// Rows of the table.
@@ -32,7 +33,7 @@ pub struct InvocationOverlay {
 
 /// Row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvocationOverlayRow {
+pub(crate) struct InvocationOverlayRow {
     /// Name of the meter or phase.
     pub name: &'static str,
     /// Both values, their difference (second less first) and their ratio (second over
@@ -206,7 +207,7 @@ fn render_phases(frame: &mut Frame<'_>, area: Rect, theme: Theme, pair: &Invocat
 }
 
 /// Returns a line of tick labels below a chart that begins after `gutter` columns.
-pub fn build_tick_line(theme: Theme, axis: TimelineAxis, gutter: usize) -> Line<'static> {
+pub(crate) fn build_tick_line(theme: Theme, axis: TimelineAxis, gutter: usize) -> Line<'static> {
     let mut text = " ".repeat(gutter);
     for (column, label) in axis.ticks() {
         let at = gutter + usize::from(column);

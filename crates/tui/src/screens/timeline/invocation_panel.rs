@@ -23,7 +23,7 @@ use cyclometer_store::{CompactInvocation, PlayedPart};
 const MIN_WIDTH_WITH_CHARTS: u16 = 70;
 
 /// Formats a meter's value with its unit.
-pub fn format_meter_value(meter: Meter, value: u64) -> String {
+pub(crate) fn format_meter_value(meter: Meter, value: u64) -> String {
     match meter.unit() {
         Unit::Nanosecond => Nanos(value).to_string(),
         Unit::Byte => Bytes(value).to_string(),
@@ -42,7 +42,7 @@ fn format_duration(value: Option<u64>) -> String {
 /// CPU time is interpolated linearly between samples, memory keeps its last value.
 /// `whole` is the end of the invocation and the final value. Columns without a known
 /// value are `None`.
-pub fn resample_meter(
+pub(crate) fn resample_meter(
     samples: &[Sample],
     meter: Meter,
     whole: Option<(u64, u64)>,
@@ -115,7 +115,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &PlayedP
 }
 
 /// Names an invocation by lane, workload, start and sequence number.
-pub fn invocation_title(played: &PlayedPart, row: &CompactInvocation) -> String {
+pub(crate) fn invocation_title(played: &PlayedPart, row: &CompactInvocation) -> String {
     let lane = played.lane_name(played.lane_of(row));
     let Some(cell) = played.about.cells.get(row.cell_index()) else { return lane.to_string() };
     format!("{lane} {} {} #{}", cell.key.workload, cell.key.start, row.sequence)
@@ -289,7 +289,7 @@ fn render_chart_label(frame: &mut Frame<'_>, model: &Model, area: Rect, text: &s
 }
 
 /// Explains why an invocation of this length in nanoseconds has no samples.
-pub fn explain_missing_samples(played: &PlayedPart, length: u64) -> String {
+pub(crate) fn explain_missing_samples(played: &PlayedPart, length: u64) -> String {
     match played.about.sample_interval {
         None => "no samples: sampling was off in this recording".to_owned(),
         Some(interval) => {
@@ -300,7 +300,7 @@ pub fn explain_missing_samples(played: &PlayedPart, length: u64) -> String {
 
 /// Builds a text overlay of everything that is known of the invocation under the
 /// cursor; `None` until it is loaded.
-pub fn build_text_overlay(model: &Model, played: &PlayedPart) -> Option<Overlay> {
+pub(crate) fn build_text_overlay(model: &Model, played: &PlayedPart) -> Option<Overlay> {
     let row = played
         .invocation_at(model.screens.timeline.lane, model.screens.timeline.player.position())?;
     let detail =

@@ -4,7 +4,7 @@ use crate::action::UserAction;
 use crate::keymap::ScreenKey;
 
 /// Keys that mean something on this screen alone.
-pub const KEYS: &[ScreenKey] = &[
+pub(crate) const KEYS: &[ScreenKey] = &[
     ScreenKey::new("play", UserAction::Pause, &["space"], "play and pause", "play"),
     ScreenKey::new("slower", UserAction::Slower, &["<", ","], "slower", ""),
     ScreenKey::new("faster", UserAction::Faster, &[">", "."], "faster", "< >: speed"),

@@ -7,7 +7,7 @@ use cyclometer_store::{CompactInvocation, PlayedPart};
 
 /// Selects the invocations of a lane, or only those of one of its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LaneFilter {
+pub(crate) struct LaneFilter {
     /// Index of the lane.
     pub lane: usize,
     /// Index of the cell; `None`: all.
@@ -16,7 +16,7 @@ pub struct LaneFilter {
 
 /// Activity in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ColumnActivity {
+pub(crate) struct ColumnActivity {
     /// Number of invocations in progress.
     pub in_progress: u32,
     /// Number of invocations that ended unsuccessfully in the column.
@@ -35,7 +35,7 @@ pub struct ColumnActivity {
 
 /// Symbol of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnSign {
+pub(crate) enum ColumnSign {
     /// Nothing ran.
     Idle,
     /// One or two invocations, mostly starting up.
@@ -68,7 +68,7 @@ impl ColumnActivity {
 
 /// Cache of the tracks' columns, valid while the visible time is the same.
 #[derive(Debug, Default)]
-pub struct ColumnCache {
+pub(crate) struct ColumnCache {
     cached_for: Option<(usize, u64, TimelineAxis)>,
     columns: Vec<(LaneFilter, Vec<ColumnActivity>)>,
 }
@@ -80,7 +80,7 @@ impl ColumnCache {
     }
 
     /// Returns the columns if they are cached for this part and axis.
-    pub fn cached_columns(
+    pub(crate) fn cached_columns(
         &self,
         played: &PlayedPart,
         whose: LaneFilter,
@@ -95,7 +95,7 @@ impl ColumnCache {
     }
 
     /// Computes the columns that are not cached yet.
-    pub fn compute_missing(
+    pub(crate) fn compute_missing(
         &mut self,
         played: &PlayedPart,
         layout: &TimelineLayout,
@@ -122,7 +122,7 @@ impl ColumnCache {
 }
 
 /// Computes the activity of `whose` in each column, up to the moment `until`.
-pub fn compute_columns(
+pub(crate) fn compute_columns(
     played: &PlayedPart,
     whose: LaneFilter,
     axis: TimelineAxis,
@@ -184,7 +184,7 @@ fn used_until(whole: u64, at: u64, from: u64, to: u64) -> u64 {
 }
 
 /// Returns the thousandths of a CPU in use in a column; `None` if not measured.
-pub fn cpu_thousandths(
+pub(crate) fn cpu_thousandths(
     column: &ColumnActivity,
     axis: TimelineAxis,
     at: u16,

@@ -35,7 +35,7 @@ type QuantileTriple = [u64; 3];
 
 /// Lanes and workload to compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ComparedLanes {
+pub(crate) struct ComparedLanes {
     /// Indices of the lanes.
     pub lanes: [usize; 2],
     /// Workload that both ran.
@@ -48,7 +48,7 @@ pub struct ComparedLanes {
 
 /// Comparison of two lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneOverlay {
+pub(crate) struct LaneOverlay {
     /// Length of the curves of CPU time, in nanoseconds.
     pub span: u64,
     /// Statistics of the lanes.
@@ -57,7 +57,7 @@ pub struct LaneOverlay {
 
 /// Statistics of the successful invocations of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LaneStatistics {
+pub(crate) struct LaneStatistics {
     /// Number of invocations.
     pub count: usize,
     /// Durations of create, start, run and the whole invocation, and CPU time, in
@@ -83,7 +83,7 @@ fn compute_quantiles(mut values: Vec<u64>) -> Option<QuantileTriple> {
 }
 
 /// Finds the next lane after `after` that ran the workload, preset and start of a cell.
-pub fn find_compared_lanes(
+pub(crate) fn find_compared_lanes(
     played: &PlayedPart,
     cell: usize,
     after: usize,

@@ -9,7 +9,7 @@ use cyclometer_store::PlayedPart;
 
 /// Band of lines on the shared time axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimelineTrack {
+pub(crate) enum TimelineTrack {
     /// Swimlane of invocations.
     Swimlane(LaneFilter),
     /// Chart of CPUs in use, for a lane.
@@ -20,7 +20,7 @@ pub enum TimelineTrack {
 
 /// Areas of the parts of the screen.
 #[derive(Debug, Clone, Default)]
-pub struct TimelineLayout {
+pub(crate) struct TimelineLayout {
     /// Area of the whole screen.
     pub whole: Rect,
     /// Panel of the tracks and the time axis.
@@ -98,7 +98,7 @@ impl TimelineLayout {
     }
 
     /// Returns the axis of the visible time.
-    pub fn visible_axis(&self, model: &Model) -> TimelineAxis {
+    pub(crate) fn visible_axis(&self, model: &Model) -> TimelineAxis {
         let (left, span) = model.screens.timeline.player.visible_span();
         TimelineAxis { left, span, width: self.axis.width.saturating_sub(self.gutter) }
     }

@@ -81,7 +81,7 @@ const LEGEND: &str = "A line a lane, or a workload of it, on one axis of time: d
 
 /// State of the timeline screen.
 #[derive(Debug, Default)]
-pub struct TimelineState {
+pub(crate) struct TimelineState {
     /// Part that is in memory.
     played: Option<Arc<PlayedPart>>,
     /// Error of the last attempt to read a part.

@@ -10,7 +10,7 @@ const MIN_VISIBLE_SPAN: u64 = 1_000;
 
 /// Playback of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Player {
+pub(crate) struct Player {
     /// Beginning and end of the part, in nanoseconds.
     begin: u64,
     end: u64,
@@ -32,7 +32,7 @@ impl Player {
 
     /// Moves the player to another part, keeping its speed, its zoom and whether it
     /// plays.
-    pub fn in_part(self, begin: Nanos, end: Nanos, at_end: bool) -> Self {
+    pub(crate) fn in_part(self, begin: Nanos, end: Nanos, at_end: bool) -> Self {
         let mut next = Self::new(begin, end);
         next.since = self.since;
         next.speed = self.speed;
@@ -42,7 +42,7 @@ impl Player {
     }
 
     /// Extends the part to a new end; a position at the old end follows.
-    pub fn extend_to(&mut self, end: Nanos) {
+    pub(crate) fn extend_to(&mut self, end: Nanos) {
         let at_end = self.position == self.end;
         self.end = self.end.max(end.0);
         if at_end {
@@ -57,34 +57,34 @@ impl Player {
     }
 
     /// Whether playback is running.
-    pub const fn is_playing(&self) -> bool {
+    pub(crate) const fn is_playing(&self) -> bool {
         self.since.is_some()
     }
 
     /// Whether the position is at the end.
-    pub const fn is_at_end(&self) -> bool {
+    pub(crate) const fn is_at_end(&self) -> bool {
         self.position >= self.end
     }
 
     /// Whether the position is at the beginning.
-    pub const fn is_at_begin(&self) -> bool {
+    pub(crate) const fn is_at_begin(&self) -> bool {
         self.position <= self.begin
     }
 
     /// Formats the speed: `1/4x`, `8x`.
-    pub fn speed_label(&self) -> String {
+    pub(crate) fn speed_label(&self) -> String {
         let times = 1_u32 << self.speed.unsigned_abs();
         if self.speed < 0 { format!("1/{times}x") } else { format!("{times}x") }
     }
 
     /// Doubles or halves the speed.
-    pub fn change_speed(&mut self, faster: bool) {
+    pub(crate) fn change_speed(&mut self, faster: bool) {
         let next = self.speed + if faster { 1 } else { -1 };
         self.speed = next.clamp(*SPEED_EXPONENTS.start(), *SPEED_EXPONENTS.end());
     }
 
     /// Starts or pauses playback; at the end it starts over.
-    pub fn toggle_playback(&mut self, now: Nanos) {
+    pub(crate) fn toggle_playback(&mut self, now: Nanos) {
         if self.since.take().is_some() {
             return;
         }
@@ -101,7 +101,7 @@ impl Player {
 
     /// Advances the position to the time `now`; returns whether it reached the end,
     /// where it stays.
-    pub fn advance_to(&mut self, now: Nanos) -> bool {
+    pub(crate) fn advance_to(&mut self, now: Nanos) -> bool {
         let Some(since) = self.since else { return false };
         let went = now.saturating_since(since).0;
         let far = if self.speed < 0 {
@@ -126,7 +126,7 @@ impl Player {
 
     /// Seeks forward by `share / of` of the visible time, or backward if `share` is
     /// negative.
-    pub fn seek_by_share(&mut self, share: i64, of: u64) {
+    pub(crate) fn seek_by_share(&mut self, share: i64, of: u64) {
         let far = (self.visible_span().1 / of.max(1)).max(1).saturating_mul(share.unsigned_abs());
         let to = if share < 0 {
             self.position.saturating_sub(far)
@@ -137,18 +137,18 @@ impl Player {
     }
 
     /// Seeks to the first moment.
-    pub fn seek_to_begin(&mut self) {
+    pub(crate) fn seek_to_begin(&mut self) {
         self.seek(Nanos(self.begin));
     }
 
     /// Seeks to the last moment.
-    pub fn seek_to_end(&mut self) {
+    pub(crate) fn seek_to_end(&mut self) {
         self.seek(Nanos(self.end));
     }
 
     /// Returns beginning and length of the visible time in nanoseconds; the length is
     /// at least 1.
-    pub fn visible_span(&self) -> (u64, u64) {
+    pub(crate) fn visible_span(&self) -> (u64, u64) {
         let whole = (self.end - self.begin).max(1);
         match self.zoom_window {
             Some((left, span)) if span < whole => (left.min(self.end - span), span),
@@ -157,7 +157,7 @@ impl Player {
     }
 
     /// Zooms in or out by a factor of two, keeping the column of the position.
-    pub fn zoom(&mut self, closer: bool) {
+    pub(crate) fn zoom(&mut self, closer: bool) {
         let (left, span) = self.visible_span();
         let whole = (self.end - self.begin).max(1);
         let next = if closer {
@@ -176,7 +176,7 @@ impl Player {
     }
 
     /// Shows the whole part.
-    pub const fn zoom_reset(&mut self) {
+    pub(crate) const fn zoom_reset(&mut self) {
         self.zoom_window = None;
     }
 

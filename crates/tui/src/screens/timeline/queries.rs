@@ -201,7 +201,7 @@ fn build_checkpoints(
 
 /// Returns the models with these ids under their default terms; unknown ids are
 /// skipped.
-pub fn contracts_for_models(prices: &PriceCatalog, models: &[String]) -> Arc<Vec<Contract>> {
+pub(crate) fn contracts_for_models(prices: &PriceCatalog, models: &[String]) -> Arc<Vec<Contract>> {
     let found = models.iter().filter_map(|id| prices.find_model(id).ok());
     Arc::new(found.map(|model| (model.clone(), Terms::for_model(model))).collect())
 }

@@ -12,7 +12,7 @@ pub const MS: u64 = 1_000_000;
 
 /// Returns an invocation of a cell: the time of its request, how long it took to start
 /// and to run, and its CPU time, in milliseconds.
-pub fn played_row(
+pub(crate) fn played_row(
     id: i64,
     cell: i64,
     at: u64,
@@ -40,7 +40,7 @@ pub fn played_row(
 
 /// Describes a recording of two lanes: cells 0 and 1 belong to the first, 2 to the
 /// second.
-pub fn two_lane_recording(rows: &[PlaybackRow]) -> PlaybackRecording {
+pub(crate) fn two_lane_recording(rows: &[PlaybackRow]) -> PlaybackRecording {
     let lane = |name: &str| PlaybackLane { name: name.into(), unavailable: None };
     let cell = |id: i64, lane: usize, workload: &str| PlaybackCell {
         id,

@@ -10,7 +10,7 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Span of time that is divided into columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TimelineAxis {
+pub(crate) struct TimelineAxis {
     /// Beginning in nanoseconds.
     pub left: u64,
     /// Length in nanoseconds.
@@ -22,7 +22,7 @@ pub struct TimelineAxis {
 impl TimelineAxis {
     /// Returns the column of a moment; the end belongs to the last column. `None`
     /// outside the axis.
-    pub fn column_at(&self, at: u64) -> Option<u16> {
+    pub(crate) fn column_at(&self, at: u64) -> Option<u16> {
         let after = at.checked_sub(self.left)?;
         if after > self.span || self.width == 0 {
             return None;
@@ -33,13 +33,13 @@ impl TimelineAxis {
     }
 
     /// Returns the beginning of a column in nanoseconds.
-    pub fn column_start(&self, column: u16) -> u64 {
+    pub(crate) fn column_start(&self, column: u16) -> u64 {
         let after = u128::from(self.span) * u128::from(column) / u128::from(self.width.max(1));
         self.left.saturating_add(u64::try_from(after).unwrap_or(u64::MAX))
     }
 
     /// Returns the middle of a column in nanoseconds.
-    pub fn column_middle(&self, column: u16) -> u64 {
+    pub(crate) fn column_middle(&self, column: u16) -> u64 {
         let from = self.column_start(column);
         from + (self.column_start(column.saturating_add(1)) - from) / 2
     }
@@ -127,7 +127,7 @@ fn format_decimal(value: u64, (size, name): (u64, &str), step: u64) -> String {
 }
 
 /// Formats a moment to the thousandth of its unit: `12.345 s`.
-pub fn format_moment(at: u64) -> String {
+pub(crate) fn format_moment(at: u64) -> String {
     if at >= 120 * SECOND {
         return format!("{}.{:03}", format_clock(at), at % SECOND / 1_000_000);
     }
