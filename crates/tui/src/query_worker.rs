@@ -84,16 +84,16 @@ impl<Ask: QueryRequest> WorkerHandle<Ask> {
     /// Fails when the system provides no thread.
     pub fn spawn<Answer: 'static>(
         name: &str,
-        mut desk: QueryContext,
+        mut context: QueryContext,
         answer: fn(&mut QueryContext, Ask) -> Answer,
         tell: impl Fn(Answer) -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, incoming) = unbounded();
-        let thread = start_thread(&format!("desk-{name}"), move || {
+        let thread = start_thread(&format!("query-{name}"), move || {
             while let Some(asks) = drain_newest(&incoming) {
-                super::terminal::panic_for_tests("desk");
+                super::terminal::panic_for_tests("query");
                 for ask in asks {
-                    if desk.cancel.is_cancelled() || !tell(answer(&mut desk, ask)) {
+                    if context.cancel.is_cancelled() || !tell(answer(&mut context, ask)) {
                         return;
                     }
                 }

@@ -198,9 +198,9 @@ fn a_panic_gives_the_terminal_back_before_it_is_told() {
 #[test]
 fn a_panic_elsewhere_is_told_and_the_screen_goes_on() {
     let home = Home::new();
-    let mut tty = home.start_with(&LONG, (80, 24), &[("CYCLOMETER_PANIC", Path::new("desk"))]);
+    let mut tty = home.start_with(&LONG, (80, 24), &[("CYCLOMETER_PANIC", Path::new("query"))]);
     tty.press("5");
-    tty.shows("a defect in cyclometer: thread desk-host");
+    tty.shows("a defect in cyclometer: thread query-host");
     tty.press("1");
     tty.shows("bills of a million");
     tty.press("q");

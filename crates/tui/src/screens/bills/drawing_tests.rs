@@ -67,9 +67,9 @@ fn parts_and_kinds_have_their_colours() {
 
 #[test]
 fn no_size_is_too_small_and_nothing_is_drawn_over_the_frame() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     for keys_of in [&["]"][..], &["}"], &["G", "right"], &["/", "x", "enter"]] {
-        press_keys(&mut model, &mut desk, keys_of);
+        press_keys(&mut model, &mut context, keys_of);
         for width in [1, 10, 59, 60, 61, 79, 80, 99, 119, 120, 121, 160, 250] {
             for height in [1, 3, 15, 16, 17, 23, 24, 31, 40, 70] {
                 model.size = (width, height);
@@ -115,22 +115,22 @@ fn states_in_which_there_are_no_figures() {
 
 #[test]
 fn figures_in_all_sizes() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     select_model(&mut model, "aws-lambda-x86");
     draw_in_all_sizes("full", &mut model);
     model.size = (60, 16);
     insta::assert_snapshot!("full_60x16", testing::text(&model));
     // The month with 128 MiB assumed, which peaks of 201 MiB do not fit.
-    press_keys(&mut model, &mut desk, &["]", "}", "}", "}", "}", "}", "right", "w"]);
+    press_keys(&mut model, &mut context, &["]", "}", "}", "}", "}", "}", "right", "w"]);
     draw_in_all_sizes("month", &mut model);
-    press_keys(&mut model, &mut desk, &["enter"]);
+    press_keys(&mut model, &mut context, &["enter"]);
     draw_in_all_sizes("explained", &mut model);
     press(&mut model, "esc");
-    press_keys(&mut model, &mut desk, &["right"]);
+    press_keys(&mut model, &mut context, &["right"]);
     draw_in_all_sizes("missing", &mut model);
     press_keys(
         &mut model,
-        &mut desk,
+        &mut context,
         &["left", "esc", "s", "s", "/", "g", "o", "o", "g", "l", "e"],
     );
     draw_in_all_sizes("filtered", &mut model);
@@ -155,10 +155,10 @@ fn more_lanes_than_fit_scroll() {
         script.add_invocation(cell, 1, UsedResources { run_ms: 100 + at, ..used });
     }
     let recording = script.write(&folder.path().join("c.db"));
-    let mut desk = worker_for_folder(folder.path());
+    let mut context = worker_for_folder(folder.path());
     let mut model = model_with_recording((80, 24), recording);
-    open_bills_screen(&mut model, &mut desk);
-    press_keys(&mut model, &mut desk, &["right", "right", "right", "right", "right"]);
+    open_bills_screen(&mut model, &mut context);
+    press_keys(&mut model, &mut context, &["right", "right", "right", "right", "right"]);
     draw_in_all_sizes("lanes", &mut model);
     for size in [(60, 16), (80, 24)] {
         model.size = size;

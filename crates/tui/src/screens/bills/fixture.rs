@@ -179,27 +179,27 @@ pub(super) fn model_with_recording(size: (u16, u16), recording: i64) -> Model {
 /// Answers the requests among the effects until no new one follows.
 pub(super) fn answer_all_requests(
     model: &mut Model,
-    desk: &mut QueryContext,
+    context: &mut QueryContext,
     effects: Vec<Effect>,
 ) {
     let mut waiting = effects;
     while let Some(effect) = waiting.pop() {
         let Effect::Query(ScreenRequest::Bills(ask)) = effect else { continue };
-        let answer = answer(desk, ask);
+        let answer = answer(context, ask);
         waiting
             .extend(update(model, AppMessage::Response(ScreenResponse::Bills(Box::new(answer)))));
     }
 }
 
-pub(super) fn open_bills_screen(model: &mut Model, desk: &mut QueryContext) {
+pub(super) fn open_bills_screen(model: &mut Model, context: &mut QueryContext) {
     let effects = press(model, "2");
-    answer_all_requests(model, desk, effects);
+    answer_all_requests(model, context, effects);
 }
 
-pub(super) fn press_keys(model: &mut Model, desk: &mut QueryContext, keys: &[&str]) {
+pub(super) fn press_keys(model: &mut Model, context: &mut QueryContext, keys: &[&str]) {
     for key in keys {
         let effects = press(model, key);
-        answer_all_requests(model, desk, effects);
+        answer_all_requests(model, context, effects);
     }
 }
 
@@ -207,10 +207,10 @@ pub(super) fn press_keys(model: &mut Model, desk: &mut QueryContext, keys: &[&st
 pub(super) fn open_loaded_screen(size: (u16, u16)) -> (tempfile::TempDir, QueryContext, Model) {
     let folder = tempfile::tempdir().expect("a folder");
     let recording = three_lane_script().write(&folder.path().join("c.db"));
-    let mut desk = worker_for_folder(folder.path());
+    let mut context = worker_for_folder(folder.path());
     let mut model = model_with_recording(size, recording);
-    open_bills_screen(&mut model, &mut desk);
-    (folder, desk, model)
+    open_bills_screen(&mut model, &mut context);
+    (folder, context, model)
 }
 
 /// Selects a model.

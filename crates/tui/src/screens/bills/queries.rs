@@ -89,12 +89,12 @@ pub(crate) struct BillsQueryError {
 }
 
 /// Answers a request on the query worker's thread.
-pub fn answer(desk: &mut QueryContext, ask: BillsRequest) -> BillsResponse {
+pub fn answer(context: &mut QueryContext, ask: BillsRequest) -> BillsResponse {
     match ask {
         BillsRequest::Table { request, known } => {
             let known = known.filter(|known| known.source == request.source);
             let known =
-                known.map_or_else(|| replay_source(desk, &request.source).map(Arc::new), Ok);
+                known.map_or_else(|| replay_source(context, &request.source).map(Arc::new), Ok);
             let result = known.map(|known| {
                 let figures = BillTable::from_summary(&known.summary, &known.cells, &request.view);
                 (known, figures)
@@ -102,7 +102,7 @@ pub fn answer(desk: &mut QueryContext, ask: BillsRequest) -> BillsResponse {
             BillsResponse::Table { request, result }
         }
         BillsRequest::Explain(cell) => {
-            let text = explain_cell(desk, &cell);
+            let text = explain_cell(context, &cell);
             BillsResponse::Explained { cell, text }
         }
     }
@@ -123,10 +123,10 @@ fn memory_what_if(source: &BillsSource) -> WhatIf {
 }
 
 fn replay_source(
-    desk: &mut QueryContext,
+    context: &mut QueryContext,
     source: &BillsSource,
 ) -> Result<ReplayedBills, BillsQueryError> {
-    let contracts = contracts_for_source(&desk.settings, source);
+    let contracts = contracts_for_source(&context.settings, source);
     if contracts.is_empty() {
         let text = "the live view has no price models: choose some there, or show all here";
         return Err(BillsQueryError { message: text.to_owned(), is_transient: false });
@@ -134,7 +134,7 @@ fn replay_source(
     let what_if = memory_what_if(source);
     let plan =
         ReplayPlan { what_if, ..ReplayPlan::for_recordings(vec![source.recording], contracts) };
-    let found = desk.read_store().map_err(ReplayError::from).and_then(|store| {
+    let found = context.read_store().map_err(ReplayError::from).and_then(|store| {
         let cells = store.recorded_cells(source.recording)?;
         Ok((store.replay_without_saving(&plan)?, cells))
     });
@@ -148,7 +148,7 @@ fn replay_source(
             is_transient: false,
         }),
         Err(error) => {
-            desk.forget_connection();
+            context.forget_connection();
             Err(BillsQueryError { message: error.to_string(), is_transient: true })
         }
     }
@@ -156,7 +156,7 @@ fn replay_source(
 
 /// Explains the arithmetic of a cell in the form of `replay --explain`, and that of its
 /// month.
-fn explain_cell(desk: &mut QueryContext, cell: &ExplainedCell) -> Result<String, String> {
+fn explain_cell(context: &mut QueryContext, cell: &ExplainedCell) -> Result<String, String> {
     let summary = &cell.replayed.summary;
     let view = &cell.request.view;
     let (model, terms) = summary.contract(cell.model).ok_or("there is no such model")?;
@@ -166,7 +166,7 @@ fn explain_cell(desk: &mut QueryContext, cell: &ExplainedCell) -> Result<String,
         format_sums(cell, &group)
     } else {
         let mut explanation = CellExplanation::new(model, terms);
-        let of = add_invocations(desk, cell, &mut explanation)?;
+        let of = add_invocations(context, cell, &mut explanation)?;
         let mut text = explanation.to_text(&of);
         if let Some(total) = group.models.get(cell.model) {
             text.push_str(&describe_total_difference(total, &explanation));
@@ -214,7 +214,7 @@ fn describe_total_difference(total: &ModelTotal, explanation: &CellExplanation<'
 /// Adds every invocation of a cell to `explanation`; returns the workloads, lanes and
 /// starts that they belong to.
 fn add_invocations(
-    desk: &mut QueryContext,
+    context: &mut QueryContext,
     cell: &ExplainedCell,
     explanation: &mut CellExplanation<'_>,
 ) -> Result<String, String> {
@@ -226,9 +226,9 @@ fn add_invocations(
         start: view.start,
     };
     let what_if = memory_what_if(source);
-    let cancel = desk.cancel.clone();
+    let cancel = context.cancel.clone();
     let mut names: Vec<String> = Vec::new();
-    let read = desk.read_store().and_then(|store| {
+    let read = context.read_store().and_then(|store| {
         store.for_each_invocation(&selection, |row| {
             if cancel.is_cancelled() {
                 return Err(StoreError::NotFound("the program ends".to_owned()));
@@ -243,7 +243,7 @@ fn add_invocations(
         })
     });
     if let Err(error) = read {
-        desk.forget_connection();
+        context.forget_connection();
         return Err(error.to_string());
     }
     Ok(names.join("; "))

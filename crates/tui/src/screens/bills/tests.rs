@@ -34,7 +34,7 @@ fn count_table_requests(effects: &[Effect]) -> usize {
 
 #[test]
 fn the_figures_are_those_of_the_hand() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((200, 60));
+    let (_folder, mut context, mut model) = open_loaded_screen((200, 60));
     // 1 GiB x 0.12 s x 0.0000166667 + 0.0000002 = 0.000002200004 each.
     assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "2.200004");
     // 120,000,000 ticks x 0.0115 / 10^12.
@@ -48,17 +48,17 @@ fn the_figures_are_those_of_the_hand() {
     assert_eq!(parts, ["0.0625", "1", "0.9375", "0", "0", "0.2", "0"]);
     assert!(told.comparisons.iter().any(|it| it.ends_with("per-cycle (fine): coarse 1.59x")));
     // 360,000 GB-s are free; 2,000,000 requests are not.
-    press_keys(&mut model, &mut desk, &["}", "}", "}", "}", "}"]);
+    press_keys(&mut model, &mut context, &["}", "}", "}", "}", "}"]);
     assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "0.4");
     // 720,000 - 400,000 GB-s x 0.0000166667 = 5.333344, and the requests.
-    press_keys(&mut model, &mut desk, &["]", "]", "]", "]", "]", "]"]);
+    press_keys(&mut model, &mut context, &["]", "]", "]", "]", "]", "]"]);
     assert_eq!(
         model.screens.bills.loaded.as_ref().expect("figures").request.source.memory.map(|it| it.0),
         Some(2_048 * MIB)
     );
     assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "5.73");
     // Without nop: two of 180 ms at 2 GiB are 1,080,000 GB-s.
-    press_keys(&mut model, &mut desk, &["w"]);
+    press_keys(&mut model, &mut context, &["w"]);
     assert_eq!(model.screens.bills.workload.as_deref(), Some("nbody"));
     // 680,000 x 0.0000166667 = 11.333356.
     assert_eq!(exact_amount(&model, "aws-lambda-x86", 1), "11.73");
@@ -66,18 +66,18 @@ fn the_figures_are_those_of_the_hand() {
 
 #[test]
 fn what_is_missing_says_why() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     let reason = |model: &Model, id: &str, lane: usize| {
         find_row(model, id).cells[lane].price.clone().expect_err("missing")
     };
     assert!(reason(&model, "aws-lambda-x86", 2).starts_with("the lane could not run: no Docker"));
     assert!(reason(&model, "per-wasm-op", 0).starts_with("refused 4 of 4: `wasm_ops`"));
     assert!(reason(&model, "aws-fargate-arm", 0).starts_with("there are monthly charges only"));
-    press_keys(&mut model, &mut desk, &["t", "t"]);
+    press_keys(&mut model, &mut context, &["t", "t"]);
     assert_eq!(reason(&model, "aws-lambda-x86", 0), "no warm start was recorded in native");
     // They come last in either direction of the order.
     for key in ["S", "S"] {
-        press_keys(&mut model, &mut desk, &[key]);
+        press_keys(&mut model, &mut context, &[key]);
         let held = model.screens.bills.loaded.as_ref().expect("figures");
         let there = model
             .screens
@@ -89,14 +89,14 @@ fn what_is_missing_says_why() {
         assert!(there.is_sorted_by(|one, other| one >= other), "{there:?}");
     }
     // Enter shows the full reason.
-    press_keys(&mut model, &mut desk, &["enter"]);
+    press_keys(&mut model, &mut context, &["enter"]);
     let text = "no warm start was recorded in native";
     assert!(matches!(&model.overlay, Some(Overlay::Text { text: shown, .. }) if shown == text));
 }
 
 #[test]
 fn currencies_stand_apart_and_dollars_first() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     for reverse in [false, true] {
         let held = model.screens.bills.loaded.as_ref().expect("figures");
         let rows = model.screens.bills.visible_rows.iter().map(|at| &held.table.rows[*at]);
@@ -113,44 +113,44 @@ fn currencies_stand_apart_and_dollars_first() {
         } else {
             one <= other
         }));
-        press_keys(&mut model, &mut desk, &["S"]);
+        press_keys(&mut model, &mut context, &["S"]);
     }
 }
 
 #[test]
 fn the_selection_stays_on_its_model() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     let chosen = |model: &Model| {
         let held = model.screens.bills.loaded.as_ref().expect("figures");
         held.table.rows[model.screens.bills.visible_rows[model.screens.bills.selected_row]]
             .id
             .clone()
     };
-    press_keys(&mut model, &mut desk, &["j", "j", "j"]);
+    press_keys(&mut model, &mut context, &["j", "j", "j"]);
     let id = chosen(&model);
     for key in ["s", "s", "S", "right", "s", "]", "}"] {
-        press_keys(&mut model, &mut desk, &[key]);
+        press_keys(&mut model, &mut context, &[key]);
         assert_eq!(chosen(&model), id, "after {key}");
     }
     assert_eq!(model.screens.bills.selected_lane, 1);
-    press_keys(&mut model, &mut desk, &["right", "right", "right"]);
+    press_keys(&mut model, &mut context, &["right", "right", "right"]);
     assert_eq!(model.screens.bills.selected_lane, 2, "there is no further lane");
     // A filter hides it, and clearing the filter shows it again.
-    press_keys(&mut model, &mut desk, &["/", "n", "e", "a", "r", "enter"]);
+    press_keys(&mut model, &mut context, &["/", "n", "e", "a", "r", "enter"]);
     assert_eq!((chosen(&model), model.screens.bills.visible_rows.len()), ("near".to_owned(), 1));
-    press_keys(&mut model, &mut desk, &["esc"]);
+    press_keys(&mut model, &mut context, &["esc"]);
     assert_eq!(chosen(&model), id);
-    press_keys(&mut model, &mut desk, &["esc"]);
+    press_keys(&mut model, &mut context, &["esc"]);
     assert_eq!((model.screens.bills.memory, model.screens.bills.volume), (0, 0));
-    press_keys(&mut model, &mut desk, &["G"]);
+    press_keys(&mut model, &mut context, &["G"]);
     assert_eq!(model.screens.bills.selected_row, model.screens.bills.visible_rows.len() - 1);
-    press_keys(&mut model, &mut desk, &["g"]);
+    press_keys(&mut model, &mut context, &["g"]);
     assert_eq!(model.screens.bills.selected_row, 0);
 }
 
 #[test]
 fn what_nobody_sells_stands_apart_and_is_never_first() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((120, 40));
+    let (_folder, mut context, mut model) = open_loaded_screen((120, 40));
     for _ in 0..6 {
         let held = model.screens.bills.loaded.as_ref().expect("figures");
         let sold = |at: &usize| held.table.rows[*at].is_sold();
@@ -162,10 +162,10 @@ fn what_nobody_sells_stands_apart_and_is_never_first() {
         let detail = current_detail(&model);
         assert!(detail.cheapest.iter().all(|line| !line[0].starts_with("shape-")));
         assert!(detail.comparisons.iter().all(|line| !line.contains(" shape-")), "{detail:?}");
-        press_keys(&mut model, &mut desk, &["S"]);
-        press_keys(&mut model, &mut desk, &["s"]);
+        press_keys(&mut model, &mut context, &["S"]);
+        press_keys(&mut model, &mut context, &["s"]);
     }
-    press_keys(&mut model, &mut desk, &["G"]);
+    press_keys(&mut model, &mut context, &["G"]);
     let shown = testing::text(&model);
     assert!(shown.contains("nobody sells these:"), "{shown}");
     assert!(current_detail(&model).about.iter().any(|line| line.contains("nobody sells it")));
@@ -173,7 +173,7 @@ fn what_nobody_sells_stands_apart_and_is_never_first() {
 
 #[test]
 fn a_filter_matches_what_is_seen_in_a_line() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((120, 40));
+    let (_folder, mut context, mut model) = open_loaded_screen((120, 40));
     let found = |model: &mut Model, words: &str| {
         BillsState::set_filter(model, words.to_owned());
         let held = model.screens.bills.loaded.as_ref().expect("figures");
@@ -196,7 +196,7 @@ fn a_filter_matches_what_is_seen_in_a_line() {
         row.cells[0].price.as_ref().expect("billed").text.trim().to_owned()
     };
     assert!(found(&mut model, &amount).iter().any(|row| row.0 == "aws-lambda-x86"));
-    press_keys(&mut model, &mut desk, &["esc"]);
+    press_keys(&mut model, &mut context, &["esc"]);
 }
 
 #[test]
@@ -243,37 +243,37 @@ fn sizes_and_volumes_end_where_they_end() {
 
 #[test]
 fn only_the_models_of_the_live_view() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     model.screens.live.models.push("aws-lambda-x86-2014".to_owned());
     let effects = advance_to(&mut model, testing::NOW);
-    answer_all_requests(&mut model, &mut desk, effects);
+    answer_all_requests(&mut model, &mut context, effects);
     // The model is no longer valid, and is shown because it was chosen.
     assert!(find_row(&model, "aws-lambda-x86-2014").marks.starts_with('*'));
-    press_keys(&mut model, &mut desk, &["p"]);
+    press_keys(&mut model, &mut context, &["p"]);
     let held = model.screens.bills.loaded.as_ref().expect("figures");
     assert_eq!(held.table.rows.len(), 3);
     model.screens.live.models.clear();
     let effects = advance_to(&mut model, testing::NOW);
-    answer_all_requests(&mut model, &mut desk, effects);
+    answer_all_requests(&mut model, &mut context, effects);
     assert!(testing::text(&model).contains("the live view has no price models"));
-    press_keys(&mut model, &mut desk, &["p"]);
+    press_keys(&mut model, &mut context, &["p"]);
     assert!(model.screens.bills.error.is_none());
 }
 
 #[test]
 fn another_view_needs_no_other_sums() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     let before = Arc::clone(&model.screens.bills.loaded.as_ref().expect("figures").replayed);
-    press_keys(&mut model, &mut desk, &["w", "t", "}", "}"]);
+    press_keys(&mut model, &mut context, &["w", "t", "}", "}"]);
     let after = &model.screens.bills.loaded.as_ref().expect("figures").replayed;
     assert!(Arc::ptr_eq(&before, after));
-    press_keys(&mut model, &mut desk, &["]"]);
+    press_keys(&mut model, &mut context, &["]"]);
     assert!(!Arc::ptr_eq(&before, &model.screens.bills.loaded.as_ref().expect("figures").replayed));
 }
 
 #[test]
 fn an_answer_that_is_out_of_date_is_ignored() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     let mut first = press(&mut model, "]");
     let mut second = press(&mut model, "]");
     let (
@@ -284,24 +284,24 @@ fn an_answer_that_is_out_of_date_is_ignored() {
         panic!("two questions");
     };
     assert!(second.supersedes(&first));
-    let late = answer(&mut desk, first);
+    let late = answer(&mut context, first);
     update(&mut model, AppMessage::Response(ScreenResponse::Bills(Box::new(late))));
     let memory =
         |model: &Model| model.screens.bills.loaded.as_ref().and_then(|it| it.request.source.memory);
     assert_eq!(memory(&model), None, "what was shown stays");
-    let newest = answer(&mut desk, second);
+    let newest = answer(&mut context, second);
     update(&mut model, AppMessage::Response(ScreenResponse::Bills(Box::new(newest))));
     assert_eq!(memory(&model).map(|it| it.0), Some(256 * MIB));
     // The arithmetic of a cell that is no longer selected is ignored too.
     let effects = press(&mut model, "enter");
     press(&mut model, "down");
-    answer_all_requests(&mut model, &mut desk, effects);
+    answer_all_requests(&mut model, &mut context, effects);
     assert_eq!(model.overlay, None);
 }
 
 #[test]
 fn a_recording_that_grows_is_asked_for_at_most_once_a_second() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     let recording = model.opened.take();
     let grow = |model: &mut Model, done: u64| {
         let snapshot =
@@ -323,20 +323,20 @@ fn a_recording_that_grows_is_asked_for_at_most_once_a_second() {
     drawing_tests::draw_in_all_sizes("recomputing", &mut model);
     model.size = (80, 24);
     model.now = at(1_500);
-    answer_all_requests(&mut model, &mut desk, effects);
+    answer_all_requests(&mut model, &mut context, effects);
     assert!(!testing::text(&model).contains("recomputing: "));
     // The computation took half a second: five times that is left for other work.
     assert_eq!(count_table_requests(&advance_to(&mut model, at(3_999))), 0);
     let effects = advance_to(&mut model, at(4_000));
     assert_eq!(count_table_requests(&effects), 1);
     model.now = at(4_000);
-    answer_all_requests(&mut model, &mut desk, effects);
+    answer_all_requests(&mut model, &mut context, effects);
     assert_eq!(count_table_requests(&advance_to(&mut model, at(60_000))), 0, "nothing is new");
 }
 
 #[test]
 fn figures_of_another_recording_are_not_shown() {
-    let (folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (folder, mut context, mut model) = open_loaded_screen((80, 24));
     let mut other = RecordingScript::new();
     other.add_lane("native", None);
     let cell = other.add_cell("native", "nop", StartKind::Cold);
@@ -350,13 +350,13 @@ fn figures_of_another_recording_are_not_shown() {
     };
     other.add_invocation(cell, 1, used);
     let other = other.write(&folder.path().join("c.db"));
-    press_keys(&mut model, &mut desk, &["w", "w"]);
+    press_keys(&mut model, &mut context, &["w", "w"]);
     assert_eq!(model.screens.bills.workload.as_deref(), Some("nop"));
     model.screens.bills.workload = Some("nbody".to_owned());
     model.opened = Some(other);
     let effects = press(&mut model, "2");
     assert!(model.screens.bills.loaded.is_none() && model.screens.bills.detail.is_none());
-    answer_all_requests(&mut model, &mut desk, effects);
+    answer_all_requests(&mut model, &mut context, effects);
     assert_eq!(model.screens.bills.workload, None, "it has no nbody");
     // 0.125 GB x 2 ms x 0.0000166667 + 0.0000002.
     assert_eq!(exact_amount(&model, "aws-lambda-x86", 0), "0.204166675");
@@ -364,9 +364,9 @@ fn figures_of_another_recording_are_not_shown() {
 
 #[test]
 fn the_arithmetic_can_be_followed() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
     select_model(&mut model, "aws-lambda-x86");
-    press_keys(&mut model, &mut desk, &["]", "}", "}", "}", "}", "}", "right", "enter"]);
+    press_keys(&mut model, &mut context, &["]", "}", "}", "}", "}", "}", "right", "enter"]);
     let Some(Overlay::Text { title, text, .. }) = &model.overlay else { panic!("a text") };
     assert_eq!(title, "aws-lambda-x86 in wasmtime");
     for line in [
@@ -389,15 +389,15 @@ fn the_arithmetic_can_be_followed() {
     // A stand-in for a meter is mentioned.
     press(&mut model, "esc");
     select_model(&mut model, "per-cycle");
-    press_keys(&mut model, &mut desk, &["enter"]);
+    press_keys(&mut model, &mut context, &["enter"]);
     let Some(Overlay::Text { text, .. }) = &model.overlay else { panic!("a text") };
     assert!(text.contains("note: ref_cycles (TSC ticks) instead of cycles (4 times)"), "{text}");
 }
 
 #[test]
 fn programs_get_all_digits() {
-    let (_folder, mut desk, mut model) = open_loaded_screen((80, 24));
-    press_keys(&mut model, &mut desk, &["}", "}", "}", "}", "}"]);
+    let (_folder, mut context, mut model) = open_loaded_screen((80, 24));
+    press_keys(&mut model, &mut context, &["}", "}", "}", "}", "}"]);
     BillsState::set_filter(&mut model, "aws-lambda-x86".to_owned());
     let json = BillsState::table(&model).to_json();
     let rows = json.as_array().expect("rows");
@@ -431,9 +431,9 @@ fn without_a_database_it_says_so_and_tries_again() {
     let folder = tempfile::tempdir().expect("a folder");
     // A folder is not a database.
     std::fs::create_dir(folder.path().join("c.db")).expect("a folder");
-    let mut desk = worker_for_folder(folder.path());
+    let mut context = worker_for_folder(folder.path());
     let mut model = model_with_recording((80, 24), 1);
-    open_bills_screen(&mut model, &mut desk);
+    open_bills_screen(&mut model, &mut context);
     let trouble = model.screens.bills.error.clone().expect("trouble");
     assert!(trouble.is_transient && trouble.message.contains("c.db"), "{trouble:?}");
     let at = |ms: u64| Nanos(testing::NOW.0 + ms * MS);
@@ -442,8 +442,8 @@ fn without_a_database_it_says_so_and_tries_again() {
 }
 
 /// Returns the text that Enter shows.
-fn read_explanation(model: &mut Model, desk: &mut crate::query_worker::QueryContext) -> String {
-    press_keys(model, desk, &["enter"]);
+fn read_explanation(model: &mut Model, context: &mut crate::query_worker::QueryContext) -> String {
+    press_keys(model, context, &["enter"]);
     match model.overlay.take() {
         Some(Overlay::Text { text, .. }) => text,
         other => panic!("no text but {other:?}"),
@@ -470,11 +470,11 @@ fn requests_that_share_an_instance_are_told_apart() {
         script.add_invocation(cell, sequence, used);
     }
     let recording = script.write(&folder.path().join("c.db"));
-    let mut desk = worker_for_folder(folder.path());
+    let mut context = worker_for_folder(folder.path());
     let mut model = model_with_recording((80, 24), recording);
-    open_bills_screen(&mut model, &mut desk);
+    open_bills_screen(&mut model, &mut context);
     select_model(&mut model, "google-cloud-run-instance");
-    let text = read_explanation(&mut model, &mut desk);
+    let text = read_explanation(&mut model, &mut context);
     // Shared, they are one span of 200 ms, else two: each 0.2 vCPU-s x 0.000018 + 0.025
     // GiB-s x 0.000002.
     assert!(text.contains("$0.0000073"), "{text}");
@@ -483,7 +483,7 @@ fn requests_that_share_an_instance_are_told_apart() {
         "{text}"
     );
     select_model(&mut model, "aws-lambda-x86");
-    let text = read_explanation(&mut model, &mut desk);
+    let text = read_explanation(&mut model, &mut context);
     assert!(!text.contains("overlap"), "{text}");
 }
 

@@ -120,8 +120,8 @@ pub fn model(path: &Path, size: (u16, u16)) -> (Model, QueryContext) {
     model.settings = Arc::new(TuiSettings { database: path.to_owned(), prices, workloads, folder });
     model.screen = ScreenId::History;
     crate::frame::lay_out(&mut model);
-    let desk = QueryContext::new(Arc::clone(&model.settings), Cancel::default());
-    (model, desk)
+    let context = QueryContext::new(Arc::clone(&model.settings), Cancel::default());
+    (model, context)
 }
 
 /// Returns the settings of a database that does not exist.
@@ -136,13 +136,13 @@ pub(crate) fn empty_settings() -> Arc<TuiSettings> {
 
 /// Lets the worker respond until there are no more requests; returns the
 /// effects for others.
-pub fn settle(model: &mut Model, desk: &mut QueryContext, effects: Vec<Effect>) -> Vec<Effect> {
+pub fn settle(model: &mut Model, context: &mut QueryContext, effects: Vec<Effect>) -> Vec<Effect> {
     let mut others = Vec::new();
     let mut open = effects;
     while let Some(effect) = open.pop() {
         match effect {
             Effect::Query(ScreenRequest::History(ask)) => {
-                let answer = answer(desk, ask);
+                let answer = answer(context, ask);
                 open.extend(update(
                     model,
                     AppMessage::Response(ScreenResponse::History(Box::new(answer))),
@@ -155,9 +155,9 @@ pub fn settle(model: &mut Model, desk: &mut QueryContext, effects: Vec<Effect>) 
 }
 
 /// Presses a key, and lets the worker respond.
-pub fn key(model: &mut Model, desk: &mut QueryContext, key: &str) -> Vec<Effect> {
+pub fn key(model: &mut Model, context: &mut QueryContext, key: &str) -> Vec<Effect> {
     let effects = press(model, key);
-    settle(model, desk, effects)
+    settle(model, context, effects)
 }
 
 /// Returns the filled database, read, with the simulation in view.
@@ -165,12 +165,12 @@ pub fn full(size: (u16, u16)) -> (tempfile::TempDir, Model, QueryContext) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("c.db");
     fill(&path);
-    let (mut model, mut desk) = model(&path, size);
+    let (mut model, mut context) = model(&path, size);
     let effects = HistoryState::entered(&mut model);
-    settle(&mut model, &mut desk, effects);
+    settle(&mut model, &mut context, effects);
     model.screens.history.unfolded.insert(HistoryItem::Recording(1));
     model.screens.history.filter_and_sort();
-    (folder, model, desk)
+    (folder, model, context)
 }
 
 /// Returns the drawn screen, without what differs from run to run.

@@ -146,20 +146,20 @@ pub enum HistoryResponse {
 }
 
 /// Computes a response, on the worker's thread.
-pub fn answer(desk: &mut QueryContext, ask: HistoryRequest) -> HistoryResponse {
+pub fn answer(context: &mut QueryContext, ask: HistoryRequest) -> HistoryResponse {
     let begun = monotonic_now();
     match ask {
         HistoryRequest::List { known } => {
-            let result = read_list(desk, known.as_deref()).map(Arc::new);
-            let result = reopen_on_error(desk, result);
+            let result = read_list(context, known.as_deref()).map(Arc::new);
+            let result = reopen_on_error(context, result);
             HistoryResponse::List { result, took: monotonic_now().saturating_since(begun) }
         }
         HistoryRequest::Show { row, width } => {
-            let settings = Arc::clone(&desk.settings);
-            let shown = desk
+            let settings = Arc::clone(&context.settings);
+            let shown = context
                 .read_store()
                 .and_then(|store| ItemDetail::read_item(store, &settings, row.item));
-            let result = reopen_on_error(desk, shown).map(|shown| shown.to_lines(width));
+            let result = reopen_on_error(context, shown).map(|shown| shown.to_lines(width));
             HistoryResponse::Show {
                 row,
                 width,
@@ -168,27 +168,28 @@ pub fn answer(desk: &mut QueryContext, ask: HistoryRequest) -> HistoryResponse {
             }
         }
         HistoryRequest::Text { item, width } => {
-            let settings = Arc::clone(&desk.settings);
-            let text = desk.read_store().and_then(|store| item_text(store, &settings, item, width));
-            HistoryResponse::Text { item, result: reopen_on_error(desk, text) }
+            let settings = Arc::clone(&context.settings);
+            let text =
+                context.read_store().and_then(|store| item_text(store, &settings, item, width));
+            HistoryResponse::Text { item, result: reopen_on_error(context, text) }
         }
         HistoryRequest::Conclude { recording } => {
-            let settings = Arc::clone(&desk.settings);
-            let text = desk
+            let settings = Arc::clone(&context.settings);
+            let text = context
                 .read_store()
                 .and_then(|store| conclusion_sentences(store, &settings, recording));
-            let result = reopen_on_error(desk, text).map(|paragraphs| paragraphs.join("\n\n"));
+            let result = reopen_on_error(context, text).map(|paragraphs| paragraphs.join("\n\n"));
             HistoryResponse::Conclude { recording, result }
         }
         HistoryRequest::Extent { item } => {
-            let result = deletion_extent(desk, item).map_err(|error| error.to_string());
+            let result = deletion_extent(context, item).map_err(|error| error.to_string());
             HistoryResponse::Extent { item, result }
         }
         HistoryRequest::Compare { first, second, width } => {
-            let store = desk.read_store();
+            let store = context.read_store();
             let result =
                 store.and_then(|store| compare_items(store, first, second, Confidence::default()));
-            let result = reopen_on_error(desk, result).and_then(|compared| {
+            let result = reopen_on_error(context, result).and_then(|compared| {
                 compared
                     .map(|compared| comparison_text(&compared, width))
                     .ok_or_else(|| "two recordings can be compared, or two simulations".to_owned())
@@ -196,7 +197,7 @@ pub fn answer(desk: &mut QueryContext, ask: HistoryRequest) -> HistoryResponse {
             HistoryResponse::Compare { first, second, result }
         }
         HistoryRequest::Label { item, label } => {
-            let result = desk.open_writable().and_then(|store| store.set_label(item, &label));
+            let result = context.open_writable().and_then(|store| store.set_label(item, &label));
             HistoryResponse::Label {
                 item,
                 label,
@@ -204,37 +205,43 @@ pub fn answer(desk: &mut QueryContext, ask: HistoryRequest) -> HistoryResponse {
             }
         }
         HistoryRequest::Delete { items } => {
-            let result = desk.open_writable().and_then(|store| store.delete_items(&items));
+            let result = context.open_writable().and_then(|store| store.delete_items(&items));
             HistoryResponse::Delete { items, result: result.map_err(|error| error.to_string()) }
         }
     }
 }
 
 fn read_list(
-    desk: &mut QueryContext,
+    context: &mut QueryContext,
     known: Option<&HistoryList>,
 ) -> Result<HistoryList, StoreError> {
     // There is no file before the first recording, which is no error here.
-    if !desk.settings.database.exists() {
+    if !context.settings.database.exists() {
         return Ok(HistoryList::default());
     }
-    HistoryList::read_newest(desk.read_store()?, known)
+    HistoryList::read_newest(context.read_store()?, known)
 }
 
 /// Measures what deleting an item would remove. The database is opened for
 /// writing, so that one that is locked or read-only is noticed before the user
 /// confirms twice, and recordings of programs that are gone do not count as
 /// running.
-fn deletion_extent(desk: &QueryContext, item: HistoryItem) -> Result<DeletionExtent, StoreError> {
-    let store = desk.open_writable()?;
+fn deletion_extent(
+    context: &QueryContext,
+    item: HistoryItem,
+) -> Result<DeletionExtent, StoreError> {
+    let store = context.open_writable()?;
     store.recover_interrupted()?;
     store.deletion_extent(&[item])
 }
 
 /// Turns an error into text; the database is opened again for the next request.
-fn reopen_on_error<T>(desk: &mut QueryContext, result: Result<T, StoreError>) -> Result<T, String> {
+fn reopen_on_error<T>(
+    context: &mut QueryContext,
+    result: Result<T, StoreError>,
+) -> Result<T, String> {
     result.map_err(|error| {
-        desk.forget_connection();
+        context.forget_connection();
         error.to_string()
     })
 }

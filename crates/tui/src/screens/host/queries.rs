@@ -64,7 +64,7 @@ pub enum HostResponse {
 }
 
 /// Computes a response, on the worker's thread.
-pub fn answer(desk: &mut QueryContext, ask: HostRequest) -> HostResponse {
+pub fn answer(context: &mut QueryContext, ask: HostRequest) -> HostResponse {
     let part = match ask {
         HostRequest::Look(part) => part,
         HostRequest::Lane(spec) => {
@@ -93,8 +93,8 @@ pub fn answer(desk: &mut QueryContext, ask: HostRequest) -> HostResponse {
             runtimes = lanes;
             findings
         }
-        CheckGroup::Storage => check_storage(desk),
-        CheckGroup::Sampler => vec![check_newest_sampler(desk)],
+        CheckGroup::Storage => check_storage(context),
+        CheckGroup::Sampler => vec![check_newest_sampler(context)],
     };
     HostResponse::Found { part, findings, runtimes }
 }
@@ -103,12 +103,12 @@ fn build_finding(check: &str, state: HostCheckState, found: String) -> HostFindi
     HostFinding { check: check.to_owned(), state, found, fix: String::new() }
 }
 
-fn check_storage(desk: &mut QueryContext) -> Vec<HostFinding> {
-    let path = desk.settings.database.clone();
+fn check_storage(context: &mut QueryContext) -> Vec<HostFinding> {
+    let path = context.settings.database.clone();
     let mut findings = cyclometer_doctor::check_storage(Ok(&path));
     // A problem with the file has been reported above already.
     if findings[0].state == HostCheckState::Ok && path.exists() {
-        let free = match desk
+        let free = match context
             .read_store()
             .and_then(|store| Ok((store.free_bytes()?, store.count_items()?)))
         {
@@ -121,7 +121,7 @@ fn check_storage(desk: &mut QueryContext) -> Vec<HostFinding> {
                 ),
             ),
             Err(error) => {
-                desk.forget_connection();
+                context.forget_connection();
                 build_finding("in the database", HostCheckState::Unusable, error.to_string())
             }
         };
@@ -131,16 +131,16 @@ fn check_storage(desk: &mut QueryContext) -> Vec<HostFinding> {
 }
 
 /// Describes the cost of sampling in the newest recording of the database.
-fn check_newest_sampler(desk: &mut QueryContext) -> HostFinding {
+fn check_newest_sampler(context: &mut QueryContext) -> HostFinding {
     let check = "sampler";
-    if !desk.settings.database.exists() {
+    if !context.settings.database.exists() {
         return build_finding(
             check,
             HostCheckState::Absent,
             "nothing has been recorded yet".to_owned(),
         );
     }
-    let read = desk.read_store().and_then(|store| {
+    let read = context.read_store().and_then(|store| {
         let (recordings, _) = store.count_items()?;
         if recordings == 0 {
             return Ok(None);
@@ -161,7 +161,7 @@ fn check_newest_sampler(desk: &mut QueryContext) -> HostFinding {
             build_finding(check, HostCheckState::Absent, "nothing has been recorded yet".to_owned())
         }
         Err(error) => {
-            desk.forget_connection();
+            context.forget_connection();
             unknown_finding(check, &error)
         }
     }

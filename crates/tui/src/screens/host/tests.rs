@@ -319,11 +319,11 @@ fn questions_of_other_parts_are_not_replaced() {
 #[test]
 fn this_machine_answers() {
     let model = testing::model((80, 24));
-    let mut desk = QueryContext::new(Arc::clone(&model.settings), Cancel::default());
+    let mut context = QueryContext::new(Arc::clone(&model.settings), Cancel::default());
     for part in [CheckGroup::Machine, CheckGroup::Storage, CheckGroup::Meters, CheckGroup::Sampler]
     {
         let HostResponse::Found { part: answered, findings, .. } =
-            answer(&mut desk, HostRequest::Look(part))
+            answer(&mut context, HostRequest::Look(part))
         else {
             panic!("something else")
         };

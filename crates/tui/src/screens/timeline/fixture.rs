@@ -141,14 +141,14 @@ impl TimelineFixture {
 
 /// Answers requests until no new one follows; returns the number of requests.
 pub(crate) fn answer_all_requests(model: &mut Model, effects: Vec<Effect>) -> usize {
-    let mut desk = TimelineFixture::query_worker(model);
+    let mut context = TimelineFixture::query_worker(model);
     let mut waiting: std::collections::VecDeque<Effect> = effects.into();
     let mut asked = 0;
     while let Some(effect) = waiting.pop_front() {
         let Effect::Query(ScreenRequest::Timeline(ask)) = effect else { continue };
         asked += 1;
         assert!(asked < 100, "it asks and asks");
-        waiting.extend(TimelineState::answered(model, answer(&mut desk, ask)));
+        waiting.extend(TimelineState::answered(model, answer(&mut context, ask)));
     }
     crate::frame::lay_out(model);
     asked

@@ -133,21 +133,21 @@ pub enum TimelineResponse {
 }
 
 /// Answers a request on the query worker's thread.
-pub fn answer(desk: &mut QueryContext, ask: TimelineRequest) -> TimelineResponse {
+pub fn answer(context: &mut QueryContext, ask: TimelineRequest) -> TimelineResponse {
     match ask {
         TimelineRequest::LoadPart { recording, part, after, limit, before } => {
-            let result = desk.read_store().and_then(|store| {
+            let result = context.read_store().and_then(|store| {
                 PlayedPart::from_store_in_order(store, recording, part, after, limit, before)
             });
             TimelineResponse::Loaded {
                 recording,
                 part,
-                result: reopen_on_error(desk, result).map(Arc::new),
+                result: reopen_on_error(context, result).map(Arc::new),
             }
         }
         TimelineRequest::Checkpoints { played, models, afters, carries } => {
-            let result = build_checkpoints(desk, &played, &models, &afters, carries);
-            let result = reopen_on_error(desk, result)
+            let result = build_checkpoints(context, &played, &models, &afters, carries);
+            let result = reopen_on_error(context, result)
                 .map(|(ledger, carries)| (Arc::new(ledger), carries))
                 .map_err(|reason| FailedBills { key: played.key, models, reason });
             TimelineResponse::Checkpoints { result }
@@ -157,21 +157,22 @@ pub fn answer(desk: &mut QueryContext, ask: TimelineRequest) -> TimelineResponse
             TimelineResponse::Bills { key: ledger.key, bills: Arc::new(bills) }
         }
         TimelineRequest::Detail { id } => {
-            let result = desk.read_store().and_then(|store| store.playback_invocation(id));
-            TimelineResponse::Detail { id, result: reopen_on_error(desk, result).map(Arc::new) }
+            let result = context.read_store().and_then(|store| store.playback_invocation(id));
+            TimelineResponse::Detail { id, result: reopen_on_error(context, result).map(Arc::new) }
         }
         TimelineRequest::CompareInvocations { of, played } => {
-            let result = compare_invocations(desk, of, played.as_deref());
+            let result = compare_invocations(context, of, played.as_deref());
             TimelineResponse::InvocationsCompared {
                 of,
-                result: reopen_on_error(desk, result).map(Arc::new),
+                result: reopen_on_error(context, result).map(Arc::new),
             }
         }
         TimelineRequest::CompareLanes { what, played } => {
-            let result =
-                desk.read_store().and_then(|store| LaneOverlay::from_store(store, &played, &what));
+            let result = context
+                .read_store()
+                .and_then(|store| LaneOverlay::from_store(store, &played, &what));
             TimelineResponse::LanesCompared {
-                result: reopen_on_error(desk, result).map(Arc::new),
+                result: reopen_on_error(context, result).map(Arc::new),
                 what,
             }
         }
@@ -179,23 +180,26 @@ pub fn answer(desk: &mut QueryContext, ask: TimelineRequest) -> TimelineResponse
 }
 
 /// Formats an error; the next request opens the database again.
-fn reopen_on_error<T>(desk: &mut QueryContext, result: Result<T, StoreError>) -> Result<T, String> {
+fn reopen_on_error<T>(
+    context: &mut QueryContext,
+    result: Result<T, StoreError>,
+) -> Result<T, String> {
     result.map_err(|error| {
-        desk.forget_connection();
+        context.forget_connection();
         error.to_string()
     })
 }
 
 fn build_checkpoints(
-    desk: &mut QueryContext,
+    context: &mut QueryContext,
     played: &PlayedPart,
     models: &[String],
     afters: &[(i64, i64)],
     carries: Vec<Arc<CarriedBills>>,
 ) -> Result<(PartBills, Vec<Arc<CarriedBills>>), StoreError> {
-    let contracts = contracts_for_models(&desk.settings.prices, models);
-    let cancel = desk.cancel.clone();
-    let store = desk.read_store()?;
+    let contracts = contracts_for_models(&context.settings.prices, models);
+    let cancel = context.cancel.clone();
+    let store = context.read_store()?;
     PartBills::with_earlier_parts(store, played, models, &contracts, afters, carries, &cancel)
 }
 
@@ -207,11 +211,11 @@ pub(crate) fn contracts_for_models(prices: &PriceCatalog, models: &[String]) -> 
 }
 
 fn compare_invocations(
-    desk: &mut QueryContext,
+    context: &mut QueryContext,
     of: (i64, i64),
     played: Option<&PlayedPart>,
 ) -> Result<InvocationOverlay, StoreError> {
-    let store = desk.read_store()?;
+    let store = context.read_store()?;
     let (a, b) = (store.playback_invocation(of.0)?, store.playback_invocation(of.1)?);
     let played = played.ok_or_else(|| StoreError::NotFound("no recording is open".to_owned()))?;
     Ok(InvocationOverlay::new(a, b, played))

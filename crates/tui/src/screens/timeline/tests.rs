@@ -97,15 +97,15 @@ fn playing_goes_on_with_time_and_stops_at_the_end() {
 fn one_question_of_a_kind_at_a_time_and_old_answers_do_no_harm() {
     let place = record_three_lanes(Some(10));
     let mut model = open_screen(&place, (80, 24));
-    let mut desk = TimelineFixture::query_worker(&model);
+    let mut context = TimelineFixture::query_worker(&model);
     let first = press(&mut model, "g");
     assert_eq!(first.len(), 1, "bills; nothing is under the cursor but what is known");
     let second = press(&mut model, "G");
-    assert!(second.is_empty(), "the desk is busy");
+    assert!(second.is_empty(), "the worker is busy");
     let Some(Effect::Query(ScreenRequest::Timeline(ask))) = first.into_iter().next() else {
         panic!("a question")
     };
-    let again = TimelineState::answered(&mut model, answer(&mut desk, ask));
+    let again = TimelineState::answered(&mut model, answer(&mut context, ask));
     assert_eq!(model.screens.timeline.bills.as_ref().expect("known").ended, 0, "and says so");
     assert_eq!(again.len(), 1, "those of the end are asked for now");
     answer_all_requests(&mut model, again);
