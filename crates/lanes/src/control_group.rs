@@ -200,13 +200,13 @@ pub(super) fn set_level_source(is_grouped: bool, all: &mut Provenances) {
 }
 
 /// Returns the memory in use now: that of the process, or of its group where that holds clearly
-/// more, without page cache.
+/// more, without page cache. What a group holds is not used where its page cache is unknown.
 pub(super) fn memory_level(resident: Bytes, group: &FunctionGroup) -> Bytes {
     let is_more = |held: &Bytes| held.0 > resident.0 + GROUP_MARGIN.0;
     group
         .memory_now()
         .filter(is_more)
-        .map(|held| Bytes(held.0.saturating_sub(group.page_cache().unwrap_or(Bytes(0)).0)))
+        .and_then(|held| Some(Bytes(held.0.saturating_sub(group.page_cache()?.0))))
         .filter(is_more)
         .unwrap_or(resident)
 }

@@ -92,11 +92,11 @@ impl Observations {
         let report = match &self.report {
             Ok(report) => report.clone(),
             Err(SANDBOX_CRASHED) if self.state.out_of_memory == Some(true) => None,
-            Err(reason) if code == 0 => return (Status::Failed, Some((*reason).to_owned()), None),
-            Err(reason) => {
-                let reason = format!("{reason} (exit code {code} of its runtime)");
+            Err(SANDBOX_CRASHED) => {
+                let reason = format!("{SANDBOX_CRASHED} (exit code {code} of its runtime)");
                 return (Status::Failed, Some(reason), None);
             }
+            Err(reason) => return (Status::Failed, Some((*reason).to_owned()), None),
         };
         let out_of_memory = self.state.out_of_memory;
         let exit = FunctionExit { code, report, out_of_memory, peak, stderr, written };
@@ -331,5 +331,30 @@ pub(super) fn join_reasons(reason: Option<String>, remark: Option<String>) -> Op
     match (reason, remark) {
         (Some(reason), Some(remark)) => Some(format!("{reason}; {remark}")),
         (reason, remark) => reason.or(remark),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program_run::tests::job;
+
+    #[test]
+    fn only_a_crash_of_the_sandbox_has_an_exit_code_of_its_runtime() {
+        let told = |report, out_of_memory| {
+            let state = ContainerState { out_of_memory, ..ContainerState::default() };
+            let events = EventTimes::new();
+            let observed = Observations { events, state, offset: None, report };
+            let run = ContainerRun::default();
+            let (status, reason, code) =
+                observed.status_and_reason(&job(), &Ok(128), &run, None, (None, None));
+            assert_eq!((status, code), (Status::Failed, None));
+            reason.expect("a reason")
+        };
+        let crash = format!("{SANDBOX_CRASHED} (exit code 128 of its runtime)");
+        assert_eq!(told(Err(SANDBOX_CRASHED), Some(false)), crash);
+        assert_eq!(told(Err(SANDBOX_CRASHED), None), crash);
+        assert!(told(Err(SANDBOX_CRASHED), Some(true)).starts_with("out of memory"));
+        assert_eq!(told(Err("it was tampered with"), Some(true)), "it was tampered with");
     }
 }
