@@ -58,21 +58,15 @@ fn writer(folder: &Path) -> Option<PathBuf> {
 fn request(program: &Path) -> PlanRequest {
     let limits = Limits { output: Bytes(128 << 20), ..Limits::default() };
     let preset = Preset {
-        name: "bench".to_owned(),
         args: vec![AMOUNT.to_string()],
         stdin: cyclometer::workload::FunctionInput::default(),
-        expected: None,
         limits,
+        ..Preset::with_defaults("bench")
     };
     let workload = Workload {
-        name: "writer".to_owned(),
-        title: String::new(),
-        stresses: String::new(),
-        source: None,
-        wasm: None,
         native: Some(NativeProgram::from_path(program).expect("a program")),
         presets: BTreeMap::from([("bench".to_owned(), preset)]),
-        folder: None,
+        ..Workload::without_forms("writer")
     };
     PlanRequest {
         runs: RUNS,

@@ -694,7 +694,7 @@ pub(super) mod tests {
         let workload = Arc::clone(catalog.get("nop").expect("there"));
         let preset = Arc::new(workload.find_preset("quick").expect("there").clone());
         let limits = cyclometer_workload::Limits { output: Bytes(1 << 20), ..Default::default() };
-        Job { cell: 0, workload, preset, start: crate::StartKind::Cold, limits, cpu: None }
+        Job { limits, ..Job::new(0, workload, preset, crate::StartKind::Cold) }
     }
 
     #[test]

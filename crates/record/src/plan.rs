@@ -13,7 +13,7 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::descriptors;
 use cyclometer_lanes::{Job, StartKind};
 use cyclometer_stats::Random;
-use cyclometer_workload::{Limits, Preset, Workload, WorkloadError};
+use cyclometer_workload::{CpuShareRule, Limits, Preset, SandboxRules, Workload, WorkloadError};
 
 /// Kinds of start to record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -68,6 +68,10 @@ pub struct PlanRequest {
     /// Runs after which a cell that has only ever failed is not run again;
     /// `None`: it is run to the end.
     pub give_up: Option<u32>,
+    /// Rules of the sandbox that are loosened.
+    pub rules: SandboxRules,
+    /// Share of CPUs that functions get; `None`: whole ones.
+    pub cpu_share: Option<CpuShareRule>,
 }
 
 /// Returns a seed that no other recording is likely to have.
@@ -98,6 +102,8 @@ impl PlanRequest {
             seed: fresh_seed(),
             compiles: 0,
             give_up: None,
+            rules: SandboxRules::default(),
+            cpu_share: None,
         }
     }
 
@@ -120,6 +126,8 @@ impl PlanRequest {
             "until": self.until.map(|until| until.share),
             "within_ns": self.until.and_then(|until| until.within).map(|span| span.0),
             "seed": self.seed,
+            "loosened_rules": (!self.rules.is_strict()).then_some(&self.rules),
+            "cpu_share": self.cpu_share.map(|rule| rule.to_string()),
             "sample_interval_ns": sample_interval.map(|span| span.0),
         })
     }
@@ -285,17 +293,18 @@ impl Plan {
             open.lane.start_kinds().iter().filter(|start| request.starts.includes(**start));
         let before = self.cells.len();
         for start in starts {
+            let limits = Limits {
+                memory: request.memory.unwrap_or(preset.limits.memory),
+                timeout: request.timeout.unwrap_or(preset.limits.timeout),
+                output: preset.limits.output,
+            };
+            let (workload, preset) = (Arc::clone(workload), Arc::clone(preset));
             let job = Job {
-                cell: self.cells.len(),
-                workload: Arc::clone(workload),
-                preset: Arc::clone(preset),
-                start: *start,
-                limits: Limits {
-                    memory: request.memory.unwrap_or(preset.limits.memory),
-                    timeout: request.timeout.unwrap_or(preset.limits.timeout),
-                    output: preset.limits.output,
-                },
+                limits,
                 cpu: request.cpu,
+                rules: request.rules.clone(),
+                cpu_share: request.cpu_share.map(|rule| rule.share_for(limits.memory)),
+                ..Job::new(self.cells.len(), workload, preset, *start)
             };
             self.cells.push(Cell { lane: index, job: Arc::new(job) });
         }

@@ -292,7 +292,7 @@ mod tests {
         let workload = Arc::clone(&request.workloads[0]);
         let preset = Arc::new(workload.find_preset("quick").expect("shipped").clone());
         let (start, limits) = (StartKind::Warm, preset.limits);
-        let job = Job { cell: 0, workload, preset, start, limits, cpu: None };
+        let job = Job { limits, ..Job::new(0, workload, preset, start) };
         Cell { lane: 0, job: Arc::new(job) }
     }
 

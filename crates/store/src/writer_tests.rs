@@ -30,7 +30,7 @@ fn job() -> Job {
     let preset = workload.find_preset("quick").expect("there").clone();
     let (start, limits) = (StartKind::Warm, preset.limits);
     let (workload, preset) = (workload.clone(), std::sync::Arc::new(preset));
-    Job { cell: 0, workload, preset, start, limits, cpu: None }
+    Job { limits, ..Job::new(0, workload, preset, start) }
 }
 
 /// Creates events for a lane and a cell in it.

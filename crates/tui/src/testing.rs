@@ -88,7 +88,7 @@ pub fn job(catalog: &Catalog, cell: usize, workload: &str, start: StartKind) -> 
     let workload = Arc::clone(catalog.get(workload).expect("shipped"));
     let preset = Arc::new(workload.find_preset("quick").expect("shipped").clone());
     let limits = preset.limits;
-    Arc::new(Job { cell, workload, preset, start, limits, cpu: None })
+    Arc::new(Job { limits, ..Job::new(cell, workload, preset, start) })
 }
 
 /// Returns a model with nothing recorded, no pending requests and no colours.

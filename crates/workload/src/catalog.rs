@@ -337,7 +337,8 @@ impl WorkloadFolder {
         let native = match &manifest.native {
             Some(name) => {
                 let (root, inside) = (Arc::clone(&self.root), self.inside.clone());
-                let file = NativeFile { root, inside, name: PathBuf::from(name) };
+                let name_in = PathBuf::from(name);
+                let file = NativeFile { root, inside, name: name_in, argument_zero: None };
                 file.find_file().map_err(|source| self.unreadable_error(name, source))?;
                 Some(NativeProgram::File(file))
             }
@@ -377,7 +378,7 @@ fn assemble_workload(
     folder: Option<PathBuf>,
 ) -> Workload {
     let Manifest { title, stresses, source, wasm: _, native: _, presets } = manifest;
-    Workload { name, title, stresses, source, wasm, native, presets, folder }
+    Workload { name, title, stresses, source, wasm, native, image: None, presets, folder }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use cyclometer_core::invocation::{StartKind, Status, monotonic_now};
 use cyclometer_core::meter::{Provenances, Usage};
 use cyclometer_core::units::{Bytes, Nanos};
 
-use crate::{Limits, OutputDigest, Preset, Workload};
+use crate::{CpuShare, Limits, OutputDigest, Preset, SandboxRules, Workload};
 
 /// Work for a lane: one cell of a plan.
 #[derive(Debug, Clone)]
@@ -23,6 +23,25 @@ pub struct Job {
     pub limits: Limits,
     /// The only CPU it may run on, if any.
     pub cpu: Option<u16>,
+    /// Rules of the sandbox that are loosened.
+    pub rules: SandboxRules,
+    /// Share of CPUs that it may use; `None`: whole ones.
+    pub cpu_share: Option<CpuShare>,
+}
+
+impl Job {
+    /// Creates a job with the limits of the preset, strict rules, and whole CPUs.
+    #[must_use]
+    pub fn new(
+        cell: usize,
+        workload: Arc<Workload>,
+        preset: Arc<Preset>,
+        start: StartKind,
+    ) -> Self {
+        let limits = preset.limits;
+        let rules = SandboxRules::default();
+        Self { cell, workload, preset, start, limits, cpu: None, rules, cpu_share: None }
+    }
 }
 
 /// Outcome of one invocation.
@@ -153,14 +172,7 @@ mod tests {
         let right = OutputDigest::from_content(b"right");
         let mut preset = workload.find_preset("quick").expect("there").clone();
         preset.expected = Some(right);
-        let job = Job {
-            cell: 0,
-            workload,
-            preset: Arc::new(preset.clone()),
-            start: StartKind::Cold,
-            limits: Limits::default(),
-            cpu: None,
-        };
+        let job = Job::new(0, workload, Arc::new(preset.clone()), StartKind::Cold);
         let mut outcome = Outcome::failed_to_start(&job, Nanos(0), "left 5 process(es) behind");
         (outcome.status, outcome.output) = (Status::Ok, Some(right));
         let good = outcome.clone().with_output_checked(&preset);

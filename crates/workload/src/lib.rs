@@ -8,6 +8,7 @@ pub mod build;
 mod catalog;
 mod control;
 mod event;
+mod function_settings;
 mod input;
 mod job;
 mod limits;
@@ -21,6 +22,9 @@ pub use cyclometer_core::invocation::{
     Cancel, ProbeSampler, Sample, StartKind, Status, monotonic_now,
 };
 pub use event::{Event, MAX_RUNS, MedianPrecision, SamplerReport, Sink, SinkError};
+pub use function_settings::{
+    CpuByMemory, CpuShare, CpuShareRule, EnvironmentVariable, SandboxRules, SharedFolder,
+};
 pub use input::{FunctionInput, InputError, memory_file};
 pub use job::{FootprintPart, Job, Outcome, PartKind, Prepared};
 pub use limits::{
@@ -56,10 +60,41 @@ pub struct Workload {
     pub wasm: Option<Arc<[u8]>>,
     /// The native program; `None`: no native or container lane can run it.
     pub native: Option<NativeProgram>,
+    /// The container image, by the name that an engine knows it by; `None`: container lanes run
+    /// the native program.
+    pub image: Option<String>,
     /// Named argument sets.
     pub presets: BTreeMap<String, Preset>,
     /// The folder on disk, for a user's own workload.
     pub folder: Option<PathBuf>,
+}
+
+impl Workload {
+    /// Creates a workload of that name, with nothing that could be run.
+    #[must_use]
+    pub fn without_forms(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            title: String::new(),
+            stresses: String::new(),
+            source: None,
+            wasm: None,
+            native: None,
+            image: None,
+            presets: BTreeMap::new(),
+            folder: None,
+        }
+    }
+
+    /// Returns argument 0 of its native program: the name by which the user called it, or that of
+    /// the workload.
+    #[must_use]
+    pub fn argument_zero(&self) -> &str {
+        match &self.native {
+            Some(NativeProgram::File(NativeFile { argument_zero: Some(text), .. })) => text,
+            _ => &self.name,
+        }
+    }
 }
 
 /// Native program of a workload.
@@ -79,6 +114,8 @@ pub struct NativeFile {
     root: Arc<Folder>,
     inside: PathBuf,
     name: PathBuf,
+    /// Argument 0, where it is not the workload's name.
+    argument_zero: Option<String>,
 }
 
 impl NativeFile {
@@ -107,9 +144,18 @@ impl NativeProgram {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let root = Arc::new(Folder::open(folder.unwrap_or(Path::new(".")), LinkPolicy::Anywhere)?);
         let name = PathBuf::from(path.file_name().unwrap_or_default());
-        let file = NativeFile { root, inside: PathBuf::new(), name };
+        let file = NativeFile { root, inside: PathBuf::new(), name, argument_zero: None };
         file.find_file()?;
         Ok(Self::File(file))
+    }
+
+    /// Sets argument 0 of a user's program.
+    #[must_use]
+    pub fn with_argument_zero(mut self, text: &str) -> Self {
+        if let Self::File(file) = &mut self {
+            file.argument_zero = Some(text.to_owned());
+        }
+        self
     }
 
     /// Returns the bytes of the program.
@@ -137,6 +183,36 @@ pub struct Preset {
     pub expected: Option<OutputDigest>,
     /// Limits of memory, time and output.
     pub limits: Limits,
+    /// Environment of the function, beside that of its image.
+    pub env: Vec<EnvironmentVariable>,
+    /// Folders of this machine that it sees.
+    pub dirs: Vec<SharedFolder>,
+    /// Absolute path of the folder in which it starts; `None`: the image's, or `/`.
+    pub workdir: Option<String>,
+    /// Name of the export to call, with the arguments as its parameters; `None`: the command's
+    /// own entry.
+    pub invoke: Option<String>,
+    /// Exit code of a success.
+    pub expected_exit: i32,
+}
+
+impl Preset {
+    /// Creates a preset without arguments and input, with default limits.
+    #[must_use]
+    pub fn with_defaults(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            args: Vec::new(),
+            stdin: FunctionInput::default(),
+            expected: None,
+            limits: Limits::default(),
+            env: Vec::new(),
+            dirs: Vec::new(),
+            workdir: None,
+            invoke: None,
+            expected_exit: 0,
+        }
+    }
 }
 
 /// Length and SHA-256 of an output, by which lanes are compared, and the first bytes of it,

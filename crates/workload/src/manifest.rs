@@ -242,7 +242,6 @@ impl ManifestContext<'_> {
         }
         self.check_args(&key("args"), &raw.args)?;
         Ok(Preset {
-            name: name.to_owned(),
             args: raw.args,
             stdin: raw
                 .stdin
@@ -252,6 +251,7 @@ impl ManifestContext<'_> {
                 .map(|it| self.parse_expected(&key("expected"), &it))
                 .transpose()?,
             limits: self.parse_limits(&key("limits"), &raw.limits, outer)?,
+            ..Preset::with_defaults(name)
         })
     }
 

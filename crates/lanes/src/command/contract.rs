@@ -177,30 +177,18 @@ const fn sees_files(profile: &Profile) -> bool {
 fn build_job(case: &ContractCase, cell: usize) -> Job {
     let limits = Limits { memory: MEMORY_LIMIT, timeout: case.timeout, output: Bytes(64 << 20) };
     let preset = Preset {
-        name: case.check.to_owned(),
         args: case.args.clone(),
         stdin: case.stdin.clone(),
-        expected: None,
         limits,
+        ..Preset::with_defaults(case.check)
     };
     let workload = Workload {
-        name: "contract".to_owned(),
         title: "Contract".to_owned(),
-        stresses: String::new(),
-        source: None,
         wasm: Some(Arc::from(MODULE)),
         native: Some(NativeProgram::Embedded(PROGRAM)),
-        presets: std::collections::BTreeMap::new(),
-        folder: None,
+        ..Workload::without_forms("contract")
     };
-    Job {
-        cell,
-        workload: Arc::new(workload),
-        preset: Arc::new(preset),
-        start: StartKind::Cold,
-        limits,
-        cpu: None,
-    }
+    Job::new(cell, Arc::new(workload), Arc::new(preset), StartKind::Cold)
 }
 
 fn build_cases(profile: &Profile, lane: &CommandLane) -> Vec<ContractCase> {

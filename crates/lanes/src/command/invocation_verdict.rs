@@ -106,7 +106,7 @@ mod tests {
         let workload = Arc::clone(catalog.get("nop").expect("there"));
         let preset = Arc::new(workload.find_preset("quick").expect("there").clone());
         let limits = Limits::default();
-        let job = Job { cell: 0, workload, preset, start: StartKind::Cold, limits, cpu: None };
+        let job = Job { limits, ..Job::new(0, workload, preset, StartKind::Cold) };
         let known = |workload: &str, contains: &str| KnownFailure {
             workload: Some(workload.to_owned()),
             contains: Some(contains.to_owned()),

@@ -347,7 +347,6 @@ pub(super) async fn find_image(
 mod tests {
     use super::*;
     use cyclometer_workload::NativeProgram;
-    use std::collections::BTreeMap;
     use std::io::Read;
 
     fn recipe<'a>(
@@ -408,16 +407,7 @@ mod tests {
 
     #[test]
     fn what_cannot_run_alone_is_refused_with_the_remedy() {
-        let mut workload = Workload {
-            name: "w".to_owned(),
-            title: String::new(),
-            stresses: String::new(),
-            source: None,
-            wasm: None,
-            native: None,
-            presets: BTreeMap::new(),
-            folder: None,
-        };
+        let mut workload = Workload::without_forms("w");
         let reason = |workload: &Workload| {
             ImagePayload::from_native_program(workload, false).expect_err("refused").to_string()
         };

@@ -1,6 +1,5 @@
 //! Tests of the lane against a real engine, where there is one.
 
-use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -91,16 +90,7 @@ pub(super) struct Bench {
 }
 
 pub(super) fn workload(name: &str, native: NativeProgram) -> Workload {
-    Workload {
-        name: name.to_owned(),
-        title: String::new(),
-        stresses: String::new(),
-        source: None,
-        wasm: None,
-        native: Some(native),
-        presets: BTreeMap::new(),
-        folder: None,
-    }
+    Workload { native: Some(native), ..Workload::without_forms(name) }
 }
 
 /// Returns a bench with gVisor, or `None` after saying why there is none.
@@ -143,20 +133,13 @@ impl Bench {
             timeout: Nanos(20_000_000_000),
             output: Bytes(1 << 20),
         };
-        Job {
-            cell: 1,
-            workload: Arc::clone(&self.workload),
-            preset: Arc::new(Preset {
-                name: "test".to_owned(),
-                args: args.iter().map(|&arg| arg.to_owned()).collect(),
-                stdin,
-                expected: None,
-                limits,
-            }),
-            start: StartKind::Cold,
+        let preset = Preset {
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            stdin,
             limits,
-            cpu: None,
-        }
+            ..Preset::with_defaults("test")
+        };
+        Job::new(1, Arc::clone(&self.workload), Arc::new(preset), StartKind::Cold)
     }
 
     pub fn run(&mut self, job: &Job) -> Outcome {

@@ -35,7 +35,7 @@ impl Scene {
             let workload = Arc::clone(catalog.get(name).expect("shipped"));
             let preset = Arc::new(workload.find_preset("quick").expect("shipped").clone());
             let limits = preset.limits;
-            Arc::new(Job { cell, workload, preset, start: StartKind::Cold, limits, cpu: None })
+            Arc::new(Job { limits, ..Job::new(cell, workload, preset, StartKind::Cold) })
         };
         let jobs = ["nop", "nbody"].into_iter().enumerate().map(job).collect();
         let mut scene = Self { view: SnapshotBuilder::default(), jobs, at: monotonic_now().0 };

@@ -57,7 +57,7 @@ impl RecordingScript {
         let preset = Arc::new(workload.find_preset("quick").expect("shipped").clone());
         let limits = preset.limits;
         let cell = self.jobs.len();
-        let job = Arc::new(Job { cell, workload, preset, start, limits, cpu: None });
+        let job = Arc::new(Job { limits, ..Job::new(cell, workload, preset, start) });
         self.jobs.push(Arc::clone(&job));
         self.events.push(Event::Cell { lane: lane.to_owned(), job });
         cell
