@@ -30,6 +30,7 @@ mod ground_truth_tests;
 mod image;
 mod image_check;
 mod image_files;
+mod image_pull;
 pub mod leftover;
 mod metering;
 mod output;
@@ -51,6 +52,7 @@ mod warm_tests;
 pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
 pub use engine::{EngineInfo, inspect_engine};
 pub use image_check::{check_image, inspect_image};
+pub use image_pull::{PullProgress, pull_image};
 
 use std::collections::HashMap;
 use std::sync::Arc;
