@@ -356,6 +356,17 @@ impl DockerLane {
         Ok(())
     }
 
+    /// Refuses folders of this machine where the engine has others.
+    fn check_folders(&self, job: &Job) -> Result<(), LaneError> {
+        match &self.files {
+            Err(reason) if !job.preset.dirs.is_empty() && !self.runs_wasm() => {
+                let reason = format!("--dir needs folders of this machine: {reason}");
+                Err(LaneError::Unsupported { reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn ownership_labels(&self) -> HashMap<String, String> {
         let owner = (OWNER_LABEL.to_owned(), self.owner.to_string());
         let host = leftover::host_name().map(|name| (HOST_LABEL.to_owned(), name));
@@ -471,6 +482,7 @@ impl Lane for DockerLane {
             prune::remove_superseded(&self.engine, endpoint, &image, below.as_ref(), cancel);
         }
         self.probe_file_access(job, &image, cancel)?;
+        self.check_folders(job)?;
         if let (StartKind::Warm, Err(reason)) = (job.start, &self.files) {
             let reason = format!("warm functions need files of this machine: {reason}");
             return Err(LaneError::Unsupported { reason });

@@ -194,6 +194,33 @@ fn runs_as_root_without_capabilities(bench: Option<Bench>) {
     wrote(&own.bench.run(&warm), &expected);
 }
 
+/// Where the engine does not reach files of this machine, nothing of ours starts the function.
+#[test]
+fn an_image_runs_without_a_starter_too() {
+    let changes = [r#"ENTRYPOINT ["sh","-c"]"#, "USER app", "WORKDIR /srv/app", "ENV A=1"];
+    let Some(mut own) = OwnBench::make(bench(None), "streams", &changes) else { return };
+    own.bench.lane.files = Err("a test says so".to_owned());
+    let line = "id -u; id -G; pwd; echo $A $HOME; cat; busybox grep CapEff /proc/self/status";
+    let mut job = own.bench.job(&[line], FunctionInput::from_bytes(*b"input\n"));
+    let expected = |user: &str, rest: &str| {
+        format!("{user}\n/srv/app\n1 {rest}\ninput\nCapEff:\t0000000000000000\n")
+    };
+    wrote(&own.bench.run(&job), &expected("1000\n1001 10 27", "/srv/app"));
+    job.rules.user = Some("0".to_owned());
+    wrote(&own.bench.run(&job), &expected("0\n0 10", "/root"));
+    let missing = own.job(&[]);
+    let missing = Job {
+        preset: Arc::new(Preset { args: vec!["nosuch".to_owned()], ..(*missing.preset).clone() }),
+        ..missing
+    };
+    failed(&own.bench.run(&missing), &["exit code 127"]);
+    let dirs =
+        vec![SharedFolder { host: "/tmp".into(), guest: "/data".to_owned(), is_read_only: true }];
+    job.preset = Arc::new(Preset { dirs, ..(*job.preset).clone() });
+    let told = own.prepare(&job).expect_err("refused");
+    assert!(told.contains("--dir needs folders of this machine"), "{told}");
+}
+
 #[test]
 fn an_image_of_root_has_no_capabilities() {
     runs_as_root_without_capabilities(bench(None));
