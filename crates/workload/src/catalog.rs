@@ -8,6 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::manifest::{MAX_MANIFEST, Manifest, ManifestError};
+use super::wasm_form::{WasmFormError, load_wasm};
 use super::{NativeFile, NativeProgram, PROGRAM, Workload};
 use cyclometer_core::suggest::format_suggestion;
 use cyclometer_core::units::Bytes;
@@ -77,6 +78,9 @@ pub enum WorkloadError {
     /// The manifest is wrong.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// Its module is no WebAssembly.
+    #[error(transparent)]
+    Wasm(#[from] WasmFormError),
     /// A file of the workload cannot be read.
     #[error("cannot read {}: {source}", display_path(path))]
     Io {
@@ -329,8 +333,11 @@ impl WorkloadFolder {
         let manifest = self.read_manifest(left)?;
         let wasm = match &manifest.wasm {
             Some(name) => {
-                let module = self.read_file(name, PROGRAM, left);
-                Some(module.map_err(|source| self.unreadable_error(name, source))?.into())
+                let module = self
+                    .read_file(name, PROGRAM, left)
+                    .map_err(|source| self.unreadable_error(name, source))?;
+                let path = display_path(&self.folder.path().join(name));
+                Some(load_wasm(&module, &path)?)
             }
             None => None,
         };
@@ -425,7 +432,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let own = folder.path().join("own");
         std::fs::create_dir(&own).expect("made");
-        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        std::fs::write(own.join("m.wasm"), b"\0asm\x01\0\0\0").expect("written");
         let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n";
         std::fs::write(own.join("workload.toml"), manifest).expect("written");
         let mut catalog = Catalog::load_builtin().expect("valid");
@@ -443,7 +450,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let own = folder.path().canonicalize().expect("there").join("nop");
         std::fs::create_dir(&own).expect("made");
-        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        std::fs::write(own.join("m.wasm"), b"\0asm\x01\0\0\0").expect("written");
         let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n";
         std::fs::write(own.join("workload.toml"), manifest).expect("written");
         let mut catalog = Catalog::load_builtin().expect("valid");
@@ -464,17 +471,17 @@ mod tests {
         let place = tempfile::tempdir().expect("a folder");
         let own = place.path().join("own");
         std::fs::create_dir(&own).expect("made");
-        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        std::fs::write(own.join("m.wasm"), b"\0asm\x01\0\0\0").expect("written");
         let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n\
                         stdin = { file = \"m.wasm\" }\n[preset.other]\nstdin = { file = \"m.wasm\" }\n";
         std::fs::write(own.join("workload.toml"), manifest).expect("written");
         let found = find_workload_folders(place.path()).expect("found");
         let folder = found.open_each().next().expect("one").expect("opened");
-        // The module, and each input: three times four bytes.
-        let left = Cell::new(12);
+        // The module, and each input: three times eight bytes.
+        let left = Cell::new(24);
         assert!(folder.load_workload(&left).is_ok());
         assert_eq!(left.get(), 0);
-        let error = folder.load_workload(&Cell::new(11)).expect_err("refused").to_string();
+        let error = folder.load_workload(&Cell::new(23)).expect_err("refused").to_string();
         assert!(error.contains("m.wasm") && error.contains("1.00 GiB together"), "{error}");
     }
 }
