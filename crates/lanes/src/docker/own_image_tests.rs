@@ -334,6 +334,13 @@ fn shells_and_daemons_of_an_image_are_kept_in() {
         wrote(outcome, "started\n");
         assert!(outcome.reason.as_deref().is_some_and(|it| it.contains("left 1 process")));
     });
+    // More than a program of this machine may have.
+    let many = "i=0; while [ $i -lt 80 ]; do sleep 100 >/dev/null 2>&1 & i=$((i+1)); done; echo y";
+    let many = with_line(&own, many);
+    own.run_both(&many, |outcome| {
+        wrote(outcome, "y\n");
+        assert!(outcome.reason.as_deref().is_some_and(|it| it.contains("left 80 process")));
+    });
     let mut server = with_line(&own, "exec sleep 100");
     server.limits.timeout = Nanos(300_000_000);
     own.run_both(&server, |outcome| {
