@@ -133,7 +133,8 @@ impl FunctionCall {
         let loosened = job.rules.describe_loosened();
         let loosened = loosened.map(|rules| format!("rules loosened: {rules}"));
         let writable = job.rules.writable.then(|| writable_note(job).to_owned());
-        [own, root, volumes, loosened, writable].into_iter().flatten().collect()
+        let notes = [own, root, volumes, loosened, writable].into_iter().flatten();
+        notes.chain(list_hidden_mounts(job)).collect()
     }
 
     /// Returns a remark about a failure whose cause its standard error tells.
@@ -212,20 +213,27 @@ pub(super) fn check_settings(job: &Job) -> Result<(), LaneError> {
             folder.guest
         ));
     }
+    Ok(())
+}
+
+/// Lists what containers do not find of the folders that they may only read.
+fn list_hidden_mounts(job: &Job) -> Vec<String> {
+    let folders: Vec<_> = job.preset.dirs.iter().filter(|folder| folder.is_read_only).collect();
+    if folders.is_empty() {
+        return Vec::new();
+    }
     let mounts =
         cyclometer_system::files::read_kernel_text("/proc/self/mountinfo").unwrap_or_default();
-    for folder in preset.dirs.iter().filter(|folder| folder.is_read_only) {
-        if let Some(below) = find_mount_below(&mounts, &folder.host) {
-            return unsupported(format!(
-                "{} cannot be shared read-only with a container: another file system is mounted \
-                 below it, at {}, and not every engine keeps that from being written; share a \
-                 folder without it",
-                folder.host.display(),
-                sanitize_engine_text(&below)
-            ));
-        }
-    }
-    Ok(())
+    let hidden = folders.into_iter().filter_map(|folder| {
+        let below = find_mount_below(&mounts, &folder.host)?;
+        Some(format!(
+            "{} has another file system mounted below it, at {}, which is not in the container: \
+             not every engine keeps that from being written",
+            folder.host.display(),
+            sanitize_engine_text(&below)
+        ))
+    });
+    hidden.collect()
 }
 
 /// Finds a mount below a folder, in the text of `/proc/self/mountinfo`.
