@@ -28,7 +28,7 @@ use super::{Cancel, monotonic_now};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::own_groups::OomKillCounter;
 use cyclometer_system::sys::explain_file_size_limit;
-use cyclometer_workload::FunctionInput;
+use cyclometer_workload::{CpuShare, FunctionInput};
 
 /// The static program that `build.rs` compiled.
 const LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
@@ -111,6 +111,8 @@ pub(super) struct SpawnRequest<'a> {
     /// Limit of each file's size, standard output included.
     pub file_limit: Option<Bytes>,
     pub cpu: Option<u16>,
+    /// Share of CPUs of everything in the launcher's control group.
+    pub cpu_share: Option<CpuShare>,
 }
 
 /// A program that was started.

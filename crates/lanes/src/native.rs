@@ -25,7 +25,7 @@ use cyclometer_core::units::Bytes;
 use cyclometer_meter::{Meter, Provenances, Usage};
 use cyclometer_system::files::{RegularFile, display_path};
 use cyclometer_system::sys::explain_file_size_limit;
-use cyclometer_workload::{NativeProgram, Workload, memory_file};
+use cyclometer_workload::{CpuShare, NativeProgram, Workload, memory_file};
 
 /// Runs native programs.
 pub struct NativeLane {
@@ -121,6 +121,7 @@ impl NativeLane {
             data_limit: Some(job.limits.memory),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
+            cpu_share: job.cpu_share,
         };
         let run = runner.run(&spawn, watch, cancel);
         let outcome =
@@ -208,6 +209,13 @@ impl Lane for NativeLane {
         Err(LaneError::Unsupported {
             reason: format!("{} has no native program (`native` in its manifest)", workload.name),
         })
+    }
+
+    fn check_cpu_share(&mut self, share: CpuShare) -> Result<(), LaneError> {
+        let runner = self.runner.get_or_start();
+        let runner =
+            runner.map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
+        runner.check_cpu_share(share).map_err(|reason| LaneError::Unsupported { reason })
     }
 
     fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {
