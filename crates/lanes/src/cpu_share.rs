@@ -124,13 +124,78 @@ pub(super) fn set_share_source(share: CpuShare, scope: &str, all: &mut Provenanc
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::{Cancel, Job, Lane, NativeLane, NoSampling, StartKind, Status};
+    use cyclometer_meter::own_groups::OwnGroups;
+    use cyclometer_system::procfs::ProcessIdentity;
+    use cyclometer_workload::Catalog;
 
     #[test]
     fn without_a_group_a_share_is_refused_and_its_absence_is_not() {
         assert_eq!(set_share(Err("read-only"), None), Ok(()));
         let error = set_share(Err("read-only"), Some(CpuShare(500))).expect_err("refused");
         assert!(error.contains("without a control group: read-only; run cyclometer as"), "{error}");
+    }
+
+    /// Returns what the kernel says that the groups of this process were throttled, by their names.
+    fn kernels_throttled_time() -> Option<u64> {
+        let own = OwnGroups::for_this_process().ok()?;
+        let cpu = own.cpu.or(own.unified)?;
+        let owner = ProcessIdentity::current().ok()?.to_string();
+        let folders = std::fs::read_dir(&cpu.directory).ok()?.flatten();
+        let ours = folders.filter(|it| it.file_name().to_string_lossy().contains(&owner));
+        let times = ours.filter_map(|folder| {
+            let text = std::fs::read_to_string(folder.path().join("cpu.stat")).ok()?;
+            text.lines().find_map(|line| match line.split_once(' ')? {
+                ("throttled_time", time) => time.parse::<u64>().ok(),
+                ("throttled_usec", time) => time.parse::<u64>().ok().map(|micros| micros * 1_000),
+                _ => None,
+            })
+        });
+        Some(times.sum())
+    }
+
+    /// Runs a computation with a fifth of a CPU: however busy the machine is, it gets no more, and
+    /// the time for which it was held back is the kernel's.
+    #[test]
+    fn a_native_function_has_its_share_and_no_more() {
+        let mut lane = NativeLane::open().expect("processes can be started");
+        let share = CpuShare(200);
+        if let Err(error) = lane.check_cpu_share(share) {
+            return cyclometer_testkit::skip(&error.to_string());
+        }
+        let catalog = Catalog::load_builtin().expect("valid");
+        let workload = Arc::clone(catalog.get("nbody").expect("there"));
+        let preset = Arc::new(workload.find_preset("quick").expect("there").clone());
+        let whole = Job::new(0, workload, preset, StartKind::Cold);
+        let shared = Job { cpu_share: Some(share), ..whole.clone() };
+        let cancel = Cancel::default();
+        lane.prepare(&shared, &cancel).expect("prepared");
+        let mut outcomes = Vec::new();
+        // The group is made by the first; whole CPUs come back after the share.
+        let mut kernel = Vec::new();
+        for job in [&shared, &shared, &whole] {
+            kernel.push(kernels_throttled_time().expect("readable"));
+            lane.invoke(job, 1, &mut NoSampling, &cancel, &mut |it| outcomes.push(it));
+        }
+        kernel.push(kernels_throttled_time().expect("readable"));
+        assert!(outcomes.iter().all(|it| it.status == Status::Ok), "{outcomes:?}");
+        let of = |at: usize, meter| outcomes[at].usage.get(meter);
+        for at in [0, 1] {
+            assert_eq!(of(at, Meter::VcpuAllocated), Some(200));
+            let (cpu, wall) = (of(at, Meter::CpuTime), of(at, Meter::Wall));
+            let (cpu, wall) = (cpu.expect("counted"), wall.expect("timed"));
+            // A fifth of the time; a quota at the start, and ticks of two CPUs.
+            assert!(cpu <= wall / 5 + 16_000_000, "{cpu} ns in {wall} ns");
+            let source = outcomes[at].provenances.get(Meter::Throttled).expect("told");
+            assert_eq!(source.source, Some(Source::Cgroup));
+        }
+        assert_eq!(of(1, Meter::Throttled), Some(kernel[2] - kernel[1]), "{kernel:?}");
+        assert_eq!((of(2, Meter::VcpuAllocated), kernel[3] - kernel[2]), (None, 0));
+        let told = outcomes[2].provenances.get(Meter::VcpuAllocated).expect("told");
+        assert_eq!(told.note, crate::NO_CPU_LIMIT);
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub trait Lane: Send {
     ///
     /// # Errors
     /// [`LaneError::Unsupported`], with the reason and what to do.
-    fn check_cpu_share(&mut self, _share: CpuShare) -> Result<(), LaneError> {
+    fn check_cpu_share(&self, _share: CpuShare) -> Result<(), LaneError> {
         let reason = "no CPU share can be enforced in this lane: leave it out of the recording";
         Err(LaneError::Unsupported { reason: reason.to_owned() })
     }

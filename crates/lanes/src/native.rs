@@ -211,11 +211,9 @@ impl Lane for NativeLane {
         })
     }
 
-    fn check_cpu_share(&mut self, share: CpuShare) -> Result<(), LaneError> {
-        let runner = self.runner.get_or_start();
-        let runner =
-            runner.map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
-        runner.check_cpu_share(share).map_err(|reason| LaneError::Unsupported { reason })
+    fn check_cpu_share(&self, share: CpuShare) -> Result<(), LaneError> {
+        let checked = self.runner.current().map_or(Ok(()), |runner| runner.check_cpu_share(share));
+        checked.map_err(|reason| LaneError::Unsupported { reason })
     }
 
     fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {

@@ -20,7 +20,7 @@ pub use cyclometer_workload::{
     Control, Event, MAX_RUNS, MedianPrecision, RecordingHeader, SamplerReport, Sink, SinkError,
 };
 pub use limits::DEMO;
-pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts, fresh_seed};
+pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts, check_share_fits, fresh_seed};
 pub use recorder::{InvocationTally, OpenLane, Recorder, open_lanes};
 pub use sampler::{Sampler, SamplerTap, Sampling};
 pub use session::{RecordingSession, SessionError, SessionLanes, SessionObserver, SessionOptions};

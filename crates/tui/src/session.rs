@@ -20,7 +20,7 @@ use cyclometer_record::{
 use cyclometer_report::{format_count, wrap_sentence};
 use cyclometer_store::{RetryPolicy, Store, WriteNotice, Writer};
 use cyclometer_system::threads::start_thread;
-use cyclometer_workload::Catalog;
+use cyclometer_workload::{Catalog, CpuShareRule};
 
 /// Largest recording, in invocations, whose conclusions are printed when the
 /// program ends; a longer one would delay its end.
@@ -47,6 +47,8 @@ pub struct RecordingOptions {
     pub race: bool,
     /// Memory given to functions, if not their own default.
     pub memory: Option<Bytes>,
+    /// Share of CPUs that functions get; `None`: whole ones.
+    pub cpu_share: Option<CpuShareRule>,
     /// Longest time of one invocation, if not the function's own default.
     pub timeout: Option<Nanos>,
     /// Time between samples; `None`: no sampling.
@@ -69,6 +71,7 @@ impl RecordingOptions {
             until_stopped: false,
             race: false,
             memory: None,
+            cpu_share: None,
             timeout: None,
             sample_interval: Some(DEFAULT_SAMPLE_INTERVAL),
             label: None,
@@ -106,6 +109,7 @@ impl RecordingOptions {
             runs: self.runs,
             warmup: self.warmup,
             memory: self.memory,
+            cpu_share: self.cpu_share,
             timeout: self.timeout,
             until_stopped: self.until_stopped,
             race: self.race,

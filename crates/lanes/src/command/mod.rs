@@ -186,6 +186,9 @@ impl CommandLane {
             error.to_string()
         })?;
         let killed = sandbox.as_ref().and_then(SandboxGroup::usage_if_killed);
+        if share.is_some() && sandbox.as_ref().is_some_and(SandboxGroup::is_unused) {
+            return Err(sandbox_group::NOT_INSIDE.to_owned());
+        }
         let share = share.as_mut().map(ShareMeter::take_usage);
         if run.ended.why != EndCause::ByItself {
             self.clean_up(&values);
@@ -415,6 +418,15 @@ fn create_sandbox_group(
     Ok((sandbox, share))
 }
 
+/// Returns whether a runtime takes a bundle with its `config.json`, which names the control group,
+/// rather than its folder of files only.
+fn takes_bundle_config(profile: &Profile) -> bool {
+    const WHOLE: &str = "<bundle>";
+    let value = |name: &str| Some(format!("<{name}>"));
+    let args = profile.cold.expand(&value, &[]).unwrap_or_default();
+    args.iter().any(|arg| arg == WHOLE || arg.ends_with(&format!("={WHOLE}")))
+}
+
 /// Returns a name that no two invocations share; a runtime's own control groups and state are found
 /// by it.
 fn new_invocation_id() -> Result<String, String> {
@@ -541,10 +553,10 @@ impl Lane for CommandLane {
         Err(LaneError::Unsupported { reason })
     }
 
-    fn check_cpu_share(&mut self, share: CpuShare) -> Result<(), LaneError> {
+    fn check_cpu_share(&self, share: CpuShare) -> Result<(), LaneError> {
         let unsupported = |reason| LaneError::Unsupported { reason };
         match (self.profile.takes, self.profile.outside.is_some()) {
-            (AcceptedForm::Bundle, true) => {
+            (AcceptedForm::Bundle, true) if takes_bundle_config(&self.profile) => {
                 let id = new_invocation_id().map_err(unsupported)?;
                 let memory = Limits::default().memory;
                 let made = SandboxGroup::create_with_share(&id, memory, share);
@@ -555,12 +567,10 @@ impl Lane for CommandLane {
                  CPU share can be enforced: leave the lane out, or the share",
                 self.profile.title
             ))),
-            (_, false) => {
-                let runner = self.runner.get_or_start();
-                let runner =
-                    runner.map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
-                runner.check_cpu_share(share).map_err(unsupported)
-            }
+            (_, false) => match self.runner.current() {
+                Some(runner) => runner.check_cpu_share(share).map_err(unsupported),
+                None => Ok(()),
+            },
         }
     }
 
@@ -660,6 +670,15 @@ impl Lane for CommandLane {
 mod tests {
     use super::*;
     use crate::profile::ProfileCatalog;
+
+    #[test]
+    fn only_runtimes_that_take_the_groups_name_can_have_a_cpu_share() {
+        let builtin = ProfileCatalog::builtin();
+        let takes = |name| takes_bundle_config(builtin.get(name).expect("shipped"));
+        for (name, has) in [("runc", true), ("crun", true), ("runsc", true), ("podman", false)] {
+            assert_eq!(takes(name), has, "{name}");
+        }
+    }
 
     #[test]
     fn what_a_runtime_used_before_its_function_is_told_or_missing_with_the_reason() {

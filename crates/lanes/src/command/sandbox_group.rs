@@ -10,11 +10,15 @@ use super::super::cpu_share::{REMEDY, ShareMeter, limit_for};
 use super::super::launcher::{EndCause, ProgramEnd};
 use super::super::program_run::one_line;
 use super::invocation_verdict::shell_exit_status;
-use cyclometer_core::units::Bytes;
+use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::cgroup::{Driver, Hierarchy, InvocationGroup, MemoryWatch};
 use cyclometer_meter::function_group::GroupUsage;
 use cyclometer_system::procfs::ProcessIdentity;
 use cyclometer_workload::CpuShare;
+
+/// Reason why an invocation with a CPU share did not have it.
+pub(super) const NOT_INSIDE: &str = "its container ran outside of the control group that was to enforce its CPU share: leave the \
+     lane out, or the share";
 
 /// Description of what is under a CPU share.
 pub(super) const SHARE_SCOPE: &str = "the container with all that its runtime does in it";
@@ -61,6 +65,11 @@ impl SandboxGroup {
         limited.map_err(|error| refused(error.to_string()))?;
         let meter = ShareMeter::for_container(&sandbox.group, share);
         Ok((sandbox, meter))
+    }
+
+    /// Returns whether nothing has run in the group.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.group.cpu_time() == Some(Nanos(0))
     }
 
     /// Returns the group's usage if the kernel killed something in it.

@@ -53,12 +53,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{
     Cancel, Job, Lane, LaneDescription, LaneError, Outcome, Prepared, ProbeSampler, StartKind,
 };
+use crate::cpu_share::REMEDY;
 use container::remove_container;
 use container_spec::{ContainerRole, HOST_LABEL, OWNER_LABEL};
 use cyclometer_meter::cgroup::{Driver, Hierarchy, InvocationGroup};
 use cyclometer_meter::{Provenances, mask_ids};
 use cyclometer_system::procfs::ProcessIdentity;
-use cyclometer_workload::Workload;
+use cyclometer_workload::{CpuShare, Workload};
 use engine::{CLEANUP_TIMEOUT, Engine, EngineError};
 use engine_events::EventSubscription;
 use image::{Image, ImagePayload, ImageRecipe};
@@ -245,12 +246,16 @@ impl DockerLane {
         cyclometer_system::owner::name_for(&self.owner, tag)
     }
 
-    /// Creates a control group with its counters, or returns why there is none.
-    fn create_meter(&self, tag: &str) -> Result<Arc<ContainerMeter>, String> {
+    /// Creates a control group with its counters and its CPU share, or returns why there is none.
+    fn create_meter(
+        &self,
+        tag: &str,
+        share: Option<CpuShare>,
+    ) -> Result<Arc<ContainerMeter>, String> {
         let (hierarchy, driver) = self.groups.as_ref().map_err(Clone::clone)?;
         let group = InvocationGroup::create(hierarchy, &self.owner, tag, *driver);
         let group = group.map_err(|error| error.to_string())?;
-        Ok(Arc::new(ContainerMeter::for_group(group, self.tsc_hz)))
+        Ok(Arc::new(ContainerMeter::for_group(group, share, self.tsc_hz)?))
     }
 
     /// Removes containers whose removal failed earlier. Gives up at the first that
@@ -284,7 +289,7 @@ impl DockerLane {
                 .to_owned()
         });
         let group = match &self.groups {
-            Ok(_) => self.create_meter(&next_tag()).err(),
+            Ok(_) => self.create_meter(&next_tag(), None).err(),
             Err(reason) => Some(reason.clone()),
         };
         let group = group.map(|reason| {
@@ -327,6 +332,13 @@ impl Lane for DockerLane {
 
     fn check_support(&self, workload: &Workload) -> Result<(), LaneError> {
         self.payload_for(workload).map(drop)
+    }
+
+    fn check_cpu_share(&self, share: CpuShare) -> Result<(), LaneError> {
+        self.create_meter(&next_tag(), Some(share)).map(drop).map_err(|reason| {
+            let reason = format!("{}; {REMEDY}", mask_ids(&reason));
+            LaneError::Unsupported { reason }
+        })
     }
 
     /// Prepares the image, which stays when the lane closes: the next recording finds it.
