@@ -8,9 +8,9 @@ use cyclometer_meter::quota::{CpuLimit, ThrottleMeter};
 use cyclometer_meter::{Meter, Provenances, Source, Usage};
 use cyclometer_workload::CpuShare;
 
-/// What to do where functions have no control group in which CPU can be limited.
-pub(super) const REMEDY: &str =
-    "run cyclometer as root or with a delegated control group, or leave the CPU share out";
+/// What to do where functions have no control group in which CPU can be limited, beside what the
+/// reason says.
+pub(super) const REMEDY: &str = "or leave the CPU share out";
 
 /// Returns the limit that enforces a share.
 pub(super) const fn limit_for(share: CpuShare) -> CpuLimit {
@@ -136,7 +136,7 @@ mod tests {
     fn without_a_group_a_share_is_refused_and_its_absence_is_not() {
         assert_eq!(set_share(Err("read-only"), None), Ok(()));
         let error = set_share(Err("read-only"), Some(CpuShare(500))).expect_err("refused");
-        assert!(error.contains("without a control group: read-only; run cyclometer as"), "{error}");
+        assert!(error.contains("without a control group: read-only; or leave the CPU"), "{error}");
     }
 
     /// Returns what the kernel says that the groups of this process were throttled, by their names.
