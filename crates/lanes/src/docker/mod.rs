@@ -32,6 +32,7 @@ mod metering;
 mod output;
 mod phases;
 mod prune;
+pub(crate) mod root_export;
 pub(crate) mod responses;
 mod starter_report;
 mod stdio;
