@@ -9,6 +9,7 @@ mod control_group;
 pub mod descriptors;
 pub mod docker;
 mod elf_headers;
+pub mod image_config;
 mod lane_spec;
 mod launcher;
 mod native;

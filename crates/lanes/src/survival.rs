@@ -106,7 +106,7 @@ pub fn engine_reply_survives(bytes: &[u8]) {
         );
     }
     let _ = responses::parse_images(bytes);
-    let _ = responses::parse_inspected_image(bytes);
+    let _ = responses::parse_inspected_image("me/fn", bytes);
     let _ = responses::parse_layer_sizes(bytes);
     let _ = responses::parse_container_state(bytes, "cyclometer-1-2-boot-c3");
     let _ = responses::parse_command_state(bytes);

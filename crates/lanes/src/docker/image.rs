@@ -19,9 +19,8 @@ use super::container::remove_container;
 use super::container_spec::{BASE_LABEL, HOST_LABEL};
 use super::elf::check_static;
 use super::engine::{Engine, EngineError, REQUEST_TIMEOUT};
-use super::responses::parse_inspected_image;
+use super::image_check::ask_for_image;
 use super::starter_report::STARTER;
-use super::transport::percent_encode;
 use crate::{Cancel, LaneError, monotonic_now};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_workload::{Workload, hex};
@@ -324,23 +323,15 @@ pub(super) async fn find_image(
     reference: &str,
     cancel: &Cancel,
 ) -> Result<Option<Image>, EngineError> {
-    const ACTION: &str = "look for the image";
-    let path = format!("/images/{}/json", percent_encode(reference));
-    match engine
-        .fetch_parsed(ACTION, REQUEST_TIMEOUT, Some(cancel), &path, parse_inspected_image)
-        .await
-    {
-        Ok(found) => Ok(Some(Image {
-            reference: reference.to_owned(),
-            id: found.id,
-            size: found.size,
-            volumes: found.volumes,
-            program: String::new(),
-            platform: None,
-        })),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error),
-    }
+    let found = ask_for_image(engine, reference, cancel).await?;
+    Ok(found.map(|found| Image {
+        reference: reference.to_owned(),
+        id: found.id,
+        size: found.size,
+        volumes: found.config.volumes,
+        program: String::new(),
+        platform: None,
+    }))
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub(crate) mod frames;
 #[cfg(test)]
 mod ground_truth_tests;
 mod image;
+mod image_check;
 pub mod leftover;
 mod metering;
 mod output;
@@ -46,6 +47,7 @@ mod warm_tests;
 
 pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
 pub use engine::{EngineInfo, inspect_engine};
+pub use image_check::{check_image, inspect_image};
 
 use std::collections::HashMap;
 use std::sync::Arc;
