@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod docker;
 mod elf_headers;
 pub mod image_config;
+mod image_root;
 mod lane_spec;
 mod launcher;
 mod native;

@@ -33,7 +33,7 @@ pub(super) fn find_temporary_folders() -> Vec<LeftoverItem> {
     found
 }
 
-/// Lists the files that were to become entries of the cache.
+/// Lists the files that were to become entries of the cache, and roots of images that were to.
 pub(super) fn find_unfinished_files() -> Vec<LeftoverItem> {
     let Ok(root) = cache::cache_root() else { return Vec::new() };
     let folders = cache::FOLDER_NAMES.iter().map(|name| root.join(name));
@@ -44,9 +44,10 @@ pub(super) fn find_unfinished_files() -> Vec<LeftoverItem> {
         std::iter::once(folder).chain(below)
     };
     let folders = folders.filter(is_folder).flat_map(inside);
-    folders
-        .flat_map(|folder| find_owned_entries(LeftoverKind::Unfinished, &folder, false))
-        .collect()
+    let files =
+        folders.flat_map(|folder| find_owned_entries(LeftoverKind::Unfinished, &folder, false));
+    let roots = find_owned_entries(LeftoverKind::Unfinished, &root.join(cache::IMAGES), true);
+    files.chain(roots).collect()
 }
 
 /// Lists folders, or files, of this user below `root` whose names hold their owner.

@@ -53,8 +53,8 @@ pub(crate) fn replicate_root(
                 continue;
             }
             let target = copy.join(entry.file_name());
-            let is_linked = sharing == FileSharing::Linked
-                && fs::hard_link(entry.path(), &target).is_ok();
+            let is_linked =
+                sharing == FileSharing::Linked && fs::hard_link(entry.path(), &target).is_ok();
             if !is_linked {
                 copy_entry(&entry.path(), &target, keeps_owners)?;
             }

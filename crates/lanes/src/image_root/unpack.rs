@@ -8,7 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes, Permissions};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -153,7 +153,11 @@ impl Unpacker {
             return if path.starts_with("dev") { Ok(()) } else { Err(refused(DEVICE.to_owned())) };
         }
         let Some((parent, name)) = path.parent().zip(path.file_name()) else {
-            return if kind == EntryType::Directory { Ok(()) } else { Err(refused(ROOT.to_owned())) };
+            return if kind == EntryType::Directory {
+                Ok(())
+            } else {
+                Err(refused(ROOT.to_owned()))
+            };
         };
         let link = extensions.link.clone().or_else(|| Some(header.link_name_bytes()?.into_owned()));
         let told = |error: io::Error| refused(format!("whose header is damaged: {error}"));
@@ -207,7 +211,7 @@ impl Unpacker {
             }
             EntryType::Link => {
                 let target = check_entry_path(link.ok_or("a link to nothing")?)
-                    .map_err(|reason| format!("a link to what is {reason}"))?;
+                    .map_err(|reason| format!("a hard link to {reason}"))?;
                 return self.make_hard_link(place, &target).map(|()| 0);
             }
             EntryType::Fifo => place.make_pipe(keeps_owners).map(|()| 0),
@@ -323,7 +327,12 @@ impl EntryPlace<'_> {
         self.finish_file(&File::from(folder), self.mode | 0o700, keeps_owners)
     }
 
-    fn write_file(&self, content: &mut impl Read, room: u64, keeps_owners: bool) -> io::Result<u64> {
+    fn write_file(
+        &self,
+        content: &mut impl Read,
+        room: u64,
+        keeps_owners: bool,
+    ) -> io::Result<u64> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let create = || openat(self.folder, self.name, flags, Mode::S_IRUSR | Mode::S_IWUSR);

@@ -1,0 +1,181 @@
+//! Roots of images, unpacked for runtimes that take folders: from an engine that has the image,
+//! never from a registry.
+//!
+//! A root is unpacked once and kept in the cache by the image's id, a digest of its content, which
+//! stands for the same files tomorrow. It is unpacked under a temporary name, which the next
+//! command removes if this process is killed, and gets its own name when it is complete. What is
+//! kept is never changed: runtimes get a copy, whose files are hard links where nobody can write to
+//! them.
+
+mod replicate;
+mod unpack;
+#[cfg(test)]
+mod unpack_tests;
+mod users;
+
+pub(crate) use replicate::{FileSharing, replicate_root};
+pub(crate) use users::ContainerUser;
+
+use std::fs::{self, DirBuilder};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use self::unpack::{UnpackBounds, Unpacker};
+use super::cache::{Cache, IMAGES};
+use super::{Cancel, LaneError, docker, monotonic_now};
+use crate::image_config::ImageConfig;
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_system::paths::{OwnFolder, has_room, partial_name};
+
+/// End of the names of roots: changes whenever other roots would be unpacked from the same image.
+const FORMAT: &str = "root1";
+
+/// Name of the file with the size of a complete root.
+const SIZE_FILE: &str = "size";
+
+/// Name of the root in its folder.
+const ROOT: &str = "rootfs";
+
+/// An image whose root is there.
+#[derive(Debug, Clone)]
+pub(crate) struct ImageRoot {
+    pub config: ImageConfig,
+    /// Folder with its files, which must not be changed.
+    pub path: PathBuf,
+    /// Size of the content of its files.
+    pub size: Bytes,
+    /// Duration of the unpacking; `None`: it was kept.
+    pub took: Option<Nanos>,
+}
+
+/// Roots of images, in the cache or, where nothing may be kept, in a lane's folder.
+#[derive(Debug)]
+pub(crate) struct ImageRoots {
+    cache: Cache,
+    folder: OwnFolder,
+}
+
+/// A folder that is removed when the value is dropped.
+#[derive(Debug)]
+pub(crate) struct TemporaryRoot(PathBuf);
+
+impl TemporaryRoot {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryRoot {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the clean-up of the next command.
+        if self.0.symlink_metadata().is_ok() {
+            let _ = crate::clean::remove_path(&self.0);
+        }
+    }
+}
+
+impl ImageRoots {
+    /// Opens the cache of roots; `scratch` takes its place where nothing may be kept.
+    ///
+    /// # Errors
+    /// The reason why there is no folder.
+    pub fn open(scratch: &Path) -> Result<Self, String> {
+        let cache = Cache::open(IMAGES, &|name| name.ends_with(FORMAT));
+        let folder = cache.folder().map_or_else(|| scratch.join(IMAGES), |it| it.path().to_owned());
+        let folder = OwnFolder::open(&folder)
+            .map_err(|error| format!("no folder for the files of images: {error}"))?;
+        Ok(Self { cache, folder })
+    }
+
+    /// Returns why roots are not kept, if so.
+    pub fn refusal_reason(&self) -> Option<String> {
+        let cause = self.cache.refusal_cause()?;
+        Some(format!("the files of the image are not kept, and unpacked again each time: {cause}"))
+    }
+
+    /// Makes an empty folder for this process, in the same file system as the roots.
+    ///
+    /// # Errors
+    /// The error of the file system.
+    pub fn make_temporary_folder(&self, name: &str) -> std::io::Result<TemporaryRoot> {
+        let path = self.folder.path().join(partial_name(name)?);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        Ok(TemporaryRoot(path))
+    }
+
+    /// Finds an image, and unpacks it unless its root was kept.
+    ///
+    /// # Errors
+    /// [`LaneError::Unsupported`] with what was tried, [`LaneError::Cancelled`].
+    pub fn find_or_unpack(&self, reference: &str, cancel: &Cancel) -> Result<ImageRoot, LaneError> {
+        let unsupported = |reason: String| LaneError::Unsupported { reason };
+        let (id, config, size) = docker::inspect_image(reference)?;
+        config.check_machine().map_err(|refusal| unsupported(refusal.to_string()))?;
+        let name = format!("{}.{FORMAT}", id.replace(':', "-"));
+        if let Some(size) = self.find_complete_root(&name) {
+            let path = self.folder.path().join(name).join(ROOT);
+            return Ok(ImageRoot { config, path, size, took: None });
+        }
+        if let Some(size) = size.filter(|size| !has_room(self.folder.path(), size.0)) {
+            return Err(unsupported(format!(
+                "the files of image {} need {size}, and {} has no room for them: make room, or set \
+                 XDG_CACHE_HOME to a folder with more",
+                config.reference,
+                self.folder.path().display()
+            )));
+        }
+        let begun = monotonic_now();
+        let size = docker::root_export::export_image_root(&id, cancel, |archive| {
+            self.unpack_root(&name, archive)
+        });
+        let size = size.map_err(|error| match error {
+            LaneError::Unavailable { reason } => unsupported(format!(
+                "image {} cannot be unpacked for a runtime without an engine: {reason}",
+                config.reference
+            )),
+            other => other,
+        })?;
+        let took = Some(monotonic_now().saturating_since(begun));
+        Ok(ImageRoot { config, path: self.folder.path().join(name).join(ROOT), size, took })
+    }
+
+    /// Returns the size of a root that is complete, and marks it as used.
+    fn find_complete_root(&self, name: &str) -> Option<Bytes> {
+        self.folder.path().join(name).symlink_metadata().ok()?;
+        let inside = self.folder.open_subfolder(name).ok()?;
+        let text = String::from_utf8(inside.read_file(SIZE_FILE, 64)?).ok()?;
+        let size = text.trim().parse().ok()?;
+        inside.mark_used(SIZE_FILE);
+        Some(Bytes(size))
+    }
+
+    /// Unpacks an archive under a temporary name and renames it; returns the size of its content.
+    fn unpack_root(&self, name: &str, archive: &mut dyn Read) -> Result<Bytes, String> {
+        let failed = |error: std::io::Error| format!("no folder for its files: {error}");
+        let partial = self.make_temporary_folder(name).map_err(failed)?;
+        let root = partial.path().join(ROOT);
+        DirBuilder::new().mode(0o755).create(&root).map_err(failed)?;
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        let mut unpacker =
+            Unpacker::open(&root, UnpackBounds::default()).map_err(|error| error.to_string())?;
+        unpacker.unpack_archive(archive).map_err(|error| error.to_string())?;
+        let size = unpacker.content_size();
+        let size_file = partial.path().join(SIZE_FILE);
+        fs::write(&size_file, size.0.to_string())
+            .and_then(|()| fs::set_permissions(&size_file, fs::Permissions::from_mode(0o600)))
+            .map_err(failed)?;
+        // A name must not survive a crash of the machine that the files do not survive.
+        nix::unistd::syncfs(self.folder.as_file()).map_err(|error| failed(error.into()))?;
+        let complete = self.folder.path().join(name);
+        if let Err(error) = fs::rename(partial.path(), &complete) {
+            // Another process may have been faster; anything else of that name was never complete.
+            if self.find_complete_root(name).is_none() {
+                self.folder.remove_entry(name);
+                fs::rename(partial.path(), &complete).map_err(|_| failed(error))?;
+            }
+        }
+        Ok(size)
+    }
+}
