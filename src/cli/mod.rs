@@ -6,6 +6,7 @@ mod history;
 mod lanes;
 mod live;
 mod manual;
+mod own_function;
 mod paper;
 mod pricing;
 mod progress;
@@ -65,6 +66,9 @@ struct Arguments {
     command: Option<CliCommand>,
 }
 
+/// Variable with folders of workloads that are always there, separated by colons.
+const WORKLOADS_VARIABLE: &str = "CYCLOMETER_WORKLOADS";
+
 /// Heading of the global options, which stand after those of the subcommand.
 const GLOBAL: &str = "Global options";
 
@@ -78,8 +82,9 @@ struct CommonOptions {
     #[arg(long, global = true, env = "CYCLOMETER_DB", hide_env_values = true,
         value_name = "FILE", help_heading = GLOBAL)]
     db: Option<PathBuf>,
-    /// Folder of workloads to add, or of one workload; choose them by name with --workload; may be
-    /// repeated
+    /// Folder of workloads to add, or of one workload; `record` then runs these unless --workload
+    /// chooses by name; may be repeated; those of CYCLOMETER_WORKLOADS and of
+    /// ~/.config/cyclometer/workloads are always there
     #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     workloads: Vec<PathBuf>,
     /// Folder of price models to add, or one file; choose them by id with --model; may be repeated
@@ -297,17 +302,34 @@ fn sweep_leftovers() {
 
 impl CommonOptions {
     fn workload_catalog(&self) -> Result<Catalog, CommandFailure> {
+        self.load_workloads().map(|(catalog, _)| catalog)
+    }
+
+    /// Returns the built-in workloads, those in the config folder, those of the environment and
+    /// those of `--workloads`, of which later ones replace earlier ones; and the names of the
+    /// last.
+    fn load_workloads(&self) -> Result<(Catalog, Vec<String>), CommandFailure> {
         let mut catalog = Catalog::load_builtin().map_err(CommandFailure::failed)?;
+        let always = std::env::var_os(WORKLOADS_VARIABLE).unwrap_or_default();
+        let always = std::env::split_paths(&always).filter(|path| !path.as_os_str().is_empty());
+        let own = own_config("workloads").filter(|folder| folder.is_dir());
+        for folder in own.into_iter().chain(always) {
+            // What is always there must not keep other commands from running.
+            if let Err(error) = catalog.add_folder(&folder) {
+                say(&format!("note: {error} (left out)"));
+            }
+        }
+        let mut added = Vec::new();
         for folder in &self.workloads {
-            catalog.add_folder(folder).map_err(|error| {
+            added.extend(catalog.add_folder(folder).map_err(|error| {
                 let known = |name: &str| catalog.get(name).is_ok();
                 CommandFailure::Usage(name_hint(error, folder, "workload", "--workload", known))
-            })?;
+            })?);
         }
         for notice in catalog.notices() {
             say(&format!("note: {notice}"));
         }
-        Ok(catalog)
+        Ok((catalog, added))
     }
 
     /// Returns the built-in price models, those in the config folder, and those of

@@ -43,6 +43,8 @@ pub struct ImageConfig {
     pub os: String,
     /// Absolute paths of volumes: folders that every container is to have a disk for.
     pub volumes: Vec<String>,
+    /// Ports that a server in it listens to, such as `80/tcp`.
+    pub exposed: Vec<String>,
 }
 
 /// Reason why an image cannot be run as a function.
@@ -114,6 +116,7 @@ impl ImageConfig {
             architecture: sanitize_engine_text(&answer.architecture.unwrap_or_default()),
             os: sanitize_engine_text(&answer.os.unwrap_or_default()),
             volumes: config.volumes.0,
+            exposed: config.exposed_ports.0.iter().map(|it| sanitize_engine_text(it)).collect(),
         };
         parsed.check_texts().map_err(InvalidResponse::from_reason)?;
         Ok(parsed)
@@ -207,6 +210,8 @@ struct ConfigResponse {
     working_dir: Option<String>,
     #[serde(default)]
     volumes: StringSet,
+    #[serde(default)]
+    exposed_ports: StringSet,
 }
 
 /// Parses lines of the form `NAME=VALUE`. Engines take a name without `=` for a variable that is
@@ -249,7 +254,7 @@ mod tests {
     const ANSWER: &str = r#"{"Id":"sha256:0a1b","Architecture":"amd64","Os":"linux","Size":5,
         "ContainerConfig":{"Cmd":["x"]},"Config":{"User":"app:app","Env":["PATH=/bin","A=1","A=2=3","B","=x"],
         "Cmd":["--port","80"],"Entrypoint":["/srv/run","-v"],"WorkingDir":"/srv",
-        "Volumes":{"/data":{},"/cache":{}}}}"#;
+        "Volumes":{"/data":{},"/cache":{}},"ExposedPorts":{"80/tcp":{}}}}"#;
 
     fn parse(answer: &str) -> ImageConfig {
         ImageConfig::parse("me/fn", answer.as_bytes()).expect("an image")
@@ -269,6 +274,7 @@ mod tests {
         assert_eq!((config.user.as_str(), config.workdir.as_str()), ("app:app", "/srv"));
         assert_eq!(shown(&config.environment), ["PATH=/bin", "A=2=3"]);
         assert_eq!(config.volumes, ["/cache", "/data"]);
+        assert_eq!(config.exposed, ["80/tcp"]);
         assert_eq!(config.command_line(&[]), Ok(words(&["/srv/run", "-v", "--port", "80"])));
         assert_eq!(config.command_line(&words(&["x"])), Ok(words(&["/srv/run", "-v", "x"])));
         // The configuration of an OCI image has the same fields, some in small letters.

@@ -14,7 +14,7 @@ mod unpack_tests;
 mod users;
 
 pub(crate) use replicate::{FileSharing, replicate_root};
-pub(crate) use users::ContainerUser;
+pub(crate) use users::read_account_files;
 
 use std::fs::{self, DirBuilder};
 use std::io::Read;
