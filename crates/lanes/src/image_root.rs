@@ -14,6 +14,7 @@ mod unpack_tests;
 mod users;
 
 pub(crate) use replicate::{FileSharing, replicate_root};
+pub(crate) use unpack::make_folder_in_root;
 pub(crate) use users::read_account_files;
 
 use std::fs::{self, DirBuilder};

@@ -45,6 +45,7 @@ mod warm;
 #[cfg(test)]
 mod warm_tests;
 
+pub(crate) use elf::check_static;
 pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
 pub use engine::{EngineInfo, inspect_engine};
 pub use image_check::{check_image, inspect_image};

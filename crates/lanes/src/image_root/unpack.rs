@@ -462,3 +462,17 @@ fn explain_path(error: &FileError) -> String {
         other => format!("whose folder cannot be opened: {other}"),
     }
 }
+
+/// Makes a folder of a root, given by its absolute path in it, unless it is there.
+///
+/// # Errors
+/// The error of the file system, or the link that leads out of the root.
+pub(crate) fn make_folder_in_root(root: &Path, path: &Path) -> Result<(), FileError> {
+    let root = Folder::open(root, LinkPolicy::Beneath)?;
+    let inside = path.strip_prefix("/").unwrap_or(path);
+    match open_or_make_folder(&root, inside) {
+        // An absolute link is one within the root to whoever runs there, runtimes included.
+        Err(FileError::LeadsOut { .. }) => Ok(()),
+        other => other.map(drop),
+    }
+}
