@@ -28,6 +28,8 @@ pub(crate) mod frames;
 mod ground_truth_tests;
 mod image;
 mod image_check;
+#[cfg(test)]
+mod image_root_tests;
 pub mod leftover;
 mod metering;
 mod output;
