@@ -35,7 +35,7 @@ enum BundleFolder {
 #[derive(Debug)]
 enum RootSource {
     Program(Vec<u8>),
-    Image(ImageRoot),
+    Image(Box<ImageRoot>),
 }
 
 impl Bundle {
@@ -89,7 +89,7 @@ impl Bundle {
         let folder = roots
             .make_temporary_folder(&format!("cell{}", job.cell))
             .map_err(|error| failed(error.to_string()))?;
-        let source = RootSource::Image(image);
+        let source = RootSource::Image(Box::new(image));
         let bundle = Self { folder: BundleFolder::Roots(folder), source, settings };
         match bundle.write_root(cancel) {
             Err(_) if cancel.is_cancelled() => Err(LaneError::Cancelled),

@@ -29,6 +29,9 @@ const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
 /// Most bytes of each file that compiling a module creates.
 const COMPILE_OUTPUT: Bytes = Bytes(1 << 30);
 
+/// Option by which gVisor takes the network away, whatever the bundle says.
+const NO_NETWORK: &str = "--network=none";
+
 /// Files of one cell, by placeholder.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RuntimeInput {
@@ -101,17 +104,14 @@ pub(super) fn create_input(
             let native = workload.native.as_ref().ok_or_else(|| failed("no program".to_owned()))?;
             let program = native.read_bytes().map_err(text)?;
             subject.size = Bytes(program.len() as u64);
-            match profile.takes {
-                AcceptedForm::Machine => {
-                    let path = places.scratch.join(format!("cell-{}.cpio", job.cell));
-                    super::virtual_machine::write_initramfs(&path, job, &program).map_err(text)?;
-                    subject.values.insert("initramfs", path_text(&path).map_err(failed)?);
-                }
-                _ => {
-                    let path =
-                        store_file(places.cache, &workload.name, &program, 0o700).map_err(text)?;
-                    subject.values.insert("file", path_text(&path).map_err(failed)?);
-                }
+            if profile.takes == AcceptedForm::Machine {
+                let path = places.scratch.join(format!("cell-{}.cpio", job.cell));
+                super::virtual_machine::write_initramfs(&path, job, &program).map_err(text)?;
+                subject.values.insert("initramfs", path_text(&path).map_err(failed)?);
+            } else {
+                let path =
+                    store_file(places.cache, &workload.name, &program, 0o700).map_err(text)?;
+                subject.values.insert("file", path_text(&path).map_err(failed)?);
             }
         }
     }
@@ -140,6 +140,13 @@ fn create_bundle(
 /// Refuses what a runtime cannot be told that takes its arguments on its command line, and no
 /// options.
 fn check_bundle_settings(profile: &Profile, job: &Job) -> Result<(), String> {
+    if job.rules.network && profile.cold.has_literal(NO_NETWORK) {
+        return Err(format!(
+            "the command line in {} takes the network away ({NO_NETWORK}): leave --network out, or \
+             this lane",
+            profile.origin
+        ));
+    }
     if !profile.cold.uses_placeholder(ARGS_PLACEHOLDER) {
         return Ok(());
     }

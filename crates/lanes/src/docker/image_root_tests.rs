@@ -251,7 +251,7 @@ fn rules_are_loosened_where_it_is_said_and_nothing_remains() {
         ),
     ];
     let mut content = None;
-    for (name, mut lane) in open_lanes(&["runc", "crun", "podman:runc"]) {
+    for (name, mut lane) in open_lanes(&["runc", "crun", "podman:runc", "runsc"]) {
         let root = image.root.join("rootfs");
         for (rules, script, expected) in &cases {
             let mut job = image.job(&format!("{USE_BUSYBOX}{script}"));
@@ -263,6 +263,11 @@ fn rules_are_loosened_where_it_is_said_and_nothing_remains() {
                     refused.to_string().contains("/etc/passwd has no user `audio`"),
                     "{refused}"
                 );
+                continue;
+            }
+            if rules.network && name == "runsc" {
+                let refused = lane.prepare(&job, &Cancel::default()).expect_err("no network");
+                assert!(refused.to_string().contains("takes the network away"), "{refused}");
                 continue;
             }
             // Twice: what the first has written must not be there for the second.

@@ -31,9 +31,8 @@ pub(crate) fn export_image_root<T>(
     cancel: &Cancel,
     unpack: impl FnOnce(&mut dyn Read) -> Result<T, String>,
 ) -> Result<T, LaneError> {
-    let failed = |reason: String| match cancel.is_cancelled() {
-        true => LaneError::Cancelled,
-        false => LaneError::Unavailable { reason },
+    let failed = |reason: String| {
+        if cancel.is_cancelled() { LaneError::Cancelled } else { LaneError::Unavailable { reason } }
     };
     let (engine, _) = Engine::connect()?;
     let owner = ProcessIdentity::current().map_err(|error| failed(error.to_string()))?;

@@ -5,11 +5,11 @@
 //! rights that this user does not have: no devices, no setuid bits, no capabilities of files. What
 //! an archive may take is bounded.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{File, FileTimes, Permissions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -132,7 +132,7 @@ impl Unpacker {
             }
             let header = entry.header().clone();
             if !extensions.absorb_header(&header, &mut entry)? {
-                self.unpack_entry(&header, std::mem::take(&mut extensions), &mut entry)?;
+                self.unpack_entry(&header, &std::mem::take(&mut extensions), &mut entry)?;
             }
         }
         Ok(())
@@ -141,7 +141,7 @@ impl Unpacker {
     fn unpack_entry(
         &mut self,
         header: &Header,
-        extensions: Extensions,
+        extensions: &Extensions,
         content: &mut impl Read,
     ) -> Result<(), UnpackError> {
         let raw = extensions.path.clone().unwrap_or_else(|| header.path_bytes().into_owned());
@@ -171,9 +171,9 @@ impl Unpacker {
         let modified = header.mtime().unwrap_or(0);
         let folder = self.enter_folder(parent).map_err(|it| refused(explain_path(&it)))?;
         let place = EntryPlace { folder: folder.as_fd(), name, user, group, mode, modified };
-        let made = self.create_entry(kind, &place, link.as_deref(), content);
+        let result = self.create_entry(kind, &place, link.as_deref(), content);
         self.latest = Some((parent.to_owned(), folder));
-        match made {
+        match result {
             Ok(bytes) if self.bytes.saturating_add(bytes) > self.bounds.bytes.0 => {
                 Err(UnpackError::TooLarge(self.bounds.bytes))
             }
@@ -316,12 +316,11 @@ impl EntryPlace<'_> {
     fn make_folder(&self, keeps_owners: bool) -> io::Result<()> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let open = || openat(self.folder, self.name, flags, Mode::empty());
-        let folder = match open() {
-            Ok(folder) => folder,
-            Err(_) => {
-                self.create_anew(|| mkdirat(self.folder, self.name, Mode::S_IRWXU))?;
-                open()?
-            }
+        let folder = if let Ok(folder) = open() {
+            folder
+        } else {
+            self.create_anew(|| mkdirat(self.folder, self.name, Mode::S_IRWXU))?;
+            open()?
         };
         // Its owner must be able to fill it, and to remove it.
         self.finish_file(&File::from(folder), self.mode | 0o700, keeps_owners)
@@ -449,7 +448,7 @@ fn check_entry_path(raw: &[u8]) -> Result<PathBuf, String> {
 
 fn shown_name(raw: &[u8]) -> String {
     let shortened = raw.get(..100).unwrap_or(raw);
-    display_path(Path::new(&OsString::from_vec(shortened.to_owned()))).to_string()
+    display_path(Path::new(OsStr::from_bytes(shortened)))
 }
 
 fn explain_path(error: &FileError) -> String {

@@ -137,6 +137,19 @@ fn devices_and_unknown_kinds_are_refused_and_those_below_dev_left_out() {
     assert!(!place.path().join("root/dev/sda").exists());
 }
 
+/// The same block for ever, for a little longer than what is accepted.
+struct Endless(Vec<u8>, u64);
+impl std::io::Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let at = usize::try_from(self.1 % 512).expect("small");
+        let size = buffer.len().min(512 - at);
+        buffer[..size].copy_from_slice(&self.0[at..at + size]);
+        self.1 += size as u64;
+        assert!(self.1 <= 512 * 600_000, "it reads on");
+        Ok(size)
+    }
+}
+
 #[test]
 fn what_a_root_may_take_is_bounded_and_said() {
     let place = tempfile::tempdir().expect("a folder");
@@ -150,17 +163,6 @@ fn what_a_root_may_take_is_bounded_and_said() {
     let refused = many.unpack_within(place.path(), bounds).expect_err("too many");
     assert!(refused.contains("more than 1000 entries"), "{refused}");
     // A million entries: the bound of real archives ends them half way.
-    struct Endless(Vec<u8>, u64);
-    impl std::io::Read for Endless {
-        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-            let at = usize::try_from(self.1 % 512).expect("small");
-            let size = buffer.len().min(512 - at);
-            buffer[..size].copy_from_slice(&self.0[at..at + size]);
-            self.1 += size as u64;
-            assert!(self.1 <= 512 * 600_000, "it reads on");
-            Ok(size)
-        }
-    }
     let folder = Archive::default().add(EntryType::Char, "dev/null", "", b"");
     let root = place.path().join("root");
     let mut unpacker = Unpacker::open(&root, UnpackBounds::default()).expect("opened");

@@ -78,6 +78,14 @@ impl CommandLine {
         self.count_placeholder(name) > 0
     }
 
+    /// Returns whether one of the arguments is this text, without placeholders.
+    #[must_use]
+    pub(crate) fn has_literal(&self, text: &str) -> bool {
+        let wanted = [TemplatePiece::Literal(text.to_owned())];
+        let fits = |it: &ArgumentTemplate| matches!(it, ArgumentTemplate::Text(pieces) if *pieces == wanted);
+        self.0.iter().any(fits)
+    }
+
     /// Counts how often the placeholder is used.
     pub(super) fn count_placeholder(&self, name: &str) -> usize {
         let of = |argument: &ArgumentTemplate| match argument {
