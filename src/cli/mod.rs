@@ -21,11 +21,13 @@ mod workloads;
 pub use query::query_survives;
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::lane::wasmtime::settings::WasmtimeSettings;
 use crate::lane::wasmtime::{engine, worker};
@@ -213,7 +215,7 @@ pub fn run_hidden(begun: Nanos) -> Option<ExitCode> {
 /// Parses the arguments and runs the command.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Arguments { common, command } = match Arguments::try_parse() {
+    let Arguments { common, command } = match parse_arguments(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(error) => return refuse_arguments(&error),
     };
@@ -243,6 +245,40 @@ pub fn run() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Parses the arguments. `cyclometer fn.wasm`, `cyclometer --image me/fn` and
+/// `cyclometer -- ./prog` name no subcommand: the live view is meant.
+fn parse_arguments(words: Vec<OsString>) -> Result<Arguments, clap::Error> {
+    let error = match Arguments::try_parse_from(&words) {
+        Ok(arguments) => return Ok(arguments),
+        Err(error) => error,
+    };
+    let is_form = |word: &OsString| {
+        let text = word.to_string_lossy();
+        let option = text.split('=').next().unwrap_or_default();
+        matches!(option, "--" | "--image" | "--wasm" | "--native") || is_function_path(word)
+    };
+    let is_unknown =
+        matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument);
+    let names_subcommand = words.iter().skip(1).any(|word| {
+        let word = word.to_string_lossy();
+        Arguments::command().get_subcommands().any(|it| it.get_name() == word)
+    });
+    if !is_unknown || names_subcommand || !words.iter().skip(1).any(is_form) {
+        return Err(error);
+    }
+    let mut with_live = words;
+    with_live.insert(1, "live".into());
+    Arguments::try_parse_from(with_live)
+}
+
+/// Returns whether a word names a file that is there, or a module: a typing error of a subcommand
+/// does neither.
+fn is_function_path(word: &OsString) -> bool {
+    let path = Path::new(word);
+    let is_module = path.extension().is_some_and(|it| it == "wasm" || it == "wat");
+    is_module || (word.as_encoded_bytes().contains(&b'/') && path.exists())
 }
 
 /// Prints help, the version, or an error in the arguments. A repeated argument must not
@@ -546,7 +582,32 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_function_without_a_subcommand_is_for_the_live_view() {
+        let parse = |words: &[&str]| {
+            let words = ["cyclometer"].iter().chain(words).map(OsString::from);
+            parse_arguments(words.collect()).map(|it| it.command)
+        };
+        for words in [
+            &["fn.wasm"][..],
+            &["fn.wat", "--", "1"],
+            &["--image", "me/fn"],
+            &["--image=me/fn", "--", "1"],
+            &["--", "sh", "-c", "true"],
+            &["--db", "/tmp/x", "fn.wasm"],
+            &["/bin/sh"],
+        ] {
+            assert!(matches!(parse(words), Ok(Some(CliCommand::Live(_)))), "{words:?}");
+        }
+        assert!(matches!(parse(&[]), Ok(None)));
+        assert!(matches!(parse(&["record", "fn.wasm"]), Ok(Some(CliCommand::Record(_)))));
+        for words in [&["recrod"][..], &["recrod", "fn"], &["record", "--no-such", "fn.wasm"]] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+        let typo = parse(&["recrod"]).expect_err("refused").to_string();
+        assert!(typo.contains("record"), "{typo}");
     }
 }

@@ -7,12 +7,14 @@
 //! kept is never changed: runtimes get a copy, whose files are hard links where nobody can write to
 //! them.
 
+mod entry_program;
 mod replicate;
 mod unpack;
 #[cfg(test)]
 mod unpack_tests;
 mod users;
 
+pub(crate) use entry_program::check_entry_program;
 pub(crate) use replicate::{FileSharing, replicate_root};
 pub(crate) use unpack::make_folder_in_root;
 pub(crate) use users::read_account_files;

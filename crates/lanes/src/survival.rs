@@ -111,6 +111,7 @@ pub fn engine_reply_survives(bytes: &[u8]) {
     let _ = responses::parse_container_state(bytes, "cyclometer-1-2-boot-c3");
     let _ = responses::parse_command_state(bytes);
     let _ = responses::parse_event(bytes);
+    let _ = responses::parse_pull_line(bytes);
     assert!(responses::parse_error_message(bytes).len() <= 4096, "a long message");
     let _ = responses::parse_starter_report(bytes, [0; 16]);
     let mut decoder = FrameDecoder::default();

@@ -88,6 +88,9 @@ pub enum WorkloadError {
     /// The manifest is wrong.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// Its module is no WebAssembly.
+    #[error(transparent)]
+    Wasm(#[from] WasmFormError),
     /// A file of the workload cannot be read.
     #[error("cannot read {}: {source}", display_path(path))]
     Io {
@@ -95,14 +98,6 @@ pub enum WorkloadError {
         path: PathBuf,
         /// Error of reading it.
         source: FileError,
-    },
-    /// The module is none.
-    #[error("{}: {source}", display_path(path))]
-    Wasm {
-        /// Path of the file.
-        path: PathBuf,
-        /// Problem of the content.
-        source: WasmFormError,
     },
     /// The folder's name is not a valid workload name.
     #[error(
@@ -392,11 +387,11 @@ impl WorkloadFolder {
         let manifest = self.read_manifest(left)?;
         let wasm = match &manifest.wasm {
             Some(name) => {
-                let module = self.read_file(name, PROGRAM, left);
-                let module = module.map_err(|source| self.unreadable_error(name, source))?;
-                let path = self.folder.path().join(name);
-                let loaded = load_wasm(module, &display_path(&path));
-                Some(loaded.map_err(|source| WorkloadError::Wasm { path, source })?)
+                let module = self
+                    .read_file(name, PROGRAM, left)
+                    .map_err(|source| self.unreadable_error(name, source))?;
+                let path = display_path(&self.folder.path().join(name));
+                Some(load_wasm(&module, &path)?)
             }
             None => None,
         };
@@ -497,7 +492,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let own = folder.path().join("own");
         std::fs::create_dir(&own).expect("made");
-        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        std::fs::write(own.join("m.wasm"), b"\0asm\x01\0\0\0").expect("written");
         let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n";
         std::fs::write(own.join("workload.toml"), manifest).expect("written");
         let mut catalog = Catalog::load_builtin().expect("valid");
@@ -515,7 +510,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let own = folder.path().canonicalize().expect("there").join("nop");
         std::fs::create_dir(&own).expect("made");
-        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        std::fs::write(own.join("m.wasm"), b"\0asm\x01\0\0\0").expect("written");
         let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n";
         std::fs::write(own.join("workload.toml"), manifest).expect("written");
         let mut catalog = Catalog::load_builtin().expect("valid");
@@ -536,17 +531,17 @@ mod tests {
         let place = tempfile::tempdir().expect("a folder");
         let own = place.path().join("own");
         std::fs::create_dir(&own).expect("made");
-        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        std::fs::write(own.join("m.wasm"), b"\0asm\x01\0\0\0").expect("written");
         let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n\
                         stdin = { file = \"m.wasm\" }\n[preset.other]\nstdin = { file = \"m.wasm\" }\n";
         std::fs::write(own.join("workload.toml"), manifest).expect("written");
         let found = find_workload_folders(place.path()).expect("found");
         let folder = found.open_each().next().expect("one").expect("opened");
-        // The module, and each input: three times four bytes.
-        let left = Cell::new(12);
+        // The module, and each input: three times eight bytes.
+        let left = Cell::new(24);
         assert!(folder.load_workload(&left).is_ok());
         assert_eq!(left.get(), 0);
-        let error = folder.load_workload(&Cell::new(11)).expect_err("refused").to_string();
+        let error = folder.load_workload(&Cell::new(23)).expect_err("refused").to_string();
         assert!(error.contains("m.wasm") && error.contains("1.00 GiB together"), "{error}");
     }
 }

@@ -67,13 +67,8 @@ pub enum OwnFunctionError {
         reason: String,
     },
     /// The WebAssembly form is none.
-    #[error("{}: {source}", display_path(path))]
-    Wasm {
-        /// Path of the file.
-        path: PathBuf,
-        /// Problem of the content.
-        source: WasmFormError,
-    },
+    #[error(transparent)]
+    Wasm(#[from] WasmFormError),
     /// The name is not one of a workload.
     #[error("`{0}` is no name of a workload: 1 to {MAX_NAME} bytes of text on one line")]
     Name(String),
@@ -182,9 +177,7 @@ impl OwnFunction {
 fn read_wasm(path: &Path) -> Result<std::sync::Arc<[u8]>, OwnFunctionError> {
     let bytes = read_user_file(path, PROGRAM)
         .map_err(|source| OwnFunctionError::Read { path: path.to_owned(), source })?;
-    let name = display_path(path);
-    wasm_form::load_wasm(bytes, &name)
-        .map_err(|source| OwnFunctionError::Wasm { path: path.to_owned(), source })
+    Ok(wasm_form::load_wasm(&bytes, &display_path(path))?)
 }
 
 /// Checks that a text can be the name of an image; its meaning is up to the engine.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::super::Job;
-use super::super::image_root::{make_folder_in_root, read_account_files};
+use super::super::image_root::{check_entry_program, make_folder_in_root, read_account_files};
 use crate::image_config::ImageConfig;
 use crate::image_user::{AccountFiles, FunctionUser};
 use cyclometer_system::files::{Folder, LinkPolicy};
@@ -65,8 +65,8 @@ impl ContainerSettings {
         let args = config.command_line(&job.preset.args).map_err(|error| error.to_string())?;
         let root = Folder::open(root, LinkPolicy::Beneath).map_err(|error| error.to_string())?;
         let user = job.rules.user.as_deref().unwrap_or(&config.user);
-        let accounts = read_account_files(&root)
-            .map_err(|reason| format!("image {} cannot be run: {reason}", config.reference))?;
+        let refuse = |reason: String| format!("image {} cannot be run: {reason}", config.reference);
+        let accounts = read_account_files(&root).map_err(refuse)?;
         let user = accounts.resolve_user(&config.reference, user).map_err(|it| it.to_string())?;
         let mut environment = config.environment_with(&job.preset.env);
         // As engines have it.
@@ -86,7 +86,18 @@ impl ContainerSettings {
             is_writable: job.rules.writable,
             is_image: true,
         };
+        settings.check_program(&root).map_err(refuse)?;
         settings.check_rights(nix::unistd::geteuid().is_root())
+    }
+
+    /// Checks that its program is there, unless it may lie in a folder of this machine.
+    fn check_program(&self, root: &Folder) -> Result<(), String> {
+        let Some(program) = self.args.first().filter(|_| self.folders.is_empty()) else {
+            return Ok(());
+        };
+        let search = self.environment.iter().find(|variable| variable.name == "PATH");
+        let search = search.map_or("", |variable| &*variable.value);
+        check_entry_program(root, program, &self.workdir, search)
     }
 
     /// Checks that this user can give the function its own.

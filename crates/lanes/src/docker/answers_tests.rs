@@ -27,6 +27,7 @@ fn parse_as_everything(bytes: &[u8]) {
     let _ = parse_container_state(bytes, "c1");
     let _ = parse_command_state(bytes);
     let _ = parse_event(bytes);
+    let _ = parse_pull_line(bytes);
     let _ = parse_starter_report(bytes, [7; 16]);
     assert!(parse_error_message(bytes).chars().count() <= MOST_TEXT + 1);
     let text = String::from_utf8_lossy(bytes);

@@ -540,6 +540,46 @@ pub(crate) fn parse_event(line: &[u8]) -> Option<ContainerEvent> {
     })
 }
 
+/// A line of an engine's account of a pull.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct PullLine {
+    /// The engine's word for what it does.
+    pub status: String,
+    /// Layer that it is about.
+    pub id: Option<String>,
+    /// Bytes that have arrived, and all.
+    pub progress: Option<(u64, u64)>,
+    /// Reason why there will be no image.
+    pub error: Option<String>,
+}
+
+/// Parses one line of the response to `POST /images/create`; `None` if it is none.
+#[must_use]
+pub(crate) fn parse_pull_line(line: &[u8]) -> Option<PullLine> {
+    #[derive(Deserialize)]
+    struct Detail {
+        current: Option<u64>,
+        total: Option<u64>,
+    }
+    #[derive(Deserialize)]
+    struct Line {
+        status: Option<String>,
+        id: Option<String>,
+        #[serde(rename = "progressDetail")]
+        detail: Option<Detail>,
+        error: Option<String>,
+    }
+    let line: Line = parse_json(line).ok()?;
+    let is_plausible = |(_, total): &(u64, u64)| *total <= LARGEST_SIZE.cast_unsigned();
+    let progress = line.detail.and_then(|detail| Some((detail.current?, detail.total?)));
+    Some(PullLine {
+        status: line.status.unwrap_or_default(),
+        id: line.id.filter(|id| is_path_safe_id(id)),
+        progress: progress.filter(is_plausible),
+        error: line.error,
+    })
+}
+
 /// Parses the body of an error response: its message, or the whole body if it has none.
 #[must_use]
 pub(crate) fn parse_error_message(body: &[u8]) -> String {

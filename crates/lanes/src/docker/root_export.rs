@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use bytes::Bytes as Buffer;
 
 use super::container::remove_container;
 use super::container_spec::{HOST_LABEL, OWNER_LABEL};
 use super::engine::{Engine, EngineError, REQUEST_TIMEOUT};
+use super::image_files::scratch_body;
 use super::leftover;
 use super::transport::BodyStream;
 use crate::{Cancel, LaneError};
@@ -61,14 +61,7 @@ async fn create_idle_container(
     let host = leftover::host_name().map(|name| (HOST_LABEL.to_owned(), name));
     let labels: HashMap<String, String> =
         host.into_iter().chain([(OWNER_LABEL.to_owned(), owner.to_string())]).collect();
-    let body = ContainerCreateBody {
-        image: Some(id.to_owned()),
-        // An image without a command has a container only with one, which is never run.
-        entrypoint: Some(vec!["/never-started".to_owned()]),
-        labels: Some(labels),
-        network_disabled: Some(true),
-        ..ContainerCreateBody::default()
-    };
+    let body = scratch_body(id, labels);
     let options = CreateContainerOptionsBuilder::new().name(name).build();
     let request = engine.docker.create_container(Some(options), body);
     let action = "create a container of the image";
