@@ -1,5 +1,5 @@
-//! Roots of images, unpacked for runtimes that take folders: from an engine that has the image,
-//! never from a registry.
+//! Roots of images, unpacked for runtimes that take folders: from an engine that has the image, or
+//! from podman, never from a registry.
 //!
 //! A root is unpacked once and kept in the cache by the image's id, a digest of its content, which
 //! stands for the same files tomorrow. It is unpacked under a temporary name, which the next
@@ -8,6 +8,7 @@
 //! them.
 
 mod entry_program;
+mod podman_source;
 mod replicate;
 mod unpack;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use self::podman_source::PodmanImage;
 use self::unpack::{UnpackBounds, Unpacker};
 use super::cache::{Cache, IMAGES};
 use super::{Cancel, LaneError, docker, monotonic_now};
@@ -62,6 +64,39 @@ pub(crate) struct ImageRoots {
 /// A folder that is removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct TemporaryRoot(PathBuf);
+
+/// An image that somebody here has.
+struct FoundImage {
+    source: ImageSource,
+    id: String,
+    config: ImageConfig,
+    size: Option<Bytes>,
+}
+
+/// Who has an image.
+enum ImageSource {
+    Engine,
+    Podman,
+}
+
+/// Finds an image in the engine or, where there is none that has it, in podman.
+fn find_image(reference: &str, cancel: &Cancel) -> Result<FoundImage, LaneError> {
+    let reason = match docker::inspect_image(reference) {
+        Ok((id, config, size)) => {
+            return Ok(FoundImage { source: ImageSource::Engine, id, config, size });
+        }
+        Err(LaneError::Cancelled) => return Err(LaneError::Cancelled),
+        Err(error) => error.to_string(),
+    };
+    match podman_source::find_image(reference, cancel) {
+        Ok(Some(image)) => {
+            let PodmanImage { id, config, size } = image;
+            Ok(FoundImage { source: ImageSource::Podman, id, config, size })
+        }
+        Ok(None) => Err(LaneError::Unsupported { reason }),
+        Err(more) => Err(LaneError::Unsupported { reason: format!("{reason}; {more}") }),
+    }
+}
 
 impl TemporaryRoot {
     pub fn path(&self) -> &Path {
@@ -114,14 +149,16 @@ impl ImageRoots {
     /// [`LaneError::Unsupported`] with what was tried, [`LaneError::Cancelled`].
     pub fn find_or_unpack(&self, reference: &str, cancel: &Cancel) -> Result<ImageRoot, LaneError> {
         let unsupported = |reason: String| LaneError::Unsupported { reason };
-        let (id, config, size) = docker::inspect_image(reference)?;
+        let found = find_image(reference, cancel)?;
+        let config = found.config;
         config.check_machine().map_err(|refusal| unsupported(refusal.to_string()))?;
+        let id = found.id.strip_prefix("sha256:").unwrap_or(&found.id);
         let name = format!("{}.{FORMAT}", id.replace(':', "-"));
+        let path = self.folder.path().join(&name).join(ROOT);
         if let Some(size) = self.find_complete_root(&name) {
-            let path = self.folder.path().join(name).join(ROOT);
             return Ok(ImageRoot { config, path, size, took: None });
         }
-        if let Some(size) = size.filter(|size| !has_room(self.folder.path(), size.0)) {
+        if let Some(size) = found.size.filter(|size| !has_room(self.folder.path(), size.0)) {
             return Err(unsupported(format!(
                 "the files of image {} need {size}, and {} has no room for them: make room, or set \
                  XDG_CACHE_HOME to a folder with more",
@@ -130,18 +167,23 @@ impl ImageRoots {
             )));
         }
         let begun = monotonic_now();
-        let size = docker::root_export::export_image_root(&id, cancel, |archive| {
-            self.unpack_root(&name, archive)
-        });
-        let size = size.map_err(|error| match error {
-            LaneError::Unavailable { reason } => unsupported(format!(
-                "image {} cannot be unpacked for a runtime without an engine: {reason}",
-                config.reference
-            )),
-            other => other,
+        let unpack = |archive: &mut dyn Read| self.unpack_root(&name, archive);
+        let unpacked = match found.source {
+            ImageSource::Engine => {
+                docker::root_export::export_image_root(&found.id, cancel, unpack)
+                    .map_err(|error| error.to_string())
+            }
+            ImageSource::Podman => podman_source::export_image(&found.id, cancel, unpack),
+        };
+        let size = unpacked.map_err(|reason| {
+            if cancel.is_cancelled() {
+                return LaneError::Cancelled;
+            }
+            let image = &config.reference;
+            unsupported(format!("image {image} cannot be unpacked: {reason}"))
         })?;
         let took = Some(monotonic_now().saturating_since(begun));
-        Ok(ImageRoot { config, path: self.folder.path().join(name).join(ROOT), size, took })
+        Ok(ImageRoot { config, path, size, took })
     }
 
     /// Returns the size of a root that is complete, and marks it as used.

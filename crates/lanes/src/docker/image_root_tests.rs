@@ -69,7 +69,7 @@ impl TestImage {
         engine.block_on(answers.try_for_each(async |_| Ok(()))).expect("imported");
         let (id, ..) = super::inspect_image(IMAGE).expect("there");
         let cache = crate::cache::cache_root().expect("a cache");
-        let root = cache.join(format!("images/{}.root1", id.replace(':', "-")));
+        let root = cache.join(format!("images/{}.root1", id.trim_start_matches("sha256:")));
         Some(Self { bench, root })
     }
 
