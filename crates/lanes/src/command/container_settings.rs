@@ -100,8 +100,16 @@ impl ContainerSettings {
         check_entry_program(root, program, &self.workdir, search)
     }
 
-    /// Checks that this user can give the function its own.
+    /// Checks that this user can give the function its own, and that folders leave it a root.
     fn check_rights(mut self, is_root: bool) -> Result<Self, String> {
+        let covers = |folder: &&SharedFolder| folder.guest.trim_matches('/').is_empty();
+        if let Some(folder) = self.folders.iter().find(covers) {
+            return Err(format!(
+                "folder {folder} would be in the place of the whole root: give it another path, \
+                 such as {}:/data",
+                folder.host.display()
+            ));
+        }
         if is_root {
             return Ok(self);
         }
@@ -148,6 +156,9 @@ impl ContainerSettings {
         }
         for group in &self.user.groups {
             options.extend(["--group-add".to_owned(), group.to_string()]);
+        }
+        if self.is_image {
+            options.extend(["--hostname".to_owned(), HOST_NAME.to_owned()]);
         }
         if self.workdir != "/" {
             options.extend(["--workdir".to_owned(), self.workdir.clone()]);

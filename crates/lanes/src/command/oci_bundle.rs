@@ -115,7 +115,14 @@ fn build_mounts(settings: &ContainerSettings, memory: Bytes, is_rootless: bool) 
     // runc checks its own open files there before it starts the function.
     let mut mounts = vec![build_mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])];
     if settings.is_image {
-        mounts.extend(build_image_mounts(settings, memory, is_rootless));
+        mounts.extend(build_image_mounts(memory, is_rootless));
+    }
+    if settings.has_network {
+        // Names are resolved as on this machine.
+        let files = ["/etc/resolv.conf", "/etc/hosts"];
+        let files = files.into_iter().filter(|file| Path::new(file).is_file());
+        let options = ["bind", "ro", "nosuid", "nodev"];
+        mounts.extend(files.map(|file| build_mount(file, "bind", file, &options)));
     }
     mounts.extend(settings.folders.iter().map(build_folder_mount));
     mounts
@@ -123,11 +130,7 @@ fn build_mounts(settings: &ContainerSettings, memory: Bytes, is_rootless: bool) 
 
 /// Builds the mounts that images expect, with the options that engines set. What is written to
 /// those in memory counts as the function's memory.
-fn build_image_mounts(
-    settings: &ContainerSettings,
-    memory: Bytes,
-    is_rootless: bool,
-) -> Vec<Value> {
+fn build_image_mounts(memory: Bytes, is_rootless: bool) -> Vec<Value> {
     let shared_memory = format!("size={}", memory.0.min(64 << 20));
     let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
     if !is_rootless {
@@ -147,13 +150,6 @@ fn build_image_mounts(
         mounts.push(build_mount("/sys", "sysfs", "sysfs", &read_only));
         // Interpreters read the limits of memory and CPU there.
         mounts.push(build_mount("/sys/fs/cgroup", "cgroup", "cgroup", &read_only));
-    }
-    if settings.has_network {
-        // Names are resolved as on this machine.
-        let files = ["/etc/resolv.conf", "/etc/hosts"];
-        let files = files.into_iter().filter(|file| Path::new(file).is_file());
-        let options = ["bind", "ro", "nosuid", "nodev"];
-        mounts.extend(files.map(|file| build_mount(file, "bind", file, &options)));
     }
     mounts
 }

@@ -297,3 +297,45 @@ fn an_image_that_nobody_has_is_not_fetched() {
         assert!(refused.contains("no image cyclometer-test/none:9"), "{name}: {refused}");
     }
 }
+
+#[test]
+fn a_native_program_gets_variables_folders_and_a_user_in_a_bundle_too() {
+    let Some(bench) = bench(None) else { return };
+    let shared = tempfile::tempdir().expect("a folder");
+    std::fs::write(shared.path().join("file"), "of this machine\n").expect("written");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(shared.path(), open).expect("set");
+    let host = shared.path().to_owned();
+    let dirs = vec![SharedFolder { host, guest: "/data/in".to_owned(), is_read_only: true }];
+    let run_with = |name: &str, lane: &mut CommandLane, args: &[&str], rules: SandboxRules| {
+        let mut job = bench.job(args, cyclometer_workload::FunctionInput::default());
+        let preset = Arc::make_mut(&mut job.preset);
+        preset.dirs.clone_from(&dirs);
+        preset.workdir = Some("/data/in".to_owned());
+        preset.env =
+            vec![EnvironmentVariable { name: "HOME".to_owned(), value: "of its own".to_owned() }];
+        job.rules = rules;
+        let (outcome, _) = run(name, lane, &job)?;
+        Some((outcome.status, outcome.output.expect("read").to_string()))
+    };
+    let ok =
+        |text: &str| Some((Status::Ok, OutputDigest::from_content(text.as_bytes()).to_string()));
+    for (name, mut lane) in open_lanes(&["runc", "podman:runc", "runsc"]) {
+        let mut run = |args: &[&str], rules| run_with(&name, &mut lane, args, rules);
+        let strict = SandboxRules::default();
+        assert_eq!(run(&["show", "file"], strict.clone()), ok("of this machine\n"), "{name}");
+        assert_eq!(run(&["who"], strict.clone()), ok("0 0 -1\n"), "{name}");
+        let user = |text: &str| SandboxRules { user: Some(text.to_owned()), ..strict.clone() };
+        assert_eq!(run(&["who"], user("12:34")), ok("12 34 -1\n"), "{name}");
+        let writable = SandboxRules { writable: true, ..strict.clone() };
+        assert_eq!(run(&["who"], writable), ok("0 0 3\n"), "{name}");
+        if name == "runc" {
+            let environment = run(&["show", "/proc/self/environ"], strict.clone());
+            assert_eq!(environment, ok("HOME=of its own\0"));
+        }
+        let mut job = bench.job(&["who"], cyclometer_workload::FunctionInput::default());
+        job.rules = user("app");
+        let refused = lane.prepare(&job, &Cancel::default()).expect_err("no such user");
+        assert!(refused.to_string().contains("give numbers"), "{refused}");
+    }
+}

@@ -49,6 +49,18 @@ pub(crate) fn check_entry_program(
     })
 }
 
+/// Opens a file of a root for reading, by its path in it: links are followed as in the container,
+/// absolute ones within the root.
+///
+/// # Errors
+/// The error of the system; `ENOSYS` before Linux 5.6.
+pub(super) fn open_in_root(root: &Folder, path: &str) -> Result<File, Errno> {
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).resolve(resolve);
+    openat2(root.as_fd(), path, how).map(File::from)
+}
+
 /// Reason why a program cannot be opened.
 enum ProgramProblem {
     Missing,
@@ -60,11 +72,8 @@ enum ProgramProblem {
 
 /// Opens a program below the root, whose absolute links are links within it.
 fn open_program(root: &Folder, path: &str) -> Result<File, ProgramProblem> {
-    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let how = OpenHow::new().flags(flags).resolve(resolve);
-    let file = match openat2(root.as_fd(), path, how) {
-        Ok(file) => File::from(file),
+    let file = match open_in_root(root, path) {
+        Ok(file) => file,
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Err(ProgramProblem::Missing),
         // Linux before 5.6, a filter of system calls, a file that may only be executed.
         Err(_) => return Err(ProgramProblem::Unknown),
