@@ -29,6 +29,7 @@ use self::podman_source::PodmanImage;
 use self::unpack::{UnpackBounds, Unpacker};
 use super::cache::{Cache, IMAGES};
 use super::{Cancel, LaneError, docker, monotonic_now};
+use crate::docker::responses::sanitize_engine_text;
 use crate::image_config::ImageConfig;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::paths::{OwnFolder, has_room, partial_name};
@@ -81,6 +82,15 @@ enum ImageSource {
 
 /// Finds an image in the engine or, where there is none that has it, in podman.
 fn find_image(reference: &str, cancel: &Cancel) -> Result<FoundImage, LaneError> {
+    if is_path(reference) {
+        let shown = sanitize_engine_text(reference);
+        return Err(LaneError::Unsupported {
+            reason: format!(
+                "images are taken from an engine or from podman, not from files: `docker load -i \
+                 {shown}` or `podman load -i {shown}`, and name the image"
+            ),
+        });
+    }
     let reason = match docker::inspect_image(reference) {
         Ok((id, config, size)) => {
             return Ok(FoundImage { source: ImageSource::Engine, id, config, size });
@@ -96,6 +106,11 @@ fn find_image(reference: &str, cancel: &Cancel) -> Result<FoundImage, LaneError>
         Ok(None) => Err(LaneError::Unsupported { reason }),
         Err(more) => Err(LaneError::Unsupported { reason: format!("{reason}; {more}") }),
     }
+}
+
+/// Returns whether a text is the path of a file and no name of an image.
+fn is_path(reference: &str) -> bool {
+    reference.starts_with(['.', '/', '~']) || reference.ends_with('/')
 }
 
 impl TemporaryRoot {
@@ -222,5 +237,65 @@ impl ImageRoots {
             }
         }
         Ok(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns an archive with one file of that name.
+    fn archive(name: &str) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(5);
+        header.set_mode(0o644);
+        header.set_uid(u64::from(nix::unistd::geteuid().as_raw()));
+        header.set_gid(u64::from(nix::unistd::getegid().as_raw()));
+        header.set_cksum();
+        let mut bytes = [header.as_bytes(), &b"hello"[..]].concat();
+        bytes.resize(2048, 0);
+        bytes
+    }
+
+    #[test]
+    fn only_complete_roots_are_kept_and_what_failed_leaves_nothing() {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = place.path().join("images");
+        let folder = OwnFolder::open(&path).expect("ours");
+        let roots = ImageRoots { cache: Cache::in_folder(&path), folder };
+        let names = || {
+            let all = fs::read_dir(&path).expect("there");
+            let mut names: Vec<_> = all.map(|entry| entry.expect("an entry").file_name()).collect();
+            names.sort();
+            names
+        };
+        let cut_off = &archive("file")[..514];
+        for bad in [&*archive("../outside"), cut_off, b"no archive"] {
+            roots.unpack_root("a.root1", &mut &*bad).expect_err("refused");
+            assert_eq!(names(), [""; 0]);
+        }
+        // What has the name, but was never complete.
+        fs::create_dir_all(path.join("a.root1/rootfs")).expect("made");
+        assert_eq!(roots.find_complete_root("a.root1"), None);
+        assert_eq!(roots.unpack_root("a.root1", &mut &*archive("file")), Ok(Bytes(5)));
+        assert_eq!(roots.find_complete_root("a.root1"), Some(Bytes(5)));
+        // Another process that was slower: the root that is there may be in use, and stays.
+        assert_eq!(roots.unpack_root("a.root1", &mut &*archive("other")), Ok(Bytes(5)));
+        assert!(path.join("a.root1/rootfs/file").is_file() && names() == ["a.root1"]);
+        let cell = roots.make_temporary_folder("cell0").expect("made");
+        assert_eq!(names().len(), 2);
+        drop(cell);
+        assert_eq!(names(), ["a.root1"]);
+        assert!(!place.path().join("outside").exists());
+    }
+
+    #[test]
+    fn files_are_no_names_of_images() {
+        for path in ["./fn.tar", "/tmp/layout/", "layout/"] {
+            let refused = find_image(path, &Cancel::default()).err().expect("refused").to_string();
+            assert!(refused.contains("`docker load -i") && refused.contains(path), "{refused}");
+        }
+        assert!(!is_path("me/fn:1"));
     }
 }

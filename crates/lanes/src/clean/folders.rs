@@ -211,6 +211,20 @@ mod tests {
     }
 
     #[test]
+    fn roots_of_images_that_were_never_complete_are_told_from_those_that_are_kept() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mine = cyclometer_system::paths::partial_name("cell0").expect("/proc");
+        for name in ["partial-cyclometer-1-2-nosuchboot-keep3-0a1b.root1", &mine, "0a1b.root1"] {
+            fs::create_dir_all(root.path().join(name).join("rootfs/bin")).expect("made");
+        }
+        let found = find_owned_entries(LeftoverKind::Unfinished, root.path(), true);
+        let (used, unused): (Vec<_>, Vec<_>) = found.iter().partition(|it| it.in_use.is_some());
+        assert_eq!((used.len(), unused.len()), (1, 1), "{found:?}");
+        unused[0].remove().expect("removed");
+        assert!(root.path().join("0a1b.root1").exists() && root.path().join(mine).exists());
+    }
+
+    #[test]
     fn a_link_in_the_place_of_a_folder_is_not_followed() {
         let root = tempfile::tempdir().expect("a folder");
         let target = root.path().join("target");

@@ -569,7 +569,12 @@ impl Lane for CommandLane {
         if there {
             return Ok(());
         }
-        let reason = format!("{} has {what} in its manifest)", workload.name);
+        let name = &workload.name;
+        let reason = if workload.image.is_some() {
+            format!("{name} is an image: lanes of containers run it, such as docker and runc")
+        } else {
+            format!("{name} has {what} in its manifest)")
+        };
         Err(LaneError::Unsupported { reason })
     }
 
