@@ -6,7 +6,7 @@ use super::super::image_root::{FileSharing, ImageRoot, ImageRoots, TemporaryRoot
 use super::super::{Cancel, Job, LaneError};
 use super::container_settings::ContainerSettings;
 use super::oci_bundle;
-use crate::docker::check_static;
+use crate::docker::{check_static, list_hidden_mounts};
 use cyclometer_core::units::Bytes;
 use cyclometer_workload::NativeProgram;
 
@@ -182,9 +182,10 @@ impl Bundle {
     }
 
     /// Returns remarks for whoever started the recording.
-    pub fn list_notes(&self, roots: Option<&ImageRoots>) -> Vec<String> {
+    pub fn list_notes(&self, job: &Job, roots: Option<&ImageRoots>) -> Vec<String> {
         let mut notes: Vec<String> =
             roots.and_then(ImageRoots::refusal_reason).into_iter().collect();
+        notes.extend(list_hidden_mounts(job));
         if self.settings.has_network {
             notes.push("--network: functions use this machine's own network".to_owned());
         }

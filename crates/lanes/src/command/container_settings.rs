@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::super::Job;
 use super::super::image_root::{check_entry_program, make_folder_in_root, read_account_files};
+use super::oci_bundle::max_processes;
 use crate::image_config::ImageConfig;
 use crate::image_user::{AccountFiles, FunctionUser};
 use cyclometer_system::files::{Folder, LinkPolicy};
@@ -148,6 +149,7 @@ impl ContainerSettings {
     pub fn to_run_options(&self, environment_file: &str) -> Result<Vec<String>, String> {
         let network = if self.has_network { "host" } else { "none" };
         let mut options = vec!["--network".to_owned(), network.to_owned()];
+        options.extend(["--pids-limit".to_owned(), max_processes(self).to_string()]);
         if !self.is_writable {
             options.push("--read-only".to_owned());
         }
@@ -174,7 +176,7 @@ impl ContainerSettings {
                      rename it"
                 ));
             };
-            let mode = if folder.is_read_only { ",ro=true" } else { "" };
+            let mode = if folder.is_read_only { ",ro=true,bind-nonrecursive=true" } else { "" };
             let guest = &folder.guest;
             let mount = format!("type=bind,source={host},destination={guest}{mode}");
             options.extend(["--mount".to_owned(), mount]);

@@ -46,7 +46,7 @@ use super::program_run::{
 use super::replacement::{ReplaceableRunner, WarmLane, WorkerRun, run_in_worker};
 use super::{
     Cancel, FootprintPart, Job, Lane, LaneDescription, LaneError, NoSampling, Outcome, PartKind,
-    Prepared, ProbeSampler, StartKind, Status, monotonic_now, outer_memory_limit,
+    Prepared, ProbeSampler, StartKind, Status, docker, monotonic_now, outer_memory_limit,
 };
 use crate::profile::template::{CommandLists, OPTIONS_PLACEHOLDER};
 use crate::profile::{AcceptedForm, Profile};
@@ -343,6 +343,13 @@ impl CommandLane {
             };
             outcome.reason = outcome.reason.map(known);
         }
+        let is_own_failure = outcome.status == Status::Failed && outcome.exit_code.is_some();
+        if is_own_failure
+            && self.profile.takes == AcceptedForm::Bundle
+            && let Some(remark) = docker::remark_on_failure(job, &read_tail(&mut files.stderr))
+        {
+            outcome = outcome.with_remark(remark);
+        }
         outcome
     }
 
@@ -423,7 +430,7 @@ fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
         return Runner::start_grouped(privileges, true);
     }
     let inside = match profile.takes {
-        AcceptedForm::Bundle => InnerProcessLimit::Container(oci_bundle::MAX_PROCESSES),
+        AcceptedForm::Bundle => oci_bundle::PROCESS_LIMITS,
         AcceptedForm::Machine => InnerProcessLimit::Machine,
         AcceptedForm::Module | AcceptedForm::Program => InnerProcessLimit::Runtime,
     };
@@ -618,7 +625,7 @@ impl Lane for CommandLane {
                 .iter()
                 .cloned()
                 .chain(self.kept.refusal_reason_once())
-                .chain(subject.bundle.iter().flat_map(|bundle| bundle.list_notes(roots)))
+                .chain(subject.bundle.iter().flat_map(|bundle| bundle.list_notes(job, roots)))
                 .collect(),
             ..Prepared::default()
         };

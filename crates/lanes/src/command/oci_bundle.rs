@@ -7,12 +7,25 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::super::control_group::InnerProcessLimit;
 use super::container_settings::{ContainerSettings, HOST_NAME};
 use cyclometer_core::units::Bytes;
 use cyclometer_workload::{Limits, SharedFolder};
 
-/// Most processes that a function may have.
-pub(super) const MAX_PROCESSES: u64 = 64;
+/// Most processes that a program may have.
+const MAX_PROCESSES: u64 = 64;
+
+/// Most processes and threads of an image, whose runtimes start many.
+const MAX_PROCESSES_OF_IMAGE: u64 = 512;
+
+/// Limits of the processes in a container.
+pub(super) const PROCESS_LIMITS: InnerProcessLimit =
+    InnerProcessLimit::Container { program: MAX_PROCESSES, image: MAX_PROCESSES_OF_IMAGE };
+
+/// Returns the most processes that a container may have.
+pub(super) const fn max_processes(settings: &ContainerSettings) -> u64 {
+    if settings.is_image { MAX_PROCESSES_OF_IMAGE } else { MAX_PROCESSES }
+}
 
 /// Writes the root of a bundle that holds one program.
 pub(super) fn write_program_root(root: &Path, program: &[u8]) -> io::Result<()> {
@@ -61,7 +74,7 @@ fn build_config(settings: &ContainerSettings, limits: Limits, user: u32, group: 
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         "resources": {
             "memory": { "limit": limits.memory.0 },
-            "pids": { "limit": MAX_PROCESSES },
+            "pids": { "limit": max_processes(settings) },
         },
     });
     if is_rootless {
@@ -155,9 +168,10 @@ fn build_image_mounts(memory: Bytes, is_rootless: bool) -> Vec<Value> {
 }
 
 fn build_folder_mount(folder: &SharedFolder) -> Value {
-    let mode = if folder.is_read_only { "ro" } else { "rw" };
+    // What is mounted below a folder could be written, whatever the folder says.
+    let options = if folder.is_read_only { ["bind", "ro"] } else { ["rbind", "rw"] };
     let host = folder.host.to_string_lossy();
-    build_mount(&folder.guest, "bind", &host, &["bind", mode, "nosuid", "nodev"])
+    build_mount(&folder.guest, "bind", &host, &[&options[..], &["nosuid", "nodev"]].concat())
 }
 
 fn build_mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {

@@ -188,6 +188,9 @@ fn an_image_runs_as_it_wants_from_its_unpacked_root() {
         }
         let Some((outcome, _)) = run(&name, &mut lane, &image.job("exit 7")) else { continue };
         assert_eq!((outcome.status, outcome.exit_code), (Status::Failed, Some(7)), "{name}");
+        let (outcome, _) = run(&name, &mut lane, &image.job("echo > /x")).expect("it ran before");
+        let reason = outcome.reason.expect("a reason");
+        assert!(reason.ends_with("its root is read-only: `--writable` allows writing"), "{reason}");
         let (outcome, _) = run(&name, &mut lane, &image.job("")).expect("it ran before");
         let command = OutputDigest::from_content(b"the command of the image\n");
         assert_eq!((outcome.status, outcome.output), (Status::Ok, Some(command)), "{name}");

@@ -55,6 +55,7 @@ mod warm_tests;
 pub(crate) use elf::check_static;
 pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
 pub use engine::{EngineInfo, inspect_engine};
+pub(crate) use function_call::{list_hidden_mounts, remark_on_failure};
 pub use image_check::{check_image, inspect_image};
 pub use image_pull::{PullProgress, pull_image};
 
