@@ -188,7 +188,8 @@ fn an_image_runs_as_it_wants_from_its_unpacked_root() {
         }
         let Some((outcome, _)) = run(&name, &mut lane, &image.job("exit 7")) else { continue };
         assert_eq!((outcome.status, outcome.exit_code), (Status::Failed, Some(7)), "{name}");
-        let (outcome, _) = run(&name, &mut lane, &image.job("echo > /x")).expect("it ran before");
+        let (outcome, _) =
+            run(&name, &mut lane, &image.job("echo > /srv/mine")).expect("it ran before");
         let reason = outcome.reason.expect("a reason");
         assert!(reason.ends_with("its root is read-only: `--writable` allows writing"), "{reason}");
         let (outcome, _) = run(&name, &mut lane, &image.job("")).expect("it ran before");
