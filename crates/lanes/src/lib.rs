@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod docker;
 mod elf_headers;
 pub mod image_config;
+mod image_root;
 pub mod image_user;
 mod lane_spec;
 mod launcher;

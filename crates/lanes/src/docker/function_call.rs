@@ -168,6 +168,11 @@ impl FunctionCall {
     }
 }
 
+/// Returns a remark about a failure in a container without an engine.
+pub(crate) fn remark_on_failure(job: &Job, stderr: &str) -> Option<&'static str> {
+    FunctionCall::remark_on_failure(job, stderr)
+}
+
 fn writable_note(job: &Job) -> &'static str {
     if job.start == StartKind::Warm {
         "what an invocation writes, later ones in the same warm container find; it goes to the \
@@ -217,7 +222,7 @@ pub(super) fn check_settings(job: &Job) -> Result<(), LaneError> {
 }
 
 /// Lists what containers do not find of the folders that they may only read.
-fn list_hidden_mounts(job: &Job) -> Vec<String> {
+pub(crate) fn list_hidden_mounts(job: &Job) -> Vec<String> {
     let folders: Vec<_> = job.preset.dirs.iter().filter(|folder| folder.is_read_only).collect();
     if folders.is_empty() {
         return Vec::new();
