@@ -15,6 +15,7 @@ mod limits;
 mod manifest;
 pub mod metering;
 mod recording_header;
+pub mod wasm_call;
 pub mod wasm_form;
 
 pub use catalog::{Catalog, WorkloadError};
