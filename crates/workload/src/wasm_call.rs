@@ -192,7 +192,7 @@ impl SignatureSections<'_> {
     /// Finds the type of the function of that index: imported ones come first.
     fn find_type(&self, function: u32) -> wasmparser::Result<Option<FuncType>> {
         let mut before = 0;
-        for import in self.imports.clone().into_iter().flat_map(|it| it.into_imports()) {
+        for import in self.imports.clone().into_iter().flat_map(ImportSectionReader::into_imports) {
             if let TypeRef::Func(index) | TypeRef::FuncExact(index) = import?.ty {
                 if before == function {
                     return self.type_at(index);

@@ -210,13 +210,9 @@ pub(crate) fn place_damage(error: &wasmparser::Error) -> String {
 
 /// Facts about a program that were found so far.
 struct FormScan {
-    is_component: bool,
+    kind: WasmKind,
     /// Number of programs that the present place is inside of, itself included.
     depth: usize,
-    has_entry: bool,
-    has_initializer: bool,
-    runs_command: bool,
-    handles_http: bool,
     exports: Vec<String>,
     has_start: bool,
     memories: usize,
@@ -230,12 +226,8 @@ struct FormScan {
 impl FormScan {
     fn new(is_component: bool) -> Self {
         Self {
-            is_component,
+            kind: if is_component { WasmKind::OtherComponent } else { WasmKind::Library },
             depth: 0,
-            has_entry: false,
-            has_initializer: false,
-            runs_command: false,
-            handles_http: false,
             exports: Vec::new(),
             has_start: false,
             memories: 0,
@@ -258,12 +250,15 @@ impl FormScan {
                     self.add_memory(memory?);
                 }
             }
-            Payload::ExportSection(section) if !self.is_component => {
+            Payload::ExportSection(section) if !self.kind.is_component() => {
                 for export in section {
                     let export = export?;
                     if export.kind == ExternalKind::Func {
-                        self.has_entry |= export.name == "_start";
-                        self.has_initializer |= export.name == "_initialize";
+                        self.kind = match (export.name, self.kind) {
+                            ("_start", _) => WasmKind::Command,
+                            ("_initialize", WasmKind::Library) => WasmKind::Reactor,
+                            (_, kind) => kind,
+                        };
                         self.keep_export(export.name);
                     }
                 }
@@ -284,10 +279,18 @@ impl FormScan {
             Payload::ComponentExportSection(section) if self.depth == 1 => {
                 for export in section {
                     let export = export?;
-                    let is_instance = export.kind == ComponentExternalKind::Instance;
                     let name = export.name.name;
-                    self.runs_command |= is_instance && name.starts_with("wasi:cli/run@0.2.");
-                    self.handles_http |= is_instance && name.starts_with("wasi:http/");
+                    if export.kind == ComponentExternalKind::Instance {
+                        self.kind = match self.kind {
+                            _ if name.starts_with("wasi:cli/run@0.2.") => {
+                                WasmKind::CommandComponent
+                            }
+                            WasmKind::OtherComponent if name.starts_with("wasi:http/") => {
+                                WasmKind::HttpComponent
+                            }
+                            kind => kind,
+                        };
+                    }
                     self.keep_export(name);
                 }
             }
@@ -311,17 +314,9 @@ impl FormScan {
     }
 
     fn into_form(self) -> WasmForm {
-        let kind = match (self.is_component, self.has_entry, self.has_initializer) {
-            (false, true, _) => WasmKind::Command,
-            (false, false, true) => WasmKind::Reactor,
-            (false, false, false) => WasmKind::Library,
-            (true, ..) if self.runs_command => WasmKind::CommandComponent,
-            (true, ..) if self.handles_http => WasmKind::HttpComponent,
-            (true, ..) => WasmKind::OtherComponent,
-        };
-        let instances = if self.is_component { self.instances } else { 1 };
+        let instances = if self.kind.is_component() { self.instances } else { 1 };
         WasmForm {
-            kind,
+            kind: self.kind,
             exports: self.exports,
             has_start: self.has_start,
             memories: self.memories,
