@@ -86,6 +86,15 @@ pub trait Lane: Send {
     /// [`LaneError::Unsupported`], with the reason.
     fn check_support(&self, workload: &Workload) -> Result<(), LaneError>;
 
+    /// Checks whether the lane can run `job`: its function with all that its preset and its rules ask
+    /// for, before anything is done.
+    ///
+    /// # Errors
+    /// [`LaneError::Unsupported`], with the reason and what to do.
+    fn check_job(&self, job: &Job) -> Result<(), LaneError> {
+        self.check_support(&job.workload)
+    }
+
     /// Switches the perf counters of cold runs on or off, before any cell is prepared. They are on
     /// unless their cost is to be measured.
     ///

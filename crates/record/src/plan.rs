@@ -285,10 +285,6 @@ impl Plan {
         index: usize,
         open: &OpenLane,
     ) {
-        if let Err(error) = open.lane.check_support(workload) {
-            self.left_out.push(format!("{}: {error}", open.name));
-            return;
-        }
         let starts =
             open.lane.start_kinds().iter().filter(|start| request.starts.includes(**start));
         let before = self.cells.len();
@@ -306,6 +302,10 @@ impl Plan {
                 cpu_share: request.cpu_share.map(|rule| rule.share_for(limits.memory)),
                 ..Job::new(self.cells.len(), workload, preset, *start)
             };
+            if let Err(error) = open.lane.check_job(&job) {
+                self.left_out.push(format!("{}: {error}", open.name));
+                return;
+            }
             self.cells.push(Cell { lane: index, job: Arc::new(job) });
         }
         if self.cells.len() == before {
