@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::own_function::{FunctionOptions, NamedFunction, choose_preset};
 use super::{CommandFailure, CommandOutcome, CommonOptions, own_config, say};
 use crate::output::{flush_messages, is_terminal_output};
 use crate::pricing::PriceCatalog;
@@ -16,6 +17,7 @@ use crate::workload::Catalog;
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = "Examples:
   cyclometer
+  cyclometer fn.wasm                     your own function; or -- ./prog ARGS, --image IMAGE
   cyclometer live --workload nbody --lane native,wasmtime --loop
   cyclometer live --race --model aws-lambda-arm,per-cycle
   cyclometer live --idle                 look at what is stored, record nothing
@@ -30,7 +32,9 @@ pub(super) struct LiveOptions {
     /// Lanes [default: native,wasmtime,docker, if available]
     #[arg(long, value_delimiter = ',', value_name = "X,Y")]
     lane: Vec<String>,
-    /// Preset of arguments and input [default: quick]
+    #[command(flatten)]
+    function: FunctionOptions,
+    /// Preset of arguments and input [default: quick, if they have it]
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Kinds of start, in lanes that have them [default: both]
@@ -71,9 +75,11 @@ pub(super) fn run(common: &CommonOptions, options: &LiveOptions) -> CommandOutco
                 .to_owned(),
         ));
     }
-    let catalog = common.workload_catalog()?;
+    let preset = options.preset.as_deref();
+    let (catalog, chosen) =
+        common.choose_workloads(&options.function, &options.workload, preset)?;
     let prices = common.price_catalog()?;
-    let config = load_config(options, &catalog, &prices)?;
+    let config = load_config(options, chosen, &catalog, &prices)?;
     let database = common.db_path()?;
     let ending = tui::run(tui::TuiOptions { database, catalog, prices, config }).map_err(
         |error| match error {
@@ -96,6 +102,7 @@ pub(super) fn run(common: &CommonOptions, options: &LiveOptions) -> CommandOutco
 /// Reads the configuration file and applies the options of the command line to it.
 fn load_config(
     options: &LiveOptions,
+    chosen: NamedFunction,
     catalog: &Catalog,
     prices: &PriceCatalog,
 ) -> Result<TuiConfig, CommandFailure> {
@@ -104,7 +111,7 @@ fn load_config(
     let mut config =
         TuiConfig::read_file(&path, options.config.is_some(), around, RecordingOptions::for_demo())
             .map_err(CommandFailure::usage)?;
-    apply_options(options, &mut config.options)?;
+    apply_options(options, chosen, &mut config.options)?;
     config.begin &= !options.idle;
     if !options.model.is_empty() {
         config.models.clone_from(&options.model);
@@ -116,23 +123,31 @@ fn load_config(
     for id in &config.models {
         prices.find_model(id).map_err(CommandFailure::usage)?;
     }
-    for name in &config.options.workloads {
-        let workload = super::find_workload(catalog, name)?;
-        workload.find_preset(&config.options.preset).map_err(CommandFailure::usage)?;
-    }
+    let named = config.options.workloads.iter();
+    let named = named.map(|name| super::find_workload(catalog, name).cloned());
+    let workloads = named.collect::<Result<Vec<_>, _>>()?;
+    let usual = RecordingOptions::for_demo().preset;
+    // A preset of the file is meant, and the usual one is what all have.
+    let wanted = Some(config.options.preset.as_str()).filter(|name| *name != usual);
+    let wanted = options.preset.as_deref().or(wanted);
+    config.options.preset = choose_preset(&workloads, wanted)?;
     Ok(config)
 }
 
 fn apply_options(
     options: &LiveOptions,
+    chosen: NamedFunction,
     wanted: &mut RecordingOptions,
 ) -> Result<(), CommandFailure> {
-    if !options.workload.is_empty() {
-        wanted.workloads.clone_from(&options.workload);
+    if !chosen.workloads.is_empty() {
+        wanted.workloads = chosen.workloads;
     }
     if !options.lane.is_empty() {
         wanted.lanes = super::record::parse_lanes(&options.lane)?;
+    } else if let Some(lanes) = chosen.lanes {
+        wanted.lanes = lanes;
     }
+    wanted.rules = options.function.to_rules();
     if let Some(preset) = &options.preset {
         wanted.preset.clone_from(preset);
     }
@@ -155,7 +170,6 @@ mod tests {
     #[test]
     fn the_command_line_is_stronger_than_the_file() {
         let options = LiveOptions {
-            workload: vec!["wait".to_owned()],
             lane: vec!["native".to_owned(), "native".to_owned()],
             runs: Some(3),
             race: true,
@@ -163,13 +177,18 @@ mod tests {
             ..LiveOptions::default()
         };
         let mut wanted = RecordingOptions { until_stopped: true, ..RecordingOptions::for_demo() };
-        apply_options(&options, &mut wanted).expect("valid");
+        let chosen = NamedFunction {
+            workloads: vec!["wait".to_owned()],
+            lanes: Some(LaneSpec::default_lanes()),
+        };
+        apply_options(&options, chosen, &mut wanted).expect("valid");
         assert_eq!(wanted.workloads, ["wait"]);
         assert_eq!(wanted.lanes, [LaneSpec::Native]);
         assert!(wanted.race && !wanted.until_stopped, "so many runs are not a loop");
         assert_eq!((wanted.runs, wanted.memory), (3, Some(Bytes(256 << 20))));
         let mut same = RecordingOptions::for_demo();
-        apply_options(&LiveOptions::default(), &mut same).expect("valid");
+        let none = NamedFunction { workloads: Vec::new(), lanes: None };
+        apply_options(&LiveOptions::default(), none, &mut same).expect("valid");
         assert_eq!(same, RecordingOptions::for_demo());
     }
 }

@@ -6,6 +6,7 @@ mod history;
 mod lanes;
 mod live;
 mod manual;
+mod own_function;
 mod paper;
 mod pricing;
 mod progress;
@@ -20,11 +21,13 @@ mod workloads;
 pub use query::query_survives;
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::lane::wasmtime::settings::WasmtimeSettings;
 use crate::lane::wasmtime::{engine, worker};
@@ -65,6 +68,9 @@ struct Arguments {
     command: Option<CliCommand>,
 }
 
+/// Variable with folders of workloads that are always there, separated by colons.
+const WORKLOADS_VARIABLE: &str = "CYCLOMETER_WORKLOADS";
+
 /// Heading of the global options, which stand after those of the subcommand.
 const GLOBAL: &str = "Global options";
 
@@ -78,8 +84,9 @@ struct CommonOptions {
     #[arg(long, global = true, env = "CYCLOMETER_DB", hide_env_values = true,
         value_name = "FILE", help_heading = GLOBAL)]
     db: Option<PathBuf>,
-    /// Folder of workloads to add, or of one workload; choose them by name with --workload; may be
-    /// repeated
+    /// Folder of workloads to add, or of one workload; `record` then runs these unless --workload
+    /// chooses by name; may be repeated; those of CYCLOMETER_WORKLOADS and of
+    /// ~/.config/cyclometer/workloads are always there
     #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     workloads: Vec<PathBuf>,
     /// Folder of price models to add, or one file; choose them by id with --model; may be repeated
@@ -208,7 +215,7 @@ pub fn run_hidden(begun: Nanos) -> Option<ExitCode> {
 /// Parses the arguments and runs the command.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Arguments { common, command } = match Arguments::try_parse() {
+    let Arguments { common, command } = match parse_arguments(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(error) => return refuse_arguments(&error),
     };
@@ -238,6 +245,40 @@ pub fn run() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Parses the arguments. `cyclometer fn.wasm`, `cyclometer --image me/fn` and
+/// `cyclometer -- ./prog` name no subcommand: the live view is meant.
+fn parse_arguments(words: Vec<OsString>) -> Result<Arguments, clap::Error> {
+    let error = match Arguments::try_parse_from(&words) {
+        Ok(arguments) => return Ok(arguments),
+        Err(error) => error,
+    };
+    let is_form = |word: &OsString| {
+        let text = word.to_string_lossy();
+        let option = text.split('=').next().unwrap_or_default();
+        matches!(option, "--" | "--image" | "--wasm" | "--native") || is_function_path(word)
+    };
+    let is_unknown =
+        matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument);
+    let names_subcommand = words.iter().skip(1).any(|word| {
+        let word = word.to_string_lossy();
+        Arguments::command().get_subcommands().any(|it| it.get_name() == word)
+    });
+    if !is_unknown || names_subcommand || !words.iter().skip(1).any(is_form) {
+        return Err(error);
+    }
+    let mut with_live = words;
+    with_live.insert(1, "live".into());
+    Arguments::try_parse_from(with_live)
+}
+
+/// Returns whether a word names a file that is there, or a module: a typing error of a subcommand
+/// does neither.
+fn is_function_path(word: &OsString) -> bool {
+    let path = Path::new(word);
+    let is_module = path.extension().is_some_and(|it| it == "wasm" || it == "wat");
+    is_module || (word.as_encoded_bytes().contains(&b'/') && path.exists())
 }
 
 /// Prints help, the version, or an error in the arguments. A repeated argument must not
@@ -297,17 +338,34 @@ fn sweep_leftovers() {
 
 impl CommonOptions {
     fn workload_catalog(&self) -> Result<Catalog, CommandFailure> {
+        self.load_workloads().map(|(catalog, _)| catalog)
+    }
+
+    /// Returns the built-in workloads, those in the config folder, those of the environment and
+    /// those of `--workloads`, of which later ones replace earlier ones; and the names of the
+    /// last.
+    fn load_workloads(&self) -> Result<(Catalog, Vec<String>), CommandFailure> {
         let mut catalog = Catalog::load_builtin().map_err(CommandFailure::failed)?;
+        let always = std::env::var_os(WORKLOADS_VARIABLE).unwrap_or_default();
+        let always = std::env::split_paths(&always).filter(|path| !path.as_os_str().is_empty());
+        let own = own_config("workloads").filter(|folder| folder.is_dir());
+        for folder in own.into_iter().chain(always) {
+            // What is always there must not keep other commands from running.
+            if let Err(error) = catalog.add_folder(&folder) {
+                say(&format!("note: {error} (left out)"));
+            }
+        }
+        let mut added = Vec::new();
         for folder in &self.workloads {
-            catalog.add_folder(folder).map_err(|error| {
+            added.extend(catalog.add_folder(folder).map_err(|error| {
                 let known = |name: &str| catalog.get(name).is_ok();
                 CommandFailure::Usage(name_hint(error, folder, "workload", "--workload", known))
-            })?;
+            })?);
         }
         for notice in catalog.notices() {
             say(&format!("note: {notice}"));
         }
-        Ok(catalog)
+        Ok((catalog, added))
     }
 
     /// Returns the built-in price models, those in the config folder, and those of
@@ -524,7 +582,32 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_function_without_a_subcommand_is_for_the_live_view() {
+        let parse = |words: &[&str]| {
+            let words = ["cyclometer"].iter().chain(words).map(OsString::from);
+            parse_arguments(words.collect()).map(|it| it.command)
+        };
+        for words in [
+            &["fn.wasm"][..],
+            &["fn.wat", "--", "1"],
+            &["--image", "me/fn"],
+            &["--image=me/fn", "--", "1"],
+            &["--", "sh", "-c", "true"],
+            &["--db", "/tmp/x", "fn.wasm"],
+            &["/bin/sh"],
+        ] {
+            assert!(matches!(parse(words), Ok(Some(CliCommand::Live(_)))), "{words:?}");
+        }
+        assert!(matches!(parse(&[]), Ok(None)));
+        assert!(matches!(parse(&["record", "fn.wasm"]), Ok(Some(CliCommand::Record(_)))));
+        for words in [&["recrod"][..], &["recrod", "fn"], &["record", "--no-such", "fn.wasm"]] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+        let typo = parse(&["recrod"]).expect_err("refused").to_string();
+        assert!(typo.contains("record"), "{typo}");
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::history::compare::{GateOptions, compare_recordings};
+use super::own_function::{FunctionOptions, choose_preset};
 use super::progress::ShownMessages;
 use super::recording::{MissingLaneMessages, StoredRecording, session_failure, store_recording};
 use super::signals::{self, cancel_on_signals, finish_on_signals};
@@ -33,6 +34,9 @@ pub(super) const NOTHING_KEPT: &str = "no invocation had finished: nothing is ke
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cyclometer record
+  cyclometer record -- ./resize photo.png      your own program, script, module
+  cyclometer record fn.wasm --invoke add 2 3
+  cyclometer record --native ./fn --wasm fn.wasm --image me/fn -- 1000
   cyclometer record --workload nop --lane wasmtime --start warm --runs 100000
   cyclometer record --workload nbody,mandelbrot --lane native,wasmtime,wasmtime:fuel
   cyclometer record --workloads ./my-function --preset quick --lane native
@@ -60,9 +64,11 @@ pub(super) struct RecordOptions {
     /// Base image for docker lanes that name none; the engine must have it
     #[arg(long, value_parser = base_image, value_name = "IMAGE")]
     base_image: Option<String>,
-    /// Preset of the workloads: their arguments and input
-    #[arg(long, default_value = "quick", value_name = "NAME")]
-    preset: String,
+    #[command(flatten)]
+    function: FunctionOptions,
+    /// Preset of the workloads: their arguments and input [default: quick, if they have it]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// Kinds of start, in lanes that have them
     #[arg(long, value_enum, default_value_t = Starts::Both)]
     start: Starts,
@@ -144,11 +150,16 @@ fn cpu(text: &str) -> Result<u16, String> {
 
 /// Runs the command.
 pub(super) fn run(common: &CommonOptions, options: &RecordOptions) -> CommandOutcome {
-    let catalog = common.workload_catalog()?;
+    let preset = options.preset.as_deref();
+    let (catalog, chosen) =
+        common.choose_workloads(&options.function, &options.workload, preset)?;
     // An invalid price file is reported now, not after the recording.
     let prices = common.price_catalog()?;
-    let request = build_request(&catalog, options)?;
-    let mut specs = parse_lanes(&options.lane)?;
+    let request = build_request(&catalog, &chosen.workloads, options)?;
+    let mut specs = match chosen.lanes {
+        Some(lanes) if options.lane.is_empty() => lanes,
+        _ => parse_lanes(&options.lane)?,
+    };
     if let Some(image) = &options.base_image {
         specs = specs.into_iter().map(|spec| spec.with_base(image)).collect();
         specs.dedup();
@@ -271,22 +282,21 @@ impl RecordingBaseline {
 
 fn build_request(
     catalog: &Catalog,
+    chosen: &[String],
     options: &RecordOptions,
 ) -> Result<PlanRequest, CommandFailure> {
-    let names: Vec<&str> = if options.workload.is_empty() {
-        DEMO.to_vec()
-    } else {
-        options.workload.iter().map(String::as_str).collect()
-    };
+    let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
+    let names = if chosen.is_empty() { &DEMO[..] } else { &chosen };
     let mut workloads = Vec::new();
     for name in names {
         let workload = super::find_workload(catalog, name)?;
-        workload.find_preset(&options.preset).map_err(CommandFailure::usage)?;
         if !workloads.iter().any(|other| Arc::ptr_eq(other, workload)) {
             workloads.push(Arc::clone(workload));
         }
     }
+    let preset = choose_preset(&workloads, options.preset.as_deref())?;
     Ok(PlanRequest {
+        rules: options.function.to_rules(),
         starts: options.start,
         runs: options.runs.unwrap_or(if options.until.is_some() { MAX_RUNS } else { RUNS }),
         warmup: options.warmup,
@@ -297,7 +307,7 @@ fn build_request(
         race: options.race,
         until: options.until.map(|until| StoppingRule { within: options.within, ..until }),
         seed: options.seed.map_or_else(fresh_seed, u64::from),
-        ..PlanRequest::for_workloads(workloads, &options.preset)
+        ..PlanRequest::for_workloads(workloads, &preset)
     })
 }
 

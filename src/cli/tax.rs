@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::own_function::{FunctionOptions, choose_preset};
 use super::recording::{MissingLaneMessages, StoredRecording, session_failure, store_recording};
 use super::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
 use crate::meter::clock::MonotonicClock;
@@ -30,6 +31,7 @@ const USUAL: [&str; 3] = ["nop", "nbody", "memory-burst"];
 #[command(after_help = "Examples:
   cyclometer tax
   cyclometer tax --workload nbody --lane wasmtime --runs 50
+  cyclometer tax fn.wasm -- 1000               your own function
   cyclometer tax --show latest --format csv
 
 Each workload runs plain (no counters, no samples), counted by perf, sampled
@@ -45,9 +47,11 @@ pub(super) struct TaxOptions {
     #[arg(long, value_delimiter = ',', value_name = "X,Y", default_value = "native,wasmtime",
         value_parser = ["native", "wasmtime"])]
     lane: Vec<String>,
-    /// Preset of arguments and input
-    #[arg(long, default_value = "quick", value_name = "NAME")]
-    preset: String,
+    #[command(flatten)]
+    function: FunctionOptions,
+    /// Preset of arguments and input [default: quick, if they have it]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// Recorded runs of each workload under each metering
     #[arg(long, default_value_t = 30, value_parser = limits::at_least_one, value_name = "N")]
     runs: u32,
@@ -111,25 +115,28 @@ fn build_request(
     common: &CommonOptions,
     options: &TaxOptions,
 ) -> Result<PlanRequest, CommandFailure> {
-    let catalog = common.workload_catalog()?;
+    let preset = options.preset.as_deref();
+    let (catalog, chosen) =
+        common.choose_workloads(&options.function, &options.workload, preset)?;
     let usual = USUAL.map(str::to_owned).to_vec();
-    let names = if options.workload.is_empty() { &usual } else { &options.workload };
+    let names = if chosen.workloads.is_empty() { &usual } else { &chosen.workloads };
     let mut workloads: Vec<Arc<Workload>> = Vec::new();
     for name in names {
         let workload = super::find_workload(&catalog, name)?;
-        workload.find_preset(&options.preset).map_err(CommandFailure::usage)?;
         if !workloads.iter().any(|other| Arc::ptr_eq(other, workload)) {
             workloads.push(Arc::clone(workload));
         }
     }
+    let preset = choose_preset(&workloads, preset)?;
     Ok(PlanRequest {
+        rules: options.function.to_rules(),
         // A warm worker opens its counters by itself, whatever the lane.
         starts: Starts::Cold,
         runs: options.runs,
         warmup: options.warmup,
         timeout: options.timeout,
         seed: options.seed.map_or_else(fresh_seed, u64::from),
-        ..PlanRequest::for_workloads(workloads, &options.preset)
+        ..PlanRequest::for_workloads(workloads, &preset)
     })
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::own_function::{FunctionOptions, choose_preset};
 use super::recording::MissingLaneMessages;
 use super::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
 use crate::lane::{self, Cancel, Job, NoSampling, Status};
@@ -44,9 +45,11 @@ struct WorkloadCheckOptions {
     /// Only these lanes [default: native,wasmtime,docker, if available]
     #[arg(long, value_delimiter = ',', value_name = "LANE,LANE")]
     lane: Vec<String>,
-    /// Preset of the workloads: their arguments and input
-    #[arg(long, default_value = "quick", value_name = "NAME")]
-    preset: String,
+    #[command(flatten)]
+    function: FunctionOptions,
+    /// Preset of the workloads: their arguments and input [default: quick, if they have it]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,13 +73,17 @@ fn print_workloads(common: &CommonOptions) -> CommandOutcome {
         Column::text("workload", "workload"),
         Column::text("title", "title"),
         Column::text("presets", "presets"),
-        Column::text("programs", "programs"),
+        Column::text("forms", "forms"),
         Column::number("memory", "memory_bytes"),
         Column::text("stresses", "stresses"),
     ]);
     for workload in common.workload_catalog()?.iter() {
         let presets: Vec<_> = workload.presets.keys().map(String::as_str).collect();
-        let programs = [("wasm", workload.wasm.is_some()), ("native", workload.native.is_some())];
+        let programs = [
+            ("wasm", workload.wasm.is_some()),
+            ("native", workload.native.is_some()),
+            ("image", workload.image.is_some()),
+        ];
         let programs: Vec<_> =
             programs.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
         let memory = workload.presets.values().map(|preset| preset.limits.memory).min();
@@ -94,14 +101,20 @@ fn print_workloads(common: &CommonOptions) -> CommandOutcome {
 }
 
 fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> CommandOutcome {
-    let catalog = common.workload_catalog()?;
+    let preset = options.preset.as_deref();
+    let (catalog, chosen) =
+        common.choose_workloads(&options.function, &options.workload, preset)?;
     let mut workloads: Vec<_> = catalog.iter().cloned().collect();
-    if !options.workload.is_empty() {
-        let named = options.workload.iter();
+    if !chosen.workloads.is_empty() {
+        let named = chosen.workloads.iter();
         let named = named.map(|name| super::find_workload(&catalog, name).cloned());
         workloads = named.collect::<Result<_, _>>()?;
     }
-    let specs = record::parse_lanes(&options.lane)?;
+    let preset = choose_preset(&workloads, preset)?;
+    let specs = match chosen.lanes {
+        Some(lanes) if options.lane.is_empty() => lanes,
+        _ => record::parse_lanes(&options.lane)?,
+    };
     let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
     let cancel = signals::cancel_on_signals()?;
     super::sweep_leftovers();
@@ -118,7 +131,8 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
         runs: 1,
         warmup: 0,
         seed: 0,
-        ..PlanRequest::for_workloads(workloads, &options.preset)
+        rules: options.function.to_rules(),
+        ..PlanRequest::for_workloads(workloads, &preset)
     };
     let plan = Plan::new(&request, &lanes).map_err(CommandFailure::usage)?;
     let mut table = Table::new(&[

@@ -266,7 +266,7 @@ fn manifest_survives(content: &[u8]) {
         "there" => Ok(b"content".to_vec()),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };
-    match Manifest::parse(content, "workload.toml", &read) {
+    match Manifest::parse(content, "workload.toml", None, &read) {
         Ok(manifest) => {
             assert!(!manifest.presets.is_empty(), "accepted without a preset");
             for (name, preset) in &manifest.presets {

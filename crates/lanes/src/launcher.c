@@ -26,7 +26,7 @@
  *
  * Protocol, over a SOCK_SEQPACKET socket at descriptor 0, one function at a
  * time: first a `struct hello`; then, for each `struct request` + the
- * NUL-terminated strings (path, argv, environment) with the descriptors in
+ * NUL-terminated strings (path, argv, environment, the folder to start in) with the descriptors in
  * SCM_RIGHTS (exec, stdin, stdout, stderr and those that the child finds from 3
  * on), `struct started` and, when the function has ended, `struct ended`. Both
  * repeat the request's number, which nobody can guess. Credentials
@@ -94,7 +94,7 @@ enum { AT_ONCE = 1024 };
 enum { HANG_UP_MS = 2000 };
 
 /* Stages of a failed start, for the message. */
-enum { STAGE_OK, STAGE_REQUEST, STAGE_FORK, STAGE_SETUP, STAGE_EXEC, STAGE_DATA, STAGE_FILE, STAGE_PROCESSES };
+enum { STAGE_OK, STAGE_REQUEST, STAGE_FORK, STAGE_SETUP, STAGE_EXEC, STAGE_DATA, STAGE_FILE, STAGE_PROCESSES, STAGE_FOLDER };
 
 /* Why a function ended, beside its wait status. */
 enum { END_ITSELF, END_TIMEOUT, END_CANCELLED };
@@ -177,6 +177,7 @@ static void send_message(void *message, size_t size, pid_t about) {
 static int message[1 << 14]; /* 64 KiB, aligned */
 static char *argv_of[MAX_ARGS + 1];
 static char *envp_of[MAX_ENV + 1];
+static char *start_folder[2];
 static int fds[MAX_FDS];
 
 /* Receives a request into `message` and its descriptors into `fds` (which are
@@ -213,7 +214,7 @@ static char *take(char *text, const char *end, uint32_t count, char **into) {
     return text;
 }
 
-/* Splits the strings behind the request into path, argv and environment. */
+/* Splits the strings behind the request into path, argv, environment and start folder. */
 static char *split(const struct request *r, ssize_t size) {
     char *text = (char *)message + sizeof *r, *end = (char *)message + size;
     char *path = text;
@@ -221,7 +222,8 @@ static char *split(const struct request *r, ssize_t size) {
         r->envc > MAX_ENV || r->strings != (uint32_t)(end - text) || r->strings == 0 || end[-1] != '\0')
         return NULL;
     text = take(text + strlen(text) + 1, end, r->argc, argv_of);
-    return text && take(text, end, r->envc, envp_of) ? path : NULL;
+    text = text ? take(text, end, r->envc, envp_of) : NULL;
+    return text && take(text, end, 1, start_folder) ? path : NULL;
 }
 
 /* Limit of open files of what is started; of no use if its hard one is 0. */
@@ -289,7 +291,10 @@ static int set_up(const struct request *r, uint32_t count, int cpu_fits, volatil
         int error = set_oom_score(r->oom_score);
         if (error) return error;
     }
-    if (chdir("/") < 0) return errno;
+    if (chdir(start_folder[0]) < 0) {
+        *stage = STAGE_FOLDER;
+        return errno;
+    }
     sigemptyset(&empty);
     return sigprocmask(SIG_SETMASK, &empty, NULL) < 0 ? errno : 0;
 }

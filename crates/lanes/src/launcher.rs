@@ -77,6 +77,9 @@ pub(super) enum LauncherError {
         remedy: &'static str,
         source: io::Error,
     },
+    /// The program cannot start in its folder.
+    #[error("cannot start the program in {folder}: {source}")]
+    Folder { folder: String, source: io::Error },
     /// There are more or longer arguments than the launcher takes.
     #[error("{0}")]
     Arguments(String),
@@ -111,6 +114,8 @@ pub(super) struct SpawnRequest<'a> {
     /// Limit of each file's size, standard output included.
     pub file_limit: Option<Bytes>,
     pub cpu: Option<u16>,
+    /// Absolute path of the folder in which it starts.
+    pub start_folder: &'a Path,
 }
 
 /// A program that was started.
@@ -348,6 +353,7 @@ impl Launcher {
             2 => "no new process",
             3 => "its limits cannot be set",
             4 => "exec",
+            8 => return Err(folder_error(spawn.start_folder, error)),
             5..=7 => return Err(limit_error(stage, spawn, self.process_limit, error)),
             _ => "the request was not understood",
         };
@@ -571,6 +577,12 @@ fn limit_error(
     }
 }
 
+/// Builds the error for a folder in which the program cannot start.
+fn folder_error(folder: &Path, error: i32) -> LauncherError {
+    let folder = folder.display().to_string();
+    LauncherError::Folder { folder, source: io::Error::from_raw_os_error(error) }
+}
+
 /// Encodes the request as `launcher.c` reads it, with the descriptors to send along.
 fn encode_request<'a>(
     spawn: &SpawnRequest<'a>,
@@ -592,11 +604,15 @@ fn encode_request<'a>(
         strings.extend_from_slice(arg.as_bytes());
         strings.push(0);
     }
+    strings.extend_from_slice(spawn.start_folder.as_os_str().as_encoded_bytes());
+    strings.push(0);
     let too_many = spawn.args.len() > MAX_ARGS || spawn.env.len() > MAX_ENV;
     if too_many || strings.len() > MAX_MESSAGE {
         return Err(LauncherError::Arguments(format!(
-            "{} arguments of {} bytes are more than the {MAX_ARGS} of {MAX_MESSAGE} bytes that fit",
+            "{} arguments and {} variables of {} bytes are more than the {MAX_ARGS} and {MAX_ENV} \
+             of {MAX_MESSAGE} bytes that fit",
             spawn.args.len(),
+            spawn.env.len(),
             strings.len()
         )));
     }

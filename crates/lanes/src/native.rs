@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::launcher::{LauncherError, Privileges, SpawnRequest, SpawnTarget, Stdio3};
@@ -25,7 +25,7 @@ use cyclometer_core::units::Bytes;
 use cyclometer_meter::{Meter, Provenances, Usage};
 use cyclometer_system::files::{RegularFile, display_path};
 use cyclometer_system::sys::explain_file_size_limit;
-use cyclometer_workload::{NativeProgram, Workload, memory_file};
+use cyclometer_workload::{EnvironmentVariable, NativeProgram, Workload, memory_file};
 
 /// Runs native programs.
 pub struct NativeLane {
@@ -97,9 +97,11 @@ impl NativeLane {
         cancel: &Cancel,
     ) -> Result<Outcome, String> {
         let mut files = Stdio3::with_input(&job.preset.stdin).map_err(|error| error.to_string())?;
-        let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
+        let args: Vec<&str> = std::iter::once(job.workload.argument_zero())
             .chain(job.preset.args.iter().map(String::as_str))
             .collect();
+        let variables = list_variables(job);
+        let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
         self.load_program(&job.workload).map_err(|error| error.to_string())?;
         let program = match self.programs.get(&job.workload.name) {
             Some(NativeExecutable::Embedded(file)) => SpawnTarget::File(file.as_fd()),
@@ -111,7 +113,7 @@ impl NativeLane {
         let spawn = SpawnRequest {
             program,
             args: &args,
-            env: &[],
+            env: &variables,
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
@@ -121,6 +123,7 @@ impl NativeLane {
             data_limit: Some(job.limits.memory),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
+            start_folder: choose_start_folder(job),
         };
         let run = runner.run(&spawn, watch, cancel);
         let outcome =
@@ -137,6 +140,45 @@ fn is_script(file: &RegularFile) -> bool {
     // either.
     let read = file.open_for_reading().and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == *b"#!"
+}
+
+/// Returns the environment of a native program: what it inherits, and the variables of its preset,
+/// of which the last of a name holds.
+fn list_variables(job: &Job) -> Vec<String> {
+    let inherited = job.workload.native.as_ref().map(NativeProgram::inherited_variables);
+    let mut all: Vec<EnvironmentVariable> = Vec::new();
+    for variable in inherited.into_iter().flatten().chain(job.preset.env.iter().cloned()) {
+        match all.iter_mut().find(|other| other.name == variable.name) {
+            Some(other) => *other = variable,
+            None => all.push(variable),
+        }
+    }
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// Returns the folder in which a native program starts.
+fn choose_start_folder(job: &Job) -> &Path {
+    let usual = job.workload.native.as_ref().map_or(Path::new("/"), NativeProgram::start_folder);
+    job.preset.workdir.as_deref().map_or(usual, Path::new)
+}
+
+/// Refuses what a plain process cannot be given.
+fn check_settings(job: &Job) -> Result<(), String> {
+    if let Some(folder) = job.preset.dirs.iter().find(|it| !it.is_at_host_path()) {
+        return Err(format!(
+            "a plain process finds folders where they are on this machine, so it cannot find {} at \
+             {}: name the folder without another path, or leave the native lane out",
+            display_path(&folder.host),
+            folder.guest
+        ));
+    }
+    match &job.rules.user {
+        Some(user) => Err(format!(
+            "a plain process runs as the user who records, and not as `{user}`: --user is for \
+             containers"
+        )),
+        None => Ok(()),
+    }
 }
 
 fn start_runner(counted: bool) -> Result<Runner, LauncherError> {
@@ -227,6 +269,7 @@ impl Lane for NativeLane {
     fn prepare(&mut self, job: &Job, _: &Cancel) -> Result<Prepared, LaneError> {
         let failed =
             |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
+        check_settings(job).map_err(|reason| LaneError::Unsupported { reason })?;
         self.load_program(&job.workload).map_err(|error| failed(error.to_string()))?;
         let size = match &job.workload.native {
             Some(NativeProgram::Embedded(bytes)) => Some(Bytes(bytes.len() as u64)),

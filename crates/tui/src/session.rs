@@ -20,7 +20,7 @@ use cyclometer_record::{
 use cyclometer_report::{format_count, wrap_sentence};
 use cyclometer_store::{RetryPolicy, Store, WriteNotice, Writer};
 use cyclometer_system::threads::start_thread;
-use cyclometer_workload::Catalog;
+use cyclometer_workload::{Catalog, CpuShareRule, SandboxRules};
 
 /// Largest recording, in invocations, whose conclusions are printed when the
 /// program ends; a longer one would delay its end.
@@ -53,6 +53,10 @@ pub struct RecordingOptions {
     pub sample_interval: Option<Nanos>,
     /// Label of the recording.
     pub label: Option<String>,
+    /// Rules of the sandbox that are loosened.
+    pub rules: SandboxRules,
+    /// Share of CPUs that functions get; `None`: whole ones.
+    pub cpu_share: Option<CpuShareRule>,
 }
 
 impl RecordingOptions {
@@ -72,6 +76,8 @@ impl RecordingOptions {
             timeout: None,
             sample_interval: Some(DEFAULT_SAMPLE_INTERVAL),
             label: None,
+            rules: SandboxRules::default(),
+            cpu_share: None,
         }
     }
 
@@ -109,6 +115,8 @@ impl RecordingOptions {
             timeout: self.timeout,
             until_stopped: self.until_stopped,
             race: self.race,
+            rules: self.rules.clone(),
+            cpu_share: self.cpu_share,
             ..PlanRequest::for_workloads(workloads, &self.preset)
         };
         Ok(SessionOptions {

@@ -32,13 +32,15 @@ const MAX_TOGETHER: Bytes = Bytes(1 << 30);
 /// Most workloads in a folder.
 const MAX_WORKLOADS: usize = 1_000;
 /// Longest name of a workload, in bytes.
-const MAX_NAME: usize = 100;
+pub(crate) const MAX_NAME: usize = 100;
 const MANIFEST: &str = "workload.toml";
 
 /// All workloads that can be selected by name.
 #[derive(Debug, Clone)]
 pub struct Catalog {
     workloads: NamedCatalog<Arc<Workload>>,
+    /// Workloads that could not be loaded, by name, with the reasons.
+    broken: Vec<(String, String)>,
 }
 
 impl CatalogEntry for Workload {
@@ -64,6 +66,14 @@ pub enum WorkloadError {
         name: String,
         /// Suggestion: the nearest name, or all names.
         hint: String,
+    },
+    /// The workload could not be loaded.
+    #[error("workload `{name}` cannot be loaded: {reason}")]
+    Broken {
+        /// Name of the workload.
+        name: String,
+        /// Reason why it cannot be loaded.
+        reason: String,
     },
     /// The workload has no such preset.
     #[error("workload `{workload}` has no preset `{preset}`{hint}")]
@@ -117,7 +127,10 @@ pub enum WorkloadError {
         path: PathBuf,
     },
     /// The manifest names no program that could run.
-    #[error("{}: neither `wasm` nor `native` is given, so no lane can run it", display_path(path))]
+    #[error(
+        "{}: neither `wasm` nor `native` nor `image` is given, so no lane can run it",
+        display_path(path)
+    )]
     NothingToRun {
         /// Path of the manifest.
         path: PathBuf,
@@ -136,25 +149,52 @@ impl Catalog {
             workloads.add_entry(Arc::new(load_embedded(embedded)?));
         }
         workloads.sort_by_name();
-        Ok(Self { workloads })
+        Ok(Self { workloads, broken: Vec::new() })
     }
 
     /// Adds the workloads of a user's folder, which is itself a workload or contains
-    /// workloads. A workload with the name of another replaces it, and a notice records this.
+    /// workloads, and returns their names. A workload with the name of another replaces it, and a
+    /// notice records this. One that cannot be loaded is left out with a notice: the others are
+    /// added.
     ///
     /// # Errors
-    /// Returns an error when the folder holds no workload, or one that cannot be loaded.
-    pub fn add_folder(&mut self, folder: &Path) -> Result<(), WorkloadError> {
+    /// Returns an error when the folder holds no workload, or is itself one that cannot be loaded.
+    pub fn add_folder(&mut self, folder: &Path) -> Result<Vec<String>, WorkloadError> {
         let found = find_workload_folders(folder)?;
         let left = Cell::new(MAX_TOGETHER.0);
-        for folder in found.open_each() {
-            self.workloads.add_entry(Arc::new(folder?.load_workload(&left)?));
+        let mut names = Vec::new();
+        for (name, opened) in found.names().zip(found.open_each()) {
+            match opened.and_then(|folder| folder.load_workload(&left)) {
+                Ok(workload) => {
+                    names.push(workload.name.clone());
+                    self.broken.retain(|(other, _)| *other != workload.name);
+                    self.workloads.add_entry(Arc::new(workload));
+                }
+                Err(error) if found.is_one_workload() => return Err(error),
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.workloads.add_notice(format!("{reason} (workload `{name}` is left out)"));
+                    self.broken.push((name.to_owned(), reason));
+                }
+            }
         }
         self.workloads.sort_by_name();
         for notice in found.notices {
             self.workloads.add_notice(notice);
         }
-        Ok(())
+        Ok(names)
+    }
+
+    /// Adds a workload, in the place of one of its name.
+    pub fn add_workload(&mut self, workload: Workload) {
+        self.workloads.add_entry(Arc::new(workload));
+        self.workloads.sort_by_name();
+    }
+
+    /// Returns the names of workloads that could not be loaded, with the reasons.
+    #[must_use]
+    pub fn broken_workloads(&self) -> &[(String, String)] {
+        &self.broken
     }
 
     /// Returns notices about folders that were left out, with the reasons, and about workloads
@@ -169,6 +209,10 @@ impl Catalog {
     /// # Errors
     /// [`WorkloadError::Unknown`], with the nearest name.
     pub fn get(&self, name: &str) -> Result<&Arc<Workload>, WorkloadError> {
+        // A built-in one must not run in the place of a broken one of its name.
+        if let Some((name, reason)) = self.broken.iter().find(|(other, _)| other == name) {
+            return Err(WorkloadError::Broken { name: name.clone(), reason: reason.clone() });
+        }
         self.workloads.find_entry(name).ok_or_else(|| WorkloadError::Unknown {
             name: name.to_owned(),
             hint: self.workloads.format_suggestion(name),
@@ -212,7 +256,7 @@ fn load_embedded(embedded: &'static Embedded) -> Result<Workload, WorkloadError>
         source: source.into(),
     };
     let text = find(MANIFEST).map_err(io)?;
-    let manifest = Manifest::parse(text, &origin, &|name| Ok(find(name)?.to_vec()))?;
+    let manifest = Manifest::parse(text, &origin, None, &|name| Ok(find(name)?.to_vec()))?;
     let wasm = manifest.wasm.as_deref().map(find).transpose().map_err(io)?.map(Arc::from);
     let native = Some(NativeProgram::Embedded(embedded.native));
     Ok(assemble_workload(embedded.name.to_owned(), manifest, wasm, native, None))
@@ -240,6 +284,16 @@ pub(super) struct WorkloadFolders {
 }
 
 impl WorkloadFolders {
+    /// Iterates over the names of the workloads.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.workloads.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Returns whether the folder that the user named is itself a workload.
+    fn is_one_workload(&self) -> bool {
+        self.workloads.iter().any(|(_, inside)| inside.as_os_str().is_empty())
+    }
+
     /// Opens the folders one after the other.
     pub(crate) fn open_each(&self) -> impl Iterator<Item = Result<WorkloadFolder, WorkloadError>> {
         self.workloads.iter().map(|(name, inside)| {
@@ -326,7 +380,7 @@ impl WorkloadFolder {
             .map_err(|source| self.unreadable_error(MANIFEST, source))?;
         let origin = display_path(&self.folder.path().join(MANIFEST));
         let read = |name: &str| self.read_file(name, INPUT, left);
-        Ok(Manifest::parse(&text, &origin, &read)?)
+        Ok(Manifest::parse(&text, &origin, Some(self.folder.path()), &read)?)
     }
 
     fn load_workload(&self, left: &Cell<u64>) -> Result<Workload, WorkloadError> {
@@ -345,14 +399,20 @@ impl WorkloadFolder {
             Some(name) => {
                 let (root, inside) = (Arc::clone(&self.root), self.inside.clone());
                 let name_in = PathBuf::from(name);
-                let file = NativeFile { root, inside, name: name_in, argument_zero: None };
+                let file = NativeFile {
+                    root,
+                    inside,
+                    name: name_in,
+                    argument_zero: None,
+                    start_folder: None,
+                };
                 file.find_file().map_err(|source| self.unreadable_error(name, source))?;
                 Some(NativeProgram::File(file))
             }
             None => None,
         };
         let path = self.folder.path();
-        if wasm.is_none() && native.is_none() {
+        if wasm.is_none() && native.is_none() && manifest.image.is_none() {
             return Err(WorkloadError::NothingToRun { path: path.join(MANIFEST) });
         }
         Ok(assemble_workload(self.name.clone(), manifest, wasm, native, Some(path.to_owned())))
@@ -384,8 +444,8 @@ fn assemble_workload(
     native: Option<NativeProgram>,
     folder: Option<PathBuf>,
 ) -> Workload {
-    let Manifest { title, stresses, source, wasm: _, native: _, presets } = manifest;
-    Workload { name, title, stresses, source, wasm, native, image: None, presets, folder }
+    let Manifest { title, stresses, source, wasm: _, native: _, image, presets } = manifest;
+    Workload { name, title, stresses, source, wasm, native, image, presets, folder }
 }
 
 #[cfg(test)]

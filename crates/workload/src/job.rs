@@ -91,9 +91,37 @@ impl Outcome {
         self
     }
 
-    /// Turns a success into a failure if the output is not the expected one.
+    /// Turns the exit code that the preset expects into a success, and any other into a failure.
+    fn with_exit_code_checked(mut self, expected: i32) -> Self {
+        let Some(code) = self.exit_code.filter(|_| expected != 0) else { return self };
+        if self.status == Status::Ok && code != expected {
+            self.status = Status::Failed;
+            let wrong = format!("exit code {code}, and {expected} is expected");
+            self.reason =
+                Some(wrong + &self.reason.map_or_else(String::new, |it| format!("; {it}")));
+            return self;
+        }
+        let told =
+            self.reason.as_deref().and_then(|it| it.strip_prefix(&format!("exit code {code}")));
+        if let (Status::Failed, true, Some(rest)) = (self.status, code == expected, told) {
+            let rest = match rest.split_at_checked(2) {
+                Some(("; ", remark)) => Some(remark.to_owned()),
+                Some((": ", text)) => Some(format!("it wrote to standard error: {text}")),
+                None | Some(_) if rest.is_empty() => None,
+                _ => return self,
+            };
+            (self.status, self.reason) = (Status::Ok, rest);
+        }
+        self
+    }
+
+    /// Turns a success into a failure if the output or the exit code is not the expected one.
     #[must_use]
-    pub fn with_output_checked(mut self, preset: &Preset) -> Self {
+    pub fn with_output_checked(self, preset: &Preset) -> Self {
+        self.with_exit_code_checked(preset.expected_exit).with_output_compared(preset)
+    }
+
+    fn with_output_compared(mut self, preset: &Preset) -> Self {
         if let (Status::Ok, Some(expected), Some(found)) =
             (self.status, preset.expected, self.output)
             && expected != found
@@ -164,6 +192,37 @@ pub struct FootprintPart {
 mod tests {
     use super::*;
     use crate::Catalog;
+
+    #[test]
+    fn the_expected_exit_code_is_a_success_and_no_other_is() {
+        let workload = Arc::new(Workload::without_forms("w"));
+        let job = |expected_exit| {
+            let preset = Preset { expected_exit, ..Preset::with_defaults("quick") };
+            Job::new(0, Arc::clone(&workload), Arc::new(preset), StartKind::Cold)
+        };
+        let judge = |expected: i32, status, code, reason: &str| {
+            let job = job(expected);
+            let mut outcome = Outcome::failed_to_start(&job, Nanos(0), reason);
+            (outcome.status, outcome.exit_code) = (status, Some(code));
+            outcome.reason = outcome.reason.filter(|it| !it.is_empty());
+            let judged = outcome.with_output_checked(&job.preset);
+            (judged.status, judged.reason.unwrap_or_default())
+        };
+        let ok = |remark: &str| (Status::Ok, remark.to_owned());
+        let failed = |reason: &str| (Status::Failed, reason.to_owned());
+        assert_eq!(judge(3, Status::Failed, 3, "exit code 3"), ok(""));
+        assert_eq!(judge(3, Status::Failed, 3, "exit code 3; left 2"), ok("left 2"));
+        let told = "it wrote to standard error: no such key";
+        assert_eq!(judge(3, Status::Failed, 3, "exit code 3: no such key"), ok(told));
+        assert_eq!(judge(3, Status::Failed, 4, "exit code 4"), failed("exit code 4"));
+        let zero = "exit code 0, and 3 is expected; left 2";
+        assert_eq!(judge(3, Status::Ok, 0, "left 2"), failed(zero));
+        // What failed for another reason stays a failure.
+        assert_eq!(judge(3, Status::Failed, 3, "out of memory"), failed("out of memory"));
+        assert_eq!(judge(3, Status::Failed, 3, "exit code 31"), failed("exit code 31"));
+        assert_eq!(judge(0, Status::Ok, 0, ""), ok(""));
+        assert_eq!(judge(0, Status::Failed, 1, "exit code 1"), failed("exit code 1"));
+    }
 
     #[test]
     fn wrong_output_does_not_hide_what_else_is_told() {

@@ -14,6 +14,8 @@ mod job;
 mod limits;
 mod manifest;
 pub mod metering;
+pub mod own_function;
+pub mod preset_values;
 mod recording_header;
 pub mod wasm_call;
 pub mod wasm_form;
@@ -118,6 +120,8 @@ pub struct NativeFile {
     name: PathBuf,
     /// Argument 0, where it is not the workload's name.
     argument_zero: Option<String>,
+    /// Folder in which it starts, unless its preset says otherwise; `None`: `/`.
+    start_folder: Option<PathBuf>,
 }
 
 impl NativeFile {
@@ -146,18 +150,43 @@ impl NativeProgram {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let root = Arc::new(Folder::open(folder.unwrap_or(Path::new(".")), LinkPolicy::Anywhere)?);
         let name = PathBuf::from(path.file_name().unwrap_or_default());
-        let file = NativeFile { root, inside: PathBuf::new(), name, argument_zero: None };
+        let file = NativeFile {
+            root,
+            inside: PathBuf::new(),
+            name,
+            argument_zero: None,
+            start_folder: None,
+        };
         file.find_file()?;
         Ok(Self::File(file))
     }
 
-    /// Sets argument 0 of a user's program.
+    /// Sets argument 0 of a user's program, and the folder in which it starts.
     #[must_use]
-    pub fn with_argument_zero(mut self, text: &str) -> Self {
+    pub fn with_command_line(mut self, zero: &str, start_folder: Option<PathBuf>) -> Self {
         if let Self::File(file) = &mut self {
-            file.argument_zero = Some(text.to_owned());
+            (file.argument_zero, file.start_folder) = (Some(zero.to_owned()), start_folder);
         }
         self
+    }
+
+    /// Returns the folder in which it starts on this machine, unless its preset says otherwise.
+    #[must_use]
+    pub fn start_folder(&self) -> &Path {
+        match self {
+            Self::File(NativeFile { start_folder: Some(folder), .. }) => folder,
+            _ => Path::new("/"),
+        }
+    }
+
+    /// Returns the variables that it is given beside those of its preset: a user's program finds
+    /// others by the `PATH` of this process.
+    #[must_use]
+    pub fn inherited_variables(&self) -> Vec<EnvironmentVariable> {
+        let path = std::env::var("PATH").ok().filter(|_| matches!(self, Self::File(_)));
+        path.map(|value| EnvironmentVariable { name: "PATH".to_owned(), value })
+            .into_iter()
+            .collect()
     }
 
     /// Returns the bytes of the program.

@@ -8,7 +8,11 @@ use thiserror::Error;
 
 use super::input::MAX_INPUT;
 use super::limits::{Limits, parse_memory_limit, parse_output_limit, parse_time_limit};
-use super::{FunctionInput, OutputDigest, Preset};
+use super::own_function::check_image_name;
+use super::preset_values::{
+    SharedFolderText, check_arguments, check_export_name, check_guest_path, check_variables,
+};
+use super::{EnvironmentVariable, FunctionInput, OutputDigest, Preset, SharedFolder};
 use cyclometer_core::toml_text::{line_and_column, to_printable_line, with_nearest_key};
 use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::is_hidden;
@@ -22,11 +26,6 @@ const MAX_PRESETS: usize = 64;
 const MAX_NAME: usize = 64;
 /// Longest title, in characters.
 const MAX_TITLE: usize = 600;
-/// Most arguments of a preset.
-const MAX_ARGS: usize = 1_000;
-/// Most bytes of all arguments of a preset, each with its terminator: they go to the
-/// launcher in one message, with those of the runtime.
-const MAX_ARG_BYTES: usize = 56 << 10;
 
 /// Error of a manifest.
 #[derive(Debug, Error)]
@@ -64,6 +63,8 @@ pub struct Manifest {
     pub wasm: Option<String>,
     /// The native program, relative to the folder.
     pub native: Option<String>,
+    /// The container image, by the name that an engine knows it by.
+    pub image: Option<String>,
     /// Arguments, input, expected output and limits by name.
     pub presets: BTreeMap<String, Preset>,
 }
@@ -76,6 +77,7 @@ struct RawManifest {
     source: Option<String>,
     wasm: Option<String>,
     native: Option<String>,
+    image: Option<String>,
     #[serde(default)]
     limits: RawLimits,
     preset: BTreeMap<String, RawPreset>,
@@ -98,6 +100,14 @@ struct RawPreset {
     expected: Option<RawContent>,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    dirs: Vec<String>,
+    workdir: Option<String>,
+    invoke: Option<String>,
+    #[serde(default)]
+    expected_exit: u8,
 }
 
 /// Input or expected output, in one of several forms.
@@ -116,16 +126,22 @@ pub(crate) type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileError>;
 
 struct ManifestContext<'a> {
     origin: &'a str,
+    folder: Option<&'a Path>,
     read: ReadFile<'a>,
 }
 
 impl Manifest {
-    /// Parses and checks a manifest; `origin` is its name in errors, and `read` returns the
-    /// content of files that it names.
+    /// Parses and checks a manifest; `origin` is its name in errors, `folder` the folder on disk
+    /// in which it lies, and `read` returns the content of files that it names.
     ///
     /// # Errors
     /// Returns the first problem and its place.
-    pub fn parse(text: &[u8], origin: &str, read: ReadFile<'_>) -> Result<Self, ManifestError> {
+    pub fn parse(
+        text: &[u8],
+        origin: &str,
+        folder: Option<&Path>,
+        read: ReadFile<'_>,
+    ) -> Result<Self, ManifestError> {
         let syntax = |offset: Option<usize>, message: &str| ManifestError::Syntax {
             place: format_position(origin, &String::from_utf8_lossy(text), offset),
             message: to_printable_line(message),
@@ -138,7 +154,7 @@ impl Manifest {
         let raw: RawManifest = toml::from_str(text).map_err(|error| {
             syntax(error.span().map(|span| span.start), &with_nearest_key(error.message()))
         })?;
-        let context = ManifestContext { origin, read };
+        let context = ManifestContext { origin, folder, read };
         for (key, text) in [("title", &raw.title), ("stresses", &raw.stresses)] {
             context.check_line(key, text, MAX_TITLE)?;
         }
@@ -146,6 +162,10 @@ impl Manifest {
             if let Some(path) = path {
                 context.check_path(key, path)?;
             }
+        }
+        if let Some(image) = &raw.image {
+            check_image_name(image)
+                .map_err(|error| context.value_error("image", error.to_string()))?;
         }
         if raw.preset.is_empty() {
             return Err(context.value_error("preset", "at least one [preset.NAME] is needed"));
@@ -169,6 +189,7 @@ impl Manifest {
             source: raw.source,
             wasm: raw.wasm,
             native: raw.native,
+            image: raw.image,
             presets,
         })
     }
@@ -199,19 +220,7 @@ impl ManifestContext<'_> {
     }
 
     fn check_args(&self, key: &str, args: &[String]) -> Result<(), ManifestError> {
-        if let Some(bad) = args.iter().find(|arg| arg.contains('\0')) {
-            return Err(self.value_error(key, format!("{bad:?} contains a NUL character")));
-        }
-        if args.len() > MAX_ARGS {
-            return Err(self.value_error(key, format!("{} are more than {MAX_ARGS}", args.len())));
-        }
-        let bytes: usize = args.iter().map(|arg| arg.len() + 1).sum();
-        if bytes > MAX_ARG_BYTES {
-            let (all, most) = (Bytes(bytes as u64), Bytes(MAX_ARG_BYTES as u64));
-            let message = format!("{all} are more than {most}: give it on `stdin`");
-            return Err(self.value_error(key, message));
-        }
-        Ok(())
+        check_arguments(args).map_err(|error| self.value_error(key, error))
     }
 
     /// Checks that a path stays inside the workload's folder.
@@ -251,8 +260,65 @@ impl ManifestContext<'_> {
                 .map(|it| self.parse_expected(&key("expected"), &it))
                 .transpose()?,
             limits: self.parse_limits(&key("limits"), &raw.limits, outer)?,
-            ..Preset::with_defaults(name)
+            env: self.parse_variables(&key("env"), raw.env)?,
+            dirs: self.parse_folders(&key("dirs"), &raw.dirs)?,
+            workdir: raw.workdir.map(|it| self.parse_workdir(&key("workdir"), it)).transpose()?,
+            invoke: raw.invoke.map(|it| self.parse_export(&key("invoke"), it)).transpose()?,
+            expected_exit: raw.expected_exit.into(),
+            name: name.to_owned(),
         })
+    }
+
+    fn parse_variables(
+        &self,
+        key: &str,
+        given: BTreeMap<String, String>,
+    ) -> Result<Vec<EnvironmentVariable>, ManifestError> {
+        let variables = given.into_iter().map(|(name, value)| EnvironmentVariable { name, value });
+        let variables: Vec<_> = variables.collect();
+        check_variables(&variables).map_err(|error| self.value_error(key, error))?;
+        Ok(variables)
+    }
+
+    /// Parses folders: `INSIDE:GUEST[:ro]`, of which the first lies in the workload's folder, so
+    /// that a manifest from elsewhere shows a function nothing else of this machine.
+    fn parse_folders(
+        &self,
+        key: &str,
+        given: &[String],
+    ) -> Result<Vec<SharedFolder>, ManifestError> {
+        let parse = |text: &String| {
+            let folder = SharedFolderText::parse(text).map_err(|it| self.value_error(key, it))?;
+            self.check_path(key, folder.host)?;
+            let Some(guest) = folder.guest else {
+                let message = format!("`{text}` has no path for the function: write INSIDE:GUEST");
+                return Err(self.value_error(key, message));
+            };
+            let root = self.folder.ok_or_else(|| {
+                self.value_error(key, "a workload inside the program has no folder")
+            })?;
+            let host = root.join(folder.host);
+            // Links must not lead out of the folder either.
+            let host = host.canonicalize().map_err(|error| {
+                self.value_error(key, format!("cannot find `{}`: {error}", folder.host))
+            })?;
+            if !host.is_dir() || !host.starts_with(root) {
+                let message = format!("`{}` is no folder inside the workload's", folder.host);
+                return Err(self.value_error(key, message));
+            }
+            Ok(SharedFolder { host, guest: guest.to_owned(), is_read_only: folder.is_read_only })
+        };
+        given.iter().map(parse).collect()
+    }
+
+    fn parse_workdir(&self, key: &str, path: String) -> Result<String, ManifestError> {
+        check_guest_path(&path).map_err(|error| self.value_error(key, error))?;
+        Ok(path)
+    }
+
+    fn parse_export(&self, key: &str, name: String) -> Result<String, ManifestError> {
+        check_export_name(&name).map_err(|error| self.value_error(key, error))?;
+        Ok(name)
     }
 
     /// Reads content that is given in the manifest or in a file beside it; `None` if it has
@@ -369,7 +435,10 @@ mod tests {
     use cyclometer_core::units::Nanos;
 
     fn parse(text: &str) -> Result<Manifest, ManifestError> {
-        Manifest::parse(text.as_bytes(), "w/workload.toml", &|name| Ok(name.as_bytes().to_vec()))
+        let place = Some(Path::new("/w"));
+        Manifest::parse(text.as_bytes(), "w/workload.toml", place, &|name| {
+            Ok(name.as_bytes().to_vec())
+        })
     }
 
     const HEAD: &str = "title = \"t\"\nstresses = \"s\"\nwasm = \"w.wasm\"\n";

@@ -83,6 +83,7 @@ impl<'a> RuntimeCall<'a> {
             data_limit: self.data_limit,
             file_limit: self.file_limit,
             cpu: self.cpu,
+            start_folder: Path::new("/"),
         })
     }
 }

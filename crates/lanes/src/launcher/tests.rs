@@ -18,6 +18,7 @@ fn run(path: &str, args: &[&str], timeout: Nanos, cancel: &Cancel) -> (ProgramEn
         data_limit: None,
         file_limit: Some(Bytes(4096)),
         cpu: None,
+        start_folder: Path::new("/"),
     };
     let started = launcher.spawn_program(&spawn).expect("started");
     assert!(started.executed >= started.requested);
@@ -68,6 +69,7 @@ fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
             data_limit: None,
             file_limit: None,
             cpu: None,
+            start_folder: Path::new("/"),
         };
         let started = launcher.spawn_program(&spawn).expect("started");
         let ended = launcher.wait_for_end(&Cancel::default()).expect("ended");
@@ -196,6 +198,7 @@ fn a_launcher_that_takes_no_request_is_spent() {
         data_limit: None,
         file_limit: None,
         cpu: None,
+        start_folder: Path::new("/"),
     };
     assert!(!launcher.is_spent());
     let error = launcher.spawn_program(&spawn).expect_err("nobody is there").to_string();
@@ -265,6 +268,7 @@ fn plain_spawn<'a>(path: &'a str, args: &'a [&'a str], files: &'a Stdio3) -> Spa
         data_limit: None,
         file_limit: None,
         cpu: None,
+        start_folder: Path::new("/"),
     }
 }
 
@@ -337,11 +341,13 @@ fn what_cannot_start_says_so() {
         data_limit: None,
         file_limit: None,
         cpu: None,
+        start_folder: Path::new("/"),
     };
     let error = launcher.spawn_program(&spawn).expect_err("refused").to_string();
     assert!(error.starts_with("cannot start the program: exec: No such file"), "{error}");
     let pinned = SpawnRequest {
         cpu: Some(1023),
+        start_folder: Path::new("/"),
         program: SpawnTarget::Path(Path::new("/bin/true")),
         ..spawn
     };

@@ -74,6 +74,7 @@ impl WasmtimeLane {
             data_limit: wall.data_limit(runner),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
+            start_folder: std::path::Path::new("/"),
         };
         let run = runner.run(&spawn, watch, cancel).map_err(|error| {
             self.runner.drop_if_spent();
@@ -160,6 +161,7 @@ impl WasmtimeLane {
             data_limit: Some(COMPILE_MEMORY),
             file_limit: Some(MAX_COMPILED_BYTES),
             cpu: None,
+            start_folder: std::path::Path::new("/"),
         };
         let run = match runner.run(&spawn, &mut NoSampling, cancel) {
             Ok(run) => run,

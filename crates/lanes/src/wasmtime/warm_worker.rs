@@ -133,6 +133,7 @@ impl WarmWorker {
                 data_limit: wall.data_limit(&runner),
                 file_limit: Some(job.limits.output),
                 cpu: job.cpu,
+                start_folder: std::path::Path::new("/"),
             })
             .map_err(|error| text(&error))?;
         drop(theirs);
