@@ -10,6 +10,7 @@ pub mod contract;
 mod detect;
 mod footprint;
 mod invocation_verdict;
+mod module_job;
 mod oci_bundle;
 mod output_watch;
 mod runtime_call;
@@ -523,6 +524,15 @@ impl Lane for CommandLane {
         }
         let reason = format!("{} has {what} in its manifest)", workload.name);
         Err(LaneError::Unsupported { reason })
+    }
+
+    fn check_job(&self, job: &Job) -> Result<(), LaneError> {
+        self.check_support(&job.workload)?;
+        match self.profile.takes {
+            AcceptedForm::Module => module_job::check_module_job(&self.profile.title, job)
+                .map_err(|reason| LaneError::Unsupported { reason }),
+            _ => Ok(()),
+        }
     }
 
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
