@@ -57,6 +57,9 @@ pub(super) fn exceeded_pool_limit(form: &WasmForm, proposals: Proposals) -> Opti
     let Some(instances) = form.instances else {
         return Some("it makes several instances of a component".to_owned());
     };
+    if form.shared_memory.is_some() {
+        return Some("it has shared memories, and a pool has none".to_owned());
+    }
     // A heap of objects takes the place of a memory.
     let memories = form.memories + usize::from(proposals.needs_heap());
     let heap = if proposals.needs_heap() { ", its heap included" } else { "" };
