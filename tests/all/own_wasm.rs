@@ -164,7 +164,7 @@ fn a_reactor_is_initialised_once_for_each_instance_before_its_function_runs() {
 fn calls_that_cannot_be_made_are_refused_before_any_work() {
     let add = r#"(module (func (export "add") (param i32 i32) (result i32) (i32.const 0)))"#;
     for (call, told) in [
-        (&["--invoke", "add", "2"][..], "`add` takes 2 parameter(s) (i32, i32), but 1 were given"),
+        (&["--invoke", "add", "2"][..], "`add` takes 2 parameters (i32, i32), but one was given"),
         (&["--invoke", "add", "2", "x"], "parameter 2 of `add` is of type i32: not `x`"),
         (&["--invoke", "ad", "2", "3"], "it exports no function `ad`; did you mean `add`?"),
         (&[], "it exports add"),

@@ -78,12 +78,17 @@ pub fn parse_call(
     let wanted = signature.params();
     if wanted.len() != args.len() {
         let kinds: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        return Err(failed(format!(
-            "`{shown}` takes {} parameter(s) ({}), but {} were given",
-            wanted.len(),
-            kinds.join(", "),
-            args.len()
-        )));
+        let takes = match kinds.len() {
+            0 => "no parameters".to_owned(),
+            1 => format!("one parameter ({})", kinds[0]),
+            count => format!("{count} parameters ({})", kinds.join(", ")),
+        };
+        let given = match args.len() {
+            0 => "none was".to_owned(),
+            1 => "one was".to_owned(),
+            count => format!("{count} were"),
+        };
+        return Err(failed(format!("`{shown}` takes {takes}, but {given} given")));
     }
     let parameters = wanted.iter().zip(args).enumerate().map(|(index, (kind, text))| {
         parse_number(*kind, text).ok_or_else(|| {
@@ -256,7 +261,7 @@ mod tests {
     #[test]
     fn what_are_no_parameters_is_refused_with_the_reason() {
         for (args, told) in [
-            (&["1", "2"][..], "takes 4 parameter(s) (i32, i64, f32, f64), but 2 were given"),
+            (&["1", "2"][..], "takes 4 parameters (i32, i64, f32, f64), but 2 were given"),
             (
                 &["4294967296", "0", "0", "0"],
                 "parameter 1 of `all` is of type i32: not `4294967296`",

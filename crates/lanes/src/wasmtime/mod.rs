@@ -458,7 +458,10 @@ fn describe_program(job: &Job, facts: &ProgramFacts) -> Vec<String> {
     let memory = facts.shares_memory.then(|| memory.to_owned());
     let uses = facts.needs.proposals.describe();
     let rules = program::describe_idle_rules(job);
-    [is_component, call, uses, memory, rules].into_iter().flatten().collect()
+    let workdir = job.preset.workdir.as_deref().filter(|path| *path != "/").map(|path| {
+        format!("it is told that it starts in {path}; standard libraries of C and Rust start in /")
+    });
+    [is_component, call, uses, memory, workdir, rules].into_iter().flatten().collect()
 }
 
 /// Returns the environment of a worker, which holds its function's.

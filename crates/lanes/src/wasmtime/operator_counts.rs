@@ -117,7 +117,7 @@ impl OperatorCounts {
     /// Lists what makes results vary.
     fn varying_import_names(&self) -> String {
         let named = |(position, name): (usize, &'static str)| {
-            (self.varying >> position & 1 == 1).then_some(name)
+            (self.varying >> position & 1 == 1).then_some(name.trim_end_matches('/'))
         };
         VARYING.into_iter().enumerate().filter_map(named).collect::<Vec<_>>().join(", ")
     }

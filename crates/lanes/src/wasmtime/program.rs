@@ -286,7 +286,11 @@ mod tests {
             })
         };
         assert_eq!(check_job(&call(&["2", "3"])), Ok(()));
-        assert!(check_job(&call(&["2"])).expect_err("refused").contains("takes 2 parameter(s)"));
+        assert!(
+            check_job(&call(&["2"]))
+                .expect_err("refused")
+                .contains("takes 2 parameters (i32, i32), but one was given")
+        );
     }
 
     #[test]
