@@ -91,6 +91,16 @@ fn exits_of_components_are_exits_and_traps_are_traps() {
         assert_eq!(agreed(&place, "exit_code"), status.to_string());
     }
     let place = Place::new();
+    let coded = imports
+        .replace(
+            r#""exit" (func (param "status" (result)))"#,
+            r#""exit-with-code" (func (param "status-code" u8))"#,
+        )
+        .replace(r#"$exit "exit")"#, r#"$exit "exit-with-code")"#);
+    place.write("c.wat", component(&coded, &module(200), r#"(with "host" (instance $host))"#));
+    record(&place, "c.wat", &[]);
+    assert_eq!(agreed(&place, "exit_code"), "200");
+    let place = Place::new();
     place.write("c.wat", component("", r#"(func (export "run") (result i32) unreachable)"#, ""));
     let run = record(&place, "c.wat", &[]);
     assert_eq!(run.code, 1, "{}", run.stderr);

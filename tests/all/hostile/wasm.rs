@@ -98,6 +98,9 @@ fn no_kind_of_module_has_more_memory_than_its_limit() {
         ("maximum", text(&["(memory i64 1 0x1000000000000)"]), Ok(65_536)),
         // 8 x 20,000 elements, where 100,000 are the most.
         ("tables", text(&[&tables]), Err("exceeds table limits")),
+        // A heap for objects is made when the first one is.
+        ("struct", text(&["(type $s (struct (field i32)))"]), Ok(0)),
+        ("tag", text(&["(tag)"]), Ok(0)),
         ("pages", text(&["(memory 16777216 (pagesize 1))"]), Err("custom page sizes")),
         // Grows as long as it may in its start section: 1 + 25 x 10 of 256 pages.
         (

@@ -106,10 +106,7 @@ impl FunctionCode {
         let component = super::load::load_compiled_component(engine, file)?;
         let deserialize = monotonic_now().saturating_since(begun);
         let mut linker: component::Linker<StoreState> = component::Linker::new(engine);
-        let mut options = wasmtime_wasi::p2::bindings::sync::LinkOptions::default();
-        // Not final in WASI, but there is no other way to exit with more than 0 and 1.
-        options.cli_exit_with_code(true);
-        wasmtime_wasi::p2::add_to_linker_with_options_sync(&mut linker, &options)?;
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
         let missing = || wasmtime::Error::msg("it exports no wasi:cli/run of WASI 0.2");
         let run = component
             .get_export_index(None, "wasi:cli/run@0.2.0")
