@@ -1,7 +1,7 @@
 //! WebAssembly that wants more memory or time than it may have.
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -436,10 +436,7 @@ fn hostile_host_calls_end_and_what_they_ask_for_is_not_taken() {
 #[test]
 fn a_module_that_does_not_compile_is_compiled_once() {
     let place = Place::new();
-    let path: PathBuf = place.write("w/bad/m.wasm", b"\0asm\x01\0\0\0\x0b\x01");
-    assert!(path.exists());
-    let manifest = "title = \"bad\"\nstresses = \"nothing\"\nwasm = \"m.wasm\"\n[preset.quick]\n";
-    place.write("w/bad/workload.toml", manifest);
+    Workload::of("bad", r#"(func (export "_start") (drop))"#).write(&place);
     let run = record(&place, "bad", "wasmtime");
     assert_eq!(run.code, 1, "{}", run.stderr);
     for end in ends(&place, "bad") {
