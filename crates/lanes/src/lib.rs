@@ -90,6 +90,15 @@ pub trait Lane: Send {
     /// [`LaneError::Unsupported`], with the reason.
     fn check_support(&self, workload: &Workload) -> Result<(), LaneError>;
 
+    /// Checks whether the lane can run `job`: its function with all that its preset and its rules ask
+    /// for, before anything is done.
+    ///
+    /// # Errors
+    /// [`LaneError::Unsupported`], with the reason and what to do.
+    fn check_job(&self, job: &Job) -> Result<(), LaneError> {
+        self.check_support(&job.workload)
+    }
+
     /// Checks whether the lane can give its functions that share of CPUs, before anything is done.
     ///
     /// # Errors

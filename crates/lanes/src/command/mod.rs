@@ -12,6 +12,7 @@ pub mod contract;
 mod detect;
 mod footprint;
 mod invocation_verdict;
+mod module_job;
 mod oci_bundle;
 mod output_watch;
 mod runtime_call;
@@ -611,6 +612,15 @@ impl Lane for CommandLane {
             format!("{name} has {what} in its manifest)")
         };
         Err(LaneError::Unsupported { reason })
+    }
+
+    fn check_job(&self, job: &Job) -> Result<(), LaneError> {
+        self.check_support(&job.workload)?;
+        match self.profile.takes {
+            AcceptedForm::Module => module_job::check_module_job(&self.profile.title, job)
+                .map_err(|reason| LaneError::Unsupported { reason }),
+            _ => Ok(()),
+        }
     }
 
     fn check_cpu_share(&self, share: CpuShare) -> Result<(), LaneError> {
