@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, recv};
 use parking_lot::Mutex;
 
 use super::super::launcher::{EndCause, Privileges, ProgramEnd, SpawnRequest, SpawnTarget, Stdio3};
@@ -17,9 +17,11 @@ use super::super::program_run::{
 };
 use super::super::replacement::{WarmLane, WorkerRun, WorkerState, run_in_worker};
 use super::super::{Cancel, Job, Outcome, ProbeSampler, Status, monotonic_now};
-use super::handover::CompiledModule;
-use super::protocol::{MAX_MESSAGE, WasmWorkerReport, WorkerConfig};
+use super::handover::{CompiledModule, send_descriptor};
+use super::protocol::{WasmWorkerReport, WorkerConfig};
+use super::report_ring::ReportReader;
 use super::settings::WasmtimeSettings;
+use super::warm_protocol::{WarmRequest, WorkerSignal};
 use super::worker_meters::decode_provenances;
 use super::{
     WasmtimeLane, cold, counted_operators, explain_missing, judge_call, set_common_sources,
@@ -37,6 +39,7 @@ const LOAD_TIMEOUT: Nanos = Nanos(30_000_000_000);
 pub(crate) struct WarmWorker {
     runner: Runner,
     socket: OwnedFd,
+    reports: ReportReader,
     files: Stdio3,
     pid: u32,
     provenances: Arc<Provenances>,
@@ -46,9 +49,25 @@ pub(crate) struct WarmWorker {
     wall: OuterMemoryLimit,
 }
 
+/// Longest time in milliseconds that reports lie in the ring unseen.
+const LOOK_MS: u16 = 10;
+
+/// End of waiting for a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PollEnd {
+    /// There is something to read, or a hang-up.
+    Readable,
+    /// The deadline has passed.
+    Late,
+    /// There is time left: it is to be waited on.
+    Slice,
+    /// It cannot be waited for.
+    Failed,
+}
+
 /// Message of a worker, or its absence.
 enum WorkerMessage {
-    Report(Box<WasmWorkerReport>),
+    Report(WasmWorkerReport),
     /// The time limit passed, or the recording was stopped.
     NoReport {
         cancelled: bool,
@@ -115,6 +134,8 @@ impl WarmWorker {
             Runner::start_grouped(Privileges::Worker, true).map_err(|error| text(&error))?;
         let files = Stdio3::with_input(&job.preset.stdin).map_err(|error| text(&error))?;
         let (socket, theirs) = compiled.open_socket_pair().map_err(|error| text(&error))?;
+        let reports = ReportReader::create().map_err(|error| text(&error))?;
+        send_descriptor(&socket, reports.as_fd()).map_err(|error| text(&error))?;
         let wall = cold::outer_limit_for(job, compiled.size());
         let config_text = serde_json::to_string(config).map_err(|error| text(&error))?;
         let started = runner
@@ -138,6 +159,7 @@ impl WarmWorker {
         let mut worker = Self {
             runner,
             socket,
+            reports,
             files,
             pid: started.pid,
             provenances: Arc::default(),
@@ -188,19 +210,23 @@ impl WarmWorker {
         if count == 1 {
             watch.start_sampling(Box::new(ProcessProbe::new(self.pid, &self.counters, None)));
         }
-        let mut requested = monotonic_now();
-        let sent = send(self.socket.as_raw_fd(), &count.to_ne_bytes(), MsgFlags::MSG_NOSIGNAL);
+        let mut since = monotonic_now();
+        let sent = WarmRequest::Invoke(count).send(&self.socket);
         for done in 0..count {
-            let heard =
-                if sent.is_ok() { self.receive_report(job, cancel) } else { WorkerMessage::HangUp };
+            let heard = match &sent {
+                Ok(()) => self.receive_report(job, since, cancel),
+                Err(_) => WorkerMessage::HangUp,
+            };
             watch.stop_sampling();
             match heard {
                 WorkerMessage::Report(report) => {
-                    requested = monotonic_now();
+                    // The next invocation began then, if that can be: a worker gives itself no more
+                    // time.
+                    since = report.dropped.clamp(since, monotonic_now());
                     emit(self.build_outcome(job, &report));
                 }
                 other => {
-                    emit(self.lost_outcome(job, requested, &other));
+                    emit(self.lost_outcome(job, since, &other));
                     return (done + 1, WorkerState::Lost);
                 }
             }
@@ -212,31 +238,67 @@ impl WarmWorker {
         (count, WorkerState::Sound)
     }
 
-    fn receive_report(&self, job: &Job, cancel: &Cancel) -> WorkerMessage {
-        if !self.wait_readable(Some(job.limits.timeout), cancel) {
-            return WorkerMessage::NoReport { cancelled: cancel.is_cancelled() };
+    /// Waits for the report of an invocation that began at `since`, or later.
+    fn receive_report(&mut self, job: &Job, since: Nanos, cancel: &Cancel) -> WorkerMessage {
+        let deadline = Nanos(since.0.saturating_add(job.limits.timeout.0));
+        loop {
+            match self.reports.take_report() {
+                Ok(Some(report)) => return WorkerMessage::Report(report),
+                Ok(None) => {}
+                Err(_) => return WorkerMessage::HangUp,
+            }
+            let signal = match self.poll_socket(Some(deadline), LOOK_MS) {
+                PollEnd::Readable => WorkerSignal::receive(&self.socket),
+                PollEnd::Slice if !cancel.is_cancelled() => continue,
+                PollEnd::Slice | PollEnd::Late => {
+                    return self
+                        .last_report()
+                        .unwrap_or(WorkerMessage::NoReport { cancelled: cancel.is_cancelled() });
+                }
+                PollEnd::Failed => None,
+            };
+            match signal {
+                Some(WorkerSignal::Reports) => {}
+                Some(WorkerSignal::Full) => {
+                    // The ring was empty before: there is room. That the worker is gone would show
+                    // next.
+                    let _ = WarmRequest::Continue.send(&self.socket);
+                }
+                None => return self.last_report().unwrap_or(WorkerMessage::HangUp),
+            }
         }
-        let mut buffer = [0; MAX_MESSAGE];
-        let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
-        let report = size.ok().and_then(|size| WasmWorkerReport::decode(&buffer[..size]));
-        report.map_or(WorkerMessage::HangUp, |report| WorkerMessage::Report(Box::new(report)))
+    }
+
+    /// Takes a report that came with, or right before, what else was heard.
+    fn last_report(&mut self) -> Option<WorkerMessage> {
+        self.reports.take_report().ok().flatten().map(WorkerMessage::Report)
     }
 
     /// Waits until there is something to read, or a hang-up; `false`: neither came in time.
     fn wait_readable(&self, timeout: Option<Nanos>, cancel: &Cancel) -> bool {
         let deadline = timeout.map(|timeout| Nanos(monotonic_now().0.saturating_add(timeout.0)));
         loop {
-            let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            let left =
-                deadline.map_or(u64::MAX, |deadline| deadline.saturating_since(monotonic_now()).0);
-            let slice = left.div_ceil(1_000_000).min(u64::from(Cancel::POLL_MS));
-            let slice = u16::try_from(slice).unwrap_or(Cancel::POLL_MS);
-            match poll(&mut watched, PollTimeout::from(slice)) {
-                Ok(0) | Err(Errno::EINTR) if left == 0 || cancel.is_cancelled() => return false,
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return true,
-                Err(_) => return false,
+            match self.poll_socket(deadline, Cancel::POLL_MS) {
+                PollEnd::Readable => return true,
+                PollEnd::Late | PollEnd::Failed => return false,
+                PollEnd::Slice if cancel.is_cancelled() => return false,
+                PollEnd::Slice => {}
             }
+        }
+    }
+
+    /// Waits for the socket until `deadline`, for `most` milliseconds at a time.
+    fn poll_socket(&self, deadline: Option<Nanos>, most: u16) -> PollEnd {
+        let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let left =
+            deadline.map_or(u64::MAX, |deadline| deadline.saturating_since(monotonic_now()).0);
+        let slice = left.div_ceil(1_000_000).min(u64::from(most));
+        let slice = u16::try_from(slice).unwrap_or(most);
+        match poll(&mut watched, PollTimeout::from(slice)) {
+            Ok(0) | Err(Errno::EINTR) if left == 0 => PollEnd::Late,
+            Ok(0) | Err(Errno::EINTR) => PollEnd::Slice,
+            Ok(_) => PollEnd::Readable,
+            Err(_) => PollEnd::Failed,
         }
     }
 
