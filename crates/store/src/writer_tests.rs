@@ -290,7 +290,7 @@ fn what_a_locked_database_does_not_take_is_kept_even_where_no_copy_can_be_made()
     // Within a transaction, SQLite makes no copy.
     scribe.connection.execute_batch("BEGIN").expect("begun");
     for sequence in 1..=3 {
-        queue.send(WriterMessage::Event(Box::new(finished(sequence, 1)))).expect("queued");
+        queue.send(WriterMessage::Events(vec![Box::new(finished(sequence, 1))])).expect("queued");
     }
     let locked = StoreError::Locked { path };
     let error = scribe.give_up(&locked, &mut batch, &incoming).to_string();

@@ -29,6 +29,7 @@ mod warm_protocol;
 mod warm_worker;
 pub mod worker;
 mod worker_meters;
+pub mod yardstick;
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -237,3 +237,126 @@ fn add_account_source(all: &mut Provenances, meter: Meter, source: Source, note:
     let note = format!("{note}{separator}{why}");
     all.set_source(meter, source, note);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use cyclometer_meter::perf::CounterTarget;
+
+    fn open_meters() -> ThreadMeters {
+        ThreadMeters::new(Counters::open(CounterTarget::ThisThread))
+    }
+
+    fn thread_cpu_time() -> u64 {
+        read_cpu_clock(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has one")
+    }
+
+    fn spin_for(span: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < span {
+            black_box(begun);
+        }
+    }
+
+    /// Adds up what many short spans used, with work of another kind and sleep between them.
+    fn sum_of_spans(meters: &mut ThreadMeters, spans: u32, between: Duration) -> (u64, u64) {
+        let (mut cpu, mut ticks) = (0, 0);
+        for _ in 0..spans {
+            let begun = meters.read_begin();
+            spin_for(Duration::from_micros(200));
+            let ended = meters.read_at(monotonic_now());
+            cpu += ended.cpu.expect("known") - begun.cpu.expect("known");
+            ticks += ended.ticks.unwrap_or(0) - begun.ticks.unwrap_or(0);
+            std::thread::sleep(between);
+        }
+        (cpu, ticks)
+    }
+
+    #[test]
+    fn many_short_spans_add_up_to_the_kernels_own_account() {
+        let mut meters = open_meters();
+        let before = thread_cpu_time();
+        let (cpu, ticks) = sum_of_spans(&mut meters, 1_000, Duration::ZERO);
+        let whole = thread_cpu_time() - before;
+        // Of the whole, the readings themselves are no part of the sum.
+        assert!(cpu <= whole + whole / 50, "{cpu} of {whole} ns");
+        assert!(cpu >= whole / 2, "{cpu} of {whole} ns");
+        if meters.has_msr_ticks {
+            let hz = cyclometer_meter::host::tsc_hz().expect("there are ticks");
+            let expected = u128::from(cpu) * u128::from(hz) / 1_000_000_000;
+            let off = u128::from(ticks).abs_diff(expected);
+            assert!(off < expected / 200, "{ticks} ticks in {cpu} ns at {hz} Hz");
+        }
+    }
+
+    #[test]
+    fn time_off_the_cpu_is_in_no_count_between_spans_or_inside() {
+        let mut meters = open_meters();
+        let (cpu, _) = sum_of_spans(&mut meters, 20, Duration::from_millis(2));
+        // Waiting for a busy CPU is no CPU time: each span has at most what it spun, and a reading.
+        assert!(cpu <= 20 * 300_000, "{cpu} ns with the sleep between");
+        let begun = meters.read_begin();
+        std::thread::sleep(Duration::from_millis(30));
+        let ended = meters.read_at(monotonic_now());
+        let cpu = ended.cpu.expect("known") - begun.cpu.expect("known");
+        assert!(cpu < 10_000_000, "{cpu} ns of 30 ms asleep");
+        let switched = |counts: ThreadCounts| counts.account.expect("Linux has one").switches;
+        assert!(switched(ended) > switched(begun));
+        let moved = ended.migrations.zip(begun.migrations);
+        assert!(moved.is_none_or(|(ended, begun)| ended >= begun));
+    }
+
+    #[test]
+    fn a_thread_without_counters_has_its_cpu_time_from_the_kernel() {
+        let mut meters = ThreadMeters::new(Counters::unavailable_because("denied"));
+        let before = thread_cpu_time();
+        let (cpu, ticks) = sum_of_spans(&mut meters, 50, Duration::ZERO);
+        let whole = thread_cpu_time() - before;
+        assert!(cpu <= whole && cpu >= whole / 2, "{cpu} of {whole} ns");
+        assert_eq!((ticks, meters.read_begin().migrations), (0, None));
+        let all = thread_sources(&Counters::unavailable_because("denied"));
+        let cpu = all.get(Meter::CpuTime).expect("told");
+        assert_eq!(cpu.source, Some(Source::Clock));
+        assert!(cpu.note.ends_with("no counter: denied"), "{}", cpu.note);
+        assert_eq!(all.get(Meter::Cycles).expect("told").source, None);
+        assert_eq!(all.get(Meter::PageFaults).expect("told").source, Some(Source::Rusage));
+    }
+
+    #[test]
+    fn counts_continue_forward_and_back_within_a_reading() {
+        let mut meters = open_meters();
+        meters.has_task_clock = true;
+        meters.pace = Some(TickPace { ticks: 3_000, nanos: 1_000 });
+        let counts = ThreadCounts {
+            at: Nanos(1_000_000),
+            cpu: Some(500_000),
+            ticks: Some(9_000_000),
+            migrations: Some(4),
+            account: None,
+        };
+        let at = |at: u64| {
+            let counts = meters.continue_to(counts, Nanos(at));
+            (counts.cpu, counts.ticks, counts.migrations)
+        };
+        assert_eq!(at(1_000_700), (Some(500_700), Some(9_002_100), Some(4)));
+        assert_eq!(at(999_000), (Some(499_000), Some(8_997_000), Some(4)));
+        // Something came between, off the CPU: no more than a reading is taken back.
+        assert_eq!(at(500_000), (Some(480_000), Some(8_940_000), Some(4)));
+    }
+
+    #[test]
+    fn the_account_of_a_thread_grows_with_its_work() {
+        let before = ThreadAccount::capture().expect("Linux has one");
+        let pages: Vec<Vec<u8>> = (0..8).map(|_| vec![1; 1 << 20]).collect();
+        black_box(&pages);
+        let after = ThreadAccount::capture().expect("Linux has one");
+        assert!(after.page_faults > before.page_faults);
+        // The peak is the whole process', as `getrusage` has it for all of its threads.
+        let all = getrusage(UsageWho::RUSAGE_SELF).expect("Linux has one");
+        let peak = u64::try_from(all.max_rss()).expect("positive");
+        assert!(after.peak_kib.abs_diff(peak) <= peak / 10, "{after:?}, {peak} KiB");
+    }
+}
