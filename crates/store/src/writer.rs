@@ -50,7 +50,7 @@ pub(super) fn insert_recording(
 pub type StoredCallback = Box<dyn FnMut(Box<Event>) + Send>;
 
 /// Most finished invocations that are sent to the thread at once.
-const BUNDLE: usize = 64;
+const BUNDLE: usize = 128;
 
 pub(super) enum WriterMessage {
     #[expect(clippy::vec_box, reason = "they come in boxes and go on in them")]

@@ -8,7 +8,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use super::protocol::{MAX_WORDS, WasmWorkerReport};
 use cyclometer_system::shared_memory::SharedWords;
@@ -22,6 +22,9 @@ const WRITTEN: usize = 0;
 
 /// Place of the number of words that were ever read, in another cache line.
 const READ: usize = 8;
+
+/// Place of the word that is 1 while the lane waits to be told of reports.
+const WAITING: usize = 9;
 
 /// Place of the first word of the ring.
 const FIRST: usize = 16;
@@ -90,6 +93,15 @@ impl ReportReader {
     }
 }
 
+impl ReportReader {
+    /// Asks to be told of reports, or no longer. Whoever asks looks into the ring once more before
+    /// it waits: a report may have come right before.
+    pub(super) fn ask_for_signal(&self, asks: bool) {
+        self.shared.as_words()[WAITING].store(u64::from(asks), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+}
+
 impl AsFd for ReportReader {
     /// Returns the memory to hand over to the worker.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -127,6 +139,13 @@ impl ReportWriter {
         self.written = self.written.wrapping_add(1).wrapping_add(length);
         words[WRITTEN].store(self.written, Ordering::Release);
         true
+    }
+
+    /// Returns whether the lane waits to be told of what was appended, and has not been told yet.
+    pub(super) fn take_signal_request(&self) -> bool {
+        fence(Ordering::SeqCst);
+        let waiting = &self.shared.as_words()[WAITING];
+        waiting.load(Ordering::Relaxed) == 1 && waiting.swap(0, Ordering::Relaxed) == 1
     }
 }
 
@@ -171,6 +190,17 @@ mod tests {
             taken += 1;
         }
         assert_eq!(taken, sent);
+    }
+
+    #[test]
+    fn a_lane_that_waits_is_told_once() {
+        let (reader, mut writer) = open_ring();
+        assert!(writer.append_report(&report()) && !writer.take_signal_request());
+        reader.ask_for_signal(true);
+        assert!(writer.take_signal_request() && !writer.take_signal_request());
+        reader.ask_for_signal(true);
+        reader.ask_for_signal(false);
+        assert!(!writer.take_signal_request());
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl WorkerSignal {
 }
 
 /// Most reports that wait in the ring without a word to the lane.
-const MAX_UNTOLD: u32 = 16;
+const MAX_UNTOLD: u32 = 64;
 
 /// Longest time that reports wait for another one before the lane is told.
 const MAX_DELAY: Nanos = Nanos(1_000_000);
@@ -123,9 +123,9 @@ impl<'a> ReportSender<'a> {
         Self { socket, ring, untold: 0, told_at: Nanos(0) }
     }
 
-    /// Sends a report, and tells the lane of it and those before: if it is the last of its request,
-    /// if they are many, or if it was long ago. A lane that waits looks into the ring from time to
-    /// time, too.
+    /// Sends a report, and tells a lane that waits of it and those before: if it is the last of its
+    /// request, if they are many, or if the last word was long ago. A lane that waits looks into the
+    /// ring from time to time, too.
     ///
     /// # Errors
     /// Fails when the lane has hung up.
@@ -142,7 +142,8 @@ impl<'a> ReportSender<'a> {
         }
         self.untold += 1;
         let is_late = report.dropped.saturating_since(self.told_at) >= MAX_DELAY;
-        if is_last || is_late || self.untold >= MAX_UNTOLD {
+        let is_due = is_last || is_late || self.untold >= MAX_UNTOLD;
+        if is_due && self.ring.take_signal_request() {
             (self.untold, self.told_at) = (0, report.dropped);
             let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
             match send(self.socket.as_raw_fd(), &WorkerSignal::Reports.encode(), flags) {

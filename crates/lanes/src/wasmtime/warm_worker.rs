@@ -45,7 +45,8 @@ pub(crate) struct WarmWorker {
     provenances: Arc<Provenances>,
     /// Counters on the worker, for the sampler.
     counters: Arc<Mutex<Counters>>,
-    tsc_hz: Option<u64>,
+    /// Ticks in a second, if ticks are estimated from the CPU time.
+    estimated_hz: Option<u64>,
     wall: OuterMemoryLimit,
 }
 
@@ -164,7 +165,7 @@ impl WarmWorker {
             pid: started.pid,
             provenances: Arc::default(),
             counters: Arc::new(Mutex::new(counters)),
-            tsc_hz: host::tsc_hz(),
+            estimated_hz: None,
             wall,
         };
         worker.receive_greeting(job, config.settings, cancel)?;
@@ -192,7 +193,10 @@ impl WarmWorker {
                 None => self.end_and_explain(job).1,
             });
         };
-        set_warm_sources(&mut all, settings, self.tsc_hz);
+        let tsc_hz = host::tsc_hz();
+        set_warm_sources(&mut all, settings, tsc_hz);
+        let ticks = all.get(Meter::RefCycles).and_then(|it| it.source);
+        self.estimated_hz = tsc_hz.filter(|_| ticks == Some(Source::Estimate));
         self.provenances = Arc::new(all);
         Ok(())
     }
@@ -241,11 +245,21 @@ impl WarmWorker {
     /// Waits for the report of an invocation that began at `since`, or later.
     fn receive_report(&mut self, job: &Job, since: Nanos, cancel: &Cancel) -> WorkerMessage {
         let deadline = Nanos(since.0.saturating_add(job.limits.timeout.0));
+        let mut asked = false;
         loop {
             match self.reports.take_report() {
-                Ok(Some(report)) => return WorkerMessage::Report(report),
+                Ok(Some(report)) => {
+                    if asked {
+                        self.reports.ask_for_signal(false);
+                    }
+                    return WorkerMessage::Report(report);
+                }
                 Ok(None) => {}
                 Err(_) => return WorkerMessage::HangUp,
+            }
+            self.reports.ask_for_signal(true);
+            if !std::mem::replace(&mut asked, true) {
+                continue;
             }
             let signal = match self.poll_socket(Some(deadline), LOOK_MS) {
                 PollEnd::Readable => WorkerSignal::receive(&self.socket),
@@ -258,7 +272,7 @@ impl WarmWorker {
                 PollEnd::Failed => None,
             };
             match signal {
-                Some(WorkerSignal::Reports) => {}
+                Some(WorkerSignal::Reports) => asked = false,
                 Some(WorkerSignal::Full) => {
                     // The ring was empty before: there is room. That the worker is gone would show
                     // next.
@@ -302,6 +316,11 @@ impl WarmWorker {
         }
     }
 
+    /// Returns the number of the worker's process.
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Sends a request for unmetered invocations; returns how long they took.
     pub(super) fn time_unmetered(&self, request: WarmRequest) -> Option<Nanos> {
         let mut took = [0; 8];
@@ -321,10 +340,7 @@ impl WarmWorker {
         for (meter, count) in Meter::ALL.iter().zip(report.counts) {
             usage.set(*meter, count);
         }
-        let ticks = self.provenances.get(Meter::RefCycles).and_then(|it| it.source);
-        if ticks == Some(Source::Estimate) {
-            estimate_ref_cycles(&mut usage, self.tsc_hz);
-        }
+        estimate_ref_cycles(&mut usage, self.estimated_hz);
         usage.counter_coverage_ppm = report.coverage_ppm.and_then(|ppm| u32::try_from(ppm).ok());
         usage.phases.create = Some(report.created.saturating_since(report.begun));
         set_phases(&mut usage.phases, report, report.created, report.dropped);
