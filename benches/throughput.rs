@@ -51,7 +51,72 @@ impl Moment {
 
     /// Returns the microseconds since for each invocation: that passed, of this thread's CPU and of
     /// all others of this process.
-    /// Records without a database.
+    fn micros_each(self) -> [f64; 3] {
+        let now = Self::now();
+        let (thread, all) = (now.1.saturating_sub(self.1), now.2.saturating_sub(self.2));
+        [now.0 - self.0, thread, all.saturating_sub(thread)]
+            .map(|span| span.as_secs_f64() * 1e6 / f64::from(RUNS))
+    }
+}
+
+/// Keeps everything, in the order in which it came.
+struct Kept(Vec<Event>);
+
+impl Sink for Kept {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
+        self.0.push(event);
+        Ok(())
+    }
+
+    fn flush_events(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+impl<S: Sink> Sink for Timed<S> {
+    fn send_event(&mut self, event: Event) -> Result<(), SinkError> {
+        if let Event::Started { sequence: 1, .. } = event {
+            self.begun = Some(Moment::now());
+        }
+        self.sink.send_event(event)
+    }
+
+    fn flush_events(&mut self) -> Result<(), SinkError> {
+        self.sink.flush_events()
+    }
+}
+
+impl<S> Timed<S> {
+    const fn new(sink: S) -> Self {
+        Self { sink, begun: None }
+    }
+}
+
+/// Steps from a bare loop to a recording, in the order of [`Turn::steps`].
+const STEPS: [&str; 5] = [
+    "bare loop: store, instantiate, call",
+    "metered: and read, reported, received",
+    "recorded: and scheduled, no database",
+    "the same rows into SQLite, nothing invoked",
+    "stored: invoked, metered and into SQLite",
+];
+
+/// CPU time of threads, in the order of [`Turn::cpu`].
+const THREADS: [&str; 5] = [
+    "CPU of the worker, bare loop",
+    "CPU of the worker, metered",
+    "CPU of the recorder's thread, no database",
+    "CPU of the recorder's thread, stored",
+    "CPU of the thread that stores",
+];
+
+/// Microseconds for an invocation in each of the [`STEPS`], and of the CPU of the [`THREADS`].
+struct Turn {
+    steps: [f64; STEPS.len()],
+    cpu: [f64; THREADS.len()],
+}
+
+/// Records without a database.
 fn record_nowhere(options: &SessionOptions) -> [f64; 3] {
     let session = common::open(options);
     let mut nowhere = Timed::new(Nowhere(0));
