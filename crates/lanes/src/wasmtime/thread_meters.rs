@@ -25,7 +25,7 @@ use cyclometer_meter::{Meter, Provenance, Provenances, Source};
 pub(super) const LONGEST_READING: Nanos = Nanos(20_000);
 
 /// Most tries of a reading that something came between.
-const TRIES: u32 = 8;
+const TRIES: u32 = 3;
 
 /// The kernel's account of this thread at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,10 @@ pub(super) struct ThreadCounts {
     pub(super) account: Option<ThreadAccount>,
 }
 
+/// Reading of the counters, to be continued.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ThreadAnchor(ThreadCounts);
+
 /// Pace of the time-stamp counter, in ticks and the nanoseconds in which they came.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TickPace {
@@ -78,6 +82,10 @@ impl TickPace {
 }
 
 /// Counters of this thread, and their last reading.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "which counters a kernel provides, each by itself"
+)]
 pub(super) struct ThreadMeters {
     pub(super) counters: Counters,
     /// Last reading of the software counters, with the account right then.
@@ -143,11 +151,36 @@ impl ThreadMeters {
             return ThreadCounts { at, cpu, account, ..ThreadCounts::default() };
         }
         let switches = |account: Option<ThreadAccount>| account.map(|it| it.switches);
-        if account.is_none() || switches(account) != switches(self.anchor.account) {
-            self.read_anchor();
+        let last = self.anchor;
+        if account.is_some() && switches(account) == switches(last.account) {
+            let counts = self.continue_to(last, at);
+            return ThreadCounts { cpu: counts.cpu.or(cpu), account, ..counts };
         }
-        let counts = self.continue_to(self.anchor, at);
+        self.read_anchor();
+        let since = |before: Option<u64>, now: Option<u64>| now?.checked_sub(before?);
+        let once = since(switches(last.account), switches(self.anchor.account)) == Some(1);
+        // A reading takes no time in which a thread is switched out and back: the one time that it
+        // was came after `at`, and is none of its counts.
+        let (counts, account) = if once && self.anchor.at.saturating_since(at) > LONGEST_READING {
+            let unmoved = |it: ThreadAccount| ThreadAccount {
+                switches: switches(last.account).unwrap_or(it.switches),
+                ..it
+            };
+            (self.continue_to(last, at), account.map(unmoved))
+        } else {
+            (self.continue_to(self.anchor, at), account)
+        };
         ThreadCounts { cpu: counts.cpu.or(cpu), account, ..counts }
+    }
+
+    /// Returns the last reading of the counters.
+    pub(super) const fn anchor(&self) -> ThreadAnchor {
+        ThreadAnchor(self.anchor)
+    }
+
+    /// Continues a reading to a moment right after it.
+    pub(super) fn continue_anchor(&self, anchor: ThreadAnchor, at: Nanos) -> ThreadCounts {
+        self.continue_to(anchor.0, at)
     }
 
     /// Reads the software counters.

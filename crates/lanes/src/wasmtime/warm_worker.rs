@@ -67,6 +67,7 @@ enum PollEnd {
 }
 
 /// Message of a worker, or its absence.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and a box for each would be slower")]
 enum WorkerMessage {
     Report(WasmWorkerReport),
     /// The time limit passed, or the recording was stopped.

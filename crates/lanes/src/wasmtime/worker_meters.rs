@@ -12,7 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::protocol::WasmWorkerReport;
 use super::standard_streams::{StandardStreams, TrackedFile};
 use super::thread_meters::{
-    LONGEST_READING, ThreadAccount, ThreadCounts, ThreadMeters, thread_sources,
+    LONGEST_READING, ThreadAccount, ThreadAnchor, ThreadCounts, ThreadMeters, thread_sources,
 };
 use crate::program_run::{digest_output, one_line};
 use cyclometer_core::units::Nanos;
@@ -48,6 +48,9 @@ pub(crate) struct WorkerMeters {
     /// Counts when the invocation began.
     begun: ThreadCounts,
     hardware_begun: CounterSnapshot,
+    /// Counts right before the function's first instruction, once they are read, and the anchor of
+    /// that reading.
+    startup: Option<(ThreadCounts, ThreadAnchor)>,
     /// File to which writing 5 resets the peak of resident memory.
     clear_refs: Option<File>,
     /// Whether the last invocation raised the peak, as far as is known.
@@ -75,6 +78,7 @@ impl WorkerMeters {
             thread: ThreadMeters::new(counters),
             begun: ThreadCounts::default(),
             hardware_begun: CounterSnapshot::default(),
+            startup: None,
             clear_refs,
             raised_peak: true,
             stdin: streams.stdin.watch()?,
@@ -109,6 +113,7 @@ impl WorkerMeters {
             let _ = self.stderr.file.rewind();
         }
         self.hardware_begun = self.thread.read_hardware();
+        self.startup = None;
         self.begun = self.thread.read_begin();
         self.begun.at
     }
@@ -117,6 +122,7 @@ impl WorkerMeters {
     /// function's first instruction.
     pub(super) fn read_startup(&mut self, ready: Nanos) -> [Option<u64>; 2] {
         let counts = self.thread.read_at(ready);
+        self.startup = Some((counts, self.thread.anchor()));
         let memory = self.clear_refs.as_ref().and(counts.account);
         let memory = memory.and_then(|account| account.peak_kib.checked_mul(1_024));
         [difference(self.begun.cpu, counts.cpu), memory]
@@ -132,19 +138,18 @@ impl WorkerMeters {
             *value = value.or(counts.get(*meter));
         }
         // Reading at the first instruction is not the function's work.
-        let reading = report.started.saturating_since(report.ready).min(LONGEST_READING);
-        let ticks = self.thread.pace.and_then(|pace| pace.ticks_in(reading));
-        let since = |begun: Option<u64>, ended: Option<u64>, own: Option<u64>| {
-            difference(begun, ended).map(|all| all.saturating_sub(own.unwrap_or(0)))
+        let [own_cpu, own_ticks] = self.startup_reading(report);
+        let since = |begun: Option<u64>, ended: Option<u64>, own: u64| {
+            difference(begun, ended).map(|all| all.saturating_sub(own))
         };
         let (begun, all) = (self.begun, &mut report.counts);
-        all[Meter::CpuTime as usize] = since(begun.cpu, ended.cpu, Some(reading.0));
+        all[Meter::CpuTime as usize] = since(begun.cpu, ended.cpu, own_cpu);
         let timed = all[Meter::CpuTime as usize];
         let startup = &mut all[Meter::CpuStartup as usize];
         // No part exceeds the whole.
         *startup = startup.zip(timed).map(|(part, whole)| part.min(whole)).or(*startup);
         if self.thread.has_msr_ticks {
-            all[Meter::RefCycles as usize] = since(begun.ticks, ended.ticks, ticks);
+            all[Meter::RefCycles as usize] = since(begun.ticks, ended.ticks, own_ticks);
         }
         all[Meter::Migrations as usize] = difference(begun.migrations, ended.migrations);
         let accounted = begun.account.zip(ended.account);
@@ -157,6 +162,16 @@ impl WorkerMeters {
         report.peak_kib = self.clear_refs.as_ref().and(ended.account).map(|it| it.peak_kib);
         self.raised_peak = accounted.is_none_or(|(begun, ended)| begun.peak_kib != ended.peak_kib);
         report.output = self.take_output();
+    }
+
+    /// Returns the CPU time and ticks that reading at the first instruction took.
+    fn startup_reading(&self, report: &WasmWorkerReport) -> [u64; 2] {
+        let Some((ready, anchor)) = &self.startup else { return [0; 2] };
+        let started = self.thread.continue_anchor(*anchor, report.started);
+        // A CPU clock is read again at the end only.
+        let span = report.started.saturating_since(report.ready).min(LONGEST_READING).0;
+        let cpu = difference(ready.cpu, started.cpu).unwrap_or(span);
+        [cpu, difference(ready.ticks, started.ticks).unwrap_or(0)]
     }
 
     fn take_output(&mut self) -> Option<OutputDigest> {
