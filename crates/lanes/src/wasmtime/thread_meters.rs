@@ -159,14 +159,16 @@ impl ThreadMeters {
         self.read_anchor();
         let since = |before: Option<u64>, now: Option<u64>| now?.checked_sub(before?);
         let once = since(switches(last.account), switches(self.anchor.account)) == Some(1);
-        // A reading takes no time in which a thread is switched out and back: the one time that it
-        // was came after `at`, and is none of its counts.
-        let (counts, account) = if once && self.anchor.at.saturating_since(at) > LONGEST_READING {
-            let unmoved = |it: ThreadAccount| ThreadAccount {
-                switches: switches(last.account).unwrap_or(it.switches),
-                ..it
-            };
-            (self.continue_to(last, at), account.map(unmoved))
+        let (before, took) = (self.continue_to(last, at), self.anchor.at.saturating_since(at));
+        // The one time that the thread was switched out may have come after `at`, and is none of its
+        // counts: the reading took long then, and the thread has used no less CPU time than if it
+        // had stayed on its CPU until `at`.
+        let came_after =
+            once && took > LONGEST_READING && since(before.cpu, self.anchor.cpu).is_some();
+        let (counts, account) = if came_after {
+            let unmoved =
+                |it| ThreadAccount { switches: switches(last.account).unwrap_or_default(), ..it };
+            (before, account.map(unmoved))
         } else {
             (self.continue_to(self.anchor, at), account)
         };
