@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
@@ -18,7 +17,6 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 pub struct SharedWords {
     start: NonNull<AtomicU64>,
     count: usize,
-    file: File,
 }
 
 // SAFETY: it owns the mapping, and gives out references to atomic words only.
@@ -27,11 +25,12 @@ unsafe impl Send for SharedWords {}
 unsafe impl Sync for SharedWords {}
 
 impl SharedWords {
-    /// Creates that many words, all 0, in a file in memory whose size nobody can change.
+    /// Creates that many words, all 0, in a file in memory whose size nobody can change; returns the
+    /// file as well, to be mapped in the other process.
     ///
     /// # Errors
     /// Fails when the system provides no memory for it.
-    pub fn create(count: NonZeroUsize) -> io::Result<Self> {
+    pub fn create(count: NonZeroUsize) -> io::Result<(Self, File)> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let file = File::from(memfd_create("cyclometer-shared", flags)?);
         let size =
@@ -39,7 +38,7 @@ impl SharedWords {
         file.set_len(size as u64).map_err(crate::sys::explain_file_size_limit)?;
         let seals = SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-        Self::map(file)
+        Ok((Self::map(&file)?, file))
     }
 
     /// Maps the words that another process created; all pages are there at once, so that a later
@@ -47,8 +46,8 @@ impl SharedWords {
     ///
     /// # Errors
     /// Fails when the file could still become shorter, or cannot be mapped.
-    pub fn map(file: File) -> io::Result<Self> {
-        let seals = fcntl(&file, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate)?;
+    pub fn map(file: &File) -> io::Result<Self> {
+        let seals = fcntl(file, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate)?;
         if !seals.contains(SealFlag::F_SEAL_SHRINK) {
             return Err(io::Error::other("the shared memory is not sealed"));
         }
@@ -58,8 +57,8 @@ impl SharedWords {
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing. The file
         // cannot become shorter, so that all of it stays accessible.
-        let start = unsafe { mmap(None, length, access, flags, &file, 0) }?;
-        Ok(Self { start: start.cast(), count: size / size_of::<AtomicU64>(), file })
+        let start = unsafe { mmap(None, length, access, flags, file, 0) }?;
+        Ok(Self { start: start.cast(), count: size / size_of::<AtomicU64>() })
     }
 
     /// Returns the words.
@@ -68,13 +67,6 @@ impl SharedWords {
         // SAFETY: the mapping is that long, aligned to pages, and lives as long as `self`; any
         // bytes are valid words, and atomic ones may change under a reference.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
-    }
-}
-
-impl AsFd for SharedWords {
-    /// Returns the file to map in the other process.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
     }
 }
 
@@ -92,9 +84,10 @@ mod tests {
 
     #[test]
     fn both_sides_see_the_same_words() {
-        let ours = SharedWords::create(NonZeroUsize::new(1_024).expect("not 0")).expect("made");
-        let theirs = ours.as_fd().try_clone_to_owned().expect("duplicated");
-        let theirs = SharedWords::map(theirs.into()).expect("mapped");
+        let count = NonZeroUsize::new(1_024).expect("not 0");
+        let (ours, file) = SharedWords::create(count).expect("made");
+        let theirs = SharedWords::map(&file).expect("mapped");
+        drop(file);
         assert_eq!((ours.as_words().len(), theirs.as_words().len()), (1_024, 1_024));
         ours.as_words()[1_023].store(7, Ordering::Release);
         assert_eq!(theirs.as_words()[1_023].load(Ordering::Acquire), 7);
@@ -104,10 +97,10 @@ mod tests {
 
     #[test]
     fn memory_that_could_become_shorter_is_not_mapped() {
-        let ours = SharedWords::create(NonZeroUsize::MIN).expect("made");
-        assert!(ours.file.set_len(0).is_err(), "sealed");
+        let (_, file) = SharedWords::create(NonZeroUsize::MIN).expect("made");
+        assert!(file.set_len(0).is_err(), "sealed");
         let open = File::from(memfd_create("open", MFdFlags::MFD_CLOEXEC).expect("made"));
         open.set_len(4_096).expect("long");
-        assert!(SharedWords::map(open).is_err());
+        assert!(SharedWords::map(&open).is_err());
     }
 }

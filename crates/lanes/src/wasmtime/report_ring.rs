@@ -5,9 +5,10 @@
 //! keeps its own position, copies a report before it looks at it, and takes a length that cannot be
 //! for the end of the worker.
 
+use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
 
 use super::protocol::{MAX_WORDS, WasmWorkerReport};
@@ -52,14 +53,14 @@ pub(super) struct ReportWriter {
 pub(super) struct BrokenRing;
 
 impl ReportReader {
-    /// Creates an empty ring.
+    /// Creates an empty ring; returns its memory as well, to hand over to the worker.
     ///
     /// # Errors
     /// Fails when the system provides no memory for it.
-    pub(super) fn create() -> io::Result<Self> {
+    pub(super) fn create() -> io::Result<(Self, File)> {
         let count = NonZeroUsize::MIN.saturating_add(FIRST + CAPACITY - 1);
-        let shared = SharedWords::create(count)?;
-        Ok(Self { shared, read: 0, buffer: Box::new([0; MAX_WORDS]) })
+        let (shared, memory) = SharedWords::create(count)?;
+        Ok((Self { shared, read: 0, buffer: Box::new([0; MAX_WORDS]) }, memory))
     }
 
     /// Takes the next report out of the ring; `None` if there is none.
@@ -102,20 +103,13 @@ impl ReportReader {
     }
 }
 
-impl AsFd for ReportReader {
-    /// Returns the memory to hand over to the worker.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.as_fd()
-    }
-}
-
 impl ReportWriter {
     /// Opens the ring that the lane has created.
     ///
     /// # Errors
     /// Fails when it is none, or cannot be mapped.
     pub(super) fn open(memory: OwnedFd) -> io::Result<Self> {
-        let shared = SharedWords::map(memory.into())?;
+        let shared = SharedWords::map(&memory.into())?;
         if shared.as_words().len() != FIRST + CAPACITY {
             return Err(io::Error::other("not a ring of reports"));
         }
@@ -161,9 +155,8 @@ mod tests {
     use crate::wasmtime::protocol::tests::report;
 
     fn open_ring() -> (ReportReader, ReportWriter) {
-        let reader = ReportReader::create().expect("made");
-        let memory = reader.as_fd().try_clone_to_owned().expect("duplicated");
-        let writer = ReportWriter::open(memory).expect("mapped");
+        let (reader, memory) = ReportReader::create().expect("made");
+        let writer = ReportWriter::open(memory.into()).expect("mapped");
         (reader, writer)
     }
 

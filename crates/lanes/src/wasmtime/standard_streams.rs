@@ -27,7 +27,7 @@ pub(super) struct TrackedStream<T> {
 
 /// File behind a [`TrackedStream`], as another descriptor of the same open file.
 pub(super) struct TrackedFile {
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     used: Arc<AtomicBool>,
 }
 
@@ -55,12 +55,8 @@ impl<T> TrackedStream<T> {
     }
 
     /// Returns the file behind it, which tells whether the stream was used.
-    ///
-    /// # Errors
-    /// Fails when there are too many descriptors.
-    pub(super) fn watch(&self) -> Result<TrackedFile, String> {
-        let file = duplicate_descriptor(self.file.as_fd())?;
-        Ok(TrackedFile { file, used: Arc::clone(&self.used) })
+    pub(super) fn watch(&self) -> TrackedFile {
+        TrackedFile { file: Arc::clone(&self.file), used: Arc::clone(&self.used) }
     }
 
     fn note_use(&self) {
@@ -118,7 +114,7 @@ mod tests {
     fn a_stream_is_used_once_a_function_has_got_hold_of_it() {
         let file = cyclometer_workload::memory_file("stream").expect("made");
         let stream = TrackedStream::new(file.as_fd(), OutputFile::new).expect("opened");
-        let watched = stream.watch().expect("opened");
+        let watched = stream.watch();
         assert!(watched.take_used(), "what was before is not known");
         assert!(!watched.take_used() && !stream.is_terminal());
         let mut clone = Box::new(stream.clone()).p2_stream();

@@ -4,7 +4,8 @@
 //! events stand still, or run with the clock, while the thread stays on its CPU: the task clock
 //! advances with the time, the ticks of `msr/tsc` with the ticks, and the thread can migrate to
 //! another CPU only when it is switched out. So they are read once, and again when the kernel's own
-//! account says that the thread was switched since; in between they are continued, which is exact.
+//! account says that the thread was switched since; in between they are continued, to what they would
+//! have said (the clocks differ by what time synchronisation slews, 0.05 % at most).
 //! The account (`getrusage`) has page faults and peak memory as well. Hardware counters are read
 //! each time.
 //!

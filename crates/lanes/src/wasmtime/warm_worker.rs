@@ -136,8 +136,9 @@ impl WarmWorker {
             Runner::start_grouped(Privileges::Worker, true).map_err(|error| text(&error))?;
         let files = Stdio3::with_input(&job.preset.stdin).map_err(|error| text(&error))?;
         let (socket, theirs) = compiled.open_socket_pair().map_err(|error| text(&error))?;
-        let reports = ReportReader::create().map_err(|error| text(&error))?;
-        send_descriptor(&socket, reports.as_fd()).map_err(|error| text(&error))?;
+        let (reports, memory) = ReportReader::create().map_err(|error| text(&error))?;
+        send_descriptor(&socket, memory.as_fd()).map_err(|error| text(&error))?;
+        drop(memory);
         let wall = cold::outer_limit_for(job, compiled.size());
         let config_text = serde_json::to_string(config).map_err(|error| text(&error))?;
         let started = runner

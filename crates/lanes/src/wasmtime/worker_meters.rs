@@ -81,9 +81,9 @@ impl WorkerMeters {
             startup: None,
             clear_refs,
             raised_peak: true,
-            stdin: streams.stdin.watch()?,
-            stdout: streams.stdout.watch()?,
-            stderr: streams.stderr.watch()?,
+            stdin: streams.stdin.watch(),
+            stdout: streams.stdout.watch(),
+            stderr: streams.stderr.watch(),
             buffer: Vec::new(),
         })
     }
@@ -104,13 +104,13 @@ impl WorkerMeters {
             let _ = file.write_all(b"5");
         }
         if self.stdin.take_used() {
-            let _ = self.stdin.file.rewind();
+            let _ = self.stdin.file.as_ref().rewind();
         }
         if self.stderr.take_used()
-            && self.stderr.file.stream_position().is_ok_and(|position| position > 0)
+            && self.stderr.file.as_ref().stream_position().is_ok_and(|position| position > 0)
         {
             let _ = self.stderr.file.set_len(0);
-            let _ = self.stderr.file.rewind();
+            let _ = self.stderr.file.as_ref().rewind();
         }
         self.hardware_begun = self.thread.read_hardware();
         self.startup = None;
@@ -178,7 +178,7 @@ impl WorkerMeters {
         if !self.stdout.take_used() {
             return Some(super::protocol::empty_output());
         }
-        let file = &mut self.stdout.file;
+        let mut file: &File = &self.stdout.file;
         let size = file.stream_position().ok()?;
         if size == 0 {
             return Some(super::protocol::empty_output());
@@ -188,7 +188,7 @@ impl WorkerMeters {
             file.read_exact_at(&mut self.buffer, 0).ok()?;
             OutputDigest::from_content(&self.buffer)
         } else {
-            digest_output(file).ok()?
+            digest_output(&mut file.try_clone().ok()?).ok()?
         };
         file.set_len(0).ok()?;
         file.rewind().ok()?;
