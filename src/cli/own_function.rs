@@ -388,7 +388,7 @@ impl CommonOptions {
         let own = options.add_to_catalog(&mut catalog, preset.unwrap_or("quick"))?;
         let mut chosen = NamedFunction { workloads: Vec::new(), lanes: None };
         for name in named {
-            chosen.workloads.extend(self.find_or_add(&mut catalog, name)?);
+            chosen.workloads.extend(find_or_add(&mut catalog, name)?);
         }
         match own {
             Some(own) if named.is_empty() => chosen = own,
@@ -398,23 +398,19 @@ impl CommonOptions {
         }
         Ok((catalog, chosen))
     }
+}
 
-    /// Returns the names that `text` stands for: a workload's, or those of the folder or file at
-    /// that path, which are added.
-    fn find_or_add(
-        &self,
-        catalog: &mut Catalog,
-        text: &str,
-    ) -> Result<Vec<String>, CommandFailure> {
-        let path = Path::new(text);
-        let is_path = text.contains('/') || text == "." || text == "..";
-        if catalog.get(text).is_ok() || !(is_path && path.exists()) {
-            return super::find_workload(catalog, text).map(|it| vec![it.name.clone()]);
-        }
-        let options = FunctionOptions { file: Some(path.to_owned()), ..FunctionOptions::default() };
-        let own = options.add_to_catalog(catalog, "quick")?;
-        Ok(own.map(|own| own.workloads).unwrap_or_default())
+/// Returns the names that `text` stands for: a workload's, or those of the folder or file at
+/// that path, which are added.
+fn find_or_add(catalog: &mut Catalog, text: &str) -> Result<Vec<String>, CommandFailure> {
+    let path = Path::new(text);
+    let is_path = text.contains('/') || text == "." || text == "..";
+    if catalog.get(text).is_ok() || !(is_path && path.exists()) {
+        return super::find_workload(catalog, text).map(|it| vec![it.name.clone()]);
     }
+    let options = FunctionOptions { file: Some(path.to_owned()), ..FunctionOptions::default() };
+    let own = options.add_to_catalog(catalog, "quick")?;
+    Ok(own.map(|own| own.workloads).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -435,14 +431,14 @@ mod tests {
     fn the_first_word_is_the_program_only_without_another_form() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect();
         let command = FunctionOptions { words: words(&["sh", "-c", "true"]), ..Default::default() };
-        let (function, args) = command.choose_forms().ok().expect("forms");
+        let (function, args) = command.choose_forms().expect("forms");
         assert_eq!((function.native, args), (Some("sh".into()), vec!["-c".into(), "true".into()]));
         let image = FunctionOptions {
             image: Some("me/fn".to_owned()),
             words: words(&["a", "b"]),
             ..Default::default()
         };
-        let (function, args) = image.choose_forms().ok().expect("forms");
+        let (function, args) = image.choose_forms().expect("forms");
         assert_eq!((function.native, args.len()), (None, 2));
     }
 
