@@ -34,6 +34,8 @@ const MAX_WORKLOADS: usize = 1_000;
 /// Longest name of a workload, in bytes.
 pub(crate) const MAX_NAME: usize = 100;
 const MANIFEST: &str = "workload.toml";
+/// Preset that is meant where none is named.
+const USUAL_PRESET: &str = "quick";
 
 /// All workloads that can be selected by name.
 #[derive(Debug, Clone)]
@@ -187,6 +189,7 @@ impl Catalog {
 
     /// Adds a workload, in the place of one of its name.
     pub fn add_workload(&mut self, workload: Workload) {
+        self.broken.retain(|(other, _)| *other != workload.name);
         self.workloads.add_entry(Arc::new(workload));
         self.workloads.sort_by_name();
     }
@@ -223,6 +226,16 @@ impl Catalog {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Workload>> {
         self.workloads.entries().iter()
     }
+}
+
+/// Finds the name of a preset that all of the workloads have: the `preferred` one, else `quick`,
+/// else the first that all have.
+#[must_use]
+pub fn find_common_preset(workloads: &[Arc<Workload>], preferred: &str) -> Option<String> {
+    let all_have = |name: &&str| workloads.iter().all(|it| it.presets.contains_key(*name));
+    let names = workloads.first().map(|first| first.presets.keys()).into_iter().flatten();
+    let wanted = [preferred, USUAL_PRESET].into_iter().chain(names.map(String::as_str));
+    wanted.into_iter().find(all_have).map(str::to_owned)
 }
 
 impl Workload {
