@@ -16,6 +16,7 @@ mod app;
 pub mod bench;
 mod config;
 mod export;
+mod field;
 mod frame;
 pub mod frozen_terminals;
 mod keymap;

@@ -8,13 +8,14 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use super::action::{Effect, UserAction};
 use super::export::ExportFormat;
+use super::field::{Field, FieldOutcome, FieldState, fit_end};
 use super::keymap::{KeyChord, KeyContext};
 use super::model::Model;
 use super::screens::{self, ScreenDialog};
 use super::theme::StyleRole;
 use super::widgets::bar;
 use super::widgets::text::{display_width, fit, pad, wrap};
-use cyclometer_core::visible_text::{escape_line, is_hidden};
+use cyclometer_core::visible_text::is_hidden;
 
 /// Overlay above the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,10 +75,12 @@ pub(crate) enum Overlay {
         /// Purpose of the choice.
         purpose: DialogPurpose,
     },
+    /// Line of text of a dialog, with what is wrong with it.
+    Field(Field),
 }
 
 /// Item of a choice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ChoiceItem {
     /// Name of the item.
     pub name: String,
@@ -85,6 +88,10 @@ pub(crate) struct ChoiceItem {
     pub note: String,
     /// Whether the item is chosen.
     pub on: bool,
+    /// Reason why it cannot be chosen.
+    pub refusal: Option<String>,
+    /// Whether it opens another dialog, and is no item to choose.
+    pub opens: bool,
 }
 
 /// Purpose of an answer in an overlay.
@@ -105,6 +112,10 @@ pub(crate) enum DialogAnswer<'a> {
     Text(&'a str),
     /// Names of the items that were chosen.
     Chosen(&'a [String]),
+    /// An item was opened; these were chosen so far.
+    Opened(&'a [String]),
+    /// The line is to be completed.
+    Complete(&'a str),
     /// The question was answered with yes, twice.
     Confirmed,
 }
@@ -174,6 +185,21 @@ pub(crate) fn handle_key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effe
             handle_confirm_key(model, question, purpose, again, event)
         }
         Overlay::Choice { .. } => handle_choice_key(model, &mut overlay, event),
+        Overlay::Field(field) => match field.handle_key(event) {
+            FieldOutcome::Keep => OverlayOutcome::Keep,
+            FieldOutcome::Close => OverlayOutcome::Close,
+            FieldOutcome::Submit => {
+                let (purpose, text) = (field.purpose.clone(), field.text.clone());
+                field.state = FieldState::Busy;
+                model.overlay = Some(overlay);
+                return Some(purpose.submit(model, DialogAnswer::Text(&text)));
+            }
+            FieldOutcome::Complete => {
+                let (purpose, text) = (field.purpose.clone(), field.text.clone());
+                model.overlay = Some(overlay);
+                return Some(purpose.submit(model, DialogAnswer::Complete(&text)));
+            }
+        },
     };
     Some(match step {
         OverlayOutcome::Keep => {
@@ -252,6 +278,9 @@ fn handle_prompt_key(
 
 /// Inserts pasted text into the line that is being written.
 pub(crate) fn insert_pasted(model: &mut Model, pasted: &str) {
+    if let Some(Overlay::Field(field)) = &mut model.overlay {
+        return field.insert_pasted(pasted);
+    }
     let Some(Overlay::Prompt { text, purpose, .. }) = &mut model.overlay else { return };
     text.extend(pasted.chars().filter(|it| !is_hidden(*it)).take(200));
     if *purpose == DialogPurpose::Filter {
@@ -319,15 +348,20 @@ fn handle_choice_key(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent)
             if *single && let Some(item) = items.get_mut(*cursor) {
                 item.on = true;
             }
-            let chosen: Vec<String> =
-                items.iter().filter(|item| item.on).map(|item| item.name.clone()).collect();
-            return OverlayOutcome::Effects(submit_choice(model, purpose, &chosen));
+            let opens = items.get(*cursor).is_some_and(|item| item.opens);
+            return OverlayOutcome::Effects(submit_items(model, purpose, items, opens));
         }
-        _ if event.code == KeyCode::Char(' ') => {
-            if let Some(item) = items.get_mut(*cursor) {
-                item.on = !item.on;
+        _ if event.code == KeyCode::Char(' ') => match items.get_mut(*cursor) {
+            Some(ChoiceItem { opens: true, .. }) => {
+                return OverlayOutcome::Effects(submit_items(model, purpose, items, true));
             }
-        }
+            Some(ChoiceItem { refusal: Some(reason), name, .. }) => {
+                model.notify_error(format!("{name} cannot be chosen: {reason}"));
+            }
+            Some(item) => item.on = !item.on,
+            None => {}
+        },
+        _ if event.code == KeyCode::Char('*') && !*single => toggle_all(items),
         // The first letter of a name selects that item.
         _ => {
             if let KeyCode::Char(letter) = event.code {
@@ -337,6 +371,30 @@ fn handle_choice_key(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent)
         }
     }
     OverlayOutcome::Keep
+}
+
+/// Turns all items on that can be chosen; if they are, turns all off.
+fn toggle_all(items: &mut [ChoiceItem]) {
+    let can = |item: &ChoiceItem| item.refusal.is_none() && !item.opens;
+    let on = items.iter().any(|item| can(item) && !item.on);
+    items.iter_mut().filter(|item| can(item)).for_each(|item| item.on = on);
+}
+
+/// Submits what is chosen among the items; `opened`: because one of them was opened.
+fn submit_items(
+    model: &mut Model,
+    purpose: &DialogPurpose,
+    items: &[ChoiceItem],
+    opened: bool,
+) -> Vec<Effect> {
+    let chosen = items.iter().filter(|item| item.on);
+    let chosen: Vec<String> = chosen.map(|item| item.name.clone()).collect();
+    match purpose {
+        DialogPurpose::Screen(dialog) if opened => {
+            dialog.submit(model, DialogAnswer::Opened(&chosen))
+        }
+        _ => submit_choice(model, purpose, &chosen),
+    }
 }
 
 fn submit_choice(model: &mut Model, purpose: &DialogPurpose, chosen: &[String]) -> Vec<Effect> {
@@ -359,7 +417,7 @@ pub(crate) fn export_choice() -> Overlay {
         .map(|form| ChoiceItem {
             name: form.name().to_owned(),
             note: form.description().to_owned(),
-            on: false,
+            ..ChoiceItem::default()
         })
         .collect();
     Overlay::Choice {
@@ -396,11 +454,12 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Some(Overlay::Choice { title, items, cursor, single, .. }) => {
             render_choice(frame, area, model, title, items, *cursor, *single);
         }
+        Some(Overlay::Field(field)) => field.render(frame, area, model),
     }
 }
 
 /// Returns the area of a centred box of that size.
-fn centered_area(area: Rect, wide: usize, high: usize) -> Rect {
+pub(crate) fn centered_area(area: Rect, wide: usize, high: usize) -> Rect {
     let wide = u16::try_from(wide).unwrap_or(u16::MAX).min(area.width);
     let high = u16::try_from(high).unwrap_or(u16::MAX).min(area.height);
     Rect {
@@ -440,21 +499,20 @@ fn render_text_box(
 fn render_prompt(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &str) {
     let line = Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area };
     let room = usize::from(line.width).saturating_sub(display_width(title) + 5);
-    // The end of a long text is what is being written, so its start is cut.
-    let text = escape_line(text);
-    let mut shown = &*text;
-    while display_width(shown) > room {
-        let Some(first) = shown.chars().next() else { break };
-        shown = &shown[first.len_utf8()..];
-    }
     let spans = vec![
         Span::styled(format!(" {title}: "), model.theme.style(StyleRole::Key)),
-        Span::raw(shown.to_owned()),
+        Span::raw(fit_end(text, room)),
         Span::styled("_", model.theme.style(StyleRole::Key)),
     ];
     frame.render_widget(Clear, line);
     frame.render_widget(Paragraph::new(Line::from(spans)), line);
 }
+
+/// Widest reason beside the name of an item, for which a box becomes wider.
+const REASON_WIDTH: usize = 44;
+
+/// Most lines for the whole reason why the selected item cannot be chosen.
+const REASON_LINES: usize = 5;
 
 fn render_choice(
     frame: &mut Frame<'_>,
@@ -466,42 +524,77 @@ fn render_choice(
     single: bool,
 ) {
     let names = items.iter().map(|item| display_width(&item.name)).max().unwrap_or(0);
-    let notes = items.iter().map(|item| display_width(&item.note)).max().unwrap_or(0);
+    let names = names.min(usize::from(area.width / 2));
+    let note_width = |item: &ChoiceItem| match &item.refusal {
+        Some(reason) => display_width(reason).min(REASON_WIDTH),
+        None => display_width(&item.note),
+    };
+    let notes = items.iter().map(note_width).max().unwrap_or(0);
     let key = |action| model.keymap.key_for(action, model.screen).unwrap_or_default();
     let (enter, back) = (key(UserAction::Enter), key(UserAction::Back));
     let how = if single {
         format!("{enter}: this one   {back}: none")
     } else {
-        format!("space: on or off   {enter}: done   {back}: as before")
+        format!("space: on or off   {enter}: done   {back}: as before   *: all")
     };
     let wide = (names + notes + 12).max(display_width(title) + 8).max(display_width(&how) + 2);
-    let place = centered_area(area, wide, items.len() + 4);
+    let room = wide.min(usize::from(area.width)).saturating_sub(2);
+    // The box keeps its height while the cursor moves.
+    let reasons = items.iter().filter_map(|item| item.refusal.as_ref());
+    let below = reasons.map(|reason| wrap(reason, room.saturating_sub(2)).len()).max();
+    let below = below.map_or(0, |lines| (lines + 1).min(REASON_LINES + 1));
+    let below = below.min(usize::from(area.height) / 3);
+    let place = centered_area(area, wide, items.len() + 4 + below);
     let block = model.theme.panel_block(title, true);
     let inner = block.inner(place);
-    let room = usize::from(inner.width);
-    let height = usize::from(inner.height.saturating_sub(2));
+    let height = usize::from(inner.height).saturating_sub(2 + below);
     let first = super::widgets::grid::first_visible_row(cursor, items.len(), height);
     let mut lines = Vec::new();
     for (at, item) in items.iter().enumerate().skip(first).take(height) {
-        let here = at == cursor;
-        let pointer = if here { model.theme.pointer() } else { " " };
-        let mark = match (single, item.on) {
-            (true, _) => "",
-            (false, true) => "[x] ",
-            (false, false) => "[ ] ",
-        };
-        let text = format!("{mark}{}  {}", pad(&item.name, names, false), item.note);
-        let role = if here { StyleRole::Selected } else { StyleRole::Text };
-        lines.push(Line::from(vec![
-            Span::raw(format!("{pointer} ")),
-            Span::styled(fit(&text, room.saturating_sub(2)), model.theme.style(role)),
-        ]));
+        lines.push(choice_line(model, item, at == cursor, (names, room), single));
     }
-    lines.push(Line::default());
+    lines.resize_with(height.min(items.len()) + 1, Line::default);
+    if below > 0 {
+        let reason = items.get(cursor).and_then(|item| item.refusal.as_deref()).unwrap_or("");
+        let mut reason = wrap(reason, room.saturating_sub(2));
+        reason.resize(below - 1, String::new());
+        let style = model.theme.style(StyleRole::Warn);
+        lines.extend(reason.into_iter().map(|text| Line::styled(format!(" {text}"), style)));
+        lines.push(Line::default());
+    }
     lines.push(Line::from(Span::styled(fit(&how, room), model.theme.style(StyleRole::Dim))));
     frame.render_widget(Clear, place);
     frame.render_widget(block, place);
     frame.render_widget(Paragraph::new(lines), inner);
+}
+
+/// Returns the line of an item, with names padded to the first of the widths, in the second one.
+fn choice_line(
+    model: &Model,
+    item: &ChoiceItem,
+    is_here: bool,
+    (names, room): (usize, usize),
+    single: bool,
+) -> Line<'static> {
+    let pointer = if is_here { model.theme.pointer() } else { " " };
+    let mark = match item {
+        _ if single => "",
+        ChoiceItem { opens: true, .. } => " +  ",
+        ChoiceItem { refusal: Some(_), .. } => " -  ",
+        ChoiceItem { on: true, .. } => "[x] ",
+        ChoiceItem { on: false, .. } => "[ ] ",
+    };
+    let note = item.refusal.as_ref().unwrap_or(&item.note);
+    let text = format!("{mark}{}  {note}", pad(&item.name, names, false));
+    let role = match item.refusal {
+        _ if is_here => StyleRole::Selected,
+        Some(_) => StyleRole::Dim,
+        None => StyleRole::Text,
+    };
+    Line::from(vec![
+        Span::raw(format!("{pointer} ")),
+        Span::styled(fit(&text, room.saturating_sub(2)), model.theme.style(role)),
+    ])
 }
 
 /// Returns the lines of the help: the legend of the screen, then its keys and

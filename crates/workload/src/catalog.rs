@@ -37,8 +37,8 @@ const MANIFEST: &str = "workload.toml";
 /// Preset that is meant where none is named.
 const USUAL_PRESET: &str = "quick";
 
-/// All workloads that can be selected by name.
-#[derive(Debug, Clone)]
+/// All workloads that can be selected by name; none by default.
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     workloads: NamedCatalog<Arc<Workload>>,
     /// Workloads that could not be loaded, by name, with the reasons.

@@ -92,6 +92,12 @@ impl Workload {
         }
     }
 
+    /// Returns whether it is built into this program.
+    #[must_use]
+    pub const fn is_builtin(&self) -> bool {
+        matches!(self.native, Some(NativeProgram::Embedded(_)))
+    }
+
     /// Returns argument 0 of its native program: the name by which the user called it, or that of
     /// the workload.
     #[must_use]

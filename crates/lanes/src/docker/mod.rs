@@ -27,6 +27,7 @@ pub(crate) mod frames;
 #[cfg(test)]
 mod ground_truth_tests;
 mod image;
+mod image_list;
 pub mod leftover;
 mod metering;
 mod output;
@@ -45,6 +46,7 @@ mod warm_tests;
 
 pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
 pub use engine::{EngineInfo, inspect_engine};
+pub use image_list::{EngineImage, list_engine_images};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -83,6 +83,7 @@ fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<HostRequest> {
                 let finding = LaneAvailability { name: spec.to_string(), about: Ok(about) };
                 HostResponse::Lane { spec, finding }
             }
+            HostRequest::Support(_) | HostRequest::Images => panic!("the picker asks this"),
         };
         open.extend(update(model, AppMessage::Response(ScreenResponse::Host(Box::new(answer)))));
     }
