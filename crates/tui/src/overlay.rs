@@ -92,6 +92,8 @@ pub(crate) struct ChoiceItem {
     pub refusal: Option<String>,
     /// Whether it opens another dialog, and is no item to choose.
     pub opens: bool,
+    /// Whether it is chosen by itself only, and not together with all others.
+    pub alone: bool,
 }
 
 /// Purpose of an answer in an overlay.
@@ -375,7 +377,7 @@ fn handle_choice_key(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent)
 
 /// Turns all items on that can be chosen; if they are, turns all off.
 fn toggle_all(items: &mut [ChoiceItem]) {
-    let can = |item: &ChoiceItem| item.refusal.is_none() && !item.opens;
+    let can = |item: &ChoiceItem| item.refusal.is_none() && !item.opens && !item.alone;
     let on = items.iter().any(|item| can(item) && !item.on);
     items.iter_mut().filter(|item| can(item)).for_each(|item| item.on = on);
 }

@@ -12,6 +12,7 @@ use crate::overlay::{ChoiceItem, DialogPurpose, Overlay};
 use crate::screens::{ListedScreen, ScreenDialog, host};
 use crate::session::SessionCommand;
 use cyclometer_lanes::LaneSpec;
+use cyclometer_lanes::docker::EngineImage;
 use cyclometer_workload::function_line::IMAGE_PREFIX;
 use cyclometer_workload::{Workload, find_common_preset};
 
@@ -135,7 +136,7 @@ fn lane_items(model: &Model, on: &[String]) -> Vec<ChoiceItem> {
             ),
         };
         let on = refusal.is_none() && on.contains(&name);
-        ChoiceItem { name, note, on, refusal, opens: false }
+        ChoiceItem { name, note, on, refusal, ..ChoiceItem::default() }
     };
     known_lanes(model).into_iter().map(item).collect()
 }
@@ -175,8 +176,15 @@ fn workload_items(model: &Model, on: &[String]) -> Vec<ChoiceItem> {
                 Ok(_) => find_workload_refusal(model, &lanes, workload),
                 Err(error) => Some(error.to_string()),
             };
-            let (name, note) = (workload.name.clone(), workload.title.clone());
-            ChoiceItem { on: refusal.is_none() && is_on(&name), name, note, refusal, opens: false }
+            let name = workload.name.clone();
+            let on = refusal.is_none() && is_on(&name);
+            // A function that was added is known by its file or image.
+            let note = if workload.folder.is_none() && !workload.is_builtin() {
+                workload.title.clone()
+            } else {
+                workload.stresses.clone()
+            };
+            ChoiceItem { on, name, note, refusal, ..ChoiceItem::default() }
         })
         .collect();
     for (name, reason) in model.catalog.broken_workloads() {
@@ -185,15 +193,17 @@ fn workload_items(model: &Model, on: &[String]) -> Vec<ChoiceItem> {
             items.push(ChoiceItem { name, refusal, ..ChoiceItem::default() });
         }
     }
-    let key = model.keymap.key_for(UserAction::AddFunction, model.screen).unwrap_or_default();
-    let note = format!("a file, a folder or an image; {key} does so at once");
+    let note = "a file, a folder or an image".to_owned();
     items.push(ChoiceItem { name: ADD.to_owned(), note, opens: true, ..ChoiceItem::default() });
+    let is_new = |image: &&EngineImage| {
+        !model.catalog.iter().any(|it| it.image.as_ref() == Some(&image.name))
+    };
     match model.screens.host.images() {
         None => {}
-        Some(Ok(images)) => items.extend(images.iter().map(|image| {
+        Some(Ok(images)) => items.extend(images.iter().filter(is_new).map(|image| {
             let name = format!("{IMAGE_PREFIX}{}", image.name);
             let note = image.size.map_or_else(String::new, |size| size.to_string());
-            ChoiceItem { on: is_on(&name), name, note, ..ChoiceItem::default() }
+            ChoiceItem { on: is_on(&name), name, note, alone: true, ..ChoiceItem::default() }
         })),
         Some(Err(reason)) => items.push(ChoiceItem {
             name: "images".to_owned(),
@@ -260,9 +270,13 @@ pub(crate) fn handle_response(model: &mut Model, response: LiveResponse) -> Vec<
                 && field.text == asked
                 && field.state != FieldState::Busy
             {
+                let is_same = completion.line == asked;
                 field.text = completion.line;
                 field.state = match no_engine {
                     Some(reason) => FieldState::Failed(reason),
+                    None if is_same && completion.candidates.is_empty() => {
+                        FieldState::Failed("nothing that could stand here begins so".to_owned())
+                    }
                     None => FieldState::Candidates(completion.candidates),
                 };
             }
@@ -321,6 +335,8 @@ fn handle_added(model: &mut Model, added: Result<AddedFunctions, String>) -> Vec
 fn choose_added(model: &mut Model, names: &[String]) -> Vec<Effect> {
     let mut chosen = model.screens.live.options.workloads.clone();
     chosen.extend(names.iter().filter(|name| !chosen.contains(name)).cloned().collect::<Vec<_>>());
+    // It is what whoever added it wants to see.
+    model.screens.live.workload = names.first().cloned();
     apply_workloads(model, chosen, names)
 }
 

@@ -231,6 +231,12 @@ fn an_image_that_is_chosen_in_the_list_is_added() {
     let mut model = testing::model((80, 24));
     press(&mut model, "w");
     list_images(&mut model, Ok(&["alpine:3", "me/fn:1"]));
+    // All workloads are turned on, and off again; all images would be too many.
+    press(&mut model, "*");
+    let Some(Overlay::Choice { items, .. }) = &model.overlay else { panic!("no list") };
+    assert_eq!(items.iter().filter(|item| item.on).count(), 4);
+    press(&mut model, "esc");
+    press(&mut model, "w");
     press(&mut model, "G");
     press(&mut model, "space");
     let effects = press(&mut model, "enter");
@@ -299,4 +305,10 @@ fn loosened_rules_and_the_share_of_a_cpu_are_in_the_plan() {
     assert!(first(&model).ends_with("one lane at a time · network, 0.5 CPU"), "{}", first(&model));
     model.size = (60, 16);
     assert!(first(&model).ends_with("10 runs · network, 0.5 CPU"), "{}", first(&model));
+    // A recording that runs has its own.
+    let mut snapshot = testing::full();
+    Arc::make_mut(&mut snapshot).plan.conditions = "writable root".to_owned();
+    model.snapshot = snapshot;
+    model.size = (80, 24);
+    assert!(first(&model).ends_with(" · writable root"), "{}", first(&model));
 }
