@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
@@ -453,9 +453,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             lines.push(Line::from("y: yes    any other key: no"));
             render_text_box(frame, area, model, "sure?", &lines, 0);
         }
-        Some(Overlay::Choice { title, items, cursor, single, .. }) => {
-            render_choice(frame, area, model, title, items, *cursor, *single);
-        }
+        Some(overlay @ Overlay::Choice { .. }) => render_choice(frame, area, model, overlay),
         Some(Overlay::Field(field)) => field.render(frame, area, model),
     }
 }
@@ -516,15 +514,27 @@ const REASON_WIDTH: usize = 44;
 /// Most lines for the whole reason why the selected item cannot be chosen.
 const REASON_LINES: usize = 5;
 
-fn render_choice(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    model: &Model,
-    title: &str,
-    items: &[ChoiceItem],
-    cursor: usize,
-    single: bool,
-) {
+/// Layout of the box of a choice.
+struct ChoiceLayout {
+    /// Area of the box.
+    place: Rect,
+    /// First item in view.
+    first: usize,
+    /// Number of lines for items.
+    height: usize,
+    /// Width of the names.
+    names: usize,
+    /// Width within the frame.
+    room: usize,
+    /// Number of lines for the reason of the selected item, with a line between.
+    below: usize,
+    /// Keys of the choice.
+    keys: String,
+}
+
+/// Lays out a choice; `None` if the overlay is none.
+fn lay_out_choice(area: Rect, model: &Model, overlay: &Overlay) -> Option<ChoiceLayout> {
+    let Overlay::Choice { title, items, cursor, single, .. } = overlay else { return None };
     let names = items.iter().map(|item| display_width(&item.name)).max().unwrap_or(0);
     let names = names.min(usize::from(area.width / 2));
     let note_width = |item: &ChoiceItem| match &item.refusal {
@@ -534,12 +544,12 @@ fn render_choice(
     let notes = items.iter().map(note_width).max().unwrap_or(0);
     let key = |action| model.keymap.key_for(action, model.screen).unwrap_or_default();
     let (enter, back) = (key(UserAction::Enter), key(UserAction::Back));
-    let how = if single {
+    let keys = if *single {
         format!("{enter}: this one   {back}: none")
     } else {
         format!("space: on or off   {enter}: done   {back}: as before   *: all")
     };
-    let wide = (names + notes + 12).max(display_width(title) + 8).max(display_width(&how) + 2);
+    let wide = (names + notes + 12).max(display_width(title) + 8).max(display_width(&keys) + 2);
     let room = wide.min(usize::from(area.width)).saturating_sub(2);
     // The box keeps its height while the cursor moves.
     let reasons = items.iter().filter_map(|item| item.refusal.as_ref());
@@ -547,24 +557,52 @@ fn render_choice(
     let below = below.map_or(0, |lines| (lines + 1).min(REASON_LINES + 1));
     let below = below.min(usize::from(area.height) / 3);
     let place = centered_area(area, wide, items.len() + 4 + below);
-    let block = model.theme.panel_block(title, true);
+    let height = usize::from(place.height).saturating_sub(4 + below);
+    let first = super::widgets::grid::first_visible_row(*cursor, items.len(), height);
+    Some(ChoiceLayout { place, first, height, names, room, below, keys })
+}
+
+/// Handles a click: on an item of a choice it does what space does there, or enter where one item
+/// is chosen.
+pub(crate) fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+    let area = Rect::new(0, 0, model.size.0, model.size.1);
+    let layout = model.overlay.as_ref().and_then(|it| lay_out_choice(area, model, it));
+    let Some(layout) = layout.filter(|it| it.place.contains(at)) else { return Vec::new() };
+    let Some(line) = at.y.checked_sub(layout.place.y + 1).map(usize::from) else {
+        return Vec::new();
+    };
+    let Some(Overlay::Choice { items, cursor, single, .. }) = &mut model.overlay else {
+        return Vec::new();
+    };
+    let item = layout.first + line;
+    if line >= layout.height || item >= items.len() {
+        return Vec::new();
+    }
+    *cursor = item;
+    let code = if *single { KeyCode::Enter } else { KeyCode::Char(' ') };
+    handle_key(model, &KeyEvent::from(code)).unwrap_or_default()
+}
+
+fn render_choice(frame: &mut Frame<'_>, area: Rect, model: &Model, overlay: &Overlay) {
+    let Overlay::Choice { title, items, cursor, single, .. } = overlay else { return };
+    let Some(layout) = lay_out_choice(area, model, overlay) else { return };
+    let ChoiceLayout { place, first, height, names, room, below, keys } = layout;
+    let block = model.theme.panel_block(title.as_str(), true);
     let inner = block.inner(place);
-    let height = usize::from(inner.height).saturating_sub(2 + below);
-    let first = super::widgets::grid::first_visible_row(cursor, items.len(), height);
     let mut lines = Vec::new();
     for (at, item) in items.iter().enumerate().skip(first).take(height) {
-        lines.push(choice_line(model, item, at == cursor, (names, room), single));
+        lines.push(choice_line(model, item, at == *cursor, (names, room), *single));
     }
     lines.resize_with(height.min(items.len()) + 1, Line::default);
     if below > 0 {
-        let reason = items.get(cursor).and_then(|item| item.refusal.as_deref()).unwrap_or("");
+        let reason = items.get(*cursor).and_then(|item| item.refusal.as_deref()).unwrap_or("");
         let mut reason = wrap(reason, room.saturating_sub(2));
         reason.resize(below - 1, String::new());
         let style = model.theme.style(StyleRole::Warn);
         lines.extend(reason.into_iter().map(|text| Line::styled(format!(" {text}"), style)));
         lines.push(Line::default());
     }
-    lines.push(Line::from(Span::styled(fit(&how, room), model.theme.style(StyleRole::Dim))));
+    lines.push(Line::from(Span::styled(fit(&keys, room), model.theme.style(StyleRole::Dim))));
     frame.render_widget(Clear, place);
     frame.render_widget(block, place);
     frame.render_widget(Paragraph::new(lines), inner);

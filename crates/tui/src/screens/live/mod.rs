@@ -94,8 +94,10 @@ pub(crate) struct LiveState {
     pub first: bool,
     /// Workloads that were turned on in the choice from which a function is added.
     chosen_before: Vec<String>,
-    /// Whether functions are being added that were chosen in the list.
-    adding_from_list: bool,
+    /// Number of the newest request to add functions.
+    newest_request: u64,
+    /// Request for images that were chosen in the list, and the workloads chosen beside them.
+    chosen_images: Option<(u64, Vec<String>)>,
     /// Layout of the last frame.
     layout: LiveLayout,
 }
@@ -137,7 +139,8 @@ impl LiveState {
             zoom: None,
             first,
             chosen_before: Vec::new(),
-            adding_from_list: false,
+            newest_request: 0,
+            chosen_images: None,
             layout: LiveLayout::EMPTY,
         }
     }

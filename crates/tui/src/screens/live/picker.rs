@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::queries::{AddedFunctions, LiveRequest, LiveResponse};
+use super::queries::{AddRequest, AddedFunctions, LiveRequest, LiveResponse};
 use super::{LiveDialog, LiveState};
 use crate::action::{Effect, UserAction};
 use crate::field::{Field, FieldState};
@@ -239,13 +239,15 @@ pub(crate) fn open_field(model: &mut Model, dialog: LiveDialog) -> Vec<Effect> {
 }
 
 /// Returns the effect that reads the functions of these lines.
-pub(crate) fn add_functions(model: &Model, lines: Vec<String>) -> Vec<Effect> {
-    vec![LiveState::query(LiveRequest::Add {
+pub(crate) fn add_functions(model: &mut Model, lines: Vec<String>) -> Vec<Effect> {
+    model.screens.live.newest_request += 1;
+    vec![LiveState::query(LiveRequest::Add(AddRequest {
+        serial: model.screens.live.newest_request,
         lines,
         preset: model.screens.live.options.preset.clone(),
         images: model.screens.host.image_names(),
         catalog: Arc::clone(&model.catalog),
-    })]
+    }))]
 }
 
 /// Returns the effect that completes a line.
@@ -257,7 +259,7 @@ pub(crate) fn complete_line(model: &Model, line: &str) -> Vec<Effect> {
 /// Handles a response of the worker.
 pub(crate) fn handle_response(model: &mut Model, response: LiveResponse) -> Vec<Effect> {
     match response {
-        LiveResponse::Added(added) => return handle_added(model, added),
+        LiveResponse::Added { request, added } => return handle_added(model, request, added),
         LiveResponse::Completed { asked, completion } => {
             let no_engine = match model.screens.host.images() {
                 Some(Err(reason)) if asked.starts_with(IMAGE_PREFIX) => {
@@ -285,24 +287,36 @@ pub(crate) fn handle_response(model: &mut Model, response: LiveResponse) -> Vec<
     Vec::new()
 }
 
-/// Returns the dialog of the field that awaits an answer.
-fn waiting_field(model: &mut Model) -> Option<(&mut Field, LiveDialog)> {
+/// Returns the field that awaits the answer to this request, with its dialog.
+fn waiting_field(model: &mut Model, serial: u64) -> Option<(&mut Field, LiveDialog)> {
+    let is_newest = model.screens.live.newest_request == serial;
     match &mut model.overlay {
-        Some(Overlay::Field(field)) if field.state == FieldState::Busy => match field.purpose {
-            ScreenDialog::Live(dialog) => Some((field, dialog)),
-            _ => None,
-        },
+        Some(Overlay::Field(field)) if is_newest && field.state == FieldState::Busy => {
+            match field.purpose {
+                ScreenDialog::Live(dialog) => Some((field, dialog)),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
 
 /// Keeps functions that were added, and chooses them.
-fn handle_added(model: &mut Model, added: Result<AddedFunctions, String>) -> Vec<Effect> {
-    let from_list = std::mem::take(&mut model.screens.live.adding_from_list);
+fn handle_added(
+    model: &mut Model,
+    request: AddRequest,
+    added: Result<AddedFunctions, String>,
+) -> Vec<Effect> {
+    let serial = request.serial;
     let AddedFunctions { catalog, names } = match added {
+        // Others were added meanwhile, which this catalog lacks.
+        Ok(_) if !Arc::ptr_eq(&request.catalog, &model.catalog) => {
+            let catalog = Arc::clone(&model.catalog);
+            return vec![LiveState::query(LiveRequest::Add(AddRequest { catalog, ..request }))];
+        }
         Ok(added) => added,
         Err(reason) => {
-            match waiting_field(model) {
+            match waiting_field(model, serial) {
                 Some((field, _)) => field.state = FieldState::Failed(reason),
                 None => model.notify_error(reason),
             }
@@ -310,31 +324,39 @@ fn handle_added(model: &mut Model, added: Result<AddedFunctions, String>) -> Vec
         }
     };
     model.catalog = catalog;
-    let dialog = waiting_field(model).map(|(_, dialog)| dialog);
-    if dialog == Some(LiveDialog::AddToChoice) {
-        let mut chosen = std::mem::take(&mut model.screens.live.chosen_before);
-        chosen.extend(names);
-        return open_workloads(model, &chosen);
+    if let Some((_, beside)) = model.screens.live.chosen_images.take_if(|(it, _)| *it == serial) {
+        return choose_added(model, beside, &names);
     }
-    if dialog.is_none() && !from_list {
-        // The field was closed: nobody waits for it any more.
-        model.notify(format!("{} can be chosen now", names.join(", ")));
-        return Vec::new();
+    match waiting_field(model, serial).map(|(_, dialog)| dialog) {
+        Some(LiveDialog::AddToChoice) => {
+            let mut chosen = std::mem::take(&mut model.screens.live.chosen_before);
+            chosen.extend(names);
+            open_workloads(model, &chosen)
+        }
+        Some(_) => {
+            model.overlay = None;
+            // Functions of the user's own take the place of the examples, and stand beside others.
+            let catalog = Arc::clone(&model.catalog);
+            let mut beside = model.screens.live.options.workloads.clone();
+            beside.retain(|name| catalog.get(name).is_ok_and(|it| !it.is_builtin()));
+            choose_added(model, beside, &names)
+        }
+        None => {
+            // The field was closed: nobody waits for it any more.
+            model.notify(format!("{} can be chosen now", names.join(", ")));
+            Vec::new()
+        }
     }
-    if dialog.is_some() {
-        model.overlay = None;
-        // Functions of the user's own take the place of the examples, and stand beside others.
-        let catalog = Arc::clone(&model.catalog);
-        let is_own = |name: &String| catalog.get(name).is_ok_and(|it| !it.is_builtin());
-        model.screens.live.options.workloads.retain(is_own);
-    }
-    choose_added(model, &names)
 }
 
 /// Chooses functions that were added, and lanes that run them.
-fn choose_added(model: &mut Model, names: &[String]) -> Vec<Effect> {
-    let mut chosen = model.screens.live.options.workloads.clone();
-    chosen.extend(names.iter().filter(|name| !chosen.contains(name)).cloned().collect::<Vec<_>>());
+fn choose_added(model: &mut Model, beside: Vec<String>, names: &[String]) -> Vec<Effect> {
+    let mut chosen = beside;
+    for name in names {
+        if !chosen.contains(name) {
+            chosen.push(name.clone());
+        }
+    }
     // It is what whoever added it wants to see.
     model.screens.live.workload = names.first().cloned();
     apply_workloads(model, chosen, names)
@@ -354,9 +376,9 @@ pub(crate) fn set_workloads(model: &mut Model, names: &[String]) -> Vec<Effect> 
     if lines.is_empty() {
         return apply_workloads(model, named, &[]);
     }
-    model.screens.live.options.workloads = named;
-    model.screens.live.adding_from_list = true;
-    add_functions(model, lines)
+    let effects = add_functions(model, lines);
+    model.screens.live.chosen_images = Some((model.screens.live.newest_request, named));
+    effects
 }
 
 /// Sets the workloads of the next recording, a preset that all have, and lanes that run them.

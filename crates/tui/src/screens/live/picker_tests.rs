@@ -132,6 +132,39 @@ fn a_field_that_was_closed_chooses_nothing() {
 }
 
 #[test]
+fn functions_that_are_added_at_the_same_time_are_both_there() {
+    let mut model = testing::model((80, 24));
+    let mut effects = Vec::new();
+    for line in ["sh", "true"] {
+        press(&mut model, "a");
+        write_line(&mut model, line);
+        effects.extend(press(&mut model, "enter"));
+        if line == "sh" {
+            press(&mut model, "esc");
+        }
+    }
+    // The worker answers in the order of the requests, of which it got both at once.
+    effects.reverse();
+    settle(&mut model, effects);
+    assert!(model.catalog.get("sh").is_ok() && model.catalog.get("true").is_ok());
+    assert_eq!(model.screens.live.options.workloads, ["true"], "the other field was closed");
+    assert_eq!(model.overlay, None);
+}
+
+#[test]
+fn an_image_that_cannot_be_added_leaves_the_plan_as_it_was() {
+    let mut model = testing::model((80, 24));
+    press(&mut model, "w");
+    list_images(&mut model, Ok(&["-bad"]));
+    press(&mut model, "G");
+    press(&mut model, "space");
+    let effects = press(&mut model, "enter");
+    settle(&mut model, effects);
+    assert_eq!(model.screens.live.options, testing::wanted());
+    assert!(text(&model).contains("not the name of an image"), "{}", text(&model));
+}
+
+#[test]
 fn paths_are_completed_unless_the_line_has_changed() {
     let place = tempfile::tempdir().expect("a folder");
     let path = module(place.path(), "fn-one.wat");
@@ -175,6 +208,28 @@ fn lanes_that_cannot_run_are_dim_and_never_chosen() {
         press(&mut model, "enter");
         assert!(!lanes(&model).contains(&"docker".to_owned()), "{:?}", lanes(&model));
     }
+}
+
+#[test]
+fn a_click_turns_a_lane_on_or_off_and_one_that_cannot_run_says_why() {
+    let mut model = testing::model((80, 24));
+    open_lane(&mut model, "docker", Err(NO_ENGINE));
+    press(&mut model, "n");
+    let line_of = |model: &Model, name: &str| {
+        let shown = text(model);
+        let at = shown.lines().position(|line| line.contains(name)).expect(name);
+        u16::try_from(at).expect("short")
+    };
+    let y = line_of(&model, "[x] native");
+    testing::click(&mut model, 20, y);
+    assert!(text(&model).contains("[ ] native"), "{}", text(&model));
+    let y = line_of(&model, " -  docker");
+    testing::click(&mut model, 20, y);
+    assert!(text(&model).contains("connection refused; start it with"), "{}", text(&model));
+    let (before, y) = (text(&model), line_of(&model, "space: on or off"));
+    testing::click(&mut model, 20, y);
+    testing::click(&mut model, 0, 0);
+    assert_eq!(text(&model), before, "nothing else can be clicked");
 }
 
 /// Returns the position of an item in the choice that is open.

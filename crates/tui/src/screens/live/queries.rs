@@ -10,16 +10,7 @@ use cyclometer_workload::{Catalog, LineCompletion, complete_function_line};
 #[derive(Debug, Clone)]
 pub enum LiveRequest {
     /// Adds the functions that lines name to a catalog.
-    Add {
-        /// Lines, of one function each.
-        lines: Vec<String>,
-        /// Name of their preset.
-        preset: String,
-        /// Names that are known to be those of images.
-        images: Vec<String>,
-        /// Catalog that they are added to.
-        catalog: Arc<Catalog>,
-    },
+    Add(AddRequest),
     /// Completes the last word of a line.
     Complete {
         /// Line as it was written.
@@ -27,6 +18,21 @@ pub enum LiveRequest {
         /// Names of images.
         images: Vec<String>,
     },
+}
+
+/// Request to add functions to a catalog.
+#[derive(Debug, Clone)]
+pub struct AddRequest {
+    /// Number by which whoever asked knows the answer.
+    pub serial: u64,
+    /// Lines, of one function each.
+    pub lines: Vec<String>,
+    /// Name of their preset.
+    pub preset: String,
+    /// Names that are known to be those of images.
+    pub images: Vec<String>,
+    /// Catalog that they are added to.
+    pub catalog: Arc<Catalog>,
 }
 
 impl QueryRequest for LiveRequest {
@@ -39,7 +45,12 @@ impl QueryRequest for LiveRequest {
 #[derive(Debug)]
 pub enum LiveResponse {
     /// Functions were added, or one of them cannot be.
-    Added(Result<AddedFunctions, String>),
+    Added {
+        /// Request that was answered.
+        request: AddRequest,
+        /// Functions, or the reason why one of them cannot be added.
+        added: Result<AddedFunctions, String>,
+    },
     /// A line was completed.
     Completed {
         /// Line as it was written.
@@ -61,9 +72,7 @@ pub struct AddedFunctions {
 /// Computes a response, on the worker's thread.
 pub fn answer(_: &mut QueryContext, ask: LiveRequest) -> LiveResponse {
     match ask {
-        LiveRequest::Add { lines, preset, images, catalog } => {
-            LiveResponse::Added(add_lines(&lines, &preset, &images, &catalog))
-        }
+        LiveRequest::Add(request) => LiveResponse::Added { added: add_lines(&request), request },
         LiveRequest::Complete { line, images } => {
             let completion = complete_function_line(&line, &images);
             LiveResponse::Completed { asked: line, completion }
@@ -71,15 +80,10 @@ pub fn answer(_: &mut QueryContext, ask: LiveRequest) -> LiveResponse {
     }
 }
 
-fn add_lines(
-    lines: &[String],
-    preset: &str,
-    images: &[String],
-    catalog: &Catalog,
-) -> Result<AddedFunctions, String> {
-    let (mut catalog, mut names) = (catalog.clone(), Vec::new());
-    for line in lines {
-        let added = catalog.add_function_line(line, preset, images);
+fn add_lines(request: &AddRequest) -> Result<AddedFunctions, String> {
+    let (mut catalog, mut names) = (Catalog::clone(&request.catalog), Vec::new());
+    for line in &request.lines {
+        let added = catalog.add_function_line(line, &request.preset, &request.images);
         names.extend(added.map_err(|error| error.to_string())?);
     }
     Ok(AddedFunctions { catalog: Arc::new(catalog), names })
