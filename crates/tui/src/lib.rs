@@ -14,6 +14,7 @@ mod action;
 mod app;
 #[doc(hidden)]
 pub mod bench;
+mod choice;
 mod config;
 mod export;
 mod field;

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::action::{Effect, UserAction};
 use super::model::Model;
 use super::screens::{self, ScreenResponse};
-use super::{frame, overlay};
+use super::{choice, frame, overlay};
 use cyclometer_core::units::Nanos;
 
 /// Message that updates the model.
@@ -135,7 +135,7 @@ fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
 fn handle_overlay_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     let code = match event.kind {
         MouseEventKind::Down(MouseButton::Left) => {
-            return overlay::click(model, Position::new(event.column, event.row));
+            return choice::click(model, Position::new(event.column, event.row));
         }
         MouseEventKind::ScrollUp => crossterm::event::KeyCode::Up,
         MouseEventKind::ScrollDown => crossterm::event::KeyCode::Down,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::queries::{AddRequest, AddedFunctions, LiveRequest, LiveResponse};
 use super::{LiveDialog, LiveState};
 use crate::action::{Effect, UserAction};
+use crate::choice::ChoiceItem;
 use crate::field::{Field, FieldState};
 use crate::model::Model;
-use crate::overlay::{ChoiceItem, DialogPurpose, Overlay};
+use crate::overlay::{DialogPurpose, Overlay};
 use crate::screens::{ListedScreen, ScreenDialog, host};
 use crate::session::SessionCommand;
 use cyclometer_lanes::LaneSpec;
@@ -234,8 +235,8 @@ pub(crate) fn open_field(model: &mut Model, dialog: LiveDialog) -> Vec<Effect> {
     let purpose = LiveState::wrap_dialog(dialog);
     model.overlay = Some(Overlay::Field(Field::new("add a function", ABOUT, purpose)));
     // Images are completed, and lanes that cannot run are not chosen.
-    let workloads = find_chosen_workloads(model);
-    host::request_for_picker(model, &workloads)
+    let all: Vec<Arc<Workload>> = model.catalog.iter().cloned().collect();
+    host::request_for_picker(model, &all)
 }
 
 /// Returns the effect that reads the functions of these lines.
