@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use cyclometer_core::visible_text::is_hidden;
-use cyclometer_system::files::{FileError, display_path, read_user_file};
+use cyclometer_system::files::{FileError, RegularFile, display_path, read_user_file};
 
 use crate::catalog::MAX_NAME;
 use crate::wasm_form::{self, WasmFormError};
@@ -110,8 +110,12 @@ pub fn detect_form(path: &Path) -> Result<FileForm, OwnFunctionError> {
 fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut head = Vec::new();
-    if std::fs::metadata(path)?.is_file() {
-        std::fs::File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
+    match RegularFile::from_path(path) {
+        Ok(file) => {
+            file.open_for_reading()?.take(HEAD as u64).read_to_end(&mut head)?;
+        }
+        Err(FileError::Io(error)) => return Err(error),
+        Err(_) => {}
     }
     Ok(head)
 }

@@ -1,16 +1,20 @@
-//! `workloads list|check|build`: lists, checks and builds workloads.
+//! `workloads list|new|check|build`: lists, begins, checks and builds workloads.
+
+mod new;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::own_function::{FunctionOptions, choose_preset};
-use super::recording::MissingLaneMessages;
-use super::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
+use crate::cli::own_function::{FunctionOptions, choose_preset};
+use crate::cli::recording::MissingLaneMessages;
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
 use crate::lane::{self, Cancel, Job, NoSampling, Status};
 use crate::procfs::ProcessIdentity;
-use crate::record::{Event, OpenLane, Plan, PlanRequest, SessionObserver, open_lanes};
+use crate::record::{
+    Event, OpenLane, OutputComparison, Plan, PlanRequest, SessionObserver, open_lanes,
+};
 use crate::report::{Cell, Column, Table};
 use crate::units::Nanos;
 use crate::workload::{OutputDigest, build};
@@ -19,7 +23,8 @@ use crate::workload::{OutputDigest, build};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cyclometer workloads list
-  cyclometer workloads check --preset quick
+  cyclometer workloads new thumbnail --wasm thumbnail.wasm
+  cyclometer workloads check --workloads thumbnail
   cyclometer workloads build --workloads ./my-function
   cyclometer workloads build --check           in a clone: do the modules match the C?")]
 pub(super) struct WorkloadsOptions {
@@ -31,6 +36,8 @@ pub(super) struct WorkloadsOptions {
 enum WorkloadsCommand {
     /// List the workloads with their presets
     List,
+    /// Make a folder with a workload.toml to start from
+    New(new::WorkloadNewOptions),
     /// Run every workload once in every available lane, and check its output
     Check(WorkloadCheckOptions),
     /// Build the WebAssembly modules from C with clang and wasi-libc
@@ -63,6 +70,7 @@ struct WorkloadBuildOptions {
 pub(super) fn run(common: &CommonOptions, options: &WorkloadsOptions) -> CommandOutcome {
     match &options.action {
         WorkloadsCommand::List => print_workloads(common),
+        WorkloadsCommand::New(options) => new::run(common, options),
         WorkloadsCommand::Check(options) => check_workloads(common, options),
         WorkloadsCommand::Build(options) => rebuild_modules(common, options),
     }
@@ -107,7 +115,7 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
     let mut workloads: Vec<_> = catalog.iter().cloned().collect();
     if !chosen.workloads.is_empty() {
         let named = chosen.workloads.iter();
-        let named = named.map(|name| super::find_workload(&catalog, name).cloned());
+        let named = named.map(|name| crate::cli::find_workload(&catalog, name).cloned());
         workloads = named.collect::<Result<_, _>>()?;
     }
     let preset = choose_preset(&workloads, preset)?;
@@ -117,7 +125,7 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
     };
     let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
     let cancel = signals::cancel_on_signals()?;
-    super::sweep_leftovers();
+    crate::cli::sweep_leftovers();
     let mut events: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs, &owner, &mut events).map_err(CommandFailure::failed)?;
     let mut missing = MissingLaneMessages::default();
@@ -146,23 +154,31 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
         Column::text("reason", "reason"),
     ]);
     let mut failed = false;
+    let mut outputs = OutputComparison::default();
     for cell in plan.cells.iter().take_while(|_| !cancel.is_cancelled()) {
         let open = &mut lanes[cell.lane];
         let (ended, output, reason) = run_once(open, &cell.job, &cancel);
         failed |= ended != Status::Ok;
+        outputs.add_cell(&open.name, &cell.job);
+        outputs.add_output(cell.job.cell, output.filter(|_| ended == Status::Ok));
         table.push(check_row(&open.name, &cell.job, ended, output, reason));
     }
     for open in &mut lanes {
         open.lane.close();
     }
-    super::ignore_unread(common.print_table(&table))?;
+    crate::cli::ignore_unread(common.print_table(&table))?;
     if cancel.is_cancelled() {
         return Ok(signals::interrupted_status());
     }
     if failed {
-        return Err(CommandFailure::Failed("not all outputs are as expected".to_owned()));
+        return Err(CommandFailure::Failed("not all runs ended as expected".to_owned()));
     }
-    say("all outputs are as expected");
+    if plan.cells.iter().all(|cell| cell.job.preset.expected.is_some()) {
+        say("all outputs are as expected");
+    }
+    for sentence in outputs.list_sentences() {
+        say(&sentence);
+    }
     let incomplete = missing.any && !options.lane.is_empty();
     Ok(if incomplete { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
