@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
@@ -110,7 +110,7 @@ pub(crate) enum DialogAnswer<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct OverlayLayout {
     /// Lines of a text on a page.
-    page: usize,
+    pub page: usize,
     /// First line in view at the end of a text.
     last_scroll: usize,
 }

@@ -51,9 +51,8 @@ pub(crate) struct HostState {
     lanes: Vec<(Nanos, LaneAvailability)>,
     /// Lanes of the engine's OCI runtimes.
     runtimes: Vec<LaneSpec>,
-    /// Answers of lanes, by the names of lane and workload: the workload that was asked about, and
-    /// the reason why it cannot run there.
-    support: BTreeMap<(String, String), (Arc<Workload>, Option<String>)>,
+    /// Answers of lanes about workloads, by the names of both.
+    answers: BTreeMap<(String, String), LaneAnswer>,
     /// Images of the engine, or the reason why there are none; `None`: not known yet.
     images: Option<Result<Vec<EngineImage>, String>>,
     /// Requests that still have to be sent, one at a time.
@@ -72,22 +71,26 @@ pub(crate) struct HostState {
     layout: HostLayout,
 }
 
+/// Answer of an open lane about a workload.
+#[derive(Debug)]
+pub(crate) struct LaneAnswer {
+    /// Workload that it was asked about.
+    workload: Arc<Workload>,
+    /// Reason why it cannot run there.
+    pub refusal: Option<String>,
+}
+
 impl HostState {
     /// Returns the lanes of the engine's runtimes, as far as they are known.
     pub fn runtimes(&self) -> Vec<LaneSpec> {
         self.runtimes.clone()
     }
 
-    /// Returns what an open lane said of a workload: the reason why it cannot run there; `None`:
-    /// nothing yet.
-    pub(crate) fn find_support(
-        &self,
-        lane: &str,
-        workload: &Arc<Workload>,
-    ) -> Option<Option<&str>> {
-        let (about, refusal) = self.support.get(&(lane.to_owned(), workload.name.clone()))?;
+    /// Returns what a lane that was open answered about a workload; `None`: nothing yet.
+    pub(crate) fn find_answer(&self, lane: &str, workload: &Arc<Workload>) -> Option<&LaneAnswer> {
+        let answer = self.answers.get(&(lane.to_owned(), workload.name.clone()));
         // Another workload may have had that name.
-        Arc::ptr_eq(about, workload).then_some(refusal.as_deref())
+        answer.filter(|answer| Arc::ptr_eq(&answer.workload, workload))
     }
 
     /// Returns the images of the engine, or the reason why there are none; `None`: not known yet.
@@ -139,7 +142,7 @@ impl Screen for HostState {
             }
             HostResponse::Support { question, finding, refusals } => {
                 store_lane_finding(&mut model.screens.host.lanes, now, finding);
-                keep_support(&mut model.screens.host.support, &question, refusals);
+                keep_answers(&mut model.screens.host, &question, refusals);
                 (Vec::new(), HostRequest::Support(question))
             }
             HostResponse::Images(images) => {
@@ -325,9 +328,8 @@ pub(crate) fn request_for_picker(model: &mut Model, workloads: &[Arc<Workload>])
 fn enqueue_question(model: &mut Model, spec: LaneSpec, workloads: &[Arc<Workload>]) {
     let name = spec.to_string();
     let state = &mut model.screens.host;
-    let is_open = |it: &&Arc<Workload>| {
-        spec.check_form(it).is_ok() && state.find_support(&name, it).is_none()
-    };
+    let is_open =
+        |it: &&Arc<Workload>| spec.check_form(it).is_ok() && state.find_answer(&name, it).is_none();
     let workloads: Vec<Arc<Workload>> = workloads.iter().filter(is_open).cloned().collect();
     if !workloads.is_empty() {
         state.enqueue_request(HostRequest::Support(SupportQuestion { spec, workloads }));
@@ -335,15 +337,11 @@ fn enqueue_question(model: &mut Model, spec: LaneSpec, workloads: &[Arc<Workload
 }
 
 /// Keeps the answers of a lane; one that cannot run gave none.
-fn keep_support(
-    known: &mut BTreeMap<(String, String), (Arc<Workload>, Option<String>)>,
-    question: &SupportQuestion,
-    refusals: Vec<Option<String>>,
-) {
+fn keep_answers(state: &mut HostState, question: &SupportQuestion, refusals: Vec<Option<String>>) {
     let lane = question.spec.to_string();
     for (workload, refusal) in question.workloads.iter().zip(refusals) {
-        let key = (lane.clone(), workload.name.clone());
-        known.insert(key, (Arc::clone(workload), refusal));
+        let answer = LaneAnswer { workload: Arc::clone(workload), refusal };
+        state.answers.insert((lane.clone(), workload.name.clone()), answer);
     }
 }
 

@@ -410,7 +410,7 @@ fn the_picker_asks_each_lane_once_and_no_lane_of_an_engine_that_is_not_there() {
     assert_eq!(find_known_lane(&model, "docker"), Some(Err(NO_ENGINE.to_owned())));
     let nop = model.catalog.get("nop").expect("there").clone();
     let said = |model: &Model, lane: &str| {
-        model.screens.host.find_support(lane, &nop).map(|it| it.map(str::to_owned))
+        model.screens.host.find_answer(lane, &nop).map(|answer| answer.refusal.clone())
     };
     assert_eq!(said(&model, "wasmtime"), Some(Some("nop does not fit".to_owned())));
     assert_eq!(said(&model, "native"), None, "a lane that did not open said nothing");

@@ -116,8 +116,8 @@ fn find_refusal(model: &Model, spec: &LaneSpec, workload: &Arc<Workload>) -> Opt
     if let Some(Err(reason)) = host::find_known_lane(model, &name) {
         return Some(reason);
     }
-    let support = || model.screens.host.find_support(&name, workload).flatten();
-    spec.check_form(workload).err().or_else(|| support().map(str::to_owned))
+    let answer = || model.screens.host.find_answer(&name, workload)?.refusal.clone();
+    spec.check_form(workload).err().or_else(answer)
 }
 
 /// Returns the items of the lanes; `on`: names of those that are chosen, if they can be.
@@ -185,7 +185,7 @@ fn workload_items(model: &Model, on: &[String]) -> Vec<ChoiceItem> {
             } else {
                 workload.stresses.clone()
             };
-            ChoiceItem { on, name, note, refusal, ..ChoiceItem::default() }
+            ChoiceItem { name, note, on, refusal, ..ChoiceItem::default() }
         })
         .collect();
     for (name, reason) in model.catalog.broken_workloads() {
@@ -371,14 +371,14 @@ pub(crate) fn set_workloads(model: &mut Model, names: &[String]) -> Vec<Effect> 
     }
     let is_image =
         |name: &&String| name.starts_with(IMAGE_PREFIX) && model.catalog.get(name).is_err();
-    let (images, named): (Vec<&String>, Vec<&String>) = names.iter().partition(is_image);
+    let (images, others): (Vec<&String>, Vec<&String>) = names.iter().partition(is_image);
     let lines: Vec<String> = images.into_iter().cloned().collect();
-    let named: Vec<String> = named.into_iter().cloned().collect();
+    let others: Vec<String> = others.into_iter().cloned().collect();
     if lines.is_empty() {
-        return apply_workloads(model, named, &[]);
+        return apply_workloads(model, others, &[]);
     }
     let effects = add_functions(model, lines);
-    model.screens.live.chosen_images = Some((model.screens.live.newest_request, named));
+    model.screens.live.chosen_images = Some((model.screens.live.newest_request, others));
     effects
 }
 
