@@ -303,8 +303,8 @@ fn enqueue_lanes(model: &mut Model, specs: Vec<LaneSpec>, again: bool) {
 }
 
 /// Requests what the picker of the live screen shows: which lanes run here, which of the
-/// workloads they can run, and the images of the engine. Lanes that are known to run a workload are
-/// not opened again.
+/// workloads they can run, and the images of the engine. Lanes that are known to run the workloads
+/// are not opened again; those that refused may run them by now.
 pub(crate) fn request_for_picker(model: &mut Model, workloads: &[Arc<Workload>]) -> Vec<Effect> {
     let mut specs = LaneSpec::all_known();
     specs.extend(model.screens.host.runtimes());
@@ -324,12 +324,14 @@ pub(crate) fn request_for_picker(model: &mut Model, workloads: &[Arc<Workload>])
 }
 
 /// Enqueues the question which of the workloads a lane runs, unless it takes the form of none, or
-/// has answered.
+/// is known to run them.
 fn enqueue_question(model: &mut Model, spec: LaneSpec, workloads: &[Arc<Workload>]) {
     let name = spec.to_string();
     let state = &mut model.screens.host;
-    let is_open =
-        |it: &&Arc<Workload>| spec.check_form(it).is_ok() && state.find_answer(&name, it).is_none();
+    let is_open = |it: &&Arc<Workload>| {
+        let answer = state.find_answer(&name, it);
+        spec.check_form(it).is_ok() && answer.is_none_or(|answer| answer.refusal.is_some())
+    };
     let workloads: Vec<Arc<Workload>> = workloads.iter().filter(is_open).cloned().collect();
     if !workloads.is_empty() {
         state.enqueue_request(HostRequest::Support(SupportQuestion { spec, workloads }));

@@ -314,7 +314,7 @@ fn start_recording(model: &mut Model) -> Vec<Effect> {
     }
     if let Some(reason) = picker::find_start_refusal(model) {
         model.notify_error(reason);
-        return Vec::new();
+        return picker::look_again(model);
     }
     model.screens.live.frozen = None;
     model.screens.live.first = false;

@@ -45,6 +45,12 @@ pub(crate) fn choose_lanes(model: &mut Model) -> Vec<Effect> {
         model.screens.live.options.lanes.iter().map(ToString::to_string).collect();
     let items = lane_items(model, &chosen);
     model.overlay = Some(multiple_choice("lanes of the next recording", items, LiveDialog::Lanes));
+    look_again(model)
+}
+
+/// Looks again whether the lanes run what is chosen: an image may have been built, or an engine
+/// started.
+pub(crate) fn look_again(model: &mut Model) -> Vec<Effect> {
     let workloads = find_chosen_workloads(model);
     host::request_for_picker(model, &workloads)
 }
