@@ -540,6 +540,31 @@ mod tests {
     }
 
     #[test]
+    fn a_function_takes_the_place_of_a_broken_workload_of_its_name() {
+        let mut catalog = Catalog::load_builtin().expect("valid");
+        catalog.broken.push(("mine".to_owned(), "a test".to_owned()));
+        assert!(catalog.get("mine").is_err());
+        catalog.add_workload(Workload::without_forms("mine"));
+        assert!(catalog.get("mine").is_ok());
+    }
+
+    #[test]
+    fn presets_that_all_have_are_found() {
+        let workload = |names: &[&str]| {
+            let presets =
+                names.iter().map(|name| ((*name).to_owned(), crate::Preset::with_defaults(name)));
+            let presets = presets.collect();
+            Arc::new(Workload { presets, ..Workload::without_forms("w") })
+        };
+        let (both, own) = (workload(&["big", "quick"]), workload(&["big"]));
+        let all = [both.clone(), own];
+        assert_eq!(find_common_preset(&[both.clone()], "big").as_deref(), Some("big"));
+        assert_eq!(find_common_preset(&[both], "small").as_deref(), Some("quick"));
+        assert_eq!(find_common_preset(&all, "quick").as_deref(), Some("big"));
+        assert_eq!(find_common_preset(&[workload(&["a"]), workload(&["b"])], "a"), None);
+    }
+
+    #[test]
     fn files_of_a_folder_have_a_bound_together() {
         let place = tempfile::tempdir().expect("a folder");
         let own = place.path().join("own");

@@ -66,7 +66,7 @@ mod tests {
         let answer = format!(
             "[{},{},{},{}]",
             image(r#""me/fn:2","me/fn:1""#),
-            image(r#""cyclometer/nop-0123456789abcdef:latest""#),
+            image(r#""cyclometer/nop:0a0a0a0a0a0a""#),
             image(r#""<none>:<none>""#),
             image(r#""a\u001b[2J:1""#),
         );
