@@ -558,7 +558,7 @@ mod tests {
         };
         let (both, own) = (workload(&["big", "quick"]), workload(&["big"]));
         let all = [both.clone(), own];
-        assert_eq!(find_common_preset(&[both.clone()], "big").as_deref(), Some("big"));
+        assert_eq!(find_common_preset(std::slice::from_ref(&both), "big").as_deref(), Some("big"));
         assert_eq!(find_common_preset(&[both], "small").as_deref(), Some("quick"));
         assert_eq!(find_common_preset(&all, "quick").as_deref(), Some("big"));
         assert_eq!(find_common_preset(&[workload(&["a"]), workload(&["b"])], "a"), None);
