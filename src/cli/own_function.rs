@@ -14,6 +14,7 @@ use crate::workload::preset_values::{
 };
 use crate::workload::{
     Catalog, EnvironmentVariable, FunctionInput, Preset, SandboxRules, SharedFolder, Workload,
+    find_common_preset,
 };
 
 /// Heading of the options in the help.
@@ -146,7 +147,7 @@ impl FunctionOptions {
             ));
         }
         let workload = function.build_workload(preset).map_err(CommandFailure::usage)?;
-        let lanes = lanes_for(&workload);
+        let lanes = LaneSpec::lanes_for(&workload);
         let workloads = vec![workload.name.clone()];
         catalog.add_workload(workload);
         Ok(Some(NamedFunction { workloads, lanes: Some(lanes) }))
@@ -302,19 +303,6 @@ fn is_wasm_file(word: &OsString) -> bool {
     path.is_file() && matches!(detect_form(path), Ok(FileForm::Wasm))
 }
 
-/// Returns the lanes that run the forms of a workload.
-fn lanes_for(workload: &Workload) -> Vec<LaneSpec> {
-    LaneSpec::default_lanes()
-        .into_iter()
-        .filter(|lane| match lane {
-            LaneSpec::Native => workload.native.is_some(),
-            LaneSpec::Wasmtime(_) => workload.wasm.is_some(),
-            LaneSpec::Docker { .. } => workload.image.is_some(),
-            LaneSpec::Command { .. } => false,
-        })
-        .collect()
-}
-
 /// Parses `NAME=VALUE`, or `NAME` with the value that it has here.
 fn parse_variable(text: &str) -> Result<EnvironmentVariable, CommandFailure> {
     if let Some((name, value)) = text.split_once('=') {
@@ -360,17 +348,13 @@ pub(super) fn choose_preset(
     workloads: &[std::sync::Arc<Workload>],
     wanted: Option<&str>,
 ) -> Result<String, CommandFailure> {
-    const USUAL: &str = "quick";
-    let all_have = |name: &str| workloads.iter().all(|it| it.presets.contains_key(name));
     if let Some(name) = wanted {
         for workload in workloads {
             workload.find_preset(name).map_err(CommandFailure::usage)?;
         }
         return Ok(name.to_owned());
     }
-    let names = workloads.first().map(|first| first.presets.keys()).into_iter().flatten();
-    let usual = std::iter::once(USUAL).chain(names.map(String::as_str)).find(|name| all_have(name));
-    usual.map(str::to_owned).ok_or_else(|| {
+    find_common_preset(workloads, "quick").ok_or_else(|| {
         CommandFailure::usage("these workloads have no preset in common: name one with --preset")
     })
 }

@@ -99,3 +99,56 @@ fn bills_and_help_explain_themselves() {
     tty.press("q");
     assert_eq!(tty.ends().code(), Some(0));
 }
+
+/// Text of a module that ends at once.
+const MODULE: &str = "(module (memory (export \"memory\") 1) (func (export \"_start\")))";
+
+#[test]
+fn it_opens_on_a_function_of_ones_own() {
+    let folder = Place::new();
+    let path = folder.path().join("thumbnail.wat");
+    std::fs::write(&path, MODULE).expect("written");
+    let path = path.to_str().expect("plain").to_owned();
+    let mut tty = start(folder.path(), &[&path, "--network"], (80, 24));
+    // Ten cold and ten warm ones, in the only usual lane that runs a module.
+    tty.shows("done 20");
+    let shown = tty.shows("what it shows");
+    assert!(!shown.contains("nbody") && !shown.contains("native"), "{shown}");
+    assert!(shown.contains("thumbnail cold 10"), "{shown}");
+    assert!(shown.contains("[thumbnail]") && shown.contains("wasmtime · thumbnail"), "{shown}");
+    assert!(shown.contains("one lane at a time · network"), "loosened rules are told: {shown}");
+    tty.press("q");
+    assert_eq!(tty.ends().code(), Some(0));
+}
+
+#[test]
+fn a_file_that_is_added_in_the_picker_is_recorded() {
+    let folder = Place::new();
+    let path = folder.path().join("thumbnail.wat");
+    std::fs::write(&path, MODULE).expect("written");
+    let mut tty = start(folder.path(), &["live", "--idle"], (120, 40));
+    tty.shows("r records this");
+    tty.press("a");
+    tty.shows("add a function");
+    tty.press(&format!("{}/no-such.wasm\r", folder.path().display()));
+    tty.shows("No such file");
+    tty.press("\x15");
+    tty.until("an empty line", |text| text.contains("> _"));
+    tty.press(&format!("{}/thumb\t", folder.path().display()));
+    tty.shows("thumbnail.wat _");
+    tty.press("\r");
+    tty.shows("r records thumbnail in wasmtime");
+    // Lanes that cannot run it, or cannot run here, say why and are not chosen.
+    tty.press("n");
+    let shown = tty.shows("lanes of the next recording");
+    assert!(shown.contains("thumbnail has no program for a plain process"), "{shown}");
+    assert_eq!(count(&shown, "[x]"), 1, "{shown}");
+    tty.press(" ");
+    tty.press("\r");
+    tty.press("r");
+    tty.shows("done 20");
+    let shown = tty.shows("what it shows");
+    assert!(shown.contains("[thumbnail]") && !shown.contains("nbody"), "{shown}");
+    tty.press("q");
+    assert_eq!(tty.ends().code(), Some(0));
+}

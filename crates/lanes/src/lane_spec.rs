@@ -15,6 +15,7 @@ use crate::profile::{self, Profile};
 use cyclometer_core::suggest::format_suggestion;
 use cyclometer_meter::host;
 use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_workload::Workload;
 
 /// A lane as the command line names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +59,44 @@ impl LaneSpec {
     #[must_use]
     pub fn default_lanes() -> Vec<Self> {
         vec![Self::Native, Self::Wasmtime(WasmtimeSettings::default()), Self::default_docker()]
+    }
+
+    /// Returns the lanes of a recording of a function of the user's own: those of the default that
+    /// run one of its forms. A program alone is run as a process, and in no container.
+    #[must_use]
+    pub fn lanes_for(workload: &Workload) -> Vec<Self> {
+        let mut lanes = Self::default_lanes();
+        lanes.retain(|lane| match lane {
+            Self::Native => workload.native.is_some(),
+            Self::Wasmtime(_) => workload.wasm.is_some(),
+            Self::Docker { .. } => workload.image.is_some(),
+            Self::Command { .. } => false,
+        });
+        lanes
+    }
+
+    /// Checks whether a workload has a form that the lane takes, which costs nothing. An open lane
+    /// knows more: [`Lane::check_support`].
+    ///
+    /// # Errors
+    /// The reason in words.
+    pub fn check_form(&self, workload: &Workload) -> Result<(), String> {
+        let takes_modules = match self {
+            Self::Wasmtime(_) => true,
+            Self::Native | Self::Docker { .. } => false,
+            Self::Command { profile } => profile::current_catalog()
+                .get(profile)
+                .is_some_and(|it| it.takes == profile::AcceptedForm::Module),
+        };
+        let (fits, form) = match self {
+            _ if takes_modules => (workload.wasm.is_some(), "no WebAssembly module"),
+            Self::Native => (workload.native.is_some(), "no program for a plain process"),
+            _ => {
+                let fits = workload.native.is_some() || workload.image.is_some();
+                (fits, "neither a program nor an image")
+            }
+        };
+        if fits { Ok(()) } else { Err(format!("{} has {form}", workload.name)) }
     }
 
     /// Returns the lane of containers in the daemon's default runtime.
@@ -207,6 +246,36 @@ mod tests {
         {
             assert!(bad.parse::<LaneSpec>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn functions_of_ones_own_run_where_one_of_their_forms_does() {
+        let module =
+            Workload { wasm: Some(Arc::from(&b"\0asm"[..])), ..Workload::without_forms("m") };
+        let image = Workload { image: Some("me/fn".to_owned()), ..Workload::without_forms("i") };
+        let names = |workload: &Workload| {
+            LaneSpec::lanes_for(workload).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (names(&module), names(&image)),
+            (vec!["wasmtime".into()], vec!["docker".into()])
+        );
+        assert!(names(&Workload::without_forms("none")).is_empty());
+        let check = |lane: &str, workload: &Workload| {
+            lane.parse::<LaneSpec>().expect("known").check_form(workload)
+        };
+        assert_eq!(check("wasmtime:winch", &module), Ok(()));
+        assert_eq!(
+            check("native", &module),
+            Err("m has no program for a plain process".to_owned())
+        );
+        assert_eq!(
+            check("docker", &module),
+            Err("m has neither a program nor an image".to_owned())
+        );
+        assert_eq!(check("docker:runsc", &image), Ok(()));
+        assert_eq!(check("wasmtime", &image), Err("i has no WebAssembly module".to_owned()));
+        assert!(check("native", &image).is_err());
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub enum UserAction {
     Race,
     /// Live: chooses workloads.
     Workloads,
+    /// Live: adds a function of the user's own.
+    AddFunction,
     /// Live: chooses lanes.
     Lanes,
     /// Live, bills: chooses price models.

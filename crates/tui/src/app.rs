@@ -152,7 +152,6 @@ impl App {
             .map_err(TuiError::System)?
         };
         let settings = Arc::new(TuiSettings {
-            workloads: catalog.iter().map(|it| it.name.clone()).collect(),
             folder: std::env::current_dir().unwrap_or_else(|_| ".".into()),
             database,
             prices,
@@ -165,10 +164,10 @@ impl App {
             QueryWorkers::spawn_all(&settings, tell).map_err(TuiError::System)?
         };
         let first = !settings.database.exists();
-        let session = Session::new(Arc::clone(&settings), catalog, feed);
+        let session = Session::new(Arc::clone(&settings), feed);
         let frame = Duration::from_secs(1) / config.frames.max(1);
         let begin = config.begin;
-        let model = build_model(settings, config, first);
+        let model = build_model(settings, Arc::new(catalog), config, first);
         let mut app = Self {
             model,
             session,
@@ -185,7 +184,8 @@ impl App {
         app.session.execute_command(SessionCommand::Models(models)).map_err(TuiError::Name)?;
         if begin {
             let wanted = Box::new(app.model.screens.live.options.clone());
-            app.session.execute_command(SessionCommand::Start(wanted)).map_err(TuiError::Name)?;
+            let start = SessionCommand::Start(wanted, Arc::clone(&app.model.catalog));
+            app.session.execute_command(start).map_err(TuiError::Name)?;
         }
         Ok(app)
     }
@@ -326,9 +326,15 @@ impl App {
     }
 }
 
-fn build_model(settings: Arc<TuiSettings>, config: TuiConfig, first: bool) -> Model {
+fn build_model(
+    settings: Arc<TuiSettings>,
+    catalog: Arc<Catalog>,
+    config: TuiConfig,
+    first: bool,
+) -> Model {
     Model {
         settings,
+        catalog,
         theme: config.theme,
         keymap: config.keymap,
         size: (0, 0),

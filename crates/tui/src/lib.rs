@@ -14,8 +14,10 @@ mod action;
 mod app;
 #[doc(hidden)]
 pub mod bench;
+mod choice;
 mod config;
 mod export;
+mod field;
 mod frame;
 pub mod frozen_terminals;
 mod keymap;

@@ -10,6 +10,7 @@ use super::theme::Theme;
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::PriceCatalog;
 use cyclometer_record::live::LiveSnapshot;
+use cyclometer_workload::Catalog;
 
 /// Smallest terminal, in columns and lines, that the screens are laid out for.
 pub(crate) const LEAST_SIZE: (u16, u16) = (60, 16);
@@ -24,8 +25,6 @@ pub(crate) struct TuiSettings {
     pub database: PathBuf,
     /// All available price models.
     pub prices: PriceCatalog,
-    /// Names of all available workloads.
-    pub workloads: Vec<String>,
     /// Folder that exports are written to.
     pub folder: PathBuf,
 }
@@ -46,6 +45,9 @@ pub(crate) struct FooterNotice {
 pub(crate) struct Model {
     /// Settings that do not change.
     pub settings: Arc<TuiSettings>,
+    /// All available workloads. A function that is added makes a new catalog; a recording that
+    /// runs keeps its own.
+    pub catalog: Arc<Catalog>,
     /// Colours and signs.
     pub theme: Theme,
     /// Key bindings.

@@ -7,14 +7,16 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use super::action::{Effect, UserAction};
+use super::choice::{self, ChoiceItem};
 use super::export::ExportFormat;
+use super::field::{Field, FieldOutcome, FieldState, fit_end};
 use super::keymap::{KeyChord, KeyContext};
 use super::model::Model;
 use super::screens::{self, ScreenDialog};
 use super::theme::StyleRole;
 use super::widgets::bar;
 use super::widgets::text::{display_width, fit, pad, wrap};
-use cyclometer_core::visible_text::{escape_line, is_hidden};
+use cyclometer_core::visible_text::is_hidden;
 
 /// Overlay above the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,17 +76,8 @@ pub(crate) enum Overlay {
         /// Purpose of the choice.
         purpose: DialogPurpose,
     },
-}
-
-/// Item of a choice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChoiceItem {
-    /// Name of the item.
-    pub name: String,
-    /// Remark shown beside the name.
-    pub note: String,
-    /// Whether the item is chosen.
-    pub on: bool,
+    /// Line of text of a dialog, with what is wrong with it.
+    Field(Field),
 }
 
 /// Purpose of an answer in an overlay.
@@ -105,6 +98,10 @@ pub(crate) enum DialogAnswer<'a> {
     Text(&'a str),
     /// Names of the items that were chosen.
     Chosen(&'a [String]),
+    /// An item was opened; these were chosen so far.
+    Opened(&'a [String]),
+    /// The line is to be completed.
+    Complete(&'a str),
     /// The question was answered with yes, twice.
     Confirmed,
 }
@@ -113,7 +110,7 @@ pub(crate) enum DialogAnswer<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct OverlayLayout {
     /// Lines of a text on a page.
-    page: usize,
+    pub page: usize,
     /// First line in view at the end of a text.
     last_scroll: usize,
 }
@@ -138,7 +135,7 @@ impl OverlayLayout {
 }
 
 /// Outcome of a key in an overlay.
-enum OverlayOutcome {
+pub(crate) enum OverlayOutcome {
     Keep,
     Close,
     Effects(Vec<Effect>),
@@ -173,7 +170,22 @@ pub(crate) fn handle_key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effe
         Overlay::Confirm { question, purpose, again } => {
             handle_confirm_key(model, question, purpose, again, event)
         }
-        Overlay::Choice { .. } => handle_choice_key(model, &mut overlay, event),
+        Overlay::Choice { .. } => choice::handle_key(model, &mut overlay, event),
+        Overlay::Field(field) => match field.handle_key(event) {
+            FieldOutcome::Keep => OverlayOutcome::Keep,
+            FieldOutcome::Close => OverlayOutcome::Close,
+            FieldOutcome::Submit => {
+                let (purpose, text) = (field.purpose.clone(), field.text.clone());
+                field.state = FieldState::Busy;
+                model.overlay = Some(overlay);
+                return Some(purpose.submit(model, DialogAnswer::Text(&text)));
+            }
+            FieldOutcome::Complete => {
+                let (purpose, text) = (field.purpose.clone(), field.text.clone());
+                model.overlay = Some(overlay);
+                return Some(purpose.submit(model, DialogAnswer::Complete(&text)));
+            }
+        },
     };
     Some(match step {
         OverlayOutcome::Keep => {
@@ -252,6 +264,9 @@ fn handle_prompt_key(
 
 /// Inserts pasted text into the line that is being written.
 pub(crate) fn insert_pasted(model: &mut Model, pasted: &str) {
+    if let Some(Overlay::Field(field)) = &mut model.overlay {
+        return field.insert_pasted(pasted);
+    }
     let Some(Overlay::Prompt { text, purpose, .. }) = &mut model.overlay else { return };
     text.extend(pasted.chars().filter(|it| !is_hidden(*it)).take(200));
     if *purpose == DialogPurpose::Filter {
@@ -293,64 +308,6 @@ fn handle_confirm_key(
     OverlayOutcome::Keep
 }
 
-fn handle_choice_key(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent) -> OverlayOutcome {
-    let Overlay::Choice { items, cursor, single, purpose, .. } = overlay else {
-        return OverlayOutcome::Close;
-    };
-    let last = items.len().saturating_sub(1);
-    let page = model.overlay_layout.page;
-    // Where one item is chosen its first letter is enough, whatever else the
-    // key means.
-    if let (true, KeyCode::Char(letter)) = (*single, event.code)
-        && let Some(item) = items.iter().find(|item| item.name.starts_with(letter))
-    {
-        let name = item.name.clone();
-        return OverlayOutcome::Effects(submit_choice(model, purpose, &[name]));
-    }
-    match model.keymap.action_for(event, model.screen) {
-        Some(UserAction::Down | UserAction::NextPanel) => *cursor = (*cursor + 1).min(last),
-        Some(UserAction::Up | UserAction::PreviousPanel) => *cursor = cursor.saturating_sub(1),
-        Some(UserAction::PageDown) => *cursor = (*cursor + page).min(last),
-        Some(UserAction::PageUp) => *cursor = cursor.saturating_sub(page),
-        Some(UserAction::First) => *cursor = 0,
-        Some(UserAction::Last) => *cursor = last,
-        Some(UserAction::Back | UserAction::Quit) => return OverlayOutcome::Close,
-        Some(UserAction::Enter) => {
-            if *single && let Some(item) = items.get_mut(*cursor) {
-                item.on = true;
-            }
-            let chosen: Vec<String> =
-                items.iter().filter(|item| item.on).map(|item| item.name.clone()).collect();
-            return OverlayOutcome::Effects(submit_choice(model, purpose, &chosen));
-        }
-        _ if event.code == KeyCode::Char(' ') => {
-            if let Some(item) = items.get_mut(*cursor) {
-                item.on = !item.on;
-            }
-        }
-        // The first letter of a name selects that item.
-        _ => {
-            if let KeyCode::Char(letter) = event.code {
-                let found = items.iter().position(|item| item.name.starts_with(letter));
-                *cursor = found.unwrap_or(*cursor);
-            }
-        }
-    }
-    OverlayOutcome::Keep
-}
-
-fn submit_choice(model: &mut Model, purpose: &DialogPurpose, chosen: &[String]) -> Vec<Effect> {
-    match purpose {
-        DialogPurpose::Screen(dialog) => dialog.submit(model, DialogAnswer::Chosen(chosen)),
-        DialogPurpose::Export => chosen
-            .first()
-            .and_then(|name| ExportFormat::ALL.iter().find(|form| form.name() == name))
-            .map(|form| vec![Effect::Export(*form)])
-            .unwrap_or_default(),
-        DialogPurpose::Filter => Vec::new(),
-    }
-}
-
 /// Returns the choice of export formats.
 #[must_use]
 pub(crate) fn export_choice() -> Overlay {
@@ -359,7 +316,7 @@ pub(crate) fn export_choice() -> Overlay {
         .map(|form| ChoiceItem {
             name: form.name().to_owned(),
             note: form.description().to_owned(),
-            on: false,
+            ..ChoiceItem::default()
         })
         .collect();
     Overlay::Choice {
@@ -393,14 +350,13 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             lines.push(Line::from("y: yes    any other key: no"));
             render_text_box(frame, area, model, "sure?", &lines, 0);
         }
-        Some(Overlay::Choice { title, items, cursor, single, .. }) => {
-            render_choice(frame, area, model, title, items, *cursor, *single);
-        }
+        Some(overlay @ Overlay::Choice { .. }) => choice::render(frame, area, model, overlay),
+        Some(Overlay::Field(field)) => field.render(frame, area, model),
     }
 }
 
 /// Returns the area of a centred box of that size.
-fn centered_area(area: Rect, wide: usize, high: usize) -> Rect {
+pub(crate) fn centered_area(area: Rect, wide: usize, high: usize) -> Rect {
     let wide = u16::try_from(wide).unwrap_or(u16::MAX).min(area.width);
     let high = u16::try_from(high).unwrap_or(u16::MAX).min(area.height);
     Rect {
@@ -440,68 +396,13 @@ fn render_text_box(
 fn render_prompt(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &str) {
     let line = Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area };
     let room = usize::from(line.width).saturating_sub(display_width(title) + 5);
-    // The end of a long text is what is being written, so its start is cut.
-    let text = escape_line(text);
-    let mut shown = &*text;
-    while display_width(shown) > room {
-        let Some(first) = shown.chars().next() else { break };
-        shown = &shown[first.len_utf8()..];
-    }
     let spans = vec![
         Span::styled(format!(" {title}: "), model.theme.style(StyleRole::Key)),
-        Span::raw(shown.to_owned()),
+        Span::raw(fit_end(text, room)),
         Span::styled("_", model.theme.style(StyleRole::Key)),
     ];
     frame.render_widget(Clear, line);
     frame.render_widget(Paragraph::new(Line::from(spans)), line);
-}
-
-fn render_choice(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    model: &Model,
-    title: &str,
-    items: &[ChoiceItem],
-    cursor: usize,
-    single: bool,
-) {
-    let names = items.iter().map(|item| display_width(&item.name)).max().unwrap_or(0);
-    let notes = items.iter().map(|item| display_width(&item.note)).max().unwrap_or(0);
-    let key = |action| model.keymap.key_for(action, model.screen).unwrap_or_default();
-    let (enter, back) = (key(UserAction::Enter), key(UserAction::Back));
-    let how = if single {
-        format!("{enter}: this one   {back}: none")
-    } else {
-        format!("space: on or off   {enter}: done   {back}: as before")
-    };
-    let wide = (names + notes + 12).max(display_width(title) + 8).max(display_width(&how) + 2);
-    let place = centered_area(area, wide, items.len() + 4);
-    let block = model.theme.panel_block(title, true);
-    let inner = block.inner(place);
-    let room = usize::from(inner.width);
-    let height = usize::from(inner.height.saturating_sub(2));
-    let first = super::widgets::grid::first_visible_row(cursor, items.len(), height);
-    let mut lines = Vec::new();
-    for (at, item) in items.iter().enumerate().skip(first).take(height) {
-        let here = at == cursor;
-        let pointer = if here { model.theme.pointer() } else { " " };
-        let mark = match (single, item.on) {
-            (true, _) => "",
-            (false, true) => "[x] ",
-            (false, false) => "[ ] ",
-        };
-        let text = format!("{mark}{}  {}", pad(&item.name, names, false), item.note);
-        let role = if here { StyleRole::Selected } else { StyleRole::Text };
-        lines.push(Line::from(vec![
-            Span::raw(format!("{pointer} ")),
-            Span::styled(fit(&text, room.saturating_sub(2)), model.theme.style(role)),
-        ]));
-    }
-    lines.push(Line::default());
-    lines.push(Line::from(Span::styled(fit(&how, room), model.theme.style(StyleRole::Dim))));
-    frame.render_widget(Clear, place);
-    frame.render_widget(block, place);
-    frame.render_widget(Paragraph::new(lines), inner);
 }
 
 /// Returns the lines of the help: the legend of the screen, then its keys and

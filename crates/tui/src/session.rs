@@ -93,11 +93,24 @@ impl RecordingOptions {
         if self.race { "race" } else { "one lane at a time" }
     }
 
+    /// Describes the rules that are loosened and the share of a CPU: `network, 0.5 CPU`; empty if
+    /// everything is as usual.
+    #[must_use]
+    pub(crate) fn conditions_text(&self) -> String {
+        let share = self.cpu_share.map(|rule| match rule {
+            CpuShareRule::Fixed(share) => format!("{share} CPU"),
+            CpuShareRule::ByMemory(_) => format!("CPU by memory ({rule})"),
+        });
+        let parts = [self.rules.describe_loosened(), share];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     fn to_plan_view(&self, remarks: Vec<String>) -> PlanView {
         PlanView {
             workloads: self.workloads.clone(),
             runs: (!self.until_stopped).then_some(self.runs),
             race: self.race,
+            conditions: self.conditions_text(),
             remarks,
         }
     }
@@ -130,8 +143,8 @@ impl RecordingOptions {
 /// Command to the session.
 #[derive(Debug, Clone)]
 pub(crate) enum SessionCommand {
-    /// Starts a recording.
-    Start(Box<RecordingOptions>),
+    /// Starts a recording of workloads of this catalog.
+    Start(Box<RecordingOptions>, Arc<Catalog>),
     /// Stops after the invocation in flight; the second time: at once.
     Stop,
     /// Bills by these price models.
@@ -141,7 +154,6 @@ pub(crate) enum SessionCommand {
 /// Controller of recordings.
 pub(crate) struct Session {
     settings: Arc<TuiSettings>,
-    catalog: Arc<Catalog>,
     feed: Feed,
     active: Option<ActiveRecording>,
 }
@@ -159,8 +171,8 @@ struct ActiveRecording {
 impl Session {
     /// Creates a session that records nothing yet.
     #[must_use]
-    pub fn new(settings: Arc<TuiSettings>, catalog: Catalog, feed: Feed) -> Self {
-        Self { settings, catalog: Arc::new(catalog), feed, active: None }
+    pub const fn new(settings: Arc<TuiSettings>, feed: Feed) -> Self {
+        Self { settings, feed, active: None }
     }
 
     /// Executes a command.
@@ -169,7 +181,7 @@ impl Session {
     /// Returns why it cannot be done, as text.
     pub(crate) fn execute_command(&mut self, wish: SessionCommand) -> Result<(), String> {
         match wish {
-            SessionCommand::Start(wanted) => self.start_recording(*wanted),
+            SessionCommand::Start(wanted, catalog) => self.start_recording(*wanted, catalog),
             SessionCommand::Stop => {
                 self.stop_recording();
                 Ok(())
@@ -188,7 +200,11 @@ impl Session {
         Ok(())
     }
 
-    fn start_recording(&mut self, wanted: RecordingOptions) -> Result<(), String> {
+    fn start_recording(
+        &mut self,
+        wanted: RecordingOptions,
+        catalog: Arc<Catalog>,
+    ) -> Result<(), String> {
         if self.active.as_ref().is_some_and(|active| !active.thread.is_finished()) {
             return Err("a recording is under way: stop it first".to_owned());
         }
@@ -196,7 +212,7 @@ impl Session {
         let recording = Arc::new(AtomicI64::new(0));
         let task = RecordingTask {
             settings: Arc::clone(&self.settings),
-            catalog: Arc::clone(&self.catalog),
+            catalog,
             feed: self.feed.clone(),
             control: control.clone(),
             give_up: give_up.clone(),

@@ -2,7 +2,7 @@
 //! figures, and the drawn screen as text.
 #![cfg_attr(not(test), expect(dead_code, reason = "benchmarks use a part of it"))]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -24,7 +24,7 @@ use cyclometer_pricing::{PriceCatalog, Terms};
 use cyclometer_record::Event;
 use cyclometer_record::live::{ChartedUntil, FeedItem, LiveSnapshot, PlanView, SnapshotBuilder};
 use cyclometer_replay::Contract;
-use cyclometer_workload::Catalog;
+use cyclometer_workload::{Catalog, Workload};
 
 /// Both sizes that screens are designed for, and the smallest possible one.
 pub const SIZES: [(u16, u16); 3] = [(80, 24), (200, 60), (1, 1)];
@@ -91,6 +91,19 @@ pub fn job(catalog: &Catalog, cell: usize, workload: &str, start: StartKind) -> 
     Arc::new(Job { limits, ..Job::new(cell, workload, preset, start) })
 }
 
+/// Returns a catalog of four workloads.
+fn catalog_of_demo() -> Arc<Catalog> {
+    static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
+        let builtin = Catalog::load_builtin().expect("valid");
+        let mut catalog = Catalog::default();
+        for name in ["memory-burst", "nbody", "nop", "wait"] {
+            catalog.add_workload(Workload::clone(builtin.get(name).expect("shipped")));
+        }
+        Arc::new(catalog)
+    });
+    Arc::clone(&CATALOG)
+}
+
 /// Returns a model with nothing recorded, no pending requests and no colours.
 pub fn model(size: (u16, u16)) -> Model {
     let models = vec!["aws-lambda-x86".to_owned(), "per-cycle".to_owned()];
@@ -98,9 +111,9 @@ pub fn model(size: (u16, u16)) -> Model {
         settings: Arc::new(TuiSettings {
             database: "/nonexistent/c.db".into(),
             prices: PriceCatalog::with_builtin_models(),
-            workloads: ["memory-burst", "nbody", "nop", "wait"].map(str::to_owned).to_vec(),
             folder: std::env::temp_dir(),
         }),
+        catalog: catalog_of_demo(),
         theme: Theme::new(Palette::Mono, false),
         keymap: Keymap::with_overrides(&std::collections::BTreeMap::new()).expect("no conflicts"),
         size,
@@ -177,6 +190,7 @@ impl Story {
             workloads: vec!["nop".to_owned(), "nbody".to_owned()],
             runs: Some(10),
             race: false,
+            conditions: String::new(),
             remarks: Vec::new(),
         };
         let mut items = vec![FeedItem::Begin(plan), FeedItem::Recording(7)];

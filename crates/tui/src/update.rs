@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::action::{Effect, UserAction};
 use super::model::Model;
 use super::screens::{self, ScreenResponse};
-use super::{frame, overlay};
+use super::{choice, frame, overlay};
 use cyclometer_core::units::Nanos;
 
 /// Message that updates the model.
@@ -115,7 +115,7 @@ pub(crate) fn go_to_screen(model: &mut Model, screen: screens::ScreenId) -> Vec<
 
 fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     if model.overlay.is_some() {
-        return scroll_overlay(model, event);
+        return handle_overlay_mouse(model, event);
     }
     let parts = frame::split_areas(Rect::new(0, 0, model.size.0, model.size.1));
     let at = Position::new(event.column, event.row);
@@ -131,9 +131,12 @@ fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     }
 }
 
-/// Scrolls the overlay with the wheel; nothing else in it can be clicked.
-fn scroll_overlay(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
+/// Scrolls the overlay with the wheel; items of a choice can be clicked.
+fn handle_overlay_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     let code = match event.kind {
+        MouseEventKind::Down(MouseButton::Left) => {
+            return choice::click(model, Position::new(event.column, event.row));
+        }
         MouseEventKind::ScrollUp => crossterm::event::KeyCode::Up,
         MouseEventKind::ScrollDown => crossterm::event::KeyCode::Down,
         _ => return Vec::new(),

@@ -34,9 +34,11 @@ const MAX_WORKLOADS: usize = 1_000;
 /// Longest name of a workload, in bytes.
 pub(crate) const MAX_NAME: usize = 100;
 const MANIFEST: &str = "workload.toml";
+/// Preset that is meant where none is named.
+const USUAL_PRESET: &str = "quick";
 
-/// All workloads that can be selected by name.
-#[derive(Debug, Clone)]
+/// All workloads that can be selected by name; none by default.
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     workloads: NamedCatalog<Arc<Workload>>,
     /// Workloads that could not be loaded, by name, with the reasons.
@@ -187,6 +189,7 @@ impl Catalog {
 
     /// Adds a workload, in the place of one of its name.
     pub fn add_workload(&mut self, workload: Workload) {
+        self.broken.retain(|(other, _)| *other != workload.name);
         self.workloads.add_entry(Arc::new(workload));
         self.workloads.sort_by_name();
     }
@@ -223,6 +226,16 @@ impl Catalog {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Workload>> {
         self.workloads.entries().iter()
     }
+}
+
+/// Finds the name of a preset that all of the workloads have: the `preferred` one, else `quick`,
+/// else the first that all have.
+#[must_use]
+pub fn find_common_preset(workloads: &[Arc<Workload>], preferred: &str) -> Option<String> {
+    let all_have = |name: &&str| workloads.iter().all(|it| it.presets.contains_key(*name));
+    let names = workloads.first().map(|first| first.presets.keys()).into_iter().flatten();
+    let wanted = [preferred, USUAL_PRESET].into_iter().chain(names.map(String::as_str));
+    wanted.into_iter().find(all_have).map(str::to_owned)
 }
 
 impl Workload {
@@ -524,6 +537,31 @@ mod tests {
         assert_eq!(catalog.notices(), [notice]);
         assert!(catalog.iter().map(|it| &it.name).eq(&names), "in the same order");
         assert_eq!(catalog.get("nop").expect("there").title, "o");
+    }
+
+    #[test]
+    fn a_function_takes_the_place_of_a_broken_workload_of_its_name() {
+        let mut catalog = Catalog::load_builtin().expect("valid");
+        catalog.broken.push(("mine".to_owned(), "a test".to_owned()));
+        assert!(catalog.get("mine").is_err());
+        catalog.add_workload(Workload::without_forms("mine"));
+        assert!(catalog.get("mine").is_ok());
+    }
+
+    #[test]
+    fn presets_that_all_have_are_found() {
+        let workload = |names: &[&str]| {
+            let presets =
+                names.iter().map(|name| ((*name).to_owned(), crate::Preset::with_defaults(name)));
+            let presets = presets.collect();
+            Arc::new(Workload { presets, ..Workload::without_forms("w") })
+        };
+        let (both, own) = (workload(&["big", "quick"]), workload(&["big"]));
+        let all = [both.clone(), own];
+        assert_eq!(find_common_preset(std::slice::from_ref(&both), "big").as_deref(), Some("big"));
+        assert_eq!(find_common_preset(&[both], "small").as_deref(), Some("quick"));
+        assert_eq!(find_common_preset(&all, "quick").as_deref(), Some("big"));
+        assert_eq!(find_common_preset(&[workload(&["a"]), workload(&["b"])], "a"), None);
     }
 
     #[test]

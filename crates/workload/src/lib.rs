@@ -8,10 +8,12 @@ pub mod build;
 mod catalog;
 mod control;
 mod event;
+pub mod function_line;
 mod function_settings;
 mod input;
 mod job;
 mod limits;
+mod line_completion;
 mod manifest;
 pub mod metering;
 pub mod own_function;
@@ -20,7 +22,7 @@ mod recording_header;
 pub mod wasm_call;
 pub mod wasm_form;
 
-pub use catalog::{Catalog, WorkloadError};
+pub use catalog::{Catalog, WorkloadError, find_common_preset};
 pub use control::Control;
 pub use cyclometer_core::invocation::{
     Cancel, ProbeSampler, Sample, StartKind, Status, monotonic_now,
@@ -35,6 +37,7 @@ pub use limits::{
     Limits, MEMORY, OUTPUT, TIMEOUT, check_range, parse_memory_limit, parse_output_limit,
     parse_time_limit,
 };
+pub use line_completion::{LineCompletion, complete_function_line};
 pub use manifest::{MAX_MANIFEST, Manifest, ManifestError};
 pub use recording_header::RecordingHeader;
 
@@ -88,6 +91,12 @@ impl Workload {
             presets: BTreeMap::new(),
             folder: None,
         }
+    }
+
+    /// Returns whether it is built into this program.
+    #[must_use]
+    pub const fn is_builtin(&self) -> bool {
+        matches!(self.native, Some(NativeProgram::Embedded(_)))
     }
 
     /// Returns argument 0 of its native program: the name by which the user called it, or that of

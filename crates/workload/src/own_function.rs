@@ -110,9 +110,12 @@ pub fn detect_form(path: &Path) -> Result<FileForm, OwnFunctionError> {
 fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut head = Vec::new();
-    if std::fs::metadata(path)?.is_file() {
-        let file = RegularFile::from_path(path).map_err(std::io::Error::other)?;
-        file.open_for_reading()?.take(HEAD as u64).read_to_end(&mut head)?;
+    match RegularFile::from_path(path) {
+        Ok(file) => {
+            file.open_for_reading()?.take(HEAD as u64).read_to_end(&mut head)?;
+        }
+        Err(FileError::Io(error)) => return Err(error),
+        Err(_) => {}
     }
     Ok(head)
 }
@@ -214,7 +217,10 @@ fn open_program(given: &OsStr) -> Result<NativeProgram, OwnFunctionError> {
 }
 
 /// Finds an executable file in the folders of `search`, as shells do.
-fn find_in_path(name: &OsStr, search: Option<&OsStr>) -> Result<PathBuf, OwnFunctionError> {
+pub(crate) fn find_in_path(
+    name: &OsStr,
+    search: Option<&OsStr>,
+) -> Result<PathBuf, OwnFunctionError> {
     let folders = std::env::split_paths(search.unwrap_or(OsStr::new("/usr/bin:/bin")));
     let found = folders.map(|folder| folder.join(name)).find(|path| {
         path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)

@@ -30,6 +30,7 @@ mod ground_truth_tests;
 mod image;
 mod image_check;
 mod image_files;
+mod image_list;
 mod image_pull;
 #[cfg(test)]
 mod image_root_tests;
@@ -57,6 +58,7 @@ pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
 pub use engine::{EngineInfo, inspect_engine};
 pub(crate) use function_call::{list_hidden_mounts, remark_on_failure};
 pub use image_check::{check_image, inspect_image};
+pub use image_list::{EngineImage, list_engine_images};
 pub use image_pull::{PullProgress, pull_image};
 
 use std::collections::HashMap;

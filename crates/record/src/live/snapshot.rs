@@ -53,6 +53,8 @@ pub struct PlanView {
     pub runs: Option<u32>,
     /// Whether lanes run at the same time.
     pub race: bool,
+    /// Rules that are loosened, and the share of a CPU; empty: none, and whole ones.
+    pub conditions: String,
     /// Remarks on the plan, such as what was left out.
     pub remarks: Vec<String>,
 }

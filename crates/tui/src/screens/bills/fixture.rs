@@ -163,7 +163,6 @@ pub(super) fn worker_for_folder(folder: &Path) -> QueryContext {
     let settings = TuiSettings {
         database: folder.join("c.db"),
         prices: cyclometer_pricing::PriceCatalog::with_builtin_models(),
-        workloads: Vec::new(),
         folder: folder.to_owned(),
     };
     QueryContext::new(Arc::new(settings), Cancel::default())

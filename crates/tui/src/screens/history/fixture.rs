@@ -115,9 +115,9 @@ pub fn fill(path: &Path) {
 /// Returns a model whose database is that file, and the context of its worker.
 pub fn model(path: &Path, size: (u16, u16)) -> (Model, QueryContext) {
     let mut model = testing::model(size);
-    let TuiSettings { prices, workloads, folder, .. } =
+    let TuiSettings { prices, folder, .. } =
         Arc::into_inner(std::mem::replace(&mut model.settings, empty_settings())).expect("its own");
-    model.settings = Arc::new(TuiSettings { database: path.to_owned(), prices, workloads, folder });
+    model.settings = Arc::new(TuiSettings { database: path.to_owned(), prices, folder });
     model.screen = ScreenId::History;
     crate::frame::lay_out(&mut model);
     let context = QueryContext::new(Arc::clone(&model.settings), Cancel::default());
@@ -129,7 +129,6 @@ pub(crate) fn empty_settings() -> Arc<TuiSettings> {
     Arc::new(TuiSettings {
         database: "/nonexistent/c.db".into(),
         prices: cyclometer_pricing::PriceCatalog::with_builtin_models(),
-        workloads: Vec::new(),
         folder: std::env::temp_dir(),
     })
 }

@@ -178,15 +178,8 @@ fn lane_rows(model: &Model) -> Vec<HostRow> {
 fn lane_row(model: &Model, name: &str) -> HostRow {
     let other = matches!(name.parse(), Ok(LaneSpec::Command { .. }));
     let section = if other { HostSection::Runtimes } else { HostSection::Lanes };
-    let recorded = recorded_lane(&model.snapshot, name);
-    let looked = model.screens.host.lanes.iter().find(|(_, finding)| finding.name == name);
-    let newer = looked.filter(|(at, _)| {
-        !model.snapshot.phase.is_active() && model.snapshot.ended.is_none_or(|ended| *at >= ended)
-    });
-    let about = match (newer, recorded, looked) {
-        (Some((_, finding)), _, _) | (None, None, Some((_, finding))) => finding.about.clone(),
-        (None, Some(about), _) => about,
-        (None, None, None) => return pending_row(model, section, name, true),
+    let Some(about) = find_known_lane(model, name) else {
+        return pending_row(model, section, name, true);
     };
     match about {
         Ok(about) => {
@@ -200,6 +193,22 @@ fn lane_row(model: &Model, name: &str) -> HostRow {
             let state = if other { HostCheckState::Absent } else { HostCheckState::Missing };
             HostRow::new(section, name, RowStatus::Known(state), reason)
         }
+    }
+}
+
+/// Returns the newest that is known of a lane: its description, or the reason why it cannot run;
+/// `None`: nothing yet. What a recording knows is newer than checks made before it.
+pub(crate) fn find_known_lane(model: &Model, name: &str) -> Option<Result<AvailableLane, String>> {
+    let recorded = recorded_lane(&model.snapshot, name);
+    let looked = model.screens.host.lanes.iter().find(|(_, finding)| finding.name == name);
+    let newer = looked.filter(|(at, _)| {
+        !model.snapshot.phase.is_active() && model.snapshot.ended.is_none_or(|ended| *at >= ended)
+    });
+    match (newer, recorded, looked) {
+        (Some((_, finding)), _, _) | (None, None, Some((_, finding))) => {
+            Some(finding.about.clone())
+        }
+        (None, recorded, _) => recorded,
     }
 }
 

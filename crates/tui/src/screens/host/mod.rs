@@ -11,6 +11,7 @@ pub use queries::{HostRequest, HostResponse};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -19,13 +20,17 @@ use crate::action::{Effect, UserAction};
 use crate::keymap::ScreenKey;
 use crate::model::Model;
 use crate::overlay::{DialogAnswer, DialogPurpose, Overlay};
-use crate::screens::{AnswerFunction, ListedScreen, Screen};
+use crate::screens::{AnswerFunction, ListedScreen, Screen, live};
 use cyclometer_core::units::Nanos;
 use cyclometer_doctor::{HostCheckState as Found, HostFinding, LaneAvailability};
 use cyclometer_lanes::LaneSpec;
+use cyclometer_lanes::docker::EngineImage;
 use cyclometer_report::{Cell, Column, Table};
+use cyclometer_workload::Workload;
 use layout::HostLayout;
-use queries::CheckGroup;
+use queries::{CheckGroup, SupportQuestion};
+
+pub(crate) use check_rows::find_known_lane;
 
 /// Legend of the figures for the help.
 const LEGEND: &str = "What `cyclometer doctor` and `cyclometer lanes` find, part by part. ok: \
@@ -46,6 +51,10 @@ pub(crate) struct HostState {
     lanes: Vec<(Nanos, LaneAvailability)>,
     /// Lanes of the engine's OCI runtimes.
     runtimes: Vec<LaneSpec>,
+    /// Answers of lanes about workloads, by the names of both.
+    answers: BTreeMap<(String, String), LaneAnswer>,
+    /// Images of the engine, or the reason why there are none; `None`: not known yet.
+    images: Option<Result<Vec<EngineImage>, String>>,
     /// Requests that still have to be sent, one at a time.
     queue: VecDeque<HostRequest>,
     /// Request that the worker handles now.
@@ -62,10 +71,37 @@ pub(crate) struct HostState {
     layout: HostLayout,
 }
 
+/// Answer of an open lane about a workload.
+#[derive(Debug)]
+pub(crate) struct LaneAnswer {
+    /// Workload that it was asked about.
+    workload: Arc<Workload>,
+    /// Reason why it cannot run there.
+    pub refusal: Option<String>,
+}
+
 impl HostState {
     /// Returns the lanes of the engine's runtimes, as far as they are known.
     pub fn runtimes(&self) -> Vec<LaneSpec> {
         self.runtimes.clone()
+    }
+
+    /// Returns what a lane that was open answered about a workload; `None`: nothing yet.
+    pub(crate) fn find_answer(&self, lane: &str, workload: &Arc<Workload>) -> Option<&LaneAnswer> {
+        let answer = self.answers.get(&(lane.to_owned(), workload.name.clone()));
+        // Another workload may have had that name.
+        answer.filter(|answer| Arc::ptr_eq(&answer.workload, workload))
+    }
+
+    /// Returns the images of the engine, or the reason why there are none; `None`: not known yet.
+    pub(crate) const fn images(&self) -> Option<&Result<Vec<EngineImage>, String>> {
+        self.images.as_ref()
+    }
+
+    /// Returns the names of the engine's images, as far as they are known.
+    pub(crate) fn image_names(&self) -> Vec<String> {
+        let known = self.images.iter().flatten().flatten();
+        known.map(|image| image.name.clone()).collect()
     }
 
     fn enqueue_request(&mut self, ask: HostRequest) {
@@ -104,6 +140,15 @@ impl Screen for HostState {
                 store_lane_finding(&mut model.screens.host.lanes, now, finding);
                 (Vec::new(), HostRequest::Lane(spec))
             }
+            HostResponse::Support { question, finding, refusals } => {
+                store_lane_finding(&mut model.screens.host.lanes, now, finding);
+                keep_answers(&mut model.screens.host, &question, refusals);
+                (Vec::new(), HostRequest::Support(question))
+            }
+            HostResponse::Images(images) => {
+                model.screens.host.images = Some(images);
+                (Vec::new(), HostRequest::Images)
+            }
         };
         if model.screens.host.pending.as_ref() == Some(&ask) {
             model.screens.host.pending = None;
@@ -111,6 +156,7 @@ impl Screen for HostState {
         enqueue_lanes(model, lanes, false);
         let last = check_rows::visible_rows(model).len().saturating_sub(1);
         model.screens.host.cursor = model.screens.host.cursor.min(last);
+        live::refresh_picker(model);
         send_next_request(model)
     }
 
@@ -256,12 +302,60 @@ fn enqueue_lanes(model: &mut Model, specs: Vec<LaneSpec>, again: bool) {
     }
 }
 
+/// Requests what the picker of the live screen shows: which lanes run here, which of the
+/// workloads they can run, and the images of the engine. Lanes that are known to run the workloads
+/// are not opened again; those that refused may run them by now.
+pub(crate) fn request_for_picker(model: &mut Model, workloads: &[Arc<Workload>]) -> Vec<Effect> {
+    let mut specs = LaneSpec::all_known();
+    specs.extend(model.screens.host.runtimes());
+    specs.extend(model.screens.live.options.lanes.iter().cloned());
+    let (docker, own): (Vec<LaneSpec>, Vec<LaneSpec>) =
+        specs.into_iter().partition(|spec| matches!(spec, LaneSpec::Docker { .. }));
+    for spec in own {
+        enqueue_question(model, spec, workloads);
+    }
+    // An engine that hangs delays only its own.
+    model.screens.host.enqueue_request(HostRequest::Look(CheckGroup::Containers));
+    model.screens.host.enqueue_request(HostRequest::Images);
+    for spec in docker {
+        enqueue_question(model, spec, workloads);
+    }
+    send_next_request(model)
+}
+
+/// Enqueues the question which of the workloads a lane runs, unless it takes the form of none, or
+/// is known to run them.
+fn enqueue_question(model: &mut Model, spec: LaneSpec, workloads: &[Arc<Workload>]) {
+    let name = spec.to_string();
+    let state = &mut model.screens.host;
+    let is_open = |it: &&Arc<Workload>| {
+        let answer = state.find_answer(&name, it);
+        spec.check_form(it).is_ok() && answer.is_none_or(|answer| answer.refusal.is_some())
+    };
+    let workloads: Vec<Arc<Workload>> = workloads.iter().filter(is_open).cloned().collect();
+    if !workloads.is_empty() {
+        state.enqueue_request(HostRequest::Support(SupportQuestion { spec, workloads }));
+    }
+}
+
+/// Keeps the answers of a lane; one that cannot run gave none.
+fn keep_answers(state: &mut HostState, question: &SupportQuestion, refusals: Vec<Option<String>>) {
+    let lane = question.spec.to_string();
+    for (workload, refusal) in question.workloads.iter().zip(refusals) {
+        let answer = LaneAnswer { workload: Arc::clone(workload), refusal };
+        state.answers.insert((lane.clone(), workload.name.clone()), answer);
+    }
+}
+
 /// Sends the next request, if none is pending. Requests that could disturb a
 /// recording wait for its end.
-fn send_next_request(model: &mut Model) -> Vec<Effect> {
+pub(crate) fn send_next_request(model: &mut Model) -> Vec<Effect> {
     let active = model.snapshot.phase.is_active();
     let disturbs = |ask: &HostRequest| {
-        matches!(ask, HostRequest::Lane(_) | HostRequest::Look(CheckGroup::Cost))
+        matches!(
+            ask,
+            HostRequest::Lane(_) | HostRequest::Support(_) | HostRequest::Look(CheckGroup::Cost)
+        )
     };
     let state = &mut model.screens.host;
     if state.pending.is_some() {
@@ -287,15 +381,25 @@ fn skip_engine_lanes(model: &mut Model, findings: &[HostFinding]) {
     let reason = findings.first().filter(|it| it.state != Found::Ok);
     let Some(reason) = reason.map(|it| it.found.clone()) else { return };
     let now = model.now;
-    let of_engine = |ask: &HostRequest| matches!(ask, HostRequest::Lane(LaneSpec::Docker { .. }));
     let state = &mut model.screens.host;
-    for ask in state.queue.iter().filter(|ask| of_engine(ask)) {
-        if let HostRequest::Lane(spec) = ask {
+    let (lanes, queue) = (&mut state.lanes, &mut state.queue);
+    queue.retain(|ask| {
+        let spec = match ask {
+            HostRequest::Lane(spec) => spec,
+            HostRequest::Support(question) => &question.spec,
+            HostRequest::Images => {
+                state.images = Some(Err(reason.clone()));
+                return false;
+            }
+            HostRequest::Look(_) => return true,
+        };
+        let is_of_engine = matches!(spec, LaneSpec::Docker { .. });
+        if is_of_engine {
             let finding = LaneAvailability { name: spec.to_string(), about: Err(reason.clone()) };
-            store_lane_finding(&mut state.lanes, now, finding);
+            store_lane_finding(lanes, now, finding);
         }
-    }
-    state.queue.retain(|ask| !of_engine(ask));
+        !is_of_engine
+    });
 }
 
 /// Shows the selected row in full.

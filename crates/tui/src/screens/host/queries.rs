@@ -1,14 +1,18 @@
 //! Requests to the worker of the host screen, and their responses.
 
+use std::sync::Arc;
+
 use crate::query_worker::{QueryContext, QueryRequest};
 use crate::screens::history::sampler_text;
 use cyclometer_core::units::Bytes;
-use cyclometer_doctor::{HostCheckState, HostFinding, LaneAvailability};
-use cyclometer_lanes::LaneSpec;
+use cyclometer_doctor::{AvailableLane, HostCheckState, HostFinding, LaneAvailability};
+use cyclometer_lanes::docker::{EngineImage, list_engine_images};
+use cyclometer_lanes::{LaneDescription, LaneSpec, open_lane};
 use cyclometer_meter::host::Fingerprint;
 use cyclometer_meter::perf::read_paranoid_level;
 use cyclometer_store::{RecordingRef, StoreError};
 use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_workload::Workload;
 
 /// Checks that are made together, the quick ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,7 +38,31 @@ pub enum HostRequest {
     Look(CheckGroup),
     /// Opens a lane and closes it again.
     Lane(LaneSpec),
+    /// Opens a lane, and asks it whether it can run some workloads.
+    Support(SupportQuestion),
+    /// Lists the images that the engine has.
+    Images,
 }
+
+/// Question to a lane: which of some workloads it can run.
+#[derive(Debug, Clone)]
+pub struct SupportQuestion {
+    /// Lane that is opened.
+    pub spec: LaneSpec,
+    /// Workloads that it is asked about.
+    pub workloads: Vec<Arc<Workload>>,
+}
+
+impl PartialEq for SupportQuestion {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(one, other)| Arc::ptr_eq(one, other);
+        self.spec == other.spec
+            && self.workloads.len() == other.workloads.len()
+            && self.workloads.iter().zip(&other.workloads).all(same)
+    }
+}
+
+impl Eq for SupportQuestion {}
 
 impl QueryRequest for HostRequest {
     fn supersedes(&self, older: &Self) -> bool {
@@ -61,6 +89,17 @@ pub enum HostResponse {
         /// Description of the lane, or the reason why it cannot run.
         finding: LaneAvailability,
     },
+    /// Answer of a lane.
+    Support {
+        /// Question that was answered.
+        question: SupportQuestion,
+        /// Description of the lane, or the reason why it cannot run.
+        finding: LaneAvailability,
+        /// Reasons why it cannot run a workload, in the order of the workloads.
+        refusals: Vec<Option<String>>,
+    },
+    /// Images of the engine, or the reason why there are none.
+    Images(Result<Vec<EngineImage>, String>),
 }
 
 /// Computes a response, on the worker's thread.
@@ -75,6 +114,10 @@ pub fn answer(context: &mut QueryContext, ask: HostRequest) -> HostResponse {
                 }
             };
             return HostResponse::Lane { spec, finding };
+        }
+        HostRequest::Support(question) => return ask_lane(question),
+        HostRequest::Images => {
+            return HostResponse::Images(list_engine_images().map_err(|error| error.to_string()));
         }
     };
     let mut runtimes = Vec::new();
@@ -97,6 +140,25 @@ pub fn answer(context: &mut QueryContext, ask: HostRequest) -> HostResponse {
         CheckGroup::Sampler => vec![check_newest_sampler(context)],
     };
     HostResponse::Found { part, findings, runtimes }
+}
+
+/// Opens a lane and asks it which of the workloads it can run.
+fn ask_lane(question: SupportQuestion) -> HostResponse {
+    let mut refusals = Vec::new();
+    let about = ProcessIdentity::current()
+        .map_err(|error| error.to_string())
+        .and_then(|owner| open_lane(&question.spec, &owner).map_err(|error| error.to_string()))
+        .map(|mut lane| {
+            let refusal = |it: &Arc<Workload>| lane.check_support(it).err();
+            let asked = question.workloads.iter().map(refusal);
+            refusals = asked.map(|error| error.map(|error| error.to_string())).collect();
+            let LaneDescription { version, note } = lane.describe();
+            let starts = lane.start_kinds().to_vec();
+            lane.close();
+            AvailableLane { version, starts, note }
+        });
+    let finding = LaneAvailability { name: question.spec.to_string(), about };
+    HostResponse::Support { question, finding, refusals }
 }
 
 fn build_finding(check: &str, state: HostCheckState, found: String) -> HostFinding {

@@ -83,6 +83,7 @@ fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<HostRequest> {
                 let finding = LaneAvailability { name: spec.to_string(), about: Ok(about) };
                 HostResponse::Lane { spec, finding }
             }
+            HostRequest::Support(_) | HostRequest::Images => panic!("the picker asks this"),
         };
         open.extend(update(model, AppMessage::Response(ScreenResponse::Host(Box::new(answer)))));
     }
@@ -360,4 +361,70 @@ fn pictures() {
     settle(&mut model, effects);
     model.theme = Theme::new(Palette::Mono, true);
     insta::assert_snapshot!("ascii-60x16", testing::text(&model));
+}
+
+/// Returns the lane, the question or the check of a request.
+fn asked(effects: &[Effect]) -> HostRequest {
+    let [Effect::Query(ScreenRequest::Host(ask))] = effects else { panic!("{effects:?}") };
+    ask.clone()
+}
+
+#[test]
+fn the_picker_asks_each_lane_once_and_no_lane_of_an_engine_that_is_not_there() {
+    let mut model = testing::model((80, 24));
+    let workloads: Vec<_> = model.catalog.iter().cloned().collect();
+    let mut effects = request_for_picker(&mut model, &workloads);
+    let mut lanes = Vec::new();
+    while !effects.is_empty() {
+        let answer = match asked(&effects) {
+            HostRequest::Support(question) => {
+                lanes.push(question.spec.to_string());
+                let about = if question.spec == LaneSpec::Native {
+                    Err("a test".to_owned())
+                } else {
+                    Ok(AvailableLane {
+                        version: String::new(),
+                        starts: Vec::new(),
+                        note: String::new(),
+                    })
+                };
+                let finding = LaneAvailability { name: question.spec.to_string(), about };
+                let refusals = question
+                    .workloads
+                    .iter()
+                    .map(|it| (it.name == "nop").then(|| "nop does not fit".to_owned()));
+                let refusals = if finding.about.is_ok() { refusals.collect() } else { Vec::new() };
+                HostResponse::Support { question, finding, refusals }
+            }
+            HostRequest::Look(part) => {
+                HostResponse::Found { part, findings: found(part), runtimes: Vec::new() }
+            }
+            other => panic!("{other:?}"),
+        };
+        let response = ScreenResponse::Host(Box::new(answer));
+        effects = update(&mut model, AppMessage::Response(response));
+    }
+    assert!(lanes.contains(&"native".to_owned()) && lanes.contains(&"runc".to_owned()));
+    assert!(!lanes.contains(&"docker".to_owned()), "there is no engine: {lanes:?}");
+    assert_eq!(model.screens.host.images(), Some(&Err(NO_ENGINE.to_owned())));
+    assert_eq!(find_known_lane(&model, "docker"), Some(Err(NO_ENGINE.to_owned())));
+    let nop = model.catalog.get("nop").expect("there").clone();
+    let said = |model: &Model, lane: &str| {
+        model.screens.host.find_answer(lane, &nop).map(|answer| answer.refusal.clone())
+    };
+    assert_eq!(said(&model, "wasmtime"), Some(Some("nop does not fit".to_owned())));
+    assert_eq!(said(&model, "native"), None, "a lane that did not open said nothing");
+    // The next time only those are opened that may run by now.
+    let effects = request_for_picker(&mut model, &workloads);
+    let HostRequest::Support(question) = asked(&effects) else { panic!("{effects:?}") };
+    assert_eq!(question.spec, LaneSpec::Native);
+}
+
+#[test]
+fn the_picker_opens_no_lane_while_something_is_recorded() {
+    let mut model = testing::model((80, 24));
+    model.snapshot = testing::full();
+    let workloads: Vec<_> = model.catalog.iter().cloned().collect();
+    let effects = request_for_picker(&mut model, &workloads);
+    assert_eq!(asked(&effects), HostRequest::Look(CheckGroup::Containers));
 }

@@ -29,6 +29,13 @@ pub(crate) const KEYS: &[ScreenKey] = &[
         "race",
     ),
     ScreenKey::new("workloads", UserAction::Workloads, &["w"], "choose workloads", "workloads"),
+    ScreenKey::new(
+        "add-function",
+        UserAction::AddFunction,
+        &["a"],
+        "add a function: a file, a folder or an image",
+        "add",
+    ),
     ScreenKey::new("lanes", UserAction::Lanes, &["n"], "choose lanes", "lanes"),
     ScreenKey::new("models", UserAction::Models, &["p"], "choose price models", "prices"),
     ScreenKey::new(

@@ -21,12 +21,16 @@ mod keys;
 mod lane_columns;
 mod lane_layout;
 mod layout;
+mod picker;
+mod queries;
 mod selection;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
+pub(crate) use picker::refresh_picker;
+pub use queries::{LiveRequest, LiveResponse};
+
 use std::sync::Arc;
 
 use ratatui::Frame;
@@ -37,15 +41,14 @@ use ratatui::widgets::Paragraph;
 use crate::action::{Effect, UserAction};
 use crate::keymap::ScreenKey;
 use crate::model::Model;
-use crate::overlay::{ChoiceItem, DialogAnswer, Overlay};
+use crate::overlay::DialogAnswer;
 use crate::screens::history;
-use crate::screens::host::HostState;
-use crate::screens::{AnswerFunction, ListedScreen, Screen};
+use crate::screens::{AnswerFunction, Screen, host};
 use crate::session::{RecordingOptions, SessionCommand};
 use crate::theme::StyleRole;
 use crate::widgets::text::{display_width, fit};
 use cyclometer_core::units::Nanos;
-use cyclometer_lanes::{LaneSpec, StartKind, Status};
+use cyclometer_lanes::{StartKind, Status};
 use cyclometer_record::live::{
     CellState, CellView, LiveSnapshot, Running, SPANS, SessionPhase, StorageState,
 };
@@ -89,6 +92,12 @@ pub(crate) struct LiveState {
     pub zoom: Option<usize>,
     /// Whether there was no recording before this program.
     pub first: bool,
+    /// Workloads that were turned on in the choice from which a function is added.
+    chosen_before: Vec<String>,
+    /// Number of the newest request to add functions.
+    newest_request: u64,
+    /// Request for images that were chosen in the list, and the workloads chosen beside them.
+    chosen_images: Option<(u64, Vec<String>)>,
     /// Layout of the last frame.
     layout: LiveLayout,
 }
@@ -108,6 +117,10 @@ pub(crate) enum LiveDialog {
     Lanes,
     /// Price models of the live view.
     Models,
+    /// Function to add and to choose.
+    AddFunction,
+    /// Function to add to the choice of workloads.
+    AddToChoice,
 }
 
 impl LiveState {
@@ -125,6 +138,9 @@ impl LiveState {
             per_million: true,
             zoom: None,
             first,
+            chosen_before: Vec::new(),
+            newest_request: 0,
+            chosen_images: None,
             layout: LiveLayout::EMPTY,
         }
     }
@@ -137,12 +153,12 @@ impl Screen for LiveState {
     const KEYS: &'static [ScreenKey] = keys::KEYS;
     const SHOWS_BILL_PARTS: bool = true;
 
-    type Request = Infallible;
-    type Response = Infallible;
+    type Request = LiveRequest;
+    type Response = LiveResponse;
     type Layout = LiveLayout;
     type Dialog = LiveDialog;
 
-    const ANSWER: Option<AnswerFunction<Self>> = None;
+    const ANSWER: Option<AnswerFunction<Self>> = Some(queries::answer);
 
     fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
         let lanes = shown_snapshot(model).lanes.len().max(1);
@@ -154,9 +170,10 @@ impl Screen for LiveState {
                 toggle_option(model, |wanted| wanted.until_stopped = !wanted.until_stopped);
             }
             UserAction::Race => toggle_option(model, |wanted| wanted.race = !wanted.race),
-            UserAction::Workloads => choose_workloads(model),
-            UserAction::Lanes => return choose_lanes(model),
-            UserAction::Models => choose_models(model),
+            UserAction::Workloads => return picker::choose_workloads(model),
+            UserAction::AddFunction => return picker::open_field(model, LiveDialog::AddFunction),
+            UserAction::Lanes => return picker::choose_lanes(model),
+            UserAction::Models => picker::choose_models(model),
             UserAction::NextWorkload => {
                 model.screens.live.workload = neighbouring_workload(model, true);
             }
@@ -245,11 +262,16 @@ impl Screen for LiveState {
     }
 
     fn tick(model: &mut Model) -> Vec<Effect> {
-        history::conclusion::request_conclusion(model)
+        let mut effects = history::conclusion::request_conclusion(model);
+        // Lanes are not opened while something is recorded.
+        if model.overlay.is_some() {
+            effects.extend(host::send_next_request(model));
+        }
+        effects
     }
 
-    fn answered(_: &mut Model, response: Infallible) -> Vec<Effect> {
-        match response {}
+    fn answered(model: &mut Model, response: LiveResponse) -> Vec<Effect> {
+        picker::handle_response(model, response)
     }
 
     fn table(model: &Model) -> Table {
@@ -261,11 +283,21 @@ impl Screen for LiveState {
         dialog: &LiveDialog,
         answer: DialogAnswer<'_>,
     ) -> Vec<Effect> {
-        let DialogAnswer::Chosen(names) = answer else { return Vec::new() };
-        match dialog {
-            LiveDialog::Workloads => set_workloads(model, names),
-            LiveDialog::Lanes => set_lanes(model, names),
-            LiveDialog::Models => set_models(model, names),
+        match (dialog, answer) {
+            (LiveDialog::Workloads, DialogAnswer::Chosen(names)) => {
+                picker::set_workloads(model, names)
+            }
+            (LiveDialog::Workloads, DialogAnswer::Opened(chosen)) => {
+                model.screens.live.chosen_before = chosen.to_vec();
+                picker::open_field(model, LiveDialog::AddToChoice)
+            }
+            (LiveDialog::Lanes, DialogAnswer::Chosen(names)) => picker::set_lanes(model, names),
+            (LiveDialog::Models, DialogAnswer::Chosen(names)) => picker::set_models(model, names),
+            (LiveDialog::AddFunction | LiveDialog::AddToChoice, DialogAnswer::Text(line)) => {
+                picker::add_functions(model, vec![line.to_owned()])
+            }
+            (_, DialogAnswer::Complete(line)) => picker::complete_line(model, line),
+            _ => Vec::new(),
         }
     }
 }
@@ -280,10 +312,15 @@ fn start_recording(model: &mut Model) -> Vec<Effect> {
         model.notify_error("a recording is under way: stop it first");
         return Vec::new();
     }
+    if let Some(reason) = picker::find_start_refusal(model) {
+        model.notify_error(reason);
+        return picker::look_again(model);
+    }
     model.screens.live.frozen = None;
     model.screens.live.first = false;
     model.opened = None;
-    vec![Effect::Session(SessionCommand::Start(Box::new(model.screens.live.options.clone())))]
+    let options = Box::new(model.screens.live.options.clone());
+    vec![Effect::Session(SessionCommand::Start(options, Arc::clone(&model.catalog)))]
 }
 
 fn stop_recording(model: &mut Model) -> Vec<Effect> {
@@ -327,95 +364,6 @@ fn neighbouring_workload(model: &Model, forward: bool) -> Option<String> {
     names.get((at + step) % names.len()).cloned()
 }
 
-fn multiple_choice(title: &str, items: Vec<ChoiceItem>, purpose: LiveDialog) -> Overlay {
-    Overlay::Choice {
-        title: title.to_owned(),
-        items,
-        cursor: 0,
-        single: false,
-        purpose: LiveState::purpose(purpose),
-    }
-}
-
-fn choose_workloads(model: &mut Model) {
-    let wanted = &model.screens.live.options.workloads;
-    let item = |name: &String| ChoiceItem {
-        name: name.clone(),
-        note: String::new(),
-        on: wanted.contains(name),
-    };
-    let items = model.settings.workloads.iter().map(item).collect();
-    model.overlay =
-        Some(multiple_choice("workloads of the next recording", items, LiveDialog::Workloads));
-}
-
-fn choose_lanes(model: &mut Model) -> Vec<Effect> {
-    let mut specs = LaneSpec::all_known();
-    specs.extend(model.screens.host.runtimes());
-    specs.extend(model.screens.live.options.lanes.iter().cloned());
-    let mut items: Vec<ChoiceItem> = Vec::new();
-    for spec in specs {
-        let name = spec.to_string();
-        if items.iter().any(|item| item.name == name) {
-            continue;
-        }
-        let lane = model.snapshot.lanes.iter().find(|lane| *lane.name == *name);
-        let note = lane.map(|lane| match &lane.unavailable {
-            Some(_) => "did not run here".to_owned(),
-            None => lane.version.to_string(),
-        });
-        let on = model.screens.live.options.lanes.contains(&spec);
-        items.push(ChoiceItem { name, note: note.unwrap_or_default(), on });
-    }
-    model.overlay = Some(multiple_choice("lanes of the next recording", items, LiveDialog::Lanes));
-    // The engine's runtimes are available the next time, if they are not known yet.
-    HostState::entered(model)
-}
-
-fn choose_models(model: &mut Model) {
-    let item = |it: &cyclometer_pricing::PriceModel| ChoiceItem {
-        name: it.id().to_owned(),
-        note: it.name().to_owned(),
-        on: model.screens.live.models.iter().any(|id| id == it.id()),
-    };
-    let items = model.settings.prices.models().iter().map(item).collect();
-    model.overlay =
-        Some(multiple_choice("models whose bills are shown", items, LiveDialog::Models));
-}
-
-/// Sets the workloads of the next recording.
-fn set_workloads(model: &mut Model, names: &[String]) -> Vec<Effect> {
-    if names.is_empty() {
-        model.notify_error("at least one workload is needed; as before");
-    } else {
-        model.screens.live.options.workloads = names.to_vec();
-        model.notify("r records these");
-    }
-    Vec::new()
-}
-
-/// Sets the lanes of the next recording.
-fn set_lanes(model: &mut Model, names: &[String]) -> Vec<Effect> {
-    let lanes: Vec<LaneSpec> = names.iter().filter_map(|name| name.parse().ok()).collect();
-    if lanes.is_empty() {
-        model.notify_error("at least one lane is needed; as before");
-    } else {
-        model.screens.live.options.lanes = lanes;
-        model.notify("r records in these");
-    }
-    Vec::new()
-}
-
-/// Sets the price models whose bills are shown.
-fn set_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
-    if ids.is_empty() {
-        model.notify_error("at least one model is needed; as before");
-        return Vec::new();
-    }
-    model.screens.live.models = ids.to_vec();
-    vec![Effect::Session(SessionCommand::Models(ids.to_vec()))]
-}
-
 /// Draws the workloads, with the one that is shown marked, and the plan.
 fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &LiveSnapshot) {
     let theme = &model.theme;
@@ -430,8 +378,8 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &LiveSn
     let used: usize = spans.iter().map(Span::width).sum::<usize>() + display_width(&keys);
     spans.push(Span::styled(keys, theme.style(StyleRole::Key)));
     let room = usize::from(area.width).saturating_sub(used + 2);
-    let text = plan_text(model, snapshot);
-    if display_width(&text) <= room {
+    let texts = plan_texts(model, snapshot);
+    if let Some(text) = texts.into_iter().find(|text| display_width(text) <= room) {
         spans.push(Span::raw(" ".repeat(room - display_width(&text) + 1)));
         spans.push(Span::styled(text, theme.style(StyleRole::Dim)));
     }
@@ -547,21 +495,27 @@ fn failing_cells_text(snapshot: &LiveSnapshot) -> Option<String> {
     Some(format!("{} in {lane}, {} fails{others}: {reason}", first.workload, first.start))
 }
 
-/// Describes the plan: the number of runs and the order of lanes. It is left
-/// out where there is no room.
-fn plan_text(model: &Model, snapshot: &LiveSnapshot) -> String {
+/// Describes the plan: the number of runs, the order of lanes, rules that are loosened and the
+/// share of a CPU. Where there is no room, the last of these alone, which figures depend on, come
+/// before nothing at all.
+fn plan_texts(model: &Model, snapshot: &LiveSnapshot) -> Vec<String> {
     let plan = &snapshot.plan;
     let dot = model.theme.sign(" · ", ", ");
-    let (runs, order) = if snapshot.phase == SessionPhase::Idle {
+    let (runs, order, conditions) = if snapshot.phase == SessionPhase::Idle {
         let wanted = &model.screens.live.options;
-        (wanted.length_text(), wanted.order_text())
+        (wanted.length_text(), wanted.order_text(), wanted.conditions_text())
     } else {
         let runs = plan.runs.map_or_else(|| "until stopped".to_owned(), |it| format!("{it} runs"));
-        (runs, if plan.race { "race" } else { "one lane at a time" })
+        let order = if plan.race { "race" } else { "one lane at a time" };
+        (runs, order, plan.conditions.clone())
     };
     let start =
         model.screens.live.start.map_or_else(String::new, |start| format!("{start} only{dot}"));
-    format!("{start}{runs}{dot}{order}")
+    let plan = format!("{start}{runs}{dot}{order}");
+    if conditions.is_empty() {
+        return vec![plan];
+    }
+    vec![format!("{plan}{dot}{conditions}"), format!("{runs}{dot}{conditions}"), conditions]
 }
 
 fn render_messages(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &LiveSnapshot) {

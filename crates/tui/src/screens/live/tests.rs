@@ -4,6 +4,7 @@ use insta::assert_snapshot;
 use ratatui::style::Color;
 
 use super::*;
+use crate::overlay::Overlay;
 use crate::testing::{self, SIZES, Story, press, text};
 use crate::theme::{Palette, Theme};
 use cyclometer_core::units::Nanos;
@@ -371,7 +372,7 @@ fn a_recording_starts_when_none_runs() {
     model.opened = Some(3);
     assert!(press(&mut model, "x").is_empty(), "there is nothing to stop");
     let effects = press(&mut model, "r");
-    let [Effect::Session(SessionCommand::Start(wanted))] = &effects[..] else {
+    let [Effect::Session(SessionCommand::Start(wanted, _))] = &effects[..] else {
         panic!("{effects:?}")
     };
     assert_eq!(**wanted, testing::wanted());

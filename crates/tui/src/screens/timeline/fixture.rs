@@ -126,7 +126,6 @@ impl TimelineFixture {
         model.settings = Arc::new(TuiSettings {
             database: self.database_path(),
             prices: cyclometer_pricing::PriceCatalog::with_builtin_models(),
-            workloads: Vec::new(),
             folder: std::env::temp_dir(),
         });
         model.screen = ScreenId::Timeline;
