@@ -4,9 +4,10 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::{CommandFailure, CommonOptions};
-use crate::lane::LaneSpec;
+use super::{CommandFailure, CommonOptions, say};
+use crate::lane::{Cancel, LaneError, LaneSpec, docker};
 use crate::workload::own_function::{FileForm, OwnFunction, detect_form};
 use crate::workload::preset_values::{
     SharedFolderText, check_arguments, check_export_name, check_guest_path, check_variables,
@@ -138,6 +139,7 @@ impl FunctionOptions {
             return self.refuse_orphans().map(|()| None);
         }
         let preset = self.build_preset(preset, args)?;
+        self.settle_image(&preset.args)?;
         if preset.invoke.is_some() && function.wasm.is_none() {
             return Err(CommandFailure::usage(
                 "--invoke calls an export of a WebAssembly module: name one",
@@ -247,10 +249,32 @@ impl FunctionOptions {
         })
     }
 
-    /// Pulls the image, if that was asked for and the engine does not have it.
-    pub(super) fn image_to_pull(&self) -> Option<&str> {
-        self.image.as_deref().filter(|_| self.pull)
+    /// Checks before any work that the image is there and can run, and pulls it if that was asked
+    /// for. Without an engine nothing is known: lanes then say so.
+    fn settle_image(&self, args: &[String]) -> Result<(), CommandFailure> {
+        let Some(image) = self.image.as_deref().filter(|it| !Path::new(it).exists()) else {
+            return Ok(());
+        };
+        match (docker::check_image(image, args), self.pull) {
+            (Ok(_) | Err(LaneError::Unavailable { .. }), _) => Ok(()),
+            (Err(_), true) => pull_image(image, args),
+            (Err(error), false) => Err(CommandFailure::usage(error)),
+        }
     }
+}
+
+/// Pulls an image for this machine, and checks that it can run.
+fn pull_image(image: &str, args: &[String]) -> Result<(), CommandFailure> {
+    let mut last = Instant::now();
+    let mut tell = |progress: &docker::PullProgress| {
+        if last.elapsed() >= Duration::from_secs(1) {
+            say(&format!("pulling {image}: {progress}"));
+            last = Instant::now();
+        }
+    };
+    say(&format!("pulling {image}, since --pull allows it"));
+    docker::pull_image(image, &mut tell, &Cancel::for_process()).map_err(CommandFailure::failed)?;
+    docker::check_image(image, args).map(drop).map_err(CommandFailure::usage)
 }
 
 /// Takes the file as the form that it has.

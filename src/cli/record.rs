@@ -196,7 +196,7 @@ pub(super) fn run(common: &CommonOptions, options: &RecordOptions) -> CommandOut
         say(&format!("note: {remark}"));
     }
     say(&format!("runs come in a random order; --seed {} repeats it", session.plan().seed));
-    let StoredRecording { number: recording, tally, mut store, told } =
+    let StoredRecording { number: recording, tally, mut store, told, outputs } =
         store_recording(session, store, control)?;
     let incomplete = !options.lane.is_empty() && missing.any;
     let code = exit_code(&tally, incomplete);
@@ -206,6 +206,12 @@ pub(super) fn run(common: &CommonOptions, options: &RecordOptions) -> CommandOut
         return Ok(if signals::is_interrupted() { signals::interrupted_status() } else { code });
     }
     print_conclusion(common, &prices, &mut store, recording, &told)?;
+    for sentence in outputs.lock().list_sentences() {
+        say(&sentence);
+    }
+    if let Some(loosened) = options.function.to_rules().describe_loosened() {
+        say(&format!("rules of the sandbox that were loosened: {loosened}"));
+    }
     match baseline.filter(|_| tally.ok > 0 && !tally.interrupted) {
         Some(baseline) => baseline.compare_with(common, options, &store, recording, code),
         None => Ok(code),

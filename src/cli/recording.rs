@@ -1,10 +1,15 @@
 //! The part of a recording that all commands share: its lanes are reported as they are
 //! opened, and its session runs into the database with progress on the terminal.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
 use super::progress::{RecordingProgress, ShownMessages};
 use super::{CommandFailure, say};
 use crate::record::{
-    Control, Event, InvocationTally, PlanError, RecordingSession, SessionError, SessionObserver,
+    Control, Event, InvocationTally, OutputComparison, PlanError, RecordingSession, SessionError,
+    SessionObserver,
 };
 use crate::store::{Store, Writer};
 
@@ -32,6 +37,8 @@ pub(super) struct StoredRecording {
     pub store: Store,
     /// Messages that were shown while it ran.
     pub told: ShownMessages,
+    /// Outputs of functions of which nothing is expected.
+    pub outputs: Arc<Mutex<OutputComparison>>,
 }
 
 /// Runs a session into the database, and shows its progress.
@@ -42,7 +49,12 @@ pub(super) fn store_recording(
 ) -> Result<StoredRecording, CommandFailure> {
     let mut progress = RecordingProgress::new(session.plan().total_runs());
     let told = progress.shown_messages();
-    let stored = Box::new(move |event: Box<Event>| progress.handle_event(&event));
+    let outputs: Arc<Mutex<OutputComparison>> = Arc::default();
+    let seen = Arc::clone(&outputs);
+    let stored = Box::new(move |event: Box<Event>| {
+        seen.lock().observe_event(&event);
+        progress.handle_event(&event);
+    });
     let mut writer =
         Writer::start(store, session.header(), stored).map_err(CommandFailure::failed)?;
     let number = writer.recording();
@@ -50,7 +62,7 @@ pub(super) fn store_recording(
     let finished = writer.finish();
     let tally = recorded.map_err(CommandFailure::failed)?;
     let store = finished.map_err(CommandFailure::failed)?;
-    Ok(StoredRecording { number, tally, store, told })
+    Ok(StoredRecording { number, tally, store, told, outputs })
 }
 
 /// Converts the error of a session that cannot be opened: what is wrong with its plan is

@@ -130,7 +130,7 @@ fn is_runtime_name(text: &str) -> bool {
 }
 
 /// Returns whether a text can be a reference to an image; its meaning is up to the daemon.
-fn is_image_name(text: &str) -> bool {
+pub(crate) fn is_image_name(text: &str) -> bool {
     let fits =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | '@');
     text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits)

@@ -9,6 +9,8 @@ mod control_group;
 pub mod descriptors;
 pub mod docker;
 mod elf_headers;
+pub mod image_config;
+pub mod image_user;
 mod lane_spec;
 mod launcher;
 mod native;

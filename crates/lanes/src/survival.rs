@@ -106,11 +106,12 @@ pub fn engine_reply_survives(bytes: &[u8]) {
         );
     }
     let _ = responses::parse_images(bytes);
-    let _ = responses::parse_inspected_image(bytes);
+    let _ = responses::parse_inspected_image("me/fn", bytes);
     let _ = responses::parse_layer_sizes(bytes);
     let _ = responses::parse_container_state(bytes, "cyclometer-1-2-boot-c3");
     let _ = responses::parse_command_state(bytes);
     let _ = responses::parse_event(bytes);
+    let _ = responses::parse_pull_line(bytes);
     assert!(responses::parse_error_message(bytes).len() <= 4096, "a long message");
     let _ = responses::parse_starter_report(bytes, [0; 16]);
     let mut decoder = FrameDecoder::default();

@@ -63,6 +63,7 @@ fn unknown_model<'a>(
         )
         .map(str::to_owned),
         known: models.map(PriceModel::id).collect::<Vec<_>>().join(", "),
+        broken: None,
     }
 }
 
@@ -95,6 +96,8 @@ pub enum PriceCatalogError {
 #[derive(Debug, Clone)]
 pub struct PriceCatalog {
     models: NamedCatalog<PriceModel>,
+    /// Ids that files name which are no models, with the errors.
+    broken: Vec<(String, String)>,
 }
 
 impl CatalogEntry for PriceModel {
@@ -115,16 +118,18 @@ impl PriceCatalog {
         for model in builtin_models() {
             models.add_entry(model.clone());
         }
-        Self { models }
+        Self { models, broken: Vec::new() }
     }
 
     /// Adds every `.toml` file of a folder, or a single file, which may be a pipe. A model
-    /// replaces an existing one with the same id, and a notice records this.
+    /// replaces an existing one with the same id, and a notice records this. A file of a folder
+    /// that is no price model is left out with a notice, and so are the models that it names: no
+    /// bill must be made by another tariff of that id.
     ///
     /// # Errors
     ///
-    /// Returns an error if the folder or a file cannot be read, or if a file is not a price
-    /// model.
+    /// Returns an error if the folder or the single file cannot be read, or if the single file is
+    /// not a price model.
     pub fn add_path(&mut self, path: &Path) -> Result<(), PriceCatalogError> {
         if !path.is_dir() {
             return self.add_text(path, &read_price_file(path)?);
@@ -150,16 +155,30 @@ impl PriceCatalog {
             }
             other => other.map_err(|cause| failed(path, cause))?,
         };
-        // Without a file that is left out, bills would be those of another tariff.
         for (file, content) in files {
-            let content = content.map_err(|cause| failed(&file, cause))?;
-            self.add_text(&file, &decode_text(&file, content)?)?;
+            let text = content
+                .map_err(|cause| failed(&file, cause))
+                .and_then(|content| decode_text(&file, content));
+            let ids = text.as_ref().map(|text| list_named_ids(text)).unwrap_or_default();
+            if let Err(error) = text.and_then(|text| self.add_text(&file, &text)) {
+                self.leave_out(ids, &error.to_string());
+            }
         }
         Ok(())
     }
 
+    /// Leaves out the models of a file that is none.
+    fn leave_out(&mut self, ids: Vec<String>, reason: &str) {
+        self.models.add_notice(format!("{reason} (this file is left out)"));
+        for id in ids {
+            self.models.remove_entry(&id);
+            self.broken.push((id, reason.to_owned()));
+        }
+    }
+
     fn add_text(&mut self, path: &Path, text: &str) -> Result<(), PriceCatalogError> {
         for model in PriceModel::parse_all(text, &display_path(path))? {
+            self.broken.retain(|(id, _)| id != model.id());
             self.models.add_entry(model);
         }
         Ok(())
@@ -172,7 +191,10 @@ impl PriceCatalog {
     /// Returns [`UnknownModel`] if there is no such model, with the most similar id and the list
     /// of all ids.
     pub fn find_model(&self, id: &str) -> Result<&PriceModel, UnknownModel> {
-        self.models.find_entry(id).ok_or_else(|| unknown_model(id, self.models().iter()))
+        self.models.find_entry(id).ok_or_else(|| UnknownModel {
+            broken: self.broken.iter().find(|(other, _)| other == id).map(|(_, why)| why.clone()),
+            ..unknown_model(id, self.models().iter())
+        })
     }
 
     /// Returns all models.
@@ -197,6 +219,16 @@ impl PriceCatalog {
             .flat_map(|(index, model)| models[..index].iter().map(move |other| (other, model)));
         pairs.filter_map(|(one, other)| resolve::describe_overlap(one, other)).collect()
     }
+}
+
+/// Lists the ids that the lines of a price file name, whatever else is wrong with it.
+fn list_named_ids(text: &str) -> Vec<String> {
+    let id_of = |line: &str| {
+        let (key, value) = line.split_once('=')?;
+        let value = value.trim().trim_start_matches('"').split('"').next()?;
+        (key.trim() == "id" && !value.is_empty()).then(|| value.to_owned())
+    };
+    text.lines().filter_map(id_of).collect()
 }
 
 /// Reads a price file named by a user: it may be a pipe, or `-` for standard input.

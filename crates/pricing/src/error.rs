@@ -39,7 +39,7 @@ pub enum PricingError {
 
 /// Error: no price model has the requested id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("there is no price model `{id}`: {}", instead(.nearest.as_deref(), known))]
+#[error("{}", describe_unknown(id, .broken.as_deref(), .nearest.as_deref(), known))]
 pub struct UnknownModel {
     /// Requested id.
     pub id: String,
@@ -47,13 +47,19 @@ pub struct UnknownModel {
     pub nearest: Option<String>,
     /// All known ids, as a readable list.
     pub known: String,
+    /// Error of the file that names the model and is none; `None`: no file names it.
+    pub broken: Option<String>,
 }
 
-/// Suggests the nearest id, or lists all known ids.
-fn instead(nearest: Option<&str>, known: &str) -> String {
-    match nearest {
-        Some(near) => format!("did you mean `{near}`? (`cyclometer pricing list` has all)"),
-        None => format!("there are {known}"),
+/// Says why there is no such model, and suggests the nearest id, or lists all known ids.
+fn describe_unknown(id: &str, broken: Option<&str>, nearest: Option<&str>, known: &str) -> String {
+    match (broken, nearest) {
+        (Some(reason), _) => format!("price model `{id}` cannot be used: {reason}"),
+        (None, Some(near)) => format!(
+            "there is no price model `{id}`: did you mean `{near}`? (`cyclometer pricing list` \
+             has all)"
+        ),
+        (None, None) => format!("there is no price model `{id}`: there are {known}"),
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod limits;
 pub mod live;
+mod output_comparison;
 mod plan;
 mod race;
 mod recorder;
@@ -20,6 +21,7 @@ pub use cyclometer_workload::{
     Control, Event, MAX_RUNS, MedianPrecision, RecordingHeader, SamplerReport, Sink, SinkError,
 };
 pub use limits::DEMO;
+pub use output_comparison::OutputComparison;
 pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts, fresh_seed};
 pub use recorder::{InvocationTally, OpenLane, Recorder, open_lanes};
 pub use sampler::{Sampler, SamplerTap, Sampling};

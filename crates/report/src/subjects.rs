@@ -61,6 +61,8 @@ fn list_differences(one: &CellSubject, two: &CellSubject) -> Vec<String> {
         differ("programs", digest(&one.program), digest(&two.program), OTHER);
     }
     differ("expected outputs", digest(&one.expected), digest(&two.expected), "");
+    let settings = |it: &CellSubject| it.settings.clone().unwrap_or_else(|| "none".to_owned());
+    differ("further settings", settings(one), settings(two), "");
     differ("memory limits", format_size(one.memory), format_size(two.memory), "");
     let time = |nanos: i64| Nanos(nanos.unsigned_abs()).to_string();
     differ("time limits", time(one.timeout), time(two.timeout), "");
@@ -104,6 +106,11 @@ pub fn subject_table(subjects: &[CellSubject]) -> Table {
         Column::text("program", "program_sha256"),
         Column::number("memory", "memory_limit_bytes"),
         Column::number("time limit", "timeout_ns"),
+        if subjects.iter().any(|it| it.settings.is_some()) {
+            Column::text("settings", "settings")
+        } else {
+            Column::hidden("settings")
+        },
     ]);
     let shown = |text: &Option<String>| {
         Cell::optional(text.as_ref().map(|text| (format!("{text:.DIGITS$}"), text.clone())))
@@ -130,6 +137,7 @@ pub fn subject_table(subjects: &[CellSubject]) -> Table {
             shown(&it.program),
             Cell::new(format_size(it.memory), it.memory),
             Cell::new(Nanos(it.timeout.unsigned_abs()), it.timeout),
+            Cell::optional_text(it.settings.clone()),
         ]);
         known.push(same);
     }
@@ -151,6 +159,7 @@ mod tests {
             expected: None,
             memory: 128 << 20,
             timeout: 60_000_000_000,
+            settings: None,
             shipped: String::new(),
         }
     }

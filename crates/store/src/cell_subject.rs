@@ -33,6 +33,9 @@ pub struct CellSubject {
     pub memory: i64,
     /// Time limit of an invocation, in nanoseconds.
     pub timeout: i64,
+    /// Further settings as a JSON object: image, environment, folders, loosened rules, CPU share;
+    /// `None`: nothing of these.
+    pub settings: Option<String>,
     /// Name and size of each part that is shipped with the function: the layers
     /// of an image, a module, a program.
     pub shipped: String,
@@ -51,8 +54,9 @@ pub(super) fn insert_subject(
     let program = job.workload.native.as_ref().and_then(|native| native.read_bytes().ok());
     transaction.execute(
         "INSERT INTO subject (cell_id, arguments, input, input_bytes, module_sha256,
-            program_sha256, expected_sha256, memory_limit_bytes, timeout_ns, output_limit_bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            program_sha256, expected_sha256, memory_limit_bytes, timeout_ns, output_limit_bytes,
+            settings)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             cell,
             serde_json::json!(preset.args).to_string(),
@@ -64,6 +68,7 @@ pub(super) fn insert_subject(
             to_sql_integer(job.limits.memory.0),
             to_sql_integer(job.limits.timeout.0),
             to_sql_integer(job.limits.output.0),
+            job.settings_json().map(|settings| settings.to_string()),
         ],
     )?;
     Ok(())
@@ -84,7 +89,7 @@ impl Store {
                 COALESCE((SELECT group_concat(name || ' ' || bytes, ', ')
                     FROM (SELECT name, bytes FROM v_footprint f
                         WHERE f.cell = v_subject.cell AND f.kind = 'function'
-                        ORDER BY f.position)), ''), cell
+                        ORDER BY f.position)), ''), cell, settings
              FROM v_subject WHERE recording = ?1 ORDER BY cell",
             [recording],
             |row| {
@@ -102,6 +107,7 @@ impl Store {
                     memory: row.get(10)?,
                     timeout: row.get(11)?,
                     shipped: row.get(12)?,
+                    settings: row.get(14)?,
                 })
             },
         )

@@ -35,6 +35,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../db/migrations/20261128110000_startup_and_throttling.sql")),
     M::up(include_str!("../../../db/migrations/20261128120000_subjects.sql")),
     M::up(include_str!("../../../db/migrations/20261128130000_user_mode_only.sql")),
+    M::up(include_str!("../../../db/migrations/20261129010000_settings_of_subjects.sql")),
 ];
 
 /// Reason why the database cannot be used.

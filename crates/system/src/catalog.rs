@@ -71,6 +71,11 @@ impl<T: CatalogEntry> NamedCatalog<T> {
         self.add_family(vec![entry]);
     }
 
+    /// Removes the entry of that name, if there is one.
+    pub fn remove_entry(&mut self, name: &str) {
+        self.entries.retain(|it| it.name() != name);
+    }
+
     /// Adds a notice, such as the reason why a file was left out.
     pub fn add_notice(&mut self, notice: String) {
         self.notices.push(notice);

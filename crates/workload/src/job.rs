@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use cyclometer_core::invocation::{StartKind, Status, monotonic_now};
 use cyclometer_core::meter::{Provenances, Usage};
 use cyclometer_core::units::{Bytes, Nanos};
@@ -41,6 +43,32 @@ impl Job {
         let limits = preset.limits;
         let rules = SandboxRules::default();
         Self { cell, workload, preset, start, limits, cpu: None, rules, cpu_share: None }
+    }
+}
+
+impl Job {
+    /// Returns what the function is given beside arguments, input and limits, as recordings keep
+    /// it; `None` if nothing. Of the environment it has the names only, since values may be
+    /// secrets.
+    #[must_use]
+    pub fn settings_json(&self) -> Option<serde_json::Value> {
+        let Preset { env, dirs, workdir, invoke, expected_exit, .. } = &*self.preset;
+        let mut names: Vec<&str> = env.iter().map(|it| it.name.as_str()).collect();
+        names.sort_unstable();
+        let dirs: Vec<String> = dirs.iter().map(ToString::to_string).collect();
+        let entries = [
+            ("image", self.workload.image.as_deref().map(Value::from)),
+            ("invoke", invoke.as_deref().map(Value::from)),
+            ("environment", (!names.is_empty()).then(|| Value::from(names))),
+            ("dirs", (!dirs.is_empty()).then(|| Value::from(dirs))),
+            ("workdir", workdir.as_deref().map(Value::from)),
+            ("expected_exit", (*expected_exit != 0).then(|| Value::from(*expected_exit))),
+            ("loosened", self.rules.describe_loosened().map(Value::from)),
+            ("cpu_share", self.cpu_share.map(|share| Value::from(share.0))),
+        ];
+        let given = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let given: serde_json::Map<String, Value> = given.collect();
+        (!given.is_empty()).then_some(Value::Object(given))
     }
 }
 

@@ -9,7 +9,7 @@ const REAL: [&str; 9] = [
     r#"{"ID":"x","Containers":1,"Driver":"overlay2","CgroupDriver":"cgroupfs","CgroupVersion":"1","SwapLimit":true,"KernelVersion":"6.1.0","Name":"host","ServerVersion":"20.10.24","DefaultRuntime":"runc","DockerRootDir":"/var/lib/docker","Runtimes":{"runc":{"path":"runc"},"runsc":{"path":"/usr/bin/runsc","runtimeArgs":["--platform=kvm"]}}}"#,
     r#"[{"Id":"8dfafdbc3a40","Names":["/boring_feynman"],"Image":"cyclometer/nop:1","ImageID":"sha256:0a1b","Labels":{"cyclometer.owner":"1-2-boot","cyclometer.host":"here","other":"x"},"State":"exited"}]"#,
     r#"[{"Id":"sha256:0a1b","RepoTags":["cyclometer/nop:0123456789ab"],"Labels":{"cyclometer.base":"","cyclometer.host":"here"},"Created":1700000000,"Size":690000}]"#,
-    r#"{"Id":"sha256:0a1b","Size":690000,"Config":{"Volumes":{"/data":{}},"Labels":null}}"#,
+    r#"{"Id":"sha256:0a1b","Size":690000,"Architecture":"amd64","Os":"linux","Config":{"User":"app","Env":["PATH=/bin"],"Cmd":["sh"],"Entrypoint":null,"WorkingDir":"","Volumes":{"/data":{}},"Labels":null}}"#,
     r#"[{"Id":"a","Size":5},{"Id":"b","Size":0},{"Id":"c","Size":7}]"#,
     r#"{"Name":"/c1","State":{"OOMKilled":true,"StartedAt":"2026-11-21T15:24:13.455688535Z","FinishedAt":"0001-01-01T00:00:00Z"}}"#,
     r#"{"ID":"x","Running":false,"ExitCode":137}"#,
@@ -22,11 +22,12 @@ fn parse_as_everything(bytes: &[u8]) {
     let _ = parse_info(bytes);
     let _ = parse_containers(bytes);
     let _ = parse_images(bytes);
-    let _ = parse_inspected_image(bytes);
+    let _ = parse_inspected_image("me/fn", bytes);
     let _ = parse_layer_sizes(bytes);
     let _ = parse_container_state(bytes, "c1");
     let _ = parse_command_state(bytes);
     let _ = parse_event(bytes);
+    let _ = parse_pull_line(bytes);
     let _ = parse_starter_report(bytes, [7; 16]);
     assert!(parse_error_message(bytes).chars().count() <= MOST_TEXT + 1);
     let text = String::from_utf8_lossy(bytes);
@@ -47,8 +48,11 @@ fn real_answers_are_read() {
     let listed = parse_images(images).expect("a list");
     assert_eq!((listed[0].size, listed[0].created), (Some(Bytes(690_000)), 1_700_000_000));
     assert_eq!(listed[0].labels.base.as_deref(), Some(""));
-    let found = parse_inspected_image(image).expect("an image");
-    assert_eq!((found.id.as_str(), found.volumes), ("sha256:0a1b", vec!["/data".to_owned()]));
+    let found = parse_inspected_image("me/fn", image).expect("an image");
+    assert_eq!(
+        (found.id.as_str(), found.config.volumes),
+        ("sha256:0a1b", vec!["/data".to_owned()])
+    );
     // From the lowest up, which is the last that the engine names.
     assert_eq!(parse_layer_sizes(layers), Ok(vec![Bytes(7), Bytes(5)]));
     let stated = parse_container_state(state, "c1").expect("a state");
@@ -80,7 +84,7 @@ fn what_cannot_be_is_not_believed() {
     let ids = r#"[{"Id":"../x"},{"Id":""},{"Id":null},{},{"Id":"a/b"},{"Id":"a?b"},{"Id":"ok"}]"#;
     let listed = parse_containers(ids.as_bytes()).expect("a list");
     assert_eq!(listed.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["ok"]);
-    assert!(parse_inspected_image(br#"{"Id":"../../x"}"#).is_err());
+    assert!(parse_inspected_image("me/fn", br#"{"Id":"../../x"}"#).is_err());
     assert_eq!(parse_containers(b"null").map(|it| it.len()), Ok(0));
 }
 

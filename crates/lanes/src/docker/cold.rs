@@ -8,6 +8,7 @@ use super::container::{Container, ContainerRun, inspect_state, remove_container}
 use super::container_spec::{ContainerRole, ContainerSpec};
 use super::engine::{CLEANUP_TIMEOUT, EngineError, REQUEST_TIMEOUT};
 use super::engine_events::{ClockOffset, EventKind, EventTimes};
+use super::function_call::FunctionCall;
 use super::image::Image;
 use super::metering::{ContainerMeter, assemble_usage};
 use super::phases::{PhaseTimes, ReportedTimes, derive_phases};
@@ -73,12 +74,12 @@ impl Observations {
         result.is_ok() && run.is_complete() && self.report.is_ok() && !is_cut
     }
 
-    /// Returns status, reason and exit code. `peak` is the most memory that was held,
+    /// Returns status, reason and exit code of what was called for a job. `peak` is the most memory that was held,
     /// in bytes; the last argument is the end of standard error and the size in bytes
     /// of the longer output, where they are known.
     pub(crate) fn status_and_reason(
         &self,
-        job: &Job,
+        (job, call): (&Job, &FunctionCall),
         result: &Result<i64, EngineError>,
         run: &ContainerRun,
         peak: Option<u64>,
@@ -87,7 +88,11 @@ impl Observations {
         let limits = &job.limits;
         let code = match exit_code_unless_stopped(result, run.stop, limits) {
             Ok(code) => code,
-            Err((status, reason)) => return (status, Some(reason), None),
+            Err((status, reason)) => {
+                let is_late = status == Status::Timeout;
+                let remark = is_late.then(|| call.remark_on_timeout()).flatten();
+                return (status, join_reasons(Some(reason), remark), None);
+            }
         };
         let report = match &self.report {
             Ok(report) => report.clone(),
@@ -99,10 +104,15 @@ impl Observations {
             Err(reason) => return (Status::Failed, Some((*reason).to_owned()), None),
         };
         let out_of_memory = self.state.out_of_memory;
-        let exit = FunctionExit { code, report, out_of_memory, peak, stderr, written };
+        let remark = stderr.as_deref().and_then(|text| FunctionCall::remark_on_failure(job, text));
+        let call = Some(call);
+        let exit = FunctionExit { code, report, out_of_memory, peak, stderr, call, written };
         match (exit.status_and_reason(limits), &run.output_lost) {
             ((Status::Ok, _, code), Some(why)) => {
                 (Status::Failed, Some(format!("its output is not complete: {why}")), code)
+            }
+            ((Status::Failed, reason, code), _) => {
+                (Status::Failed, join_reasons(reason, remark.map(str::to_owned)), code)
             }
             (verdict, _) => verdict,
         }
@@ -165,7 +175,8 @@ impl DockerLane {
             files.as_mut().map_or_else(|| run.output.stderr_tail(), StandardFiles::stderr_tail);
         let peak = usage.get(Meter::MemoryPeak);
         let wrote = (stderr, files.as_ref().map(StandardFiles::longest_output));
-        let (status, reason, exit_code) = heard.status_and_reason(job, &result, &run, peak, wrote);
+        let (status, reason, exit_code) =
+            heard.status_and_reason((job, &image.call), &result, &run, peak, wrote);
         let (teardown, remark) =
             self.remove_invocation_container(&name, result.as_ref().err(), cancel);
         usage.phases.teardown = teardown;
@@ -346,8 +357,9 @@ mod tests {
             let events = EventTimes::new();
             let observed = Observations { events, state, offset: None, report };
             let run = ContainerRun::default();
+            let about = (&job(), &FunctionCall::default());
             let (status, reason, code) =
-                observed.status_and_reason(&job(), &Ok(128), &run, None, (None, None));
+                observed.status_and_reason(about, &Ok(128), &run, None, (None, None));
             assert_eq!((status, code), (Status::Failed, None));
             reason.expect("a reason")
         };

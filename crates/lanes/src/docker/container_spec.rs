@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
+    MountType,
 };
 
-use super::image::{IMAGE_FOLDER, Image};
+use super::image::{Image, starter_path};
 use super::starter_report::StarterToken;
 use super::stdio::StandardFiles;
 use crate::Job;
 use cyclometer_core::units::Bytes;
+use cyclometer_workload::SharedFolder;
 
 /// Label with the identity of the process that made a container.
 pub(super) const OWNER_LABEL: &str = "cyclometer.owner";
@@ -23,11 +25,15 @@ pub(super) const HOST_LABEL: &str = "cyclometer.host";
 pub(super) const BASE_LABEL: &str = "cyclometer.base";
 
 /// A user that owns nothing, and its group of the same number.
-const NOBODY: u32 = 65534;
+pub(super) const NOBODY: u32 = 65534;
 /// User of the starter, which becomes the function's user, for which it needs these
 /// rights, and kills what that user leaves running.
 pub(super) const STARTER_USER: &str = "0:0";
 const STARTER_CAPABILITIES: [&str; 3] = ["SETUID", "SETGID", "KILL"];
+/// What it needs in addition to take all of them from a function that is root.
+const BOUNDING_CAPABILITY: &str = "SETPCAP";
+/// The engine's default network.
+pub(super) const NETWORK: &str = "bridge";
 const MOST_PROCESSES: i64 = 64;
 /// Most processes where a sandbox's own kernel runs in the container's control group,
 /// since its threads count, too: gVisor alone has about 80.
@@ -65,11 +71,14 @@ impl ContainerSpec<'_> {
     pub(crate) fn to_create_body(&self) -> ContainerCreateBody {
         let (entrypoint, command) = match self.role {
             ContainerRole::Files(files, _) => {
-                let mut command = starter_command(self.job, self.image, files);
+                let mut command = starter_command(self.image, files);
                 (command.remove(0), command)
             }
             ContainerRole::Wait(_) => (starter_path(), vec!["wait".to_owned()]),
-            ContainerRole::Streams => (self.image.program.clone(), self.job.preset.args.clone()),
+            ContainerRole::Streams => {
+                let mut words = self.image.call.command.iter().cloned();
+                (words.next().unwrap_or_default(), words.collect())
+            }
         };
         let stdin =
             matches!(self.role, ContainerRole::Streams) && !self.job.preset.stdin.is_empty();
@@ -79,8 +88,8 @@ impl ContainerSpec<'_> {
             entrypoint: Some(vec![entrypoint]),
             cmd: Some(command),
             user: Some(self.user_and_group()),
-            env: self.environment_variables(),
-            working_dir: Some("/".to_owned()),
+            env: Some(self.environment_variables()),
+            working_dir: Some(self.image.call.workdir.clone()),
             attach_stdin: Some(stdin),
             open_stdin: Some(stdin),
             // The function sees the end of its input when ours is written.
@@ -104,27 +113,45 @@ impl ContainerSpec<'_> {
     }
 
     fn user_and_group(&self) -> String {
-        if self.has_starter() { STARTER_USER.to_owned() } else { format!("{NOBODY}:{NOBODY}") }
+        if self.has_starter() { STARTER_USER } else { &self.image.call.user_text }.to_owned()
     }
 
-    fn environment_variables(&self) -> Option<Vec<String>> {
-        let ContainerRole::Files(_, token) = self.role else { return None };
-        Some(vec![token.to_env_variable()])
+    fn environment_variables(&self) -> Vec<String> {
+        let mut variables = self.image.call.environment.clone();
+        if let ContainerRole::Files(_, token) = self.role {
+            variables.push(token.to_env_variable());
+        }
+        variables
+    }
+
+    /// Returns the mounts of standard files, of the preset's folders, and in place of volumes.
+    fn mounts(&self) -> Vec<Mount> {
+        let mut mounts = match self.role {
+            ContainerRole::Files(files, _) | ContainerRole::Wait(files) => files.bind_mounts(),
+            ContainerRole::Streams => Vec::new(),
+        };
+        mounts.extend(self.job.preset.dirs.iter().map(folder_mount));
+        if !self.job.rules.writable {
+            let is_taken = |folder: &str| {
+                self.job.preset.dirs.iter().any(|dir| dir.guest.trim_end_matches('/') == folder)
+            };
+            let volumes = self.image.volumes.iter().map(|folder| folder.trim_end_matches('/'));
+            mounts.extend(volumes.filter(|folder| !is_taken(folder)).map(unwritable_mount));
+        }
+        mounts
+    }
+
+    fn capabilities(&self) -> Option<Vec<String>> {
+        let more = self.image.call.user.is_root().then_some(BOUNDING_CAPABILITY);
+        self.has_starter()
+            .then(|| STARTER_CAPABILITIES.into_iter().chain(more).map(str::to_owned).collect())
     }
 
     fn host_config(&self) -> HostConfig {
         let memory = to_clamped_i64(self.job.limits.memory);
-        let mounts = match self.role {
-            ContainerRole::Files(files, _) | ContainerRole::Wait(files) => {
-                Some(files.bind_mounts())
-            }
-            ContainerRole::Streams => None,
-        };
-        let volumes = self.image.volumes.iter().map(|folder| unwritable_mount(folder));
-        let mounts: Vec<_> = mounts.into_iter().flatten().chain(volumes).collect();
-        let capabilities = self.has_starter().then(|| STARTER_CAPABILITIES.map(str::to_owned));
+        let network = if self.job.rules.network { NETWORK } else { "none" };
         HostConfig {
-            mounts: Some(mounts),
+            mounts: Some(self.mounts()),
             cgroup_parent: self.cgroup_parent.map(str::to_owned),
             runtime: self.runtime.map(str::to_owned),
             memory: Some(memory),
@@ -132,13 +159,13 @@ impl ContainerSpec<'_> {
             memory_swap: Some(memory),
             pids_limit: Some(process_limit(self.runtime_name)),
             cpuset_cpus: self.job.cpu.map(|cpu| cpu.to_string()),
-            network_mode: Some("none".to_owned()),
+            network_mode: Some(network.to_owned()),
             // A namespace of its own: objects that others left belong to no function.
             ipc_mode: Some("private".to_owned()),
             cap_drop: Some(vec!["ALL".to_owned()]),
-            cap_add: capabilities.map(Vec::from),
+            cap_add: self.capabilities(),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
-            readonly_rootfs: Some(true),
+            readonly_rootfs: Some(!self.job.rules.writable),
             // The function's time would pay for writing to a log as well.
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             ..HostConfig::default()
@@ -163,15 +190,28 @@ fn process_limit(runtime: &str) -> i64 {
     if shares { MOST_PROCESSES } else { MOST_PROCESSES_WITH_KERNEL }
 }
 
-fn starter_path() -> String {
-    format!("/{IMAGE_FOLDER}/starter")
+/// Returns the mount of a folder of this machine. Where it cannot be written, nor can what is
+/// mounted below it, which is therefore not there.
+fn folder_mount(folder: &SharedFolder) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(folder.host.display().to_string()),
+        target: Some(folder.guest.clone()),
+        read_only: Some(folder.is_read_only),
+        bind_options: folder
+            .is_read_only
+            .then(|| MountBindOptions { non_recursive: Some(true), ..MountBindOptions::default() }),
+        ..Mount::default()
+    }
 }
 
-/// Returns the command that runs a function of `image` with its files.
-pub(super) fn starter_command(job: &Job, image: &Image, files: &StandardFiles) -> Vec<String> {
-    let (limit, user) = (files.limit.0.to_string(), NOBODY.to_string());
-    let own = [starter_path(), "run".to_owned(), limit, user, image.program.clone()];
-    own.into_iter().chain(job.preset.args.iter().cloned()).collect()
+/// Returns the command that runs the function of `image` with its files.
+pub(super) fn starter_command(image: &Image, files: &StandardFiles) -> Vec<String> {
+    let user = &image.call.user;
+    let groups: Vec<_> = user.groups.iter().map(ToString::to_string).collect();
+    let user = format!("{user}:{}", groups.join(","));
+    let own = [starter_path(), "run".to_owned(), files.limit.0.to_string(), user];
+    own.into_iter().chain(image.call.command.iter().cloned()).collect()
 }
 
 fn to_clamped_i64(bytes: Bytes) -> i64 {

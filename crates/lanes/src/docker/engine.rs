@@ -475,6 +475,10 @@ const fn remedy_for_io_error(kind: Option<io::ErrorKind>) -> &'static str {
 fn remedy_for_refusal(message: &str) -> &'static str {
     if message.contains("No such image") {
         "; the image was removed after it had been prepared: start again, which imports it anew"
+    } else if message.contains("exec: \"") {
+        "; look at the image's entrypoint and command, and at its PATH"
+    } else if message.contains("Cannot mkdir") || message.contains("chdir to cwd") {
+        "; look at the image's working folder, or name another with --workdir"
     } else if message.contains("OCI runtime") || message.contains("failed to create shim") {
         "; the OCI runtime is installed but does not run here: use another one of \
          `docker info`'s runtimes"
@@ -545,6 +549,19 @@ mod tests {
         for part in ["/nonexistent/docker.sock (DOCKER_HOST)", "No such file", "systemctl start"] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_not_the_runtimes_fault() {
+        // As engine 20.10 with runc says it.
+        let missing = "failed to create shim task: OCI runtime create failed: runc create failed: \
+                       unable to start container process: exec: \"nosuch\": executable file not \
+                       found in $PATH: unknown";
+        assert!(remedy_for_refusal(missing).contains("entrypoint"));
+        let folder = "Cannot mkdir: /etc/passwd is not a directory";
+        assert!(remedy_for_refusal(folder).contains("--workdir"));
+        let runtime = "OCI runtime create failed: unable to retrieve OCI runtime error";
+        assert!(remedy_for_refusal(runtime).contains("use another one"));
     }
 
     #[test]

@@ -27,10 +27,12 @@ pub(super) fn collect_parts(
     let mut add = |name: String, kind: PartKind, bytes: Option<Bytes>| {
         parts.extend(bytes.map(|bytes| FootprintPart { name, kind, bytes }));
     };
+    let is_own = image.call.own.is_some();
+    let kind = if is_own { "image" } else { "base image" };
     let below = match base {
         Some(base) => {
             for (at, size) in fetch_layer_sizes(engine, base, cancel).into_iter().enumerate() {
-                let name = format!("base image {}, layer {}", base.reference, at + 1);
+                let name = format!("{kind} {}, layer {}", base.reference, at + 1);
                 add(name, PartKind::Function, Some(size));
             }
             base.size
@@ -38,7 +40,9 @@ pub(super) fn collect_parts(
         None => Some(Bytes(0)),
     };
     let own = image.size.zip(below).map(|(all, below)| Bytes(all.0.saturating_sub(below.0)));
-    add("program layer".to_owned(), PartKind::Function, own);
+    if !is_own {
+        add("program layer".to_owned(), PartKind::Function, own);
+    }
     if info.reason_if_remote().is_none() {
         for (what, program) in list_programs(info, runtime) {
             if let Some(path) = find_program(&program) {

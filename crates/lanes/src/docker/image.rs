@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use bollard::body_full;
-use bollard::models::{ContainerConfig, ContainerCreateBody};
+use bollard::models::ContainerConfig;
 use bollard::query_parameters::{
     CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder,
     UploadToContainerOptionsBuilder,
@@ -19,15 +19,23 @@ use super::container::remove_container;
 use super::container_spec::{BASE_LABEL, HOST_LABEL};
 use super::elf::check_static;
 use super::engine::{Engine, EngineError, REQUEST_TIMEOUT};
-use super::responses::parse_inspected_image;
+use super::function_call::FunctionCall;
+use super::image_check::ask_for_image;
+use super::image_files::scratch_body;
+use super::responses::InspectedImage;
 use super::starter_report::STARTER;
-use super::transport::percent_encode;
 use crate::{Cancel, LaneError, monotonic_now};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_workload::{Workload, hex};
 
 /// Folder of all files of this program inside an image.
 pub(super) const IMAGE_FOLDER: &str = ".cyclometer";
+
+/// Returns the path of the starter in an image.
+pub(super) fn starter_path() -> String {
+    format!("/{IMAGE_FOLDER}/starter")
+}
+
 const MODULE_PLATFORM: &str = "wasi/wasm";
 
 /// Longest time for an import, which writes the program to the engine's disk.
@@ -38,6 +46,8 @@ const IMPORT_TIMEOUT: Duration = Duration::from_mins(1);
 pub(super) enum ImagePayload {
     /// A native program.
     Program(Buffer),
+    /// Nothing: the function is that of a user's image below.
+    Nothing,
     /// A WebAssembly module, for an OCI runtime that runs modules.
     Module(Buffer),
 }
@@ -87,21 +97,28 @@ impl ImagePayload {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Program(bytes) | Self::Module(bytes) => bytes,
+            Self::Nothing => &[],
         }
     }
 
     /// Returns its path in the image, relative to the root.
-    const fn path_in_image(&self) -> &'static str {
+    const fn path_in_image(&self) -> Option<&'static str> {
         match self {
-            Self::Program(_) => ".cyclometer/function",
-            Self::Module(_) => "function.wasm",
+            Self::Program(_) => Some(".cyclometer/function"),
+            Self::Module(_) => Some("function.wasm"),
+            Self::Nothing => None,
         }
+    }
+
+    /// Returns the absolute path of its program in the image; empty if it has none.
+    pub(crate) fn program_path(&self) -> String {
+        self.path_in_image().map_or_else(String::new, |path| format!("/{path}"))
     }
 
     /// Returns operating system and architecture, where they are not the engine's.
     const fn platform(&self) -> Option<&'static str> {
         match self {
-            Self::Program(_) => None,
+            Self::Program(_) | Self::Nothing => None,
             Self::Module(_) => Some(MODULE_PLATFORM),
         }
     }
@@ -118,10 +135,24 @@ pub(super) struct Image {
     pub size: Option<Bytes>,
     /// Volumes: folders that the engine would let each container of the image write to.
     pub volumes: Vec<String>,
-    /// Path of the program to run in it.
-    pub program: String,
+    /// What is run in it.
+    pub call: FunctionCall,
     /// Platform that its containers have to request.
     pub platform: Option<&'static str>,
+}
+
+impl Image {
+    /// Creates an image that the engine has, in which nothing is run yet.
+    pub(crate) fn from_inspected(reference: &str, found: InspectedImage) -> Self {
+        Self {
+            reference: reference.to_owned(),
+            id: found.id,
+            size: found.size,
+            volumes: found.config.volumes,
+            call: FunctionCall::default(),
+            platform: None,
+        }
+    }
 }
 
 /// Contents and names from which an image is made.
@@ -182,11 +213,7 @@ impl ImageRecipe<'_> {
         cancel: &Cancel,
     ) -> Result<Option<Image>, EngineError> {
         let found = find_image(engine, reference, cancel).await?;
-        Ok(found.map(|image| Image {
-            program: format!("/{}", self.payload.path_in_image()),
-            platform: self.payload.platform(),
-            ..image
-        }))
+        Ok(found.map(|image| Image { platform: self.payload.platform(), ..image }))
     }
 
     /// Returns the image's labels as lines of a Dockerfile.
@@ -204,10 +231,12 @@ impl ImageRecipe<'_> {
     fn build_archive(&self) -> io::Result<Vec<u8>> {
         let payload = self.payload.bytes();
         let mut builder = tar::Builder::new(Vec::with_capacity(payload.len() + (8 << 10)));
-        if matches!(self.payload, ImagePayload::Program(_)) {
+        if !matches!(self.payload, ImagePayload::Module(_)) {
             append_file(&mut builder, ".cyclometer/starter", STARTER)?;
         }
-        append_file(&mut builder, self.payload.path_in_image(), payload)?;
+        if let Some(path) = self.payload.path_in_image() {
+            append_file(&mut builder, path, payload)?;
+        }
         builder.into_inner()
     }
 
@@ -244,13 +273,7 @@ impl ImageRecipe<'_> {
         cancel: &Cancel,
     ) -> Result<(), EngineError> {
         let options = CreateContainerOptionsBuilder::new().name(self.scratch).build();
-        let body = ContainerCreateBody {
-            image: Some(base.id.clone()),
-            entrypoint: Some(vec![format!("/{IMAGE_FOLDER}/starter")]),
-            labels: Some(self.labels.clone()),
-            network_disabled: Some(true),
-            ..ContainerCreateBody::default()
-        };
+        let body = scratch_body(&base.id, self.labels.clone());
         let request = engine.docker.create_container(Some(options), body);
         engine
             .send_request(
@@ -324,23 +347,8 @@ pub(super) async fn find_image(
     reference: &str,
     cancel: &Cancel,
 ) -> Result<Option<Image>, EngineError> {
-    const ACTION: &str = "look for the image";
-    let path = format!("/images/{}/json", percent_encode(reference));
-    match engine
-        .fetch_parsed(ACTION, REQUEST_TIMEOUT, Some(cancel), &path, parse_inspected_image)
-        .await
-    {
-        Ok(found) => Ok(Some(Image {
-            reference: reference.to_owned(),
-            id: found.id,
-            size: found.size,
-            volumes: found.volumes,
-            program: String::new(),
-            platform: None,
-        })),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error),
-    }
+    let found = ask_for_image(engine, reference, cancel).await?;
+    Ok(found.map(|found| Image::from_inspected(reference, found)))
 }
 
 #[cfg(test)]
@@ -370,7 +378,7 @@ mod tests {
             id: id.to_owned(),
             size: None,
             volumes: Vec::new(),
-            program: String::new(),
+            call: FunctionCall::default(),
             platform: None,
         };
         let tag = |base: Option<&Image>| recipe("a", &payload, base).repository_and_tag().1;

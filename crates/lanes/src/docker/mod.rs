@@ -24,12 +24,18 @@ mod engine;
 mod engine_events;
 mod footprint;
 pub(crate) mod frames;
+mod function_call;
 #[cfg(test)]
 mod ground_truth_tests;
 mod image;
+mod image_check;
+mod image_files;
+mod image_pull;
 pub mod leftover;
 mod metering;
 mod output;
+#[cfg(test)]
+mod own_image_tests;
 mod phases;
 mod prune;
 pub(crate) mod responses;
@@ -45,6 +51,8 @@ mod warm_tests;
 
 pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
 pub use engine::{EngineInfo, inspect_engine};
+pub use image_check::{check_image, inspect_image};
+pub use image_pull::{PullProgress, pull_image};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -53,16 +61,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{
     Cancel, Job, Lane, LaneDescription, LaneError, Outcome, Prepared, ProbeSampler, StartKind,
 };
+use crate::image_config::ImageRefusal;
+use crate::image_user::AccountFiles;
 use container::remove_container;
-use container_spec::{ContainerRole, HOST_LABEL, OWNER_LABEL};
+use container_spec::{ContainerRole, HOST_LABEL, NETWORK, OWNER_LABEL};
+use cyclometer_core::units::Nanos;
 use cyclometer_meter::cgroup::{Driver, Hierarchy, InvocationGroup};
 use cyclometer_meter::{Provenances, mask_ids};
 use cyclometer_system::procfs::ProcessIdentity;
-use cyclometer_workload::Workload;
-use engine::{CLEANUP_TIMEOUT, Engine, EngineError};
+use cyclometer_workload::{Preset, Workload};
+use engine::{CLEANUP_TIMEOUT, Engine, EngineError, REQUEST_TIMEOUT};
 use engine_events::EventSubscription;
+use function_call::{FunctionCall, check_integrity, check_settings};
 use image::{Image, ImagePayload, ImageRecipe};
+use image_check::require_image;
+use image_files::read_account_files;
 use metering::ContainerMeter;
+use responses::{InspectedImage, sanitize_engine_text};
 use warm::WarmContainer;
 
 /// Containerd's shims that are known to run WebAssembly; a name that contains `wasm`
@@ -88,11 +103,22 @@ pub(crate) struct DockerLane {
     subscription: Option<EventSubscription>,
     /// Images by the number of the plan's cell.
     images: HashMap<usize, Image>,
+    /// Users of images that were looked at, by the image's id.
+    accounts: HashMap<String, AccountFiles>,
     /// Warm containers by the number of the plan's cell.
     warm: HashMap<usize, WarmContainer>,
     leftovers: Vec<PendingRemoval>,
     /// Provenances of the latest invocation, which most invocations share.
     provenances: Arc<Provenances>,
+}
+
+/// Image of a cell.
+struct PreparedImage {
+    image: Image,
+    /// How long it took to make; `None`: it was there.
+    took: Option<Nanos>,
+    /// The image that it is made from.
+    below: Option<Image>,
 }
 
 /// A container that may exist and must be removed.
@@ -146,6 +172,7 @@ impl DockerLane {
             tsc_hz,
             subscription: None,
             images: HashMap::new(),
+            accounts: HashMap::new(),
             warm: HashMap::new(),
             leftovers: Vec::new(),
             provenances: Arc::default(),
@@ -180,21 +207,116 @@ impl DockerLane {
         ImagePayload::from_native_program(workload, self.base.is_some())
     }
 
-    fn ensure_image(
+    /// Finds the user's image `name`, which must be one that this lane can run.
+    fn require_own_image(&self, name: &str, cancel: &Cancel) -> Result<InspectedImage, LaneError> {
+        let unsupported = |reason: String| Err(LaneError::Unsupported { reason });
+        let name_shown = sanitize_engine_text(name);
+        if let Some(base) = &self.base {
+            return unsupported(format!(
+                "docker@{} runs a program of this machine on that image, and {name_shown} is a \
+                 function by itself: use `docker` without an image",
+                base.reference
+            ));
+        }
+        if self.runs_wasm() {
+            return unsupported(format!(
+                "the OCI runtime {} runs WebAssembly modules, and {name_shown} is an image of \
+                 programs: use `docker`",
+                self.runtime_name()
+            ));
+        }
+        let found = require_image(&self.engine, name, cancel)?;
+        let check = found.config.check_machine();
+        check.map_err(|refusal| LaneError::Unsupported { reason: refusal.to_string() })?;
+        Ok(found)
+    }
+
+    /// Makes the image of a cell, with what is run in it.
+    fn ensure_image(&mut self, job: &Job, cancel: &Cancel) -> Result<PreparedImage, LaneError> {
+        let workload = &job.workload;
+        let refused =
+            |refusal: ImageRefusal| LaneError::Unsupported { reason: refusal.to_string() };
+        let Some(name) = &workload.image else {
+            let payload = self.payload_for(workload)?;
+            let base = self.base.clone();
+            let (mut image, took) =
+                self.find_or_build(workload, &payload, base.as_ref(), cancel)?;
+            let accounts = match (&job.rules.user, &base) {
+                (Some(_), Some(base)) => self.read_accounts(workload, &base.id, cancel)?,
+                _ => AccountFiles::default(),
+            };
+            let call = FunctionCall::for_program(&payload.program_path(), job, &accounts);
+            image.call = call.map_err(refused)?;
+            return Ok(PreparedImage { image, took, below: base });
+        };
+        let found = self.require_own_image(name, cancel)?;
+        // Before anything is made.
+        found.config.command_line(&job.preset.args).map_err(refused)?;
+        let accounts = self.read_accounts(workload, &found.id, cancel)?;
+        let call = FunctionCall::for_image((&found.id, &found.config), job, &accounts);
+        let call = call.map_err(refused)?;
+        let own = Image::from_inspected(name, found);
+        let payload = ImagePayload::Nothing;
+        let (image, took) = self.find_or_build(workload, &payload, Some(&own), cancel)?;
+        Ok(PreparedImage { image: Image { call, ..image }, took, below: Some(own) })
+    }
+
+    fn find_or_build(
         &self,
         workload: &Workload,
+        payload: &ImagePayload,
+        base: Option<&Image>,
         cancel: &Cancel,
-    ) -> Result<(Image, Option<cyclometer_core::units::Nanos>), LaneError> {
-        let payload = self.payload_for(workload)?;
+    ) -> Result<(Image, Option<Nanos>), LaneError> {
         let recipe = ImageRecipe {
             workload: &workload.name,
-            payload: &payload,
-            base: self.base.as_ref(),
+            payload,
+            base,
             labels: self.ownership_labels(),
             scratch: &self.container_name(&next_tag()),
         };
         let made = self.engine.block_on(recipe.find_or_build(&self.engine, cancel));
         made.map_err(|error| to_prepare_error(workload, &error))
+    }
+
+    /// Returns the users of an image, which is looked into once.
+    fn read_accounts(
+        &mut self,
+        workload: &Workload,
+        id: &str,
+        cancel: &Cancel,
+    ) -> Result<AccountFiles, LaneError> {
+        if let Some(known) = self.accounts.get(id) {
+            return Ok(known.clone());
+        }
+        let scratch = self.container_name(&next_tag());
+        let labels = self.ownership_labels();
+        let read = read_account_files(&self.engine, id, labels, &scratch, cancel);
+        let read = self.engine.block_on(read);
+        let accounts = read.map_err(|error| to_prepare_error(workload, &error))?;
+        self.accounts.insert(id.to_owned(), accounts.clone());
+        Ok(accounts)
+    }
+
+    /// Refuses a job that wants a network where the engine has none.
+    fn check_network(&self, job: &Job, cancel: &Cancel) -> Result<(), LaneError> {
+        const ACTION: &str = "tell about its network";
+        if !job.rules.network {
+            return Ok(());
+        }
+        let path = format!("/networks/{NETWORK}");
+        let asked =
+            self.engine.fetch_parsed(ACTION, REQUEST_TIMEOUT, Some(cancel), &path, |_| Ok(()));
+        match self.engine.block_on(asked) {
+            Err(error) if error.is_missing() => Err(LaneError::Unsupported {
+                reason: format!(
+                    "the Docker engine at {} has no network `{NETWORK}` (is it started with \
+                     `bridge: none`?): leave out --network, or let it have one",
+                    self.info.endpoint
+                ),
+            }),
+            asked => asked.map_err(|error| to_prepare_error(&job.workload, &error)),
+        }
     }
 
     /// Checks whether the engine reaches files of this machine: it may run in a
@@ -212,16 +334,15 @@ impl DockerLane {
             return Ok(());
         }
         let name = self.container_name(&tag);
-        let body = self.container_body(job, image, ContainerRole::Wait(&files), None);
+        // Folders of this machine are the preset's own affair.
+        let plain = Preset { dirs: Vec::new(), ..(*job.preset).clone() };
+        let plain = Job { preset: Arc::new(plain), ..job.clone() };
+        let body = self.container_body(&plain, image, ContainerRole::Wait(&files), None);
         let options =
             bollard::query_parameters::CreateContainerOptionsBuilder::new().name(&name).build();
         let request = self.engine.docker.create_container(Some(options), body);
-        let asked = self.engine.send_request(
-            "create a container",
-            engine::REQUEST_TIMEOUT,
-            Some(cancel),
-            request,
-        );
+        let asked =
+            self.engine.send_request("create a container", REQUEST_TIMEOUT, Some(cancel), request);
         let made = self.engine.block_on(asked);
         self.leftovers.push(PendingRemoval::new(name, None));
         self.clear_leftovers();
@@ -233,6 +354,17 @@ impl DockerLane {
             Err(error) => return Err(to_prepare_error(&job.workload, &error)),
         }
         Ok(())
+    }
+
+    /// Refuses folders of this machine where the engine has others.
+    fn check_folders(&self, job: &Job) -> Result<(), LaneError> {
+        match &self.files {
+            Err(reason) if !job.preset.dirs.is_empty() && !self.runs_wasm() => {
+                let reason = format!("--dir needs folders of this machine: {reason}");
+                Err(LaneError::Unsupported { reason })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ownership_labels(&self) -> HashMap<String, String> {
@@ -309,13 +441,16 @@ impl Lane for DockerLane {
             Ok((hierarchy, _)) => format!("control groups {}", hierarchy.version().label()),
             Err(reason) => reason.clone(),
         };
-        let base =
-            self.base.as_ref().map_or_else(String::new, |base| format!(" on {}", base.reference));
+        let base = self.base.as_ref().map(|base| &base.reference);
+        let on_base = base.map_or_else(String::new, |base| format!(" on {base}"));
+        let program = base.map_or_else(String::new, |base| {
+            format!("; the program is one of this machine, and of {base} only the files are used")
+        });
         LaneDescription {
-            version: format!("docker {version}, {}{base}", self.runtime_name()),
+            version: format!("docker {version}, {}{on_base}", self.runtime_name()),
             note: format!(
                 "{cgroups}; CPU and memory include what the OCI runtime does inside the \
-                 container's control group, and not the engine's own work"
+                 container's control group, and not the engine's own work{program}"
             ),
         }
     }
@@ -326,7 +461,10 @@ impl Lane for DockerLane {
     }
 
     fn check_support(&self, workload: &Workload) -> Result<(), LaneError> {
-        self.payload_for(workload).map(drop)
+        match &workload.image {
+            Some(name) => self.require_own_image(name, &Cancel::for_process()).map(drop),
+            None => self.payload_for(workload).map(drop),
+        }
     }
 
     /// Prepares the image, which stays when the lane closes: the next recording finds it.
@@ -334,13 +472,17 @@ impl Lane for DockerLane {
         if cancel.is_cancelled() {
             return Err(LaneError::Cancelled);
         }
-        let (image, took) = self.ensure_image(&job.workload, cancel)?;
+        check_settings(job)?;
+        self.check_network(job, cancel)?;
+        let PreparedImage { image, took, below } = self.ensure_image(job, cancel)?;
+        check_integrity(job, &image.call)?;
         prune::mark_used(&image);
         if took.is_some() {
             let endpoint = &self.info.endpoint;
-            prune::remove_superseded(&self.engine, endpoint, &image, self.base.as_ref(), cancel);
+            prune::remove_superseded(&self.engine, endpoint, &image, below.as_ref(), cancel);
         }
         self.probe_file_access(job, &image, cancel)?;
+        self.check_folders(job)?;
         if let (StartKind::Warm, Err(reason)) = (job.start, &self.files) {
             let reason = format!("warm functions need files of this machine: {reason}");
             return Err(LaneError::Unsupported { reason });
@@ -350,19 +492,16 @@ impl Lane for DockerLane {
             &self.info,
             self.runtime_name(),
             &image,
-            self.base.as_ref(),
+            below.as_ref(),
             cancel,
         );
-        let footprint = image.size;
+        // What this program adds to a user's image is no part of the function.
+        let shipped = below.filter(|_| image.call.own.is_some());
+        let footprint = shipped.map_or(image.size, |own| own.size);
+        let mut notes = image.call.list_notes(job);
+        notes.extend(self.preparation_notes());
         self.images.insert(job.cell, image);
-        Ok(Prepared {
-            took,
-            footprint,
-            footprint_of: "image",
-            parts,
-            notes: self.preparation_notes(),
-            ..Prepared::default()
-        })
+        Ok(Prepared { took, footprint, footprint_of: "image", parts, notes, ..Prepared::default() })
     }
 
     fn invoke_next(

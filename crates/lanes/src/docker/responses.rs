@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use super::starter_report::{StarterReport, StarterToken};
+use crate::image_config::ImageConfig;
 use crate::program_run::one_line;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::procfs::ProcessIdentity;
@@ -33,7 +34,7 @@ const LARGEST_SIZE: i64 = 1 << 50;
 pub(crate) struct InvalidResponse(String);
 
 impl InvalidResponse {
-    fn from_reason(why: impl fmt::Display) -> Self {
+    pub(crate) fn from_reason(why: impl fmt::Display) -> Self {
         Self(sanitize_engine_text(&why.to_string()))
     }
 }
@@ -59,7 +60,7 @@ pub(crate) fn is_path_safe_id(text: &str) -> bool {
     (1..=256).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_plain)
 }
 
-fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, InvalidResponse> {
+pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, InvalidResponse> {
     if bytes.len() > MOST_ANSWER {
         return Err(InvalidResponse::from_reason(format!("it is longer than {MOST_ANSWER} bytes")));
     }
@@ -127,6 +128,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for BoundedEntries<Vec<T>> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for BoundedEntries<HashMap<String, T>> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(EntriesVisitor::<HashMap<String, T>>(PhantomData))
+    }
+}
+
+/// A set of texts as engines write it: the names of a table whose values say nothing. They are
+/// sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct StringSet(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for StringSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[expect(clippy::zero_sized_map_values, reason = "a set is no table to serde")]
+        type Table = BoundedEntries<HashMap<String, serde::de::IgnoredAny>>;
+        let mut names: Vec<_> = Table::deserialize(deserializer)?.0.into_keys().collect();
+        names.sort_unstable();
+        Ok(Self(names))
     }
 }
 
@@ -347,28 +363,23 @@ pub(crate) struct InspectedImage {
     pub id: String,
     /// Size of the image; `None` if the engine does not state it.
     pub size: Option<Bytes>,
-    /// Volumes: folders that the engine lets each container of the image write to.
-    pub volumes: Vec<String>,
+    /// What its author wants to be run in it, and how.
+    pub config: ImageConfig,
 }
 
-/// Parses the response to `GET /images/NAME/json`.
+/// Parses the response to `GET /images/NAME/json` about the image of that name.
 ///
 /// # Errors
 /// When the bytes are not such a response.
-pub(crate) fn parse_inspected_image(bytes: &[u8]) -> Result<InspectedImage, InvalidResponse> {
-    #[expect(clippy::zero_sized_map_values, reason = "a set is no table to serde")]
-    #[derive(Deserialize, Default)]
-    #[serde(rename_all = "PascalCase")]
-    struct ImageConfig {
-        #[serde(default)]
-        volumes: BoundedEntries<HashMap<String, serde::de::IgnoredAny>>,
-    }
+pub(crate) fn parse_inspected_image(
+    reference: &str,
+    bytes: &[u8],
+) -> Result<InspectedImage, InvalidResponse> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct ImageResponse {
         id: String,
         size: Option<i64>,
-        config: Option<ImageConfig>,
     }
     let answer: ImageResponse = parse_json(bytes)?;
     if !is_path_safe_id(&answer.id) {
@@ -377,9 +388,8 @@ pub(crate) fn parse_inspected_image(bytes: &[u8]) -> Result<InspectedImage, Inva
             sanitize_engine_text(&answer.id)
         )));
     }
-    let mut volumes: Vec<_> = answer.config.unwrap_or_default().volumes.0.into_keys().collect();
-    volumes.sort_unstable();
-    Ok(InspectedImage { id: answer.id, size: answer.size.and_then(plausible_size), volumes })
+    let config = ImageConfig::parse(reference, bytes)?;
+    Ok(InspectedImage { id: answer.id, size: answer.size.and_then(plausible_size), config })
 }
 
 /// Parses the response to `GET /images/NAME/history`: sizes of an image's layers that
@@ -527,6 +537,46 @@ pub(crate) fn parse_event(line: &[u8]) -> Option<ContainerEvent> {
         container: message.actor?.attributes?.name?,
         action: message.action?,
         at: Nanos(u64::try_from(message.time?).ok()?),
+    })
+}
+
+/// A line of an engine's account of a pull.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct PullLine {
+    /// The engine's word for what it does.
+    pub status: String,
+    /// Layer that it is about.
+    pub id: Option<String>,
+    /// Bytes that have arrived, and all.
+    pub progress: Option<(u64, u64)>,
+    /// Reason why there will be no image.
+    pub error: Option<String>,
+}
+
+/// Parses one line of the response to `POST /images/create`; `None` if it is none.
+#[must_use]
+pub(crate) fn parse_pull_line(line: &[u8]) -> Option<PullLine> {
+    #[derive(Deserialize)]
+    struct Detail {
+        current: Option<u64>,
+        total: Option<u64>,
+    }
+    #[derive(Deserialize)]
+    struct Line {
+        status: Option<String>,
+        id: Option<String>,
+        #[serde(rename = "progressDetail")]
+        detail: Option<Detail>,
+        error: Option<String>,
+    }
+    let line: Line = parse_json(line).ok()?;
+    let is_plausible = |(_, total): &(u64, u64)| *total <= LARGEST_SIZE.cast_unsigned();
+    let progress = line.detail.and_then(|detail| Some((detail.current?, detail.total?)));
+    Some(PullLine {
+        status: line.status.unwrap_or_default(),
+        id: line.id.filter(|id| is_path_safe_id(id)),
+        progress: progress.filter(is_plausible),
+        error: line.error,
     })
 }
 

@@ -12,8 +12,11 @@
  *  - a container's process 1 ignores signals that it has no handler for, such
  *    as those of abort(): the function is an ordinary process here.
  *
- *   starter run FILE-LIMIT USER PROGRAM ARGUMENT...   runs a function
+ *   starter run FILE-LIMIT UID:GID:GROUP,... PROGRAM ARGUMENT...   runs a function
  *   starter wait                                      keeps a warm container alive
+ *
+ * A PROGRAM without a slash is searched in the PATH of the environment, by the
+ * function's user.
  *
  * What it found goes, as one `struct report`, to the standard output that it
  * was started with. Mirrored in starter_report.rs: change both.
@@ -21,7 +24,9 @@
  * What keeps the function, which may be hostile, from having a say in it:
  *  - it is another user without capabilities, so that it can neither stop nor
  *    kill the starter; the starter has just enough of them to become that user
- *    and to kill what the function leaves running;
+ *    and to kill what the function leaves running. Only an image that wants to
+ *    be root, or who records, makes it root, without capabilities: then it can
+ *    kill the starter of a warm container, which tells of nothing any more;
  *  - the starter, process 1 of a warm container included, cannot be dumped: so
  *    nobody may trace it, open its memory or take its descriptors;
  *  - the report's descriptor is closed by exec;
@@ -37,7 +42,8 @@
 enum { MAGIC = 0x63796373 };
 
 /* What did not work; mirrored in starter_report.rs. */
-enum { STAGE_OK, STAGE_USAGE, STAGE_FILES, STAGE_LIMITS, STAGE_FORK, STAGE_EXEC, STAGE_USER };
+enum { STAGE_OK, STAGE_USAGE, STAGE_FILES, STAGE_LIMITS, STAGE_FORK, STAGE_EXEC, STAGE_USER,
+       STAGE_SEARCH, STAGE_LOADER };
 
 /* What a function left that the next one in this container would find. */
 enum { LEFT_PROCESSES = 1, LEFT_SHARED_FILES = 2, LEFT_QUEUES = 4, LEFT_SYSTEM_V = 8,
@@ -66,9 +72,9 @@ enum { SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_rt_sigaction = 13, SYS_sh
        SYS_clone = 56, SYS_execve = 59, SYS_wait4 = 61,
        SYS_getpid = 39, SYS_kill = 62, SYS_semctl = 66,
        SYS_msgctl = 71, SYS_fcntl = 72, SYS_setgroups = 116, SYS_setresuid = 117,
-       SYS_setresgid = 119, SYS_prctl = 157, SYS_listxattr = 194, SYS_getdents64 = 217,
+       SYS_setresgid = 119, SYS_capset = 126, SYS_prctl = 157, SYS_listxattr = 194, SYS_getdents64 = 217,
        SYS_clock_gettime = 228, SYS_exit_group = 231, SYS_openat = 257, SYS_ppoll = 271,
-       SYS_dup3 = 292, SYS_prlimit64 = 302, SYS_close_range = 436 };
+       SYS_faccessat = 269, SYS_dup3 = 292, SYS_prlimit64 = 302, SYS_close_range = 436 };
 
 static inline long call6(long n, long a, long b, long c, long d, long e, long f) {
     long result;
@@ -80,8 +86,8 @@ static inline long call6(long n, long a, long b, long c, long d, long e, long f)
 }
 __asm__(".globl _start\n_start:\n xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call begin\n hlt\n");
 #elif defined(__aarch64__)
-enum { SYS_listxattr = 11, SYS_dup3 = 24, SYS_fcntl = 25, SYS_openat = 56, SYS_close = 57,
-       SYS_getdents64 = 61, SYS_read = 63, SYS_write = 64, SYS_ppoll = 73, SYS_exit_group = 94,
+enum { SYS_listxattr = 11, SYS_dup3 = 24, SYS_fcntl = 25, SYS_faccessat = 48, SYS_openat = 56, SYS_close = 57,
+       SYS_getdents64 = 61, SYS_read = 63, SYS_write = 64, SYS_ppoll = 73, SYS_capset = 91, SYS_exit_group = 94,
        SYS_clock_gettime = 113, SYS_kill = 129, SYS_rt_sigaction = 134, SYS_setresuid = 147,
        SYS_setresgid = 149, SYS_setgroups = 159, SYS_prctl = 167, SYS_getpid = 172, SYS_msgctl = 187,
        SYS_semctl = 191, SYS_shmctl = 195, SYS_clone = 220, SYS_execve = 221, SYS_wait4 = 260,
@@ -124,7 +130,9 @@ enum { O_RDONLY = 0, O_WRONLY = 1, F_DUPFD_CLOEXEC = 1030, AT_FDCWD = -100,
        RLIMIT_FSIZE = 1, RLIMIT_CORE = 4,
        CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1, CLOCK_THREAD_CPUTIME_ID = 3,
        PR_SET_PDEATHSIG = 1, PR_SET_DUMPABLE = 4, PR_SET_CHILD_SUBREAPER = 36,
-       SIGKILL = 9, SIGCHLD = 17, ENOENT = 2, EINTR = 4, ECHILD = 10, REPORT = 100,
+       PR_CAPBSET_DROP = 24, MOST_GROUPS = 1000, MOST_PATH = 4096,
+       SIGKILL = 9, SIGCHLD = 17, ENOENT = 2, EINTR = 4, ECHILD = 10, EACCES = 13, ENOTDIR = 20,
+       EINVAL = 22, ENAMETOOLONG = 36, REPORT = 100,
        CLONE_VM = 0x100, CLONE_VFORK = 0x4000, WNOHANG = 1,
        MSG_INFO = 12, SHM_INFO = 14, SEM_INFO = 19,
        PR_SET_SECCOMP = 22, SECCOMP_MODE_FILTER = 2 };
@@ -322,15 +330,80 @@ static void take_token(struct report *r, char **environment) {
     *to = 0;
 }
 
-/* Becomes the user that the function runs as. The function's process shares our
- * memory until its exec, and this makes memory dumpable again, if the machine
- * is set so. */
-static long become(uint64_t user) {
+/* Reads a decimal number, and the character after it if there is any. */
+static uint64_t take_number(const char **c) {
+    uint64_t value = decimal(*c);
+    while (**c >= '0' && **c <= '9') ++*c;
+    if (**c) ++*c;
+    return value;
+}
+
+/* Gives up all capabilities, those that a program of root would get included. */
+static long drop_capabilities(void) {
+    static const uint32_t version[2] = {0x20080522, 0}, none[6];
+    long result = 0;
+    for (int capability = 0; result >= 0 && capability < 64; capability++)
+        result = CALL(prctl, PR_CAPBSET_DROP, capability, 0, 0);
+    /* There is no capability of that number. */
+    if (result < 0 && result != -EINVAL) return result;
+    return CALL(capset, version, none, 0, 0);
+}
+
+/* Becomes the user that the function runs as: UID:GID:GROUP,... The function's
+ * process shares our memory until its exec, and this makes memory dumpable
+ * again, if the machine is set so. */
+static long become(const char *text) {
+    static uint32_t groups[MOST_GROUPS];
+    const uint64_t user = take_number(&text), group = take_number(&text);
+    int count = 0;
     long result;
-    if ((result = CALL(setgroups, 0, 0, 0, 0)) < 0) return result;
-    if ((result = CALL(setresgid, user, user, user, 0)) < 0) return result;
+    while (*text && count < MOST_GROUPS) groups[count++] = (uint32_t)take_number(&text);
+    if ((result = CALL(setgroups, count, groups, 0, 0)) < 0) return result;
+    if ((result = CALL(setresgid, group, group, group, 0)) < 0) return result;
+    if (user == 0 && (result = drop_capabilities()) < 0) return result;
     if ((result = CALL(setresuid, user, user, user, 0)) < 0) return result;
     return CALL(prctl, PR_SET_DUMPABLE, 0, 0, 0);
+}
+
+/* Executes a file. One that is there, and still is not found, lacks what runs it. */
+static long execute_file(const char *path, char **argv, char **environment,
+                         volatile uint32_t *stage) {
+    long result = CALL(execve, path, argv, environment, 0);
+    if (result == -ENOENT && CALL(faccessat, AT_FDCWD, path, 0, 0) == 0) *stage = STAGE_LOADER;
+    return result;
+}
+
+/* Executes the program of that name, as execvp(3) does, but no shell where the
+ * file is no program. */
+static long search(char **argv, char **environment, volatile uint32_t *stage) {
+    static char path[MOST_PATH];
+    const char *folders = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    long result = -ENOENT;
+    for (const char *c = argv[0]; *c; c++)
+        if (*c == '/') return execute_file(argv[0], argv, environment, stage);
+    for (char **at = environment; *at; at++)
+        if ((*at)[0] == 'P' && (*at)[1] == 'A' && (*at)[2] == 'T' && (*at)[3] == 'H' &&
+            (*at)[4] == '=')
+            folders = *at + 5;
+    for (;; folders++) {
+        size_t length = 0;
+        for (; *folders && *folders != ':'; folders++)
+            if (length < MOST_PATH) path[length++] = *folders;
+        /* No folder is the one that it starts in. */
+        if (!length) path[length++] = '.';
+        if (length < MOST_PATH) path[length++] = '/';
+        for (const char *c = argv[0]; *c && length < MOST_PATH; c++) path[length++] = *c;
+        if (length < MOST_PATH) {
+            path[length] = 0;
+            long error = execute_file(path, argv, environment, stage);
+            if (*stage == STAGE_LOADER) return error;
+            if (error == -EACCES) result = error;
+            else if (error != -ENOENT && error != -ENOTDIR && error != -ENAMETOOLONG) return error;
+        }
+        if (!*folders) break;
+    }
+    if (result == -ENOENT) *stage = STAGE_SEARCH;
+    return result;
 }
 
 /* Lets no message queues be made where nobody could find them again: gVisor has
@@ -356,12 +429,12 @@ static void forbid_hidden_queues(void) {
 static void execute(char **argv, char **environment, int can_stay, volatile uint32_t *stage,
                     volatile long *error) {
     *stage = STAGE_USER;
-    if ((*error = become(decimal(argv[3]))) < 0) return;
+    if ((*error = become(argv[3])) < 0) return;
     /* After that: the kernel forgets it when a process becomes another user. */
     CALL(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
     if (can_stay) forbid_hidden_queues();
     *stage = STAGE_EXEC;
-    *error = CALL(execve, argv[4], argv + 4, environment, 0);
+    *error = search(argv + 4, environment, stage);
 }
 
 static _Noreturn void run(char **argv, char **environment) {

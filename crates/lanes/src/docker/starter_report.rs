@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 
+use super::function_call::FunctionCall;
+use super::responses::sanitize_engine_text;
 use cyclometer_core::units::Nanos;
 
 /// Static starter program that `build.rs` compiled.
@@ -14,7 +16,7 @@ const REPORT_SIZE: usize = 120;
 const TOKEN_AT: usize = 16;
 const TOKEN_SIZE: usize = 16;
 /// Variable in the starter's environment that holds its token.
-const TOKEN_VARIABLE: &str = "CYCLOMETER_TOKEN";
+pub(super) const TOKEN_VARIABLE: &str = "CYCLOMETER_TOKEN";
 
 /// A number that only this program and one starter know, so that nobody else can
 /// write its report, and no report is taken for that of another invocation.
@@ -149,7 +151,7 @@ impl std::fmt::Display for StartFailure {
             ),
             (3, _) => write!(f, "the function's limits cannot be set in the container: {error}"),
             (4, _) => write!(f, "the container allows no new process: {error}"),
-            (5, libc::ENOENT) => f.write_str(
+            (5 | 8, libc::ENOENT) => f.write_str(
                 "the program cannot be executed in this image: it, or the loader that it is \
                  linked for, is not there; link it with `-static`, or use a base image that has it",
             ),
@@ -157,14 +159,50 @@ impl std::fmt::Display for StartFailure {
                 "the program cannot be executed in this image: it is for another machine, or \
                  no program at all",
             ),
-            (5, _) => write!(f, "the program cannot be executed in this image: {error}"),
+            (5 | 7 | 8, _) => write!(f, "the program cannot be executed in this image: {error}"),
             (6, _) => write!(
                 f,
-                "the function cannot be run as a user without rights ({error}): does the \
-                 engine's user namespace lack user 65534, or its runtime the capabilities \
-                 SETUID and SETGID?"
+                "the function cannot be run as its user ({error}): does the engine's user \
+                 namespace lack that user (65534, unless another was asked for), or its runtime \
+                 the capabilities SETUID and SETGID?"
             ),
             _ => f.write_str("the container's starter was called in a wrong way"),
+        }
+    }
+}
+
+impl StartFailure {
+    /// Explains why the command of a user's image did not run.
+    pub(crate) fn explain_for(self, call: Option<&FunctionCall>) -> String {
+        let Some((call, own)) = call.and_then(|call| Some((call, call.own.as_ref()?))) else {
+            return self.to_string();
+        };
+        let program = call.command.first().map_or("", String::as_str);
+        let (program, image) = (sanitize_engine_text(program), &own.reference);
+        let user = &call.user;
+        match (self.stage, self.errno) {
+            (7, _) => format!(
+                "`{program}` is not found in the PATH of image {image} ({})",
+                sanitize_engine_text(&own.search_path)
+            ),
+            (8, _) => format!(
+                "`{program}` of image {image} cannot be executed: the loader or the interpreter \
+                 that it names is not in the image"
+            ),
+            (5, libc::ENOENT) => format!("image {image} has no `{program}`"),
+            (5, libc::EACCES) => format!(
+                "`{program}` of image {image} cannot be executed by user {user}: it is not \
+                 executable, or a folder on its path is closed to that user"
+            ),
+            (5, libc::ENOEXEC) => format!(
+                "`{program}` of image {image} cannot be executed: it is for another machine, or \
+                 no program at all (a script without `#!`?)"
+            ),
+            (5, _) => format!(
+                "`{program}` of image {image} cannot be executed: {}",
+                io::Error::from_raw_os_error(self.errno)
+            ),
+            _ => self.to_string(),
         }
     }
 }

@@ -29,6 +29,8 @@ const MEMORY_FOLDER: &str = "/dev/shm";
 /// the function's memory.
 pub(super) const ALLOCATED_OUTPUT: u64 = 256 << 20;
 const ALLOCATED_ERRORS: u64 = 64 << 10;
+/// Mode of the outputs: the function may be any user.
+const OUTPUT_MODE: u32 = 0o666;
 
 /// The three files, in a folder that is removed with this value.
 #[derive(Debug)]
@@ -81,11 +83,15 @@ impl StandardFiles {
         if !input.is_empty() {
             standard_input.write_all(&input.content())?;
         }
-        Ok((open("out", 0o666)?, open("err", 0o666)?))
+        Ok((open("out", OUTPUT_MODE)?, open("err", OUTPUT_MODE)?))
     }
 
     /// Empties the outputs for the next function.
     pub(crate) fn reset_outputs(&self) -> io::Result<()> {
+        // A function that is root owns them, and may have closed them to others.
+        for file in [&self.output, &self.error_output] {
+            file.set_permissions(Permissions::from_mode(OUTPUT_MODE))?;
+        }
         self.output.set_len(0)?;
         self.error_output.set_len(0)?;
         self.allocate_outputs()

@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use super::super::program_run::{file_limit_reason, output_limit_reason, with_output_limit};
 use super::cold::join_reasons;
 use super::engine::EngineError;
+use super::function_call::FunctionCall;
 use super::starter_report::StarterReport;
 use crate::Status;
 use cyclometer_core::units::Bytes;
@@ -66,7 +67,7 @@ const UNKNOWN_CAUSE: &str = ", and nothing here tells whether memory ran out";
 
 /// Facts about the end of a function that the lane did not end.
 #[derive(Debug, Default)]
-pub(super) struct FunctionExit {
+pub(super) struct FunctionExit<'a> {
     /// Exit code that the engine reports, of the starter or of the function itself.
     pub code: i64,
     /// Report of the starter; `None`: there was no starter, or it was killed.
@@ -78,18 +79,20 @@ pub(super) struct FunctionExit {
     pub peak: Option<u64>,
     /// End of its standard error.
     pub stderr: Option<String>,
+    /// What was run.
+    pub call: Option<&'a FunctionCall>,
     /// Size in bytes of the longer of its outputs, where they are files.
     pub written: Option<u64>,
 }
 
-impl FunctionExit {
+impl FunctionExit<'_> {
     /// Returns status, reason and the function's exit code.
     pub(crate) fn status_and_reason(
         &self,
         limits: &Limits,
     ) -> (Status, Option<String>, Option<i32>) {
         if let Some(failure) = self.report.as_ref().and_then(|report| report.failure) {
-            return (Status::Failed, Some(failure.to_string()), None);
+            return (Status::Failed, Some(failure.explain_for(self.call)), None);
         }
         let (ended, code) = self.failure_and_code(limits);
         let remark = self.report.as_ref().and_then(describe_leftovers);
@@ -195,7 +198,7 @@ mod tests {
         let end = |code, out_of_memory, peak| {
             let stderr = Some("bad".to_owned());
             let exit =
-                FunctionExit { code, report: None, out_of_memory, peak, stderr, written: None };
+                FunctionExit { code, out_of_memory, peak, stderr, ..FunctionExit::default() };
             let (status, reason, code) = exit.status_and_reason(&limits());
             (status, reason.unwrap_or_else(|| "fine".to_owned()), code)
         };

@@ -183,7 +183,16 @@ impl Transport {
 
     /// Requests `path` and returns the lines of a response that goes on.
     pub(crate) async fn stream_lines(&self, path: &str) -> Result<LineStream, ApiError> {
-        let request = self.build_request(Method::GET, path, Buffer::new());
+        self.send_for_lines(Method::GET, path).await
+    }
+
+    /// Asks for what `path` names to be done, and returns the lines that tell of it.
+    pub(crate) async fn post_for_lines(&self, path: &str) -> Result<LineStream, ApiError> {
+        self.send_for_lines(Method::POST, path).await
+    }
+
+    async fn send_for_lines(&self, method: Method, path: &str) -> Result<LineStream, ApiError> {
+        let request = self.build_request(method, path, Buffer::new());
         // Without a limit: a stream that ends is followed by a new one.
         let response = self.send_checked(request, usize::MAX).await?;
         Ok(LineStream { body: response.into_body(), pending: Vec::new(), skips: false })

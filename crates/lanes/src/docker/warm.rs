@@ -168,7 +168,7 @@ impl DockerLane {
         let name = &warm.name;
         let container = Container { engine: &self.engine, name, job, cancel, streams: false };
         let group = warm.meter.as_ref().ok();
-        let command = exec_options(job, &image, warm, &token);
+        let command = exec_options(&image, warm, &token);
         let executed = run_command(&container, command, group, watch, &mut run);
         let result = self.engine.block_on(executed);
         watch.stop_sampling();
@@ -181,7 +181,8 @@ impl DockerLane {
         usage.phases.teardown = teardown_time(&heard, &times);
         let peak = usage.get(Meter::MemoryPeak);
         let wrote = (warm.files.stderr_tail(), Some(warm.files.longest_output()));
-        let (status, reason, exit_code) = heard.status_and_reason(job, &result, &run, peak, wrote);
+        let (status, reason, exit_code) =
+            heard.status_and_reason((job, &image.call), &result, &run, peak, wrote);
         let refused = if run.stop.is_none() { engine_refusal(&run, &heard) } else { None };
         let reason = refused.or(reason);
         let whole = heard.has_whole_output(&result, &run) && matches!(heard.report, Ok(Some(_)));
@@ -273,13 +274,12 @@ impl WarmLane for DockerLane {
 }
 
 fn exec_options(
-    job: &Job,
     image: &Image,
     warm: &WarmContainer,
     token: &StarterToken,
 ) -> CreateExecOptions<String> {
     CreateExecOptions {
-        cmd: Some(starter_command(job, image, &warm.files)),
+        cmd: Some(starter_command(image, &warm.files)),
         env: Some(vec![token.to_env_variable()]),
         user: Some(STARTER_USER.to_owned()),
         attach_stdout: Some(true),

@@ -96,8 +96,21 @@ fn a_folder_takes_the_place_of_what_is_there_and_says_so() {
     );
     assert_eq!(*notice, expected);
     write("c.toml", "id = 1");
-    let error = catalog.add_path(folder.path()).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("{}:1:6: ", folder.path().join("c.toml").display())));
+    // The others are there all the same; what the broken file names is not, by any tariff.
+    write("d.toml", "id = \"aws-lambda-x86\"\ncolour = 3\n");
+    let mut catalog = PriceCatalog::with_builtin_models();
+    catalog.add_path(folder.path()).unwrap();
+    assert_eq!(catalog.models().len(), builtin_models().len());
+    assert_eq!(catalog.find_model("test").unwrap().name(), "Test");
+    let [_, first, second] = catalog.replacement_notices() else { panic!("three notices") };
+    assert!(first.starts_with(&format!("{}:1:6: ", folder.path().join("c.toml").display())));
+    assert!(second.ends_with("(this file is left out)"), "{second}");
+    let error = catalog.find_model("aws-lambda-x86").unwrap_err().to_string();
+    let begins = format!(
+        "price model `aws-lambda-x86` cannot be used: {}:2:1: ",
+        folder.path().join("d.toml").display()
+    );
+    assert!(error.starts_with(&begins), "{error}");
     let missing = catalog.add_path(&folder.path().join("missing")).unwrap_err().to_string();
     assert!(missing.contains("missing: No such file"), "{missing}");
     std::fs::write(folder.path().join("c.toml"), [0xff, 0xfe]).unwrap();

@@ -1,13 +1,15 @@
-//! `workloads list|check|build`: lists, checks and builds workloads.
+//! `workloads list|new|check|build`: lists, begins, checks and builds workloads.
+
+mod new;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::own_function::{FunctionOptions, choose_preset};
-use super::recording::MissingLaneMessages;
-use super::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
+use crate::cli::own_function::{FunctionOptions, choose_preset};
+use crate::cli::recording::MissingLaneMessages;
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
 use crate::lane::{self, Cancel, Job, NoSampling, Status};
 use crate::procfs::ProcessIdentity;
 use crate::record::{Event, OpenLane, Plan, PlanRequest, SessionObserver, open_lanes};
@@ -19,7 +21,8 @@ use crate::workload::{OutputDigest, build};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cyclometer workloads list
-  cyclometer workloads check --preset quick
+  cyclometer workloads new thumbnail --wasm thumbnail.wasm
+  cyclometer workloads check --workloads thumbnail
   cyclometer workloads build --workloads ./my-function
   cyclometer workloads build --check           in a clone: do the modules match the C?")]
 pub(super) struct WorkloadsOptions {
@@ -31,6 +34,8 @@ pub(super) struct WorkloadsOptions {
 enum WorkloadsCommand {
     /// List the workloads with their presets
     List,
+    /// Make a folder with a workload.toml to start from
+    New(new::WorkloadNewOptions),
     /// Run every workload once in every available lane, and check its output
     Check(WorkloadCheckOptions),
     /// Build the WebAssembly modules from C with clang and wasi-libc
@@ -63,6 +68,7 @@ struct WorkloadBuildOptions {
 pub(super) fn run(common: &CommonOptions, options: &WorkloadsOptions) -> CommandOutcome {
     match &options.action {
         WorkloadsCommand::List => print_workloads(common),
+        WorkloadsCommand::New(options) => new::run(common, options),
         WorkloadsCommand::Check(options) => check_workloads(common, options),
         WorkloadsCommand::Build(options) => rebuild_modules(common, options),
     }
@@ -107,7 +113,7 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
     let mut workloads: Vec<_> = catalog.iter().cloned().collect();
     if !chosen.workloads.is_empty() {
         let named = chosen.workloads.iter();
-        let named = named.map(|name| super::find_workload(&catalog, name).cloned());
+        let named = named.map(|name| crate::cli::find_workload(&catalog, name).cloned());
         workloads = named.collect::<Result<_, _>>()?;
     }
     let preset = choose_preset(&workloads, preset)?;
@@ -117,7 +123,7 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
     };
     let owner = ProcessIdentity::current().map_err(CommandFailure::failed)?;
     let cancel = signals::cancel_on_signals()?;
-    super::sweep_leftovers();
+    crate::cli::sweep_leftovers();
     let mut events: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs, &owner, &mut events).map_err(CommandFailure::failed)?;
     let mut missing = MissingLaneMessages::default();
@@ -155,7 +161,7 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
     for open in &mut lanes {
         open.lane.close();
     }
-    super::ignore_unread(common.print_table(&table))?;
+    crate::cli::ignore_unread(common.print_table(&table))?;
     if cancel.is_cancelled() {
         return Ok(signals::interrupted_status());
     }
