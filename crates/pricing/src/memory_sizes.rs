@@ -2,6 +2,7 @@
 
 use super::charge::{Factor, Measure};
 use super::model::PriceModel;
+use super::number::Exact;
 use super::terms::Terms;
 use cyclometer_core::meter::Meter;
 use cyclometer_core::units::Bytes;
@@ -42,7 +43,7 @@ impl PriceModel {
 
 /// Returns whether a factor bills a size as it is, neither rounded up nor refused.
 fn has_size(factor: &Factor, size: Bytes) -> bool {
-    let size = size.0.into();
+    let size = Exact::from(size.0);
     let is_on_grid = factor.grid.is_zero() || size == size.up_to_multiple(&factor.grid);
     let is_allowed = factor.limit.as_ref().is_none_or(|limit| size <= *limit);
     is_on_grid && is_allowed && size >= factor.minimum

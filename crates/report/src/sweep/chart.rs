@@ -34,8 +34,8 @@ pub fn render_chart(report: &SweepReport, width: usize, ascii: bool) -> String {
     if report.tariffs.iter().any(|tariff| tariff.choice.is_some()) {
         let _ = write!(
             chart,
-            "C cheapest, F fastest, B balanced; lower case: not distinguishable from it; {} up to the \
-             end\nof the interval",
+            "C cheapest, F fastest, B balanced; lower case: not distinguishable from it\n{} up to the \
+             end of the interval",
             signs.partial
         );
     }

@@ -109,7 +109,7 @@ fn sizes_are_chosen_as_by_hand() {
     let tariff = &report.tariffs[0];
     // By hand: $0.20 for a million requests, and $16.66670 a second and GiB.
     // 0.125 x 1.4 = 0.175 -> 2.9166725 + 0.2; 0.5 x 0.345 = 0.1725 -> 2.87500575 + 0.2;
-    // 1.7275390625 x 0.1 -> 2.879237... + 0.2; 2.9375 x 0.1 -> 4.895843125 + 0.2.
+    // 1.7275390625 x 0.1 -> 2.879238 + 0.2; 2.9375 x 0.1 -> 4.895843125 + 0.2.
     let costs: Vec<String> = tariff
         .costs
         .iter()
@@ -130,7 +130,7 @@ fn sizes_are_chosen_as_by_hand() {
         [
             "aws-lambda-x86: cheapest 512 MiB (3.075 [3.075, 3.075] USD a million); fastest 1769 MiB \
           (100 ms [100 ms, 100 ms]), not distinguishable from 3008 MiB; balanced 1769 MiB. Against \
-          512 MiB, a million cost: cheapest the same; fastest and balanced +0.004231 USD (+0.1 %)."
+          512 MiB, a million cost: cheapest the same; fastest and balanced +0.004232 USD (+0.1 %)."
         ]
     );
 }
