@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::cpu_options::CpuOptions;
 use super::own_function::{FunctionOptions, NamedFunction, choose_preset};
 use super::{CommandFailure, CommandOutcome, CommonOptions, own_config, say};
 use crate::output::{flush_messages, is_terminal_output};
@@ -52,6 +53,8 @@ pub(super) struct LiveOptions {
     /// Memory that each function may use, and is billed for: 6MiB to 1TiB [default: the workload's]
     #[arg(long, value_parser = limits::memory, value_name = "SIZE")]
     memory: Option<Bytes>,
+    #[command(flatten)]
+    cpu_share: CpuOptions,
     /// Price models whose bills are shown [default: aws-lambda-x86,per-cycle]
     #[arg(long, value_delimiter = ',', value_name = "ID,ID")]
     model: Vec<String>,
@@ -158,6 +161,7 @@ fn apply_options(
     wanted.until_stopped |= options.until_stopped;
     wanted.race |= options.race;
     wanted.memory = options.memory.or(wanted.memory);
+    wanted.cpu_share = options.cpu_share.share_rule(wanted.race)?.or(wanted.cpu_share);
     wanted.label = options.label.clone().or_else(|| wanted.label.take());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod clean;
+mod cpu_options;
 mod doctor;
 mod history;
 mod lanes;

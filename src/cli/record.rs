@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::cpu_options::CpuOptions;
 use super::history::compare::{GateOptions, compare_recordings};
 use super::own_function::{FunctionOptions, choose_preset};
 use super::progress::ShownMessages;
@@ -112,6 +113,8 @@ pub(super) struct RecordOptions {
     /// Run functions on this CPU only, by its number
     #[arg(long, value_parser = cpu, value_name = "CPU")]
     pin: Option<u16>,
+    #[command(flatten)]
+    cpu_share: CpuOptions,
     /// Label of the recording
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -311,6 +314,7 @@ fn build_request(
         cpu: options.pin,
         until_stopped: options.until_stopped,
         race: options.race,
+        cpu_share: options.cpu_share.share_rule(options.race || options.pin.is_some())?,
         until: options.until.map(|until| StoppingRule { within: options.within, ..until }),
         seed: options.seed.map_or_else(fresh_seed, u64::from),
         ..PlanRequest::for_workloads(workloads, &preset)

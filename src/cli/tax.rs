@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::cpu_options::CpuOptions;
 use super::own_function::{FunctionOptions, choose_preset};
 use super::recording::{MissingLaneMessages, StoredRecording, session_failure, store_recording};
 use super::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
@@ -64,6 +65,8 @@ pub(super) struct TaxOptions {
     /// Seed of the random order of runs [default: a new one each time, which is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
+    #[command(flatten)]
+    cpu_share: CpuOptions,
     /// Label of the recording
     #[arg(long, default_value = "tax", value_name = "TEXT")]
     label: String,
@@ -135,6 +138,7 @@ fn build_request(
         runs: options.runs,
         warmup: options.warmup,
         timeout: options.timeout,
+        cpu_share: options.cpu_share.share_rule(false)?,
         seed: options.seed.map_or_else(fresh_seed, u64::from),
         ..PlanRequest::for_workloads(workloads, &preset)
     })

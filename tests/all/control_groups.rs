@@ -279,6 +279,68 @@ fn a_cpu_quota_is_told_recorded_and_warned_of() {
 }
 
 #[test]
+fn a_cpu_share_is_enforced_kept_and_told_as_one() {
+    if let Err(error) = probe_cpu_share() {
+        return skip(&error);
+    }
+    let place = Place::new();
+    let record = ["record", "--workload", "nbody", "--lane", "native,wasmtime", "--runs", "2"];
+    let run = place.ok(&[&record[..], &["--cpus", "0.1"]].concat());
+    let told = "more cells: a share of 0.1 CPUs, which held back ";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    assert!(!run.stderr.contains("throttled by"), "it is no disturbance: {}", run.stderr);
+    assert_eq!(values(&place, "vcpu_allocated_milli"), [100; 6]);
+    let (cpu, wall) = (values(&place, "cpu_ns"), values(&place, "wall_ns"));
+    for (cpu, wall) in cpu.iter().zip(&wall) {
+        // A tenth of the time; a quota at the start, and ticks of two CPUs.
+        assert!(*cpu <= wall / 10 + 16_000_000, "{cpu} ns in {wall} ns");
+    }
+    let throttled = values(&place, "throttled_ns");
+    assert!(throttled.iter().any(|time| *time > 0), "{throttled:?}");
+    let memory = ["--memory", "128MiB", "--cpu-by-memory", "aws"];
+    let run = place.ok(&[&record[..4], &["native", "--runs", "1"], &memory].concat());
+    assert!(run.stderr.contains("a share of 0.072 CPUs"), "{}", run.stderr);
+    let run = place.ok(&["record", "--workload", "nop", "--lane", "native", "--runs", "1"]);
+    assert!(run.stderr.contains("functions had whole CPUs"), "{}", run.stderr);
+}
+
+/// Checks that a group for functions can be held to a share.
+fn probe_cpu_share() -> Result<(), String> {
+    use cyclometer::meter::{function_group::FunctionGroup, quota::CpuLimit};
+    let limit = CpuLimit::from_thousandths(100);
+    let limited = FunctionGroup::create().and_then(|group| group.limit_cpu(Some(limit)));
+    limited.map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_cpu_share_that_cannot_be_had_is_refused_before_any_work() {
+    let place = Place::new();
+    let record = ["record", "--workload", "nop", "--lane", "native", "--runs", "1"];
+    for (args, reason) in [
+        (&["--cpus", "0"][..], "`0` is no number of CPUs"),
+        (&["--cpus", "-1"], "`-1` is no number of CPUs"),
+        (&["--cpus", "100000"], "a share of 100000 CPUs is more than the "),
+        (&["--cpus", "1", "--cpu-by-memory", "aws"], "cannot be used with"),
+        (&["--cpu-by-memory", "azure", "--memory", "5GiB"], "has no functions of 5120 MiB"),
+    ] {
+        let run = place.run(&[&record[..], args].concat());
+        assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);
+        assert!(run.stderr.contains(reason), "{args:?}: {}", run.stderr);
+    }
+    let Some(limited) = Limited::create() else {
+        return skip("no control group with a CPU quota can be made");
+    };
+    let run = limited.run(&place, &[&record[..], &["--cpus", "0.5"]].concat());
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    let reason = "a CPU quota of 0.1 CPUs (cgroup ";
+    assert!(run.stderr.contains(reason), "{}", run.stderr);
+    let doctor = limited.run(&place, &["doctor", "--format", "json"]).json();
+    let rows = doctor.as_array().expect("rows");
+    let row = rows.iter().find(|row| row["check"] == "CPU shares").expect("a row");
+    assert_eq!(row["state"], "ok", "{row}");
+}
+
+#[test]
 fn without_a_quota_nothing_is_throttled_and_nothing_said() {
     let place = Place::new();
     let run = place.ok(&["record", "--workload", "nop", "--lane", "native", "--runs", "3"]);

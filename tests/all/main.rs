@@ -26,6 +26,7 @@ mod manual;
 mod numbers;
 mod observatory;
 mod old_database;
+mod own_function;
 mod paper;
 mod pricing;
 mod query;

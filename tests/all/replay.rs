@@ -117,6 +117,31 @@ fn waste_is_what_the_hand_computes() {
 }
 
 #[test]
+fn a_share_of_cpus_is_billed_where_cpus_have_a_price_and_nowhere_else() {
+    let place = place();
+    let bills = || {
+        let models = "google-cloud-run,aws-lambda-x86";
+        let run = place.ok(&["replay", "--model", models, "--lane", "native", "--format", "json"]);
+        let told = run.stderr.contains("functions had whole CPUs");
+        let rows = run.json();
+        let total = |model| row(&rows, &[("model", model)])["list_total"].clone();
+        (total("google-cloud-run"), total("aws-lambda-x86"), told)
+    };
+    // 120 ms count as 200: 4 x 0.2 s x (1 vCPU x 0.000024 + 1 GiB x 0.0000025), 4 x 0.0000004.
+    let (cloud_run, lambda, told) = bills();
+    assert_eq!((cloud_run.as_str(), told), (Some("0.0000228"), true));
+    assert_eq!(lambda, "0.000008800016");
+    let half = "UPDATE invocation SET vcpu_allocated_milli = 500 WHERE cell_id = 1;
+        INSERT INTO lane_meter (lane_id, start, meter, source, note)
+            VALUES (1, 'cold', 'vcpu_allocated', 'plan', 'a share')";
+    place.open().execute_batch(half).expect("a share");
+    // 4 x 0.2 s x (0.5 vCPU x 0.000024 + 1 GiB x 0.0000025), 4 x 0.0000004.
+    let (cloud_run, same, told) = bills();
+    assert_eq!((cloud_run.as_str(), told), (Some("0.0000132"), false));
+    assert_eq!(same, lambda, "Lambda's price has the CPU in that of memory");
+}
+
+#[test]
 fn a_month_has_allowances_and_is_stored_with_its_positions() {
     let place = place();
     let model = ["replay", "--model", "aws-lambda-x86", "--per-month", "10M", "--format", "json"];

@@ -17,7 +17,7 @@ use cyclometer_meter::function_group::FunctionGroup;
 use cyclometer_meter::host::{self, Fingerprint};
 use cyclometer_meter::own_groups::sees_all_groups;
 use cyclometer_meter::perf::has_seccomp_filter;
-use cyclometer_meter::quota;
+use cyclometer_meter::quota::{self, CpuLimit};
 use cyclometer_report::{Cell, Column, Table};
 use cyclometer_system::procfs::ProcessIdentity;
 
@@ -305,8 +305,13 @@ pub(crate) fn check_cgroups() -> HostFinding {
 /// Checks control groups: which can be created, and what those around this program limit.
 #[must_use]
 pub fn check_control_groups(print: &Fingerprint) -> Vec<HostFinding> {
-    let mut findings =
-        vec![check_cgroups(), check_function_group(), check_process_fence(), check_cpu_quota()];
+    let mut findings = vec![
+        check_cgroups(),
+        check_function_group(),
+        check_cpu_share(),
+        check_process_fence(),
+        check_cpu_quota(),
+    ];
     findings.extend(check_allowed_cpus(print));
     findings.extend(check_priority());
     findings
@@ -369,6 +374,30 @@ pub(crate) fn check_function_group() -> HostFinding {
             format!(
                 "{}: without one shared memory escapes the limit, and the peak of several \
                  processes is missing",
+                group_creation_advice()
+            ),
+        ),
+    }
+}
+
+/// Checks whether functions of process lanes can be held to a share of CPUs, by holding a group to
+/// one.
+#[must_use]
+pub(crate) fn check_cpu_share() -> HostFinding {
+    let check = "CPU shares";
+    // A twentieth, so that a quota around this program does not matter.
+    let limit = CpuLimit::from_thousandths(50);
+    match FunctionGroup::create().and_then(|group| group.limit_cpu(Some(limit))) {
+        Ok(()) => HostFinding::ok(
+            check,
+            "--cpus and --cpu-by-memory can be enforced in native, wasmtime and command lanes",
+        ),
+        Err(error) => HostFinding::new(
+            check,
+            HostCheckState::Warning,
+            error.to_string(),
+            format!(
+                "{}: lanes that need it refuse --cpus and --cpu-by-memory",
                 group_creation_advice()
             ),
         ),

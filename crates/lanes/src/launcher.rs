@@ -28,7 +28,7 @@ use super::{Cancel, monotonic_now};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::own_groups::OomKillCounter;
 use cyclometer_system::sys::explain_file_size_limit;
-use cyclometer_workload::FunctionInput;
+use cyclometer_workload::{CpuShare, FunctionInput};
 
 /// The static program that `build.rs` compiled.
 const LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
@@ -116,6 +116,8 @@ pub(super) struct SpawnRequest<'a> {
     pub cpu: Option<u16>,
     /// Absolute path of the folder in which it starts.
     pub start_folder: &'a Path,
+    /// Share of CPUs of everything in the launcher's control group.
+    pub cpu_share: Option<CpuShare>,
 }
 
 /// A program that was started.

@@ -6,6 +6,7 @@ pub mod cache;
 pub mod clean;
 pub mod command;
 mod control_group;
+mod cpu_share;
 pub mod descriptors;
 pub mod docker;
 mod elf_headers;
@@ -32,10 +33,10 @@ pub use cyclometer_workload::{FootprintPart, Job, Outcome, PartKind, Prepared};
 use thiserror::Error;
 
 use cyclometer_core::units::Nanos;
-use cyclometer_workload::Workload;
+use cyclometer_workload::{CpuShare, Workload};
 
 /// Reason why no lane reports a share of a CPU.
-const NO_CPU_LIMIT: &str = "no lane limits CPU: a function may use whole ones";
+const NO_CPU_LIMIT: &str = "no CPU share was asked for: a function may use whole CPUs";
 
 /// Reason why a lane could not do what was requested.
 #[derive(Debug, Error)]
@@ -87,6 +88,15 @@ pub trait Lane: Send {
     /// # Errors
     /// [`LaneError::Unsupported`], with the reason.
     fn check_support(&self, workload: &Workload) -> Result<(), LaneError>;
+
+    /// Checks whether the lane can give its functions that share of CPUs, before anything is done.
+    ///
+    /// # Errors
+    /// [`LaneError::Unsupported`], with the reason and what to do.
+    fn check_cpu_share(&self, _share: CpuShare) -> Result<(), LaneError> {
+        let reason = "no CPU share can be enforced in this lane: leave it out of the recording";
+        Err(LaneError::Unsupported { reason: reason.to_owned() })
+    }
 
     /// Switches the perf counters of cold runs on or off, before any cell is prepared. They are on
     /// unless their cost is to be measured.

@@ -25,7 +25,7 @@ use cyclometer_core::units::Bytes;
 use cyclometer_meter::{Meter, Provenances, Usage};
 use cyclometer_system::files::{RegularFile, display_path};
 use cyclometer_system::sys::explain_file_size_limit;
-use cyclometer_workload::{EnvironmentVariable, NativeProgram, Workload, memory_file};
+use cyclometer_workload::{CpuShare, EnvironmentVariable, NativeProgram, Workload, memory_file};
 
 /// Runs native programs.
 pub struct NativeLane {
@@ -124,6 +124,7 @@ impl NativeLane {
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
             start_folder: choose_start_folder(job),
+            cpu_share: job.cpu_share,
         };
         let run = runner.run(&spawn, watch, cancel);
         let outcome =
@@ -250,6 +251,11 @@ impl Lane for NativeLane {
         Err(LaneError::Unsupported {
             reason: format!("{} has no native program (`native` in its manifest)", workload.name),
         })
+    }
+
+    fn check_cpu_share(&self, share: CpuShare) -> Result<(), LaneError> {
+        let checked = self.runner.current().map_or(Ok(()), |runner| runner.check_cpu_share(share));
+        checked.map_err(|reason| LaneError::Unsupported { reason })
     }
 
     fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {

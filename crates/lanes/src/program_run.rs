@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 
 use super::control_group::{self, InnerProcessLimit, LauncherGroup};
+use super::cpu_share::{self, ShareMeter, ShareUsage};
 use super::launcher::{
     EndCause, Launcher, LauncherError, Privileges, ProgramEnd, SpawnRequest, StartedProgram, Stdio3,
 };
@@ -19,7 +20,7 @@ use cyclometer_meter::function_group::{FunctionGroup, GroupUsage};
 use cyclometer_meter::perf::{CounterTarget, Counters, Counts};
 use cyclometer_meter::{Meter, Provenance, Provenances, Source, Usage, host};
 use cyclometer_system::procfs;
-use cyclometer_workload::OutputDigest;
+use cyclometer_workload::{CpuShare, OutputDigest};
 
 /// Note on the memory limit that holds without a control group.
 pub(super) const EACH_PROCESS_NOTE: &str =
@@ -40,6 +41,8 @@ pub(super) struct Runner {
     group: Result<LauncherGroup, String>,
     /// Description of the fence between functions and other processes.
     fence: String,
+    /// Description of what is under a CPU share.
+    share_scope: &'static str,
 }
 
 /// One program's run.
@@ -48,6 +51,8 @@ pub(super) struct ProgramRun {
     pub ended: ProgramEnd,
     /// Account of the run's control group, if it had one.
     pub group_usage: Option<GroupUsage>,
+    /// Its CPU share, if it had one.
+    pub share: Option<ShareUsage>,
     /// Counts of the run; `None`: they miss time that the kernel accounts for.
     counts: Option<Counts>,
 }
@@ -93,7 +98,36 @@ impl Runner {
         let fence = launcher.fence().describe(&limit);
         let mut provenances = process_provenances(&template, tsc_hz);
         control_group::set_sources(group.as_ref().map(drop), &mut provenances);
-        Ok(Self { launcher, template, provenances: Arc::new(provenances), tsc_hz, group, fence })
+        let share_scope = match privileges {
+            Privileges::Function => "the function and what starts it",
+            Privileges::Worker => {
+                "the worker with its start, loading and instantiation (compiling is not in it)"
+            }
+            Privileges::Runtime => "the runtime with its start (compiling is not in it)",
+        };
+        let provenances = Arc::new(provenances);
+        Ok(Self { launcher, template, provenances, tsc_hz, group, fence, share_scope })
+    }
+
+    /// Checks whether everything that it starts can have that share of CPUs.
+    ///
+    /// # Errors
+    /// The reason why not, and what to do.
+    pub(crate) fn check_cpu_share(&self, share: CpuShare) -> Result<(), String> {
+        let group = self.group();
+        let group = group.as_ref().map(|group| &**group).map_err(|reason| *reason);
+        cpu_share::set_share(group, Some(share))
+    }
+
+    /// Opens the meter of a share that the group has; `None` where none was asked for, or nothing
+    /// enforces it.
+    pub(crate) fn open_share_meter(&self, share: Option<CpuShare>) -> Option<ShareMeter> {
+        Some(ShareMeter::for_function(&*self.group().ok()?, share?))
+    }
+
+    /// Returns a description of what is under a CPU share.
+    pub(crate) const fn share_scope(&self) -> &'static str {
+        self.share_scope
     }
 
     /// Returns a description of the fence between functions and other processes.
@@ -133,6 +167,7 @@ impl Runner {
     ) -> Result<ProgramRun, LauncherError> {
         self.prepare_group(spawn, true)?;
         let group = self.group().ok();
+        let mut share = self.open_share_meter(spawn.cpu_share);
         let baseline = group.as_ref().map(|group| group.take_baseline());
         let counters = self.template.reopen_on(CounterTarget::Children(self.launcher.pid()));
         let counters = Arc::new(Mutex::new(counters));
@@ -149,6 +184,7 @@ impl Runner {
         watch.stop_sampling();
         let ended = ended?;
         let grouped = group.zip(baseline).map(|(group, baseline)| group.usage_since(&baseline));
+        let share = share.as_mut().map(ShareMeter::take_usage);
         let mut counters = lock_counters(&counters);
         let after = counters.read_all();
         let counts = counters.counts_between(&before, &after);
@@ -159,18 +195,26 @@ impl Runner {
             ended.had_children && !matches!(&self.group, Err(reason) if reason.is_empty());
         let counted = counts.get(Meter::CpuTime);
         let counts = are_counts_plausible(counted, after_exec, is_exact).then_some(counts);
-        Ok(ProgramRun { started, ended, group_usage: grouped, counts })
+        Ok(ProgramRun { started, ended, group_usage: grouped, share, counts })
     }
 
-    /// Prepares the control group, if there is one: sets the memory limit of `spawn`, and with
-    /// `fresh` replaces a group in which earlier runs left too much.
+    /// Prepares the control group, if there is one: sets the limits of `spawn`, and with `fresh`
+    /// replaces a group in which earlier runs left too much.
     fn prepare_group(&self, spawn: &SpawnRequest<'_>, fresh: bool) -> Result<(), LauncherError> {
-        let Ok(group) = &self.group else { return Ok(()) };
+        let group = match &self.group {
+            Ok(group) => group,
+            Err(reason) => {
+                return cpu_share::set_share(Err(reason), spawn.cpu_share)
+                    .map_err(LauncherError::Arguments);
+            }
+        };
         if fresh {
             group.replace_if_used_up(&self.launcher);
         }
-        let limited = group.current_group().limit_memory(spawn.memory_limit);
-        limited.map_err(|error| LauncherError::Arguments(error.to_string()))
+        let current = group.current_group();
+        let limited = current.limit_memory(spawn.memory_limit);
+        limited.map_err(|error| LauncherError::Arguments(error.to_string()))?;
+        cpu_share::set_share(Ok(&current), spawn.cpu_share).map_err(LauncherError::Arguments)
     }
 
     /// Returns the sources of the meters of a run.
@@ -182,7 +226,7 @@ impl Runner {
         let escaped = run.has_escaped_processes();
         let peak = run.peak_memory();
         let is_usual = matches!(peak, Ok((_, Source::Rusage)));
-        if run.counts.is_some() && !escaped && is_usual {
+        if run.counts.is_some() && run.share.is_none() && !escaped && is_usual {
             return Arc::clone(usual);
         }
         let mut all = (**usual).clone();
@@ -218,6 +262,9 @@ impl Runner {
             }
             Ok(_) => {}
             Err(reason) => all.set_missing(Meter::MemoryPeak, reason),
+        }
+        if let Some(share) = &run.share {
+            share.set_sources(self.share_scope, &mut all);
         }
         Arc::new(all)
     }
@@ -267,6 +314,9 @@ impl Runner {
         usage.set(Meter::CpuUser, user.0);
         usage.set(Meter::CpuSystem, system.0);
         usage.set(Meter::MemoryPeak, run.peak_memory().ok().map(|(peak, _)| peak.0));
+        if let Some(share) = &run.share {
+            share.fill_usage(usage);
+        }
         let accounted = accounted_cpu_time(ended, run.group_usage.as_ref());
         for (meter, value) in
             FALLBACKS.into_iter().zip([accounted.0, ended.page_faults, ended.context_switches])

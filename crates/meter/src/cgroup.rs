@@ -16,6 +16,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,6 +24,8 @@ use procfs::process::Process;
 use thiserror::Error;
 
 use super::own_groups::OwnGroup;
+use super::quota::CpuLimit;
+use cyclometer_core::cpu_quota::CpuQuota;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::owner;
 use cyclometer_system::procfs::ProcessIdentity;
@@ -33,6 +36,11 @@ pub enum CgroupError {
     /// No cgroup file system is mounted.
     #[error("no cgroup file system is mounted (looked in /proc/self/mounts)")]
     NotMounted,
+    /// The share of CPUs is larger than a quota around this process.
+    #[error(
+        "a CPU quota of {0} around cyclometer is smaller than the share: raise it, or ask for less"
+    )]
+    SmallerQuota(CpuQuota),
     /// A directory could not be made or removed, or a file could not be read.
     #[error("cannot {action} {}: {source}; control groups need root, or a delegated subtree", path.display())]
     Io {
@@ -178,6 +186,8 @@ pub struct InvocationGroup {
     relative: PathBuf,
     parent_name: String,
     driver: Driver,
+    /// Whether systemd has a CPU quota of the slice to forget.
+    is_known_to_systemd: AtomicBool,
     /// Open file of a v2 peak that was reset: only this file shows the new peak.
     peak: Mutex<Option<File>>,
 }
@@ -199,6 +209,7 @@ impl InvocationGroup {
             relative,
             parent_name,
             driver,
+            is_known_to_systemd: AtomicBool::new(false),
             peak: Mutex::default(),
         };
         if let Some(root) = &hierarchy.unified {
@@ -246,6 +257,48 @@ impl InvocationGroup {
         let Hierarchy { cpu, unified, .. } = &self.hierarchy;
         let mount = cpu.as_ref().or(unified.as_ref())?.clone();
         Some(OwnGroup { directory: mount.join(&self.relative), mount })
+    }
+
+    /// Limits the CPU time of everything that will run inside.
+    ///
+    /// # Errors
+    /// Returns an error when there is no CPU controller, or the kernel or systemd refuses.
+    pub fn limit_cpu(&self, limit: CpuLimit) -> Result<(), CgroupError> {
+        let group = self.cpu_group().ok_or(CgroupError::NotMounted)?;
+        let path = group.directory.clone();
+        let failed = |action| move |source| CgroupError::Io { action, path, source };
+        fs::create_dir_all(&group.directory).map_err(failed("create"))?;
+        CpuLimit::write_to(Some(limit), &group.directory)?;
+        if self.driver == Driver::Systemd {
+            // It sets what it knows of a slice when the first container in it starts.
+            self.tell_systemd(limit).map_err(|source| CgroupError::Io {
+                action: "tell systemd the CPU quota of",
+                path: group.directory,
+                source,
+            })?;
+            self.is_known_to_systemd.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Makes the limit a property of the slice, until [`Drop`].
+    fn tell_systemd(&self, limit: CpuLimit) -> io::Result<()> {
+        let thousandths = limit.quota_us * 1_000 / limit.period_us;
+        let quota = format!("CPUQuota={}.{}%", thousandths / 10, thousandths % 10);
+        let period = format!("CPUQuotaPeriodSec={}us", limit.period_us);
+        let args = ["set-property", "--runtime", self.parent_name.as_str(), &quota, &period];
+        let status = Command::new("systemctl").args(args).stderr(Stdio::null()).status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other("systemctl set-property failed"))
+        }
+    }
+
+    /// Returns whether the limit is still the group's: an engine may set its own.
+    #[must_use]
+    pub fn has_cpu_limit(&self, limit: CpuLimit) -> bool {
+        self.cpu_group().is_some_and(|group| limit.is_set_in(&group.directory))
     }
 
     /// Returns the CPU time of everything that ran inside.
@@ -340,6 +393,10 @@ impl Drop for InvocationGroup {
             // systemctl, there is no slice either.
             let stop = ["stop", "--quiet", self.parent_name.as_str()];
             let _ = Command::new("systemctl").args(stop).stderr(Stdio::null()).status();
+            if self.is_known_to_systemd.load(Ordering::Relaxed) {
+                let forget = ["revert", self.parent_name.as_str()];
+                let _ = Command::new("systemctl").args(forget).stderr(Stdio::null()).status();
+            }
         }
         for root in &self.hierarchy.all {
             // A leftover is removed at the next start.
@@ -474,6 +531,37 @@ mod tests {
         assert_eq!(group.memory_peak(), Some(Bytes(4096)));
         assert_eq!(group.memory_current(), Some(Bytes(1024)));
         assert!(group.perf_directory().is_ok());
+    }
+
+    #[test]
+    fn cpu_is_limited_where_the_controller_is() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let (cpu, accounting) = (mount.path().join("cpu"), mount.path().join("cpuacct"));
+        let hierarchy = Hierarchy {
+            cpu: Some(cpu.clone()),
+            cpuacct: Some(accounting.clone()),
+            memory: None,
+            perf_event: None,
+            unified: None,
+            all: vec![cpu.clone(), accounting],
+        };
+        let owner: ProcessIdentity = "12-34-ab".parse().expect("an identity");
+        let group =
+            InvocationGroup::create(&hierarchy, &owner, "8", Driver::Cgroupfs).expect("made");
+        let folder = cpu.join("cyclometer-12-34-ab-8");
+        assert!(!folder.exists(), "nothing is made there without a limit");
+        // The kernel makes the files with the folder.
+        fs::create_dir_all(&folder).expect("made");
+        for file in ["cpu.cfs_quota_us", "cpu.cfs_period_us"] {
+            fs::write(folder.join(file), "-1").expect("written");
+        }
+        let limit = CpuLimit::from_thousandths(250);
+        group.limit_cpu(limit).expect("set");
+        assert_eq!(fs::read_to_string(folder.join("cpu.cfs_quota_us")).expect("there"), "5000");
+        assert!(group.has_cpu_limit(limit));
+        fs::write(folder.join("cpu.cfs_quota_us"), "-1").expect("an engine's own");
+        assert!(!group.has_cpu_limit(limit));
+        fs::remove_dir_all(&folder).expect("a folder has no files of the kernel");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 
 use super::cgroup::{CgroupError, Driver, group_names, remove_group_tree};
 use super::own_groups::{OwnGroup, OwnGroups, kills_in};
+use super::quota::{CpuLimit, check_outer_quotas};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::procfs::ProcessIdentity;
 
@@ -46,6 +48,8 @@ struct ParentGroups {
     cpu: Option<(CgroupFiles, PathBuf)>,
     /// Group for the limit of the number of processes.
     pids: Option<PathBuf>,
+    /// Group with the CPU controller, which limits CPU time.
+    quota: Option<OwnGroup>,
 }
 
 /// Control group for one function at a time, removed on drop.
@@ -54,6 +58,12 @@ pub struct FunctionGroup {
     memory: (CgroupFiles, PathBuf),
     cpu: Option<(CgroupFiles, PathBuf)>,
     pids: Option<PathBuf>,
+    /// Group in which one is made when CPU is first to be limited, and its name there: a group
+    /// with the CPU controller gets its turns as a whole, so that it is no group for nothing.
+    quota_parent: Option<(OwnGroup, PathBuf)>,
+    /// Group that limits CPU.
+    quota: OnceLock<OwnGroup>,
+    cpu_limit: Mutex<Option<CpuLimit>>,
     /// File that counts how often the kernel refused a process over the limit.
     refusals: Option<File>,
     /// Count of `refusals` at the last reading.
@@ -115,6 +125,9 @@ impl FunctionGroup {
             memory: (parents.memory.0, parents.memory.1.join(&name)),
             cpu: None,
             pids: None,
+            quota_parent: parents.quota.clone().map(|parent| (parent, name.clone())),
+            quota: OnceLock::new(),
+            cpu_limit: Mutex::default(),
             refusals: None,
             refused: AtomicU64::new(0),
             limit: Mutex::default(),
@@ -146,6 +159,7 @@ impl FunctionGroup {
         let mut all: Vec<&Path> = vec![&self.memory.1];
         all.extend(self.cpu.iter().map(|(_, path)| path.as_path()));
         all.extend(self.pids.as_deref());
+        all.extend(self.quota.get().map(|group| group.directory.as_path()));
         all.sort_unstable();
         all.dedup();
         all
@@ -200,6 +214,59 @@ impl FunctionGroup {
         }
         *known = limit;
         Ok(())
+    }
+
+    /// Sets the limit of CPU time; `None` removes it. Everything in the group is under it, the
+    /// launcher included.
+    ///
+    /// # Errors
+    /// Returns an error when there is no CPU controller here, a quota around this process is
+    /// smaller, or the kernel refuses.
+    pub fn limit_cpu(&self, limit: Option<CpuLimit>) -> Result<(), CgroupError> {
+        let mut known = self.cpu_limit.lock();
+        if *known == limit {
+            return Ok(());
+        }
+        let (parent, _) = self.quota_parent.as_ref().ok_or(CgroupError::NotMounted)?;
+        if let Some(limit) = limit {
+            check_outer_quotas(limit, parent)?;
+        }
+        let group = match self.quota.get() {
+            Some(group) => group,
+            None => self.make_limited_group()?,
+        };
+        CpuLimit::write_to(limit, &group.directory)?;
+        *known = limit;
+        Ok(())
+    }
+
+    /// Makes the group that limits CPU, and moves there what is in this one.
+    fn make_limited_group(&self) -> Result<&OwnGroup, CgroupError> {
+        let (parent, name) = self.quota_parent.as_ref().ok_or(CgroupError::NotMounted)?;
+        let directory = parent.directory.join(name);
+        if self.memory.0 == CgroupFiles::V2 {
+            hand_down_cpu(&parent.directory, &directory)?;
+        }
+        // It is one of those that exist where the CPU controller is not in a hierarchy of its own.
+        if !self.group_directories().contains(&directory.as_path()) {
+            make_directory(&directory)?;
+        }
+        let group = OwnGroup { directory, mount: parent.mount.clone() };
+        let group = self.quota.get_or_init(|| group);
+        for pid in processes_in(&self.memory.1) {
+            let path = group.directory.join("cgroup.procs");
+            fs::write(&path, pid.to_string()).map_err(|source| CgroupError::Io {
+                action: "enter",
+                path,
+                source,
+            })?;
+        }
+        Ok(group)
+    }
+
+    /// Returns the group that limits CPU, if there is one.
+    pub(super) fn limited_group(&self) -> Option<&OwnGroup> {
+        self.quota.get()
     }
 
     /// Sets the limit of processes and threads in the group, the launcher included.
@@ -413,6 +480,7 @@ impl ParentGroups {
                 memory: (CgroupFiles::V1, memory.directory.clone()),
                 cpu: own.cpuacct.as_ref().map(|group| (CgroupFiles::V1, group.directory.clone())),
                 pids: own.pids.as_ref().map(|group| group.directory.clone()),
+                quota: own.cpu.clone(),
             });
         }
         let unified = own.unified.as_ref().ok_or(CgroupError::NotMounted)?;
@@ -420,7 +488,8 @@ impl ParentGroups {
         Ok(Self {
             memory: (CgroupFiles::V2, parent.clone()),
             cpu: Some((CgroupFiles::V2, parent.clone())),
-            pids: has_word(&parent, "cgroup.subtree_control", "pids").then_some(parent),
+            pids: has_word(&parent, "cgroup.subtree_control", "pids").then(|| parent.clone()),
+            quota: Some(OwnGroup { directory: parent, mount: unified.mount.clone() }),
         })
     }
 }
@@ -464,6 +533,19 @@ fn hand_down_memory(level: &Path) -> Result<(), CgroupError> {
     })
 }
 
+/// Hands the CPU controller down to the groups in `parent`, unless the one in `group` has it.
+fn hand_down_cpu(parent: &Path, group: &Path) -> Result<(), CgroupError> {
+    if group.join("cpu.max").exists() {
+        return Ok(());
+    }
+    let path = parent.join("cgroup.subtree_control");
+    fs::write(&path, "+cpu").map_err(|source| CgroupError::Io {
+        action: "hand the CPU controller down in",
+        path,
+        source,
+    })
+}
+
 /// Returns the file of the first limit that the group in `level` sets.
 fn find_limit(level: &Path) -> Option<&'static str> {
     ["cpu.max", "memory.max", "memory.high", "pids.max", "cpuset.cpus"].into_iter().find(|name| {
@@ -502,6 +584,7 @@ fn parse_micros(text: &str, key: &str) -> Option<Nanos> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::ThrottleMeter;
 
     fn write(path: &Path, files: &[(&str, &str)]) {
         fs::create_dir_all(path).expect("a folder");
@@ -551,6 +634,7 @@ mod tests {
             memory: (CgroupFiles::V2, parent.clone()),
             cpu: Some((CgroupFiles::V2, parent.clone())),
             pids: None,
+            quota: None,
         };
         let group = FunctionGroup::create_in(&parents).expect("made");
         let folder = group.memory.1.clone();
@@ -578,10 +662,95 @@ mod tests {
     }
 
     #[test]
+    fn cpu_is_limited_in_v2_once_the_controller_is_handed_down() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let root = mount.path().to_owned();
+        write(&root, &[("cgroup.subtree_control", "")]);
+        let parents = ParentGroups {
+            memory: (CgroupFiles::V2, root.clone()),
+            cpu: Some((CgroupFiles::V2, root.clone())),
+            pids: None,
+            quota: Some(own(&root, "")),
+        };
+        let group = FunctionGroup::create_in(&parents).expect("made");
+        let folder = group.memory.1.clone();
+        write(&folder, &[("cgroup.procs", "")]);
+        let half = CpuLimit::from_thousandths(500);
+        // Here no kernel makes the files of the controller.
+        let error = group.limit_cpu(Some(half)).expect_err("no file");
+        assert!(error.to_string().contains("CPU quota"), "{error}");
+        let control = fs::read_to_string(root.join("cgroup.subtree_control")).expect("there");
+        assert_eq!(control, "+cpu");
+        write(&folder, &[("cpu.max", "max 100000\n"), ("cpu.stat", "throttled_usec 5\n")]);
+        group.limit_cpu(Some(half)).expect("set");
+        let now = || fs::read_to_string(folder.join("cpu.max")).expect("there");
+        assert_eq!(now(), "10000 20000");
+        let mut throttle = ThrottleMeter::for_function_group(&group).expect("opened");
+        write(&folder, &[("cpu.stat", "throttled_usec 12\n")]);
+        assert_eq!(throttle.take_throttled(), Some(Nanos(7_000)));
+        group.limit_cpu(None).expect("removed");
+        assert_eq!(now(), "max");
+        // A smaller quota further out is not left out of account.
+        write(&root, &[("cpu.max", "20000 100000\n")]);
+        let error = group.limit_cpu(Some(half)).expect_err("refused");
+        assert!(error.to_string().contains("0.2 CPUs"), "{error}");
+        fs::remove_dir_all(&folder).expect("a folder has no files of the kernel");
+    }
+
+    /// Spins for 300 ms of CPU time in half a CPU, however busy the machine is.
+    #[test]
+    fn a_limited_group_gets_no_more_than_its_share_and_says_what_it_was_held_back() {
+        let group = match FunctionGroup::create() {
+            Ok(group) => group,
+            Err(error) => return cyclometer_testkit::skip(&error.to_string()),
+        };
+        let limit = CpuLimit::from_thousandths(500);
+        let mut shell = std::process::Command::new("/bin/sh")
+            .args(["-c", "read go; while :; do :; done"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("a program to put into it");
+        group.add_process(shell.id()).expect("entered");
+        // What is in the group already is under the limit, too.
+        if let Err(error) = group.limit_cpu(Some(limit)) {
+            shell.kill().expect("killed");
+            shell.wait().expect("ended");
+            return cyclometer_testkit::skip(&error.to_string());
+        }
+        let directory = group.limited_group().expect("limited").directory.clone();
+        let mut meter = ThrottleMeter::for_function_group(&group).expect("opened");
+        let before = group.cpu_time().expect("counted");
+        let begun = Instant::now();
+        drop(shell.stdin.take());
+        let used = loop {
+            std::thread::sleep(Duration::from_millis(10));
+            let used = group.cpu_time().expect("counted").saturating_since(before);
+            if used >= Nanos(300_000_000) {
+                break used;
+            }
+            assert!(begun.elapsed() < Duration::from_mins(1), "it does not run");
+        };
+        let wall = Nanos::from(begun.elapsed());
+        shell.kill().expect("killed");
+        shell.wait().expect("ended");
+        // Half the time, one quota at the start, and two CPUs that check at their ticks.
+        assert!(used.0 <= wall.0 / 2 + 30_000_000, "{used} in {wall}");
+        let stat = fs::read_to_string(directory.join("cpu.stat")).expect("the kernel's own");
+        let kernel = ["throttled_time ", "throttled_usec "].iter().find_map(|key| {
+            let value: u64 = stat.lines().find_map(|it| it.strip_prefix(key))?.parse().ok()?;
+            Some(if key.contains("usec") { value * 1_000 } else { value })
+        });
+        assert_eq!(meter.take_throttled(), kernel.map(Nanos));
+        drop(group);
+        assert!(!directory.exists());
+    }
+
+    #[test]
     fn a_peak_that_cannot_be_reset_serves_one_invocation() {
         let mount = tempfile::tempdir().expect("a folder");
         let parent = mount.path().to_owned();
-        let parents = ParentGroups { memory: (CgroupFiles::V2, parent), cpu: None, pids: None };
+        let parents =
+            ParentGroups { memory: (CgroupFiles::V2, parent), cpu: None, pids: None, quota: None };
         let group = FunctionGroup::create_in(&parents).expect("made");
         let folder = group.memory.1.clone();
         write(&folder, &[("memory.current", "4096\n")]);

@@ -22,7 +22,7 @@ pub use cyclometer_workload::{
 };
 pub use limits::DEMO;
 pub use output_comparison::OutputComparison;
-pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts, fresh_seed};
+pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts, check_share_fits, fresh_seed};
 pub use recorder::{InvocationTally, OpenLane, Recorder, open_lanes};
 pub use sampler::{Sampler, SamplerTap, Sampling};
 pub use session::{RecordingSession, SessionError, SessionLanes, SessionObserver, SessionOptions};

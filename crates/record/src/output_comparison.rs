@@ -31,26 +31,26 @@ impl OutputComparison {
     /// Takes note of an event.
     pub fn observe_event(&mut self, event: &Event) {
         match event {
-            Event::Cell { lane, job } => {
-                let outputs = CellOutputs {
-                    lane: lane.clone(),
-                    job: Arc::clone(job),
-                    kinds: Vec::new(),
-                    runs: 0,
-                };
-                self.cells.insert(job.cell, outputs);
-            }
+            Event::Cell { lane, job } => self.add_cell(lane, job),
             Event::Finished { cell, outcome, .. } if outcome.status == Status::Ok => {
-                let (Some(outputs), Some(output)) = (self.cells.get_mut(cell), outcome.output)
-                else {
-                    return;
-                };
-                outputs.runs += 1;
-                if outputs.kinds.len() < MOST_KINDS && !outputs.kinds.contains(&output) {
-                    outputs.kinds.push(output);
-                }
+                self.add_output(*cell, outcome.output);
             }
             _ => {}
+        }
+    }
+
+    /// Adds a cell.
+    pub fn add_cell(&mut self, lane: &str, job: &Arc<Job>) {
+        let (lane, job) = (lane.to_owned(), Arc::clone(job));
+        self.cells.insert(job.cell, CellOutputs { lane, job, kinds: Vec::new(), runs: 0 });
+    }
+
+    /// Adds the output of a success; `None`: it could not be read.
+    pub fn add_output(&mut self, cell: usize, output: Option<OutputDigest>) {
+        let (Some(outputs), Some(output)) = (self.cells.get_mut(&cell), output) else { return };
+        outputs.runs += 1;
+        if outputs.kinds.len() < MOST_KINDS && !outputs.kinds.contains(&output) {
+            outputs.kinds.push(output);
         }
     }
 

@@ -13,7 +13,9 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::descriptors;
 use cyclometer_lanes::{Job, StartKind};
 use cyclometer_stats::Random;
-use cyclometer_workload::{CpuShareRule, Limits, Preset, SandboxRules, Workload, WorkloadError};
+use cyclometer_workload::{
+    CpuShare, CpuShareRule, Limits, Preset, SandboxRules, Workload, WorkloadError,
+};
 
 /// Kinds of start to record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -230,8 +232,15 @@ impl Plan {
         };
         for workload in &request.workloads {
             let preset = Arc::new(workload.find_preset(&request.preset)?.clone());
+            let share = match share_for(request, &preset) {
+                Ok(share) => share,
+                Err(reason) => {
+                    plan.left_out.push(format!("{}: {reason}", workload.name));
+                    continue;
+                }
+            };
             for (index, open) in lanes.iter().enumerate() {
-                plan.add_cells(request, workload, &preset, index, open);
+                plan.add_cells(request, (workload, &preset, share), index, open);
             }
         }
         if plan.cells.is_empty() {
@@ -280,12 +289,13 @@ impl Plan {
     fn add_cells(
         &mut self,
         request: &PlanRequest,
-        workload: &Arc<Workload>,
-        preset: &Arc<Preset>,
+        (workload, preset, share): (&Arc<Workload>, &Arc<Preset>, Option<CpuShare>),
         index: usize,
         open: &OpenLane,
     ) {
-        if let Err(error) = open.lane.check_support(workload) {
+        let checked = open.lane.check_support(workload);
+        let shared = |()| share.map_or(Ok(()), |share| open.lane.check_cpu_share(share));
+        if let Err(error) = checked.and_then(shared) {
             self.left_out.push(format!("{}: {error}", open.name));
             return;
         }
@@ -303,7 +313,7 @@ impl Plan {
                 limits,
                 cpu: request.cpu,
                 rules: request.rules.clone(),
-                cpu_share: request.cpu_share.map(|rule| rule.share_for(limits.memory)),
+                cpu_share: share,
                 ..Job::new(self.cells.len(), workload, preset, *start)
             };
             self.cells.push(Cell { lane: index, job: Arc::new(job) });
@@ -312,6 +322,36 @@ impl Plan {
             self.left_out.push(format!("{}: has no warm start", open.name));
         }
     }
+}
+
+/// Returns the CPU share of functions with that preset, if they are to have one; the error says why
+/// they cannot.
+fn share_for(request: &PlanRequest, preset: &Preset) -> Result<Option<CpuShare>, String> {
+    let Some(rule) = request.cpu_share else { return Ok(None) };
+    let share = rule.share_for(request.memory.unwrap_or(preset.limits.memory))?;
+    let is_pinned = request.race || request.cpu.is_some();
+    check_share_fits(share, is_pinned).map(|()| Some(share))
+}
+
+/// Checks that a function can have that share of CPUs here: a larger one would stand in the recording
+/// and in bills, and no function would have had it.
+///
+/// # Errors
+/// The reason why not, and what to do.
+pub fn check_share_fits(share: CpuShare, is_pinned: bool) -> Result<(), String> {
+    let cpus = if is_pinned { 1 } else { usable_cpus().map_or(1, |cpus| cpus.len()) };
+    compare_share(share, cpus, is_pinned)
+}
+
+fn compare_share(share: CpuShare, cpus: usize, is_pinned: bool) -> Result<(), String> {
+    if u64::from(share.0) <= cpus as u64 * 1_000 {
+        return Ok(());
+    }
+    let whose = if is_pinned { "each function is kept on" } else { "cyclometer may use here" };
+    Err(format!(
+        "a share of {share} CPUs is more than the {cpus} that {whose}, and no function could have \
+         it: ask for less, or record on a larger machine"
+    ))
 }
 
 /// Returns the CPUs that this process may use, in ascending order.
@@ -325,6 +365,7 @@ fn usable_cpus() -> Result<Vec<u16>, PlanError> {
 mod tests {
     use super::*;
     use crate::tests::{lanes_that, request};
+    use cyclometer_workload::CpuByMemory;
 
     /// Plans a race of so many lanes and returns the CPUs that they get of
     /// `cpus`.
@@ -363,6 +404,33 @@ mod tests {
         let pinned = PlanRequest { race: true, cpu: Some(0), ..request(&["nop"], 1) };
         let error = Plan::new(&pinned, &lanes_that(1, |_| {})).expect_err("refused");
         assert!(error.to_string().contains("have a CPU each"), "{error}");
+    }
+
+    #[test]
+    fn shares_beyond_the_machine_are_refused() {
+        assert_eq!(compare_share(CpuShare(2_000), 2, false), Ok(()));
+        let error = compare_share(CpuShare(2_001), 2, false).expect_err("refused");
+        assert!(error.starts_with("a share of 2.001 CPUs is more than the 2 that"), "{error}");
+        let error = compare_share(CpuShare(1_500), 1, true).expect_err("refused");
+        assert!(error.contains("kept on"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_have_its_share_is_left_out_with_the_reason() {
+        let rule = CpuShareRule::Fixed(CpuShare(500));
+        let half = PlanRequest { cpu_share: Some(rule), ..request(&["nop"], 5) };
+        // The lanes of these tests have no control groups.
+        let error = Plan::new(&half, &lanes_that(1, |_| {})).expect_err("nothing is left");
+        assert!(error.to_string().contains("lane-0: no CPU share can be enforced"), "{error}");
+        let rule = CpuShareRule::ByMemory(CpuByMemory::Azure);
+        let large = PlanRequest {
+            cpu_share: Some(rule),
+            memory: Some(Bytes(5 << 30)),
+            ..request(&["nop"], 5)
+        };
+        let error = Plan::new(&large, &lanes_that(2, |_| {})).expect_err("nothing is left");
+        let text = error.to_string();
+        assert_eq!(text.matches("no functions of 5120 MiB").count(), 1, "once: {text}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use cyclometer_core::units::{Count, Nanos};
 use cyclometer_replay::{CellKey, GroupTotal, ReplaySummary};
 use cyclometer_stats::{half_interquartile_range, integer_quantile};
 use cyclometer_store::CellStats;
+use cyclometer_workload::CpuShare;
 
 /// Measured columns up to the median run.
 const FIRST: &[Column] = &[
@@ -218,10 +219,39 @@ pub fn list_footnotes(cells: &[CellStats], summary: Option<&ReplaySummary>) -> V
             );
         }
     }
+    notes.extend(describe_shares(cells, summary.is_some()));
     notes.extend(notes_of_cells(cells, summary.is_some()));
     notes.extend(list_failures(cells));
     notes.extend(list_remarks(cells));
     notes
+}
+
+/// Sentence on functions that had no CPU share, beside prices of services that give one.
+pub const WHOLE_CPUS: &str = "functions had whole CPUs; Lambda and others give a share by memory: record --cpu-by-memory aws, \
+     or --cpus N";
+
+/// Describes the CPU shares that functions had, each once with its cells, or that they had none
+/// where there are bills.
+fn describe_shares(cells: &[CellStats], billed: bool) -> Vec<String> {
+    let mut shares: Vec<u64> = cells.iter().filter_map(|stats| stats.cpu_share).collect();
+    if shares.is_empty() {
+        let ran = cells.iter().any(|stats| stats.ok > 0);
+        return (billed && ran).then(|| WHOLE_CPUS.to_owned()).into_iter().collect();
+    }
+    shares.sort_unstable();
+    shares.dedup();
+    let describe = |share: u64| {
+        let with = || cells.iter().filter(move |stats| stats.cpu_share == Some(share));
+        let names: Vec<String> = with().map(|stats| stats.key.to_string()).collect();
+        let held: u64 = with().map(|stats| stats.held_back).sum();
+        let all: u64 = with().map(|stats| stats.ok + stats.bad).sum();
+        let cpus = CpuShare(u32::try_from(share).unwrap_or(u32::MAX));
+        format!(
+            "{}: a share of {cpus} CPUs, which held back {held} of {all} runs",
+            first_of(&names)
+        )
+    };
+    shares.into_iter().map(describe).collect()
 }
 
 /// Returns the notes on single cells, each sentence once with the cells that it holds

@@ -40,13 +40,13 @@ const INSERT_INVOCATION: &str = "INSERT INTO invocation (
     cycles, ref_cycles, instructions,
     branch_misses, cache_misses, wasm_ops, page_faults, context_switches, migrations,
     memory_peak_bytes, memory_startup_bytes, linear_memory_bytes, memory_grow_failed,
-    memory_allocated_bytes, memory_time_byte_ms, io_read_bytes, io_write_bytes, deserialize_ns, instantiate_ns, release_ns)
+    memory_allocated_bytes, vcpu_allocated_milli, memory_time_byte_ms, io_read_bytes, io_write_bytes, deserialize_ns, instantiate_ns, release_ns)
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
     ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34,
-    ?35, ?36, ?37, ?38)";
+    ?35, ?36, ?37, ?38, ?39)";
 
 /// Meters in the order of their columns in [`INSERT_INVOCATION`].
-pub(super) const COLUMNS: [(Meter, &str); 23] = [
+pub(super) const COLUMNS: [(Meter, &str); 24] = [
     (Meter::Wall, "wall_ns"),
     (Meter::CpuTime, "cpu_ns"),
     (Meter::CpuUser, "cpu_user_ns"),
@@ -67,6 +67,7 @@ pub(super) const COLUMNS: [(Meter, &str); 23] = [
     (Meter::LinearMemory, "linear_memory_bytes"),
     (Meter::MemoryGrowFailed, "memory_grow_failed"),
     (Meter::MemoryAllocated, "memory_allocated_bytes"),
+    (Meter::VcpuAllocated, "vcpu_allocated_milli"),
     (Meter::MemoryTime, "memory_time_byte_ms"),
     (Meter::IoRead, "io_read_bytes"),
     (Meter::IoWrite, "io_write_bytes"),

@@ -36,6 +36,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../db/migrations/20261128120000_subjects.sql")),
     M::up(include_str!("../../../db/migrations/20261128130000_user_mode_only.sql")),
     M::up(include_str!("../../../db/migrations/20261129010000_settings_of_subjects.sql")),
+    M::up(include_str!("../../../db/migrations/20261129020000_cpu_shares.sql")),
 ];
 
 /// Reason why the database cannot be used.

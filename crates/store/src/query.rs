@@ -100,8 +100,12 @@ pub struct CellStats {
     /// Memory that was allocated.
     pub memory_allocated: Option<Bytes>,
     /// Number of invocations that a CPU quota held back, among those that were
-    /// not interrupted.
+    /// not interrupted and had no CPU share.
     pub throttling: ThrottlingCounts,
+    /// CPU share of the function in thousandths of a CPU, if it had one.
+    pub cpu_share: Option<u64>,
+    /// Number of invocations that this share held back.
+    pub held_back: u64,
 }
 
 /// Source of a meter in a lane.
@@ -303,7 +307,8 @@ impl Store {
             .connection
             .prepare_cached(
                 "SELECT status, reason, create_ns, start_ns, run_ns, wall_ns, cpu_ns, cycles,
-                    ref_cycles, wasm_ops, memory_peak_bytes, memory_allocated_bytes, throttled_ns
+                    ref_cycles, wasm_ops, memory_peak_bytes, memory_allocated_bytes, throttled_ns,
+                    vcpu_allocated_milli
                  FROM invocation WHERE cell_id = ?1 ORDER BY sequence",
             )
             .map_err(failed("read of a cell"))?;
@@ -368,6 +373,8 @@ impl CellStats {
             memory_peak: None,
             memory_allocated: None,
             throttling: ThrottlingCounts::default(),
+            cpu_share: None,
+            held_back: 0,
         })
     }
 
@@ -377,9 +384,15 @@ impl CellStats {
         if status == "interrupted" {
             return Ok(());
         }
-        if let Some(time) = read_unsigned(row, 12)? {
-            self.throttling.known += 1;
-            self.throttling.throttled += u64::from(time > 0);
+        let share = read_unsigned(row, 13)?;
+        self.cpu_share = self.cpu_share.max(share);
+        match (read_unsigned(row, 12)?, share) {
+            (Some(time), Some(_)) => self.held_back += u64::from(time > 0),
+            (Some(time), None) => {
+                self.throttling.known += 1;
+                self.throttling.throttled += u64::from(time > 0);
+            }
+            (None, _) => {}
         }
         if status != "ok" {
             self.bad += 1;
@@ -420,7 +433,8 @@ mod tests {
     #[test]
     fn what_the_note_of_an_older_row_says_is_kept_as_data() {
         let mut connection = Connection::open_in_memory().expect("memory");
-        let before = MIGRATIONS.len() - 1;
+        // All up to the one that this is about.
+        let before = 9;
         rusqlite_migration::Migrations::from_slice(&MIGRATIONS[..before])
             .to_latest(&mut connection)
             .expect("the version before");

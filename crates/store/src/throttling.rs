@@ -6,7 +6,7 @@ use super::open::{Store, StoreError};
 use cyclometer_core::cpu_quota::CpuQuota;
 
 /// Number of invocations that a CPU quota held back, among those for which this
-/// is known.
+/// is known and which had no CPU share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ThrottlingCounts {
     /// Invocations that were held back.
@@ -29,13 +29,15 @@ impl ThrottlingCounts {
 }
 
 impl Store {
-    /// Counts the invocations of a recording that a CPU quota held back.
+    /// Counts the invocations of a recording that a CPU quota held back, without those that had a
+    /// share of CPUs: that is to hold them back.
     ///
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn throttling_counts(&self, recording: i64) -> Result<ThrottlingCounts, StoreError> {
         let sql = "SELECT COUNT(*) FILTER (WHERE i.throttled_ns > 0), COUNT(i.throttled_ns)
-            FROM invocation i JOIN cell c ON c.id = i.cell_id WHERE c.recording_id = ?1";
+            FROM invocation i JOIN cell c ON c.id = i.cell_id
+            WHERE c.recording_id = ?1 AND i.vcpu_allocated_milli IS NULL";
         let count = |value: i64| u64::try_from(value).unwrap_or(0);
         let (throttled, known) = self
             .connection

@@ -18,6 +18,16 @@ pub fn skip(reason: &str) {
     cyclometer_system::output::write_message(&format!("skipped: {test}: {reason}"));
 }
 
+/// Says that a test was skipped for want of `name`, like [`skip`].
+///
+/// # Panics
+/// Where `CYCLOMETER_REQUIRE_RUNTIMES` lists that name.
+pub fn skip_unless_required(name: &str, reason: &str) {
+    let required = std::env::var("CYCLOMETER_REQUIRE_RUNTIMES").unwrap_or_default();
+    assert!(!required.split(',').any(|it| it == name), "{name} is required here, but: {reason}");
+    skip(reason);
+}
+
 /// CPU time of this thread: for limits that a busy machine must not break.
 ///
 /// # Panics

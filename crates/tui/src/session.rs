@@ -47,6 +47,8 @@ pub struct RecordingOptions {
     pub race: bool,
     /// Memory given to functions, if not their own default.
     pub memory: Option<Bytes>,
+    /// Share of CPUs that functions get; `None`: whole ones.
+    pub cpu_share: Option<CpuShareRule>,
     /// Longest time of one invocation, if not the function's own default.
     pub timeout: Option<Nanos>,
     /// Time between samples; `None`: no sampling.
@@ -55,8 +57,6 @@ pub struct RecordingOptions {
     pub label: Option<String>,
     /// Rules of the sandbox that are loosened.
     pub rules: SandboxRules,
-    /// Share of CPUs that functions get; `None`: whole ones.
-    pub cpu_share: Option<CpuShareRule>,
 }
 
 impl RecordingOptions {
@@ -73,11 +73,11 @@ impl RecordingOptions {
             until_stopped: false,
             race: false,
             memory: None,
+            cpu_share: None,
             timeout: None,
             sample_interval: Some(DEFAULT_SAMPLE_INTERVAL),
             label: None,
             rules: SandboxRules::default(),
-            cpu_share: None,
         }
     }
 
@@ -112,11 +112,11 @@ impl RecordingOptions {
             runs: self.runs,
             warmup: self.warmup,
             memory: self.memory,
+            cpu_share: self.cpu_share,
             timeout: self.timeout,
             until_stopped: self.until_stopped,
             race: self.race,
             rules: self.rules.clone(),
-            cpu_share: self.cpu_share,
             ..PlanRequest::for_workloads(workloads, &self.preset)
         };
         Ok(SessionOptions {

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use super::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::output::text_output;
-use crate::replay::{Contract, ReplaySummary};
+use crate::pricing::Granularity;
+use crate::replay::{Contract, ModelInfo, ReplaySummary};
 use crate::report::{self, Format, list_stand_ins, terminal_width};
 use crate::store::{BillRetention, ReplayPlan, SavedSimulation, Selection, Store};
 
@@ -167,8 +168,10 @@ fn say_remarks(
     plan: &ReplayPlan,
     summary: &ReplaySummary,
 ) -> Result<(), CommandFailure> {
+    let mut has_share = false;
     for recording in &plan.selection.recordings {
         let sources = store.meter_sources(*recording).map_err(CommandFailure::failed)?;
+        has_share |= sources.iter().any(|it| it.meter == "vcpu_allocated" && it.source.is_some());
         let estimates = sources
             .iter()
             .filter(|it| it.meter == "ref_cycles" && it.source.as_deref() == Some("estimate"));
@@ -179,6 +182,10 @@ fn say_remarks(
         if let Some(line) = report::precision::describe_throttling(&held) {
             say(&format!("recording {recording}: {line}"));
         }
+    }
+    let by_share = |model: &ModelInfo| model.granularity == Granularity::Coarse;
+    if !has_share && summary.models().iter().any(by_share) {
+        say(report::comparison::WHOLE_CPUS);
     }
     for note in list_stand_ins(summary) {
         say(&note);

@@ -12,7 +12,9 @@ use crate::cli::recording::MissingLaneMessages;
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, record, say, signals};
 use crate::lane::{self, Cancel, Job, NoSampling, Status};
 use crate::procfs::ProcessIdentity;
-use crate::record::{Event, OpenLane, Plan, PlanRequest, SessionObserver, open_lanes};
+use crate::record::{
+    Event, OpenLane, OutputComparison, Plan, PlanRequest, SessionObserver, open_lanes,
+};
 use crate::report::{Cell, Column, Table};
 use crate::units::Nanos;
 use crate::workload::{OutputDigest, build};
@@ -152,10 +154,13 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
         Column::text("reason", "reason"),
     ]);
     let mut failed = false;
+    let mut outputs = OutputComparison::default();
     for cell in plan.cells.iter().take_while(|_| !cancel.is_cancelled()) {
         let open = &mut lanes[cell.lane];
         let (ended, output, reason) = run_once(open, &cell.job, &cancel);
         failed |= ended != Status::Ok;
+        outputs.add_cell(&open.name, &cell.job);
+        outputs.add_output(cell.job.cell, output.filter(|_| ended == Status::Ok));
         table.push(check_row(&open.name, &cell.job, ended, output, reason));
     }
     for open in &mut lanes {
@@ -166,9 +171,14 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
         return Ok(signals::interrupted_status());
     }
     if failed {
-        return Err(CommandFailure::Failed("not all outputs are as expected".to_owned()));
+        return Err(CommandFailure::Failed("not all runs ended as expected".to_owned()));
     }
-    say("all outputs are as expected");
+    if plan.cells.iter().all(|cell| cell.job.preset.expected.is_some()) {
+        say("all outputs are as expected");
+    }
+    for sentence in outputs.list_sentences() {
+        say(&sentence);
+    }
     let incomplete = missing.any && !options.lane.is_empty();
     Ok(if incomplete { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }

@@ -34,6 +34,7 @@ use self::scratch_folder::ScratchFolder;
 use self::warm_worker::RuntimeWorker;
 use super::cache::Cache;
 use super::control_group::InnerProcessLimit;
+use super::cpu_share::{ShareMeter, ShareUsage};
 use super::launcher::{EndCause, LauncherError, Privileges, ProgramEnd, Stdio3};
 use super::program_run::{
     EndVerdict, ProgramRun, Runner, digest_output, fill_startup, longest_output,
@@ -49,7 +50,7 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::function_group::GroupUsage;
 use cyclometer_meter::{Meter, Provenance, Provenances, Source, Usage};
 use cyclometer_system::paths::{OwnFolder, TrustError};
-use cyclometer_workload::{FunctionInput, Workload};
+use cyclometer_workload::{CpuShare, FunctionInput, Limits, Workload};
 
 /// Longest time that cleaning up after an invocation may take.
 const CLEANUP_TIMEOUT: Nanos = Nanos(20_000_000_000);
@@ -83,6 +84,8 @@ struct RuntimeRun {
     files: Stdio3,
     /// Kills for want of memory in a container without an engine.
     killed: Option<GroupUsage>,
+    /// CPU share of a container without an engine, if it had one.
+    share: Option<ShareUsage>,
 }
 
 impl CommandLane {
@@ -150,7 +153,7 @@ impl CommandLane {
         let files = Stdio3::with_input(&job.preset.stdin).map_err(|error| error.to_string())?;
         let id = new_invocation_id()?;
         let values = self.placeholder_values(job, &id)?;
-        let sandbox = create_sandbox_group(job, &id, &values)?;
+        let (sandbox, mut share) = create_sandbox_group(job, &id, &values)?;
         let value = |name: &str| values.get(name).cloned();
         let args = self
             .profile
@@ -164,6 +167,7 @@ impl CommandLane {
         let call = RuntimeCall {
             file_limit: (!sandboxed).then_some(job.limits.output),
             cpu: job.cpu,
+            cpu_share: job.cpu_share.filter(|_| share.is_none()),
             ..RuntimeCall::new(&profile, &program, &args, &files, job.limits.timeout)
         };
         if sandboxed {
@@ -182,10 +186,14 @@ impl CommandLane {
             error.to_string()
         })?;
         let killed = sandbox.as_ref().and_then(SandboxGroup::usage_if_killed);
+        if share.is_some() && sandbox.as_ref().is_some_and(SandboxGroup::is_unused) {
+            return Err(sandbox_group::NOT_INSIDE.to_owned());
+        }
+        let share = share.as_mut().map(ShareMeter::take_usage);
         if run.ended.why != EndCause::ByItself {
             self.clean_up(&values);
         }
-        Ok(RuntimeRun { run, files, killed })
+        Ok(RuntimeRun { run, files, killed, share })
     }
 
     /// Runs one invocation in the cell's worker, which is started if need be.
@@ -260,7 +268,7 @@ impl CommandLane {
 
     fn build_outcome(&self, job: &Job, ran: &mut RuntimeRun) -> Outcome {
         let (status, reason, exit_code) = self.judge_end_of_run(job, ran);
-        let RuntimeRun { run, files, .. } = ran;
+        let RuntimeRun { run, files, share, .. } = ran;
         let mut usage = Usage::new(true);
         let mut provenances = Arc::clone(&self.provenances);
         if let Some(runner) = self.runner.current() {
@@ -270,6 +278,10 @@ impl CommandLane {
                 provenances = Arc::new(cold_sources(&self.profile, &provenances));
             }
             fill_startup(run, &provenances, &mut usage);
+        }
+        if let Some(share) = share {
+            share.fill_usage(&mut usage);
+            share.set_sources(sandbox_group::SHARE_SCOPE, Arc::make_mut(&mut provenances));
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         usage.phases.create = Some(run.started.executed.saturating_since(run.started.requested));
@@ -313,7 +325,7 @@ impl CommandLane {
 
     /// Judges how the invocation ended; splits a machine's output into streams for that.
     fn judge_end_of_run(&self, job: &Job, ran: &mut RuntimeRun) -> EndVerdict {
-        let RuntimeRun { run, files, killed } = ran;
+        let RuntimeRun { run, files, killed, .. } = ran;
         let grouped = run.group_usage.as_ref().or(killed.as_ref());
         let (written, limit) = (longest_output(files), job.limits.output);
         // Helpers of a sandbox may end slightly later than the process that started them.
@@ -385,18 +397,34 @@ fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
     Runner::start_inside(privileges, inside)
 }
 
-/// Creates the control group around the container of an invocation, where that is possible.
+/// Creates the control group around the container of an invocation, where that is possible, and the
+/// meter of its CPU share, if it has one.
 fn create_sandbox_group(
     job: &Job,
     id: &str,
     values: &HashMap<String, String>,
-) -> Result<Option<SandboxGroup>, String> {
-    let Some(folder) = values.get("bundle") else { return Ok(None) };
-    let sandbox = SandboxGroup::create_around(id, job.limits.memory);
+) -> Result<(Option<SandboxGroup>, Option<ShareMeter>), String> {
+    let Some(folder) = values.get("bundle") else { return Ok((None, None)) };
+    let (sandbox, share) = match job.cpu_share {
+        Some(share) => {
+            let (sandbox, meter) = SandboxGroup::create_with_share(id, job.limits.memory, share)?;
+            (Some(sandbox), Some(meter))
+        }
+        None => (SandboxGroup::create_around(id, job.limits.memory), None),
+    };
     let group = sandbox.as_ref().map(|it| it.path.as_str());
     oci_bundle::write_config(Path::new(folder), job, group)
         .map_err(|error| format!("cannot write the bundle in {folder}: {error}"))?;
-    Ok(sandbox)
+    Ok((sandbox, share))
+}
+
+/// Returns whether a runtime takes a bundle with its `config.json`, which names the control group,
+/// rather than its folder of files only.
+fn takes_bundle_config(profile: &Profile) -> bool {
+    const WHOLE: &str = "<bundle>";
+    let value = |name: &str| Some(format!("<{name}>"));
+    let args = profile.cold.expand(&value, &[]).unwrap_or_default();
+    args.iter().any(|arg| arg == WHOLE || arg.ends_with(&format!("={WHOLE}")))
 }
 
 /// Returns a name that no two invocations share; a runtime's own control groups and state are found
@@ -525,6 +553,27 @@ impl Lane for CommandLane {
         Err(LaneError::Unsupported { reason })
     }
 
+    fn check_cpu_share(&self, share: CpuShare) -> Result<(), LaneError> {
+        let unsupported = |reason| LaneError::Unsupported { reason };
+        match (self.profile.takes, self.profile.outside.is_some()) {
+            (AcceptedForm::Bundle, true) if takes_bundle_config(&self.profile) => {
+                let id = new_invocation_id().map_err(unsupported)?;
+                let memory = Limits::default().memory;
+                let made = SandboxGroup::create_with_share(&id, memory, share);
+                made.map(drop).map_err(unsupported)
+            }
+            (_, true) => Err(unsupported(format!(
+                "{} runs functions outside of the control groups that cyclometer makes, where no \
+                 CPU share can be enforced: leave the lane out, or the share",
+                self.profile.title
+            ))),
+            (_, false) => match self.runner.current() {
+                Some(runner) => runner.check_cpu_share(share).map_err(unsupported),
+                None => Ok(()),
+            },
+        }
+    }
+
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
         let failed = |error: LauncherError| LaneError::Prepare {
             workload: job.workload.name.clone(),
@@ -621,6 +670,15 @@ impl Lane for CommandLane {
 mod tests {
     use super::*;
     use crate::profile::ProfileCatalog;
+
+    #[test]
+    fn only_runtimes_that_take_the_groups_name_can_have_a_cpu_share() {
+        let builtin = ProfileCatalog::builtin();
+        let takes = |name| takes_bundle_config(builtin.get(name).expect("shipped"));
+        for (name, has) in [("runc", true), ("crun", true), ("runsc", true), ("podman", false)] {
+            assert_eq!(takes(name), has, "{name}");
+        }
+    }
 
     #[test]
     fn what_a_runtime_used_before_its_function_is_told_or_missing_with_the_reason() {

@@ -9,6 +9,7 @@ use super::super::outer_memory_limit::OuterMemoryLimit;
 use super::super::program_run::Runner;
 use crate::profile::{MemoryEnforcement, Profile};
 use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_workload::CpuShare;
 
 /// A program with its arguments, streams and limits.
 pub(super) struct RuntimeCall<'a> {
@@ -26,6 +27,8 @@ pub(super) struct RuntimeCall<'a> {
     pub data_limit: Option<Bytes>,
     pub file_limit: Option<Bytes>,
     pub cpu: Option<u16>,
+    /// Share of CPUs of the runtime with its function.
+    pub cpu_share: Option<CpuShare>,
 }
 
 impl<'a> RuntimeCall<'a> {
@@ -48,6 +51,7 @@ impl<'a> RuntimeCall<'a> {
             data_limit: None,
             file_limit: None,
             cpu: None,
+            cpu_share: None,
         }
     }
 
@@ -84,6 +88,7 @@ impl<'a> RuntimeCall<'a> {
             file_limit: self.file_limit,
             cpu: self.cpu,
             start_folder: Path::new("/"),
+            cpu_share: self.cpu_share,
         })
     }
 }

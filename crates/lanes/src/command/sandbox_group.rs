@@ -6,13 +6,22 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::super::cpu_share::{REMEDY, ShareMeter, limit_for};
 use super::super::launcher::{EndCause, ProgramEnd};
 use super::super::program_run::one_line;
 use super::invocation_verdict::shell_exit_status;
-use cyclometer_core::units::Bytes;
+use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::cgroup::{Driver, Hierarchy, InvocationGroup, MemoryWatch};
 use cyclometer_meter::function_group::GroupUsage;
 use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_workload::CpuShare;
+
+/// Reason why an invocation with a CPU share did not have it.
+pub(super) const NOT_INSIDE: &str = "its container ran outside of the control group that was to enforce its CPU share: leave the \
+     lane out, or the share";
+
+/// Description of what is under a CPU share.
+pub(super) const SHARE_SCOPE: &str = "the container with all that its runtime does in it";
 
 /// A group for one container; dropping it removes the group with everything in it.
 #[derive(Debug)]
@@ -27,14 +36,40 @@ impl SandboxGroup {
     /// Creates a group for the container of that name, which has an owner; `None` where this user
     /// may create none: the runtime then does what it can.
     pub(crate) fn create_around(container: &str, limit: Bytes) -> Option<Self> {
-        let owner = ProcessIdentity::current().ok()?;
-        let (_, tag) = container.rsplit_once('-')?;
-        let group =
-            InvocationGroup::create(&Hierarchy::detect().ok()?, &owner, tag, Driver::Cgroupfs)
-                .ok()?;
-        let memory = group.watch_memory(limit).ok()?;
+        Self::try_create(container, limit).ok()
+    }
+
+    fn try_create(container: &str, limit: Bytes) -> Result<Self, String> {
+        let owner = ProcessIdentity::current().map_err(|error| error.to_string())?;
+        let (_, tag) = container.rsplit_once('-').ok_or("the container's name has no owner")?;
+        let hierarchy = Hierarchy::detect().map_err(|error| error.to_string())?;
+        let group = InvocationGroup::create(&hierarchy, &owner, tag, Driver::Cgroupfs)
+            .map_err(|error| error.to_string())?;
+        let memory = group.watch_memory(limit).map_err(|error| error.to_string())?;
         let path = format!("{}/{container}", group.parent_name());
-        Some(Self { group, memory, path })
+        Ok(Self { group, memory, path })
+    }
+
+    /// Creates a group like [`Self::create_around`] that has a share of CPUs, and its meter.
+    ///
+    /// # Errors
+    /// The reason why there is none, and what to do.
+    pub(crate) fn create_with_share(
+        container: &str,
+        limit: Bytes,
+        share: CpuShare,
+    ) -> Result<(Self, ShareMeter), String> {
+        let refused = |reason: String| format!("no CPU share can be enforced: {reason}; {REMEDY}");
+        let sandbox = Self::try_create(container, limit).map_err(refused)?;
+        let limited = sandbox.group.limit_cpu(limit_for(share));
+        limited.map_err(|error| refused(error.to_string()))?;
+        let meter = ShareMeter::for_container(&sandbox.group, share);
+        Ok((sandbox, meter))
+    }
+
+    /// Returns whether nothing has run in the group.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.group.cpu_time() == Some(Nanos(0))
     }
 
     /// Returns the group's usage if the kernel killed something in it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::super::control_group::{out_of_memory, set_level_source};
+use super::super::cpu_share::{ShareMeter, ShareUsage};
 use super::super::launcher::Stdio3;
 use super::super::outer_memory_limit::OuterMemoryLimit;
 use super::super::program_run::{
@@ -61,6 +62,7 @@ pub(crate) struct RuntimeWorker {
     memory: Bytes,
     /// Memory limit around the runtime besides.
     wall: Option<OuterMemoryLimit>,
+    share: Option<ShareMeter>,
 }
 
 /// Usage of an invocation, as seen from outside.
@@ -69,6 +71,8 @@ struct InvocationUsage {
     /// CPU time by the worker's control group.
     group_cpu_time: Option<Nanos>,
     peak: Option<Bytes>,
+    /// CPU share, if there is one.
+    share: Option<ShareUsage>,
 }
 
 /// Reason why a worker gave no response.
@@ -115,6 +119,7 @@ impl RuntimeWorker {
             timeout: None,
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
+            cpu_share: job.cpu_share,
             ..RuntimeCall::new(profile, &runtime.program, args, &files, LOAD_TIMEOUT)
         };
         let wall = outer_limit_for(profile, job.limits.memory, &runner);
@@ -124,8 +129,12 @@ impl RuntimeWorker {
             .map_err(|error| text(&error))?;
         drop(theirs);
         let tsc_hz = host::tsc_hz();
-        let provenances =
-            Arc::new(warm_sources(profile, &lock_counters(&counters), &runner, tsc_hz));
+        let mut share = runner.open_share_meter(job.cpu_share);
+        let mut all = warm_sources(profile, &lock_counters(&counters), &runner, tsc_hz);
+        if let Some(share) = &mut share {
+            share.take_usage().set_sources(runner.share_scope(), &mut all);
+        }
+        let provenances = Arc::new(all);
         let mut worker = Self {
             runner,
             control,
@@ -138,6 +147,7 @@ impl RuntimeWorker {
             tsc_hz,
             memory: job.limits.memory,
             wall,
+            share,
         };
         let ready = match worker.read_response(LOAD_TIMEOUT, cancel) {
             Ok(WorkerResponse::Ready) => worker.check_no_surplus(),
@@ -171,6 +181,9 @@ impl RuntimeWorker {
         let group = self.runner.group().ok();
         let baseline = group.as_ref().map(|group| group.take_baseline());
         reset_peak(self.pid);
+        if let Some(share) = &mut self.share {
+            share.restart();
+        }
         watch.start_sampling(Box::new(ProcessProbe::new(self.pid, &self.counters, group.as_ref())));
         let before = lock_counters(&self.counters).read_all();
         let requested = monotonic_now();
@@ -190,6 +203,7 @@ impl RuntimeWorker {
         };
         let used = group.zip(baseline).map(|(group, baseline)| group.usage_since(&baseline));
         let used = InvocationUsage {
+            share: self.share.as_mut().map(ShareMeter::take_usage),
             peak: peak_memory(self.pid)
                 .max(used.as_ref().and_then(|used| used.peak.as_ref().ok().copied())),
             group_cpu_time: used.and_then(|used| used.cpu),
@@ -317,6 +331,13 @@ impl RuntimeWorker {
         usage.set(Meter::Wall, report.ended.saturating_since(report.begun).0);
         usage.set(Meter::MemoryPeak, used.peak.map(|size| size.0));
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        if let Some(share) = &used.share {
+            share.fill_usage(&mut usage);
+            if share.throttled.is_err() {
+                let all = Arc::make_mut(&mut self.provenances);
+                share.set_sources(self.runner.share_scope(), all);
+            }
+        }
         let written = longest_output(&self.streams);
         let stderr = read_tail(&mut self.streams.stderr);
         let said =
@@ -375,6 +396,7 @@ impl RuntimeWorker {
         outcome.provenances = Arc::new(all);
         outcome.usage.set(Meter::Wall, outcome.ended.saturating_since(requested).0);
         outcome.usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        outcome.usage.set(Meter::VcpuAllocated, job.cpu_share.map(|share| u64::from(share.0)));
         outcome
     }
 

@@ -19,7 +19,7 @@ use super::termination::{FunctionExit, exit_code_unless_stopped};
 use super::{DockerLane, PendingRemoval, next_tag};
 use crate::{Cancel, Job, Outcome, ProbeSampler, StartKind, Status, monotonic_now};
 use cyclometer_core::units::Nanos;
-use cyclometer_meter::Meter;
+use cyclometer_meter::{Meter, mask_ids};
 use cyclometer_workload::OutputDigest;
 
 /// Everything that is observed of an invocation after its end.
@@ -148,7 +148,10 @@ impl DockerLane {
             .as_ref()
             .map_or(ContainerRole::Streams, |files| ContainerRole::Files(files, &token));
         let name = self.container_name(&tag);
-        let metered = self.create_meter(&tag);
+        let metered = self.create_meter(&tag, job.cpu_share);
+        if let (Err(reason), Some(_)) = (&metered, job.cpu_share) {
+            return Outcome::failed_to_start(job, monotonic_now(), mask_ids(reason));
+        }
         let group = metered.as_ref().ok();
         let body =
             self.container_body(job, &image, role, group.map(|metered| metered.cgroup_parent()));
@@ -169,6 +172,7 @@ impl DockerLane {
         let heard = self.collect_observations(&name, &result, &run, (token, before, cancel));
         let times = heard.phase_times(&run);
         let metered = metered.as_deref().map_err(String::as_str);
+        let unshared = metered.ok().and_then(ContainerMeter::explain_lost_share);
         let (mut usage, sources) =
             assemble_usage(metered, heard.startup_usage(&times), job, StartKind::Cold, &times);
         let stderr =
@@ -182,6 +186,7 @@ impl DockerLane {
         usage.phases.teardown = teardown;
         let whole = heard.has_whole_output(&result, &run);
         let (output, lost) = digest_output(files.as_mut(), &mut run, whole);
+        let lost = join_reasons(lost, unshared);
         Outcome {
             status: if lost.is_some() { Status::Failed } else { status },
             reason: join_reasons(join_reasons(reason, lost), remark),

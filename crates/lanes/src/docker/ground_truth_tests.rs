@@ -20,6 +20,7 @@ use cyclometer_workload::FunctionInput;
 struct Kernel {
     cpu: Option<u64>,
     peak: Option<u64>,
+    throttled: Option<u64>,
 }
 
 fn number(path: &Path, key: &str) -> Option<u64> {
@@ -50,6 +51,9 @@ impl ProbeSampler for Kernel {
         let v1 =
             latest("memory").and_then(|group| number(&group.join("memory.max_usage_in_bytes"), ""));
         self.peak = v1.or_else(|| number(&latest("")?.join("memory.peak"), ""));
+        let v1 = latest("cpu").and_then(|group| number(&group.join("cpu.stat"), "throttled_time"));
+        let v2 = || Some(number(&latest("")?.join("cpu.stat"), "throttled_usec")? * 1_000);
+        self.throttled = v1.or_else(v2);
     }
 }
 
@@ -95,6 +99,36 @@ fn holds_in_some_attempt(mut attempt: impl FnMut() -> Result<(), String>) {
         }
     }
     panic!("in no attempt:\n{}", failures.join("\n"));
+}
+
+/// Runs the same computation with whole CPUs and with a fifth of one.
+#[test]
+fn a_containers_share_of_cpus_holds_it_back_as_the_kernel_says() {
+    let Some(mut bench) = bench(None) else { return };
+    let share = CpuShare(200);
+    if let Err(error) = bench.lane.check_cpu_share(share) {
+        return cyclometer_testkit::skip(&error.to_string());
+    }
+    let whole = bench.job(&["spin", "200000000"], FunctionInput::default());
+    let shared = Job { cpu_share: Some(share), ..whole.clone() };
+    holds_in_some_attempt(|| {
+        let mut kernel = Kernel::default();
+        let outcome = bench.run_watched(&whole, &mut kernel, &Cancel::default());
+        assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.reason);
+        assert_eq!(outcome.usage.get(Meter::VcpuAllocated), None);
+        let usual = outcome.usage.get(Meter::CpuTime).expect("metered");
+        let outcome = bench.run_watched(&shared, &mut kernel, &Cancel::default());
+        assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.reason);
+        let said = |meter| outcome.usage.get(meter).expect("metered");
+        assert_eq!(said(Meter::VcpuAllocated), 200);
+        let (cpu, wall) = (said(Meter::CpuTime), said(Meter::Wall));
+        // A fifth of the time; a quota at the start, and ticks of two CPUs.
+        assert!(cpu <= wall / 5 + 16_000_000, "{cpu} ns of CPU time in {wall} ns");
+        let (throttled, kernel) = (said(Meter::Throttled), kernel.throttled.expect("read"));
+        let is_equal = throttled == kernel && cpu.abs_diff(usual) <= usual * 3 / 100;
+        let text = format!("throttled {throttled}, kernel {kernel}; CPU {cpu}, whole {usual}");
+        if is_equal { Ok(()) } else { Err(text) }
+    });
 }
 
 #[test]

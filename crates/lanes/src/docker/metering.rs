@@ -16,12 +16,17 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::phases::PhaseTimes;
 use super::starter_report::StartupUsage;
+use crate::cpu_share::{ShareUsage, limit_for};
 use crate::{Job, Probe, StartKind};
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::cgroup::InvocationGroup;
 use cyclometer_meter::perf::{CounterSnapshot, CounterTarget, Counters, Counts};
 use cyclometer_meter::quota::ThrottleMeter;
 use cyclometer_meter::{Meter, Phases, Provenances, Source, Usage};
+use cyclometer_workload::CpuShare;
+
+/// Description of what is under a CPU share.
+const SHARE_SCOPE: &str = "the container with the OCI runtime's start-up in it";
 
 /// Meters that only perf counts.
 const PERF_METERS: [Meter; 8] = [
@@ -96,13 +101,27 @@ pub(super) struct ContainerMeter {
     baseline: Mutex<UsageBaseline>,
     /// Meter of the time that a CPU quota held the group back, or why there is none.
     throttle: Result<Mutex<ThrottleMeter>, String>,
+    /// CPU share of the group, if it has one.
+    share: Option<CpuShare>,
     /// Frequency of the time-stamp counter in hertz, if known.
     tsc_hz: Option<u64>,
 }
 
 impl ContainerMeter {
-    /// Starts to count what will run in `group`.
-    pub fn for_group(group: InvocationGroup, tsc_hz: Option<u64>) -> Self {
+    /// Limits `group` to its share of CPUs, if it is to have one, and starts to count what will run
+    /// in it.
+    ///
+    /// # Errors
+    /// The reason why the share cannot be enforced.
+    pub fn for_group(
+        group: InvocationGroup,
+        share: Option<CpuShare>,
+        tsc_hz: Option<u64>,
+    ) -> Result<Self, String> {
+        if let Some(share) = share {
+            let limited = group.limit_cpu(limit_for(share));
+            limited.map_err(|error| format!("no CPU share can be enforced: {error}"))?;
+        }
         let counting = group.perf_directory().map_err(|error| error.to_string()).map(|directory| {
             let mut counters = Counters::open(CounterTarget::Cgroup(&directory));
             Mutex::new(PerfCounting {
@@ -113,7 +132,14 @@ impl ContainerMeter {
             })
         });
         let throttle = ThrottleMeter::for_group(&group).map(Mutex::new);
-        Self { group, counters: counting, baseline: Mutex::default(), throttle, tsc_hz }
+        Ok(Self { group, counters: counting, baseline: Mutex::default(), throttle, share, tsc_hz })
+    }
+
+    /// Explains that the group no longer has its CPU share, if so: an engine may set what it knows.
+    pub(crate) fn explain_lost_share(&self) -> Option<String> {
+        let share = self.share?;
+        let lost = !self.group.has_cpu_limit(limit_for(share));
+        lost.then(|| format!("the engine removed its CPU share of {share} from its control group"))
     }
 
     /// Starts to count anew, from the current values.
@@ -160,12 +186,30 @@ impl ContainerMeter {
         Some(self.counters.as_ref().ok()?.lock())
     }
 
-    /// Records the time throttled since the baseline, or why it is not known.
+    /// Records the CPU share and the time throttled since the baseline, or why they are not known.
     fn record_throttled(&self, usage: &mut Usage, sources: &mut Provenances) {
+        const GONE: &str = "the control group can no longer be read";
+        if self.share.is_some() && self.cpu_since_baseline() == Some(0) {
+            let reason = "nothing ran in the control group that has its CPU share";
+            sources.set_missing(Meter::Throttled, reason);
+            return sources.set_missing(Meter::VcpuAllocated, reason);
+        }
+        if let Some(share) = self.share {
+            let throttled = self.throttle.as_ref().map_err(Clone::clone).and_then(|throttle| {
+                let mut throttle = throttle.lock();
+                let time = throttle.take_throttled().ok_or(GONE)?;
+                Ok((time, throttle.has_several_quotas()))
+            });
+            let has_outer_quotas = throttled.as_ref().is_ok_and(|(_, several)| *several);
+            let throttled = throttled.map(|(time, _)| time);
+            let used = ShareUsage { share, throttled, has_outer_quotas };
+            used.fill_usage(usage);
+            return used.set_sources(SHARE_SCOPE, sources);
+        }
+        sources.set_missing(Meter::VcpuAllocated, crate::NO_CPU_LIMIT);
         let taken = self.throttle.as_ref().map_err(Clone::clone).and_then(|throttle| {
             let mut throttle = throttle.lock();
-            let time =
-                throttle.take_throttled().ok_or("the control group can no longer be read")?;
+            let time = throttle.take_throttled().ok_or(GONE)?;
             Ok((time, throttle.quota_note()))
         });
         match taken {
@@ -292,11 +336,13 @@ pub(super) fn assemble_usage(
     };
     match metered {
         Ok(metered) => metered.record_throttled(&mut usage, &mut sources),
-        Err(reason) => sources.set_missing(Meter::Throttled, reason),
+        Err(reason) => {
+            sources.set_missing(Meter::Throttled, reason);
+            sources.set_missing(Meter::VcpuAllocated, crate::NO_CPU_LIMIT);
+        }
     }
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
     sources.set_source(Meter::MemoryAllocated, Source::Plan, "the container's memory limit");
-    sources.set_missing(Meter::VcpuAllocated, crate::NO_CPU_LIMIT);
     usage.set(Meter::Wall, wall_nanos(&times.phases));
     sources.set_source(Meter::Wall, Source::Clock, times.basis.note());
     for meter in [Meter::WasmOps, Meter::LinearMemory, Meter::MemoryGrowFailed] {

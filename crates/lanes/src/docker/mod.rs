@@ -61,6 +61,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{
     Cancel, Job, Lane, LaneDescription, LaneError, Outcome, Prepared, ProbeSampler, StartKind,
 };
+use crate::cpu_share::REMEDY;
 use crate::image_config::ImageRefusal;
 use crate::image_user::AccountFiles;
 use container::remove_container;
@@ -69,7 +70,7 @@ use cyclometer_core::units::Nanos;
 use cyclometer_meter::cgroup::{Driver, Hierarchy, InvocationGroup};
 use cyclometer_meter::{Provenances, mask_ids};
 use cyclometer_system::procfs::ProcessIdentity;
-use cyclometer_workload::{Preset, Workload};
+use cyclometer_workload::{CpuShare, Preset, Workload};
 use engine::{CLEANUP_TIMEOUT, Engine, EngineError, REQUEST_TIMEOUT};
 use engine_events::EventSubscription;
 use function_call::{FunctionCall, check_integrity, check_settings};
@@ -377,12 +378,16 @@ impl DockerLane {
         cyclometer_system::owner::name_for(&self.owner, tag)
     }
 
-    /// Creates a control group with its counters, or returns why there is none.
-    fn create_meter(&self, tag: &str) -> Result<Arc<ContainerMeter>, String> {
+    /// Creates a control group with its counters and its CPU share, or returns why there is none.
+    fn create_meter(
+        &self,
+        tag: &str,
+        share: Option<CpuShare>,
+    ) -> Result<Arc<ContainerMeter>, String> {
         let (hierarchy, driver) = self.groups.as_ref().map_err(Clone::clone)?;
         let group = InvocationGroup::create(hierarchy, &self.owner, tag, *driver);
         let group = group.map_err(|error| error.to_string())?;
-        Ok(Arc::new(ContainerMeter::for_group(group, self.tsc_hz)))
+        Ok(Arc::new(ContainerMeter::for_group(group, share, self.tsc_hz)?))
     }
 
     /// Removes containers whose removal failed earlier. Gives up at the first that
@@ -416,7 +421,7 @@ impl DockerLane {
                 .to_owned()
         });
         let group = match &self.groups {
-            Ok(_) => self.create_meter(&next_tag()).err(),
+            Ok(_) => self.create_meter(&next_tag(), None).err(),
             Err(reason) => Some(reason.clone()),
         };
         let group = group.map(|reason| {
@@ -465,6 +470,13 @@ impl Lane for DockerLane {
             Some(name) => self.require_own_image(name, &Cancel::for_process()).map(drop),
             None => self.payload_for(workload).map(drop),
         }
+    }
+
+    fn check_cpu_share(&self, share: CpuShare) -> Result<(), LaneError> {
+        self.create_meter(&next_tag(), Some(share)).map(drop).map_err(|reason| {
+            let reason = format!("{}; {REMEDY}", mask_ids(&reason));
+            LaneError::Unsupported { reason }
+        })
     }
 
     /// Prepares the image, which stays when the lane closes: the next recording finds it.

@@ -35,7 +35,7 @@ use super::{DockerLane, PendingRemoval, next_tag};
 use crate::replacement::{WarmLane, WorkerRun, WorkerState, run_in_worker};
 use crate::{Cancel, Job, Outcome, ProbeSampler, StartKind, Status, monotonic_now};
 use cyclometer_core::units::Nanos;
-use cyclometer_meter::Meter;
+use cyclometer_meter::{Meter, mask_ids};
 
 /// Exit code that the engine gives a command which did not come to its end.
 const KILLED_EXIT_CODE: i64 = 137;
@@ -105,7 +105,10 @@ impl DockerLane {
         let name = self.container_name(&tag);
         let files =
             self.create_files(job, &tag)?.ok_or("warm functions need files of this machine")?;
-        let metered = self.create_meter(&tag);
+        let metered = self.create_meter(&tag, job.cpu_share);
+        if let (Err(reason), Some(_)) = (&metered, job.cpu_share) {
+            return Err(mask_ids(reason));
+        }
         let parent = metered.as_ref().ok().map(|metered| metered.cgroup_parent());
         let body = self.container_body(job, &image, ContainerRole::Wait(&files), parent);
         let docker = &self.engine.docker;
@@ -176,6 +179,7 @@ impl DockerLane {
             self.collect_command_observations(name, &result, &run, (&token, before, cancel));
         let times = heard.phase_times(&run);
         let metered = warm.meter.as_deref().map_err(String::as_str);
+        let unshared = metered.ok().and_then(ContainerMeter::explain_lost_share);
         let (mut usage, sources) =
             assemble_usage(metered, heard.startup_usage(&times), job, StartKind::Warm, &times);
         usage.phases.teardown = teardown_time(&heard, &times);
@@ -187,6 +191,7 @@ impl DockerLane {
         let reason = refused.or(reason);
         let whole = heard.has_whole_output(&result, &run) && matches!(heard.report, Ok(Some(_)));
         let (output, lost) = digest_output(Some(&mut warm.files), &mut run, whole);
+        let lost = join_reasons(lost, unshared);
         let outcome = Outcome {
             status: if lost.is_some() { Status::Failed } else { status },
             reason: join_reasons(reason, lost),

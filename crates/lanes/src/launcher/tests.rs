@@ -19,6 +19,7 @@ fn run(path: &str, args: &[&str], timeout: Nanos, cancel: &Cancel) -> (ProgramEn
         file_limit: Some(Bytes(4096)),
         cpu: None,
         start_folder: Path::new("/"),
+        cpu_share: None,
     };
     let started = launcher.spawn_program(&spawn).expect("started");
     assert!(started.executed >= started.requested);
@@ -70,6 +71,7 @@ fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
             file_limit: None,
             cpu: None,
             start_folder: Path::new("/"),
+            cpu_share: None,
         };
         let started = launcher.spawn_program(&spawn).expect("started");
         let ended = launcher.wait_for_end(&Cancel::default()).expect("ended");
@@ -199,6 +201,7 @@ fn a_launcher_that_takes_no_request_is_spent() {
         file_limit: None,
         cpu: None,
         start_folder: Path::new("/"),
+        cpu_share: None,
     };
     assert!(!launcher.is_spent());
     let error = launcher.spawn_program(&spawn).expect_err("nobody is there").to_string();
@@ -269,6 +272,7 @@ fn plain_spawn<'a>(path: &'a str, args: &'a [&'a str], files: &'a Stdio3) -> Spa
         file_limit: None,
         cpu: None,
         start_folder: Path::new("/"),
+        cpu_share: None,
     }
 }
 
@@ -342,12 +346,14 @@ fn what_cannot_start_says_so() {
         file_limit: None,
         cpu: None,
         start_folder: Path::new("/"),
+        cpu_share: None,
     };
     let error = launcher.spawn_program(&spawn).expect_err("refused").to_string();
     assert!(error.starts_with("cannot start the program: exec: No such file"), "{error}");
     let pinned = SpawnRequest {
         cpu: Some(1023),
         start_folder: Path::new("/"),
+        cpu_share: None,
         program: SpawnTarget::Path(Path::new("/bin/true")),
         ..spawn
     };

@@ -71,6 +71,7 @@ impl WasmtimeLane {
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
             start_folder: std::path::Path::new("/"),
+            cpu_share: job.cpu_share,
         };
         let run = runner.run(&spawn, watch, cancel).map_err(|error| {
             self.runner.drop_if_spent();
@@ -158,6 +159,7 @@ impl WasmtimeLane {
             file_limit: Some(MAX_COMPILED_BYTES),
             cpu: None,
             start_folder: std::path::Path::new("/"),
+            cpu_share: None,
         };
         let run = match runner.run(&spawn, &mut NoSampling, cancel) {
             Ok(run) => run,

@@ -47,7 +47,7 @@ use super::{
 };
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::{Meter, Phases, Provenance, Provenances, Source};
-use cyclometer_workload::{Limits, Workload};
+use cyclometer_workload::{CpuShare, Limits, Workload};
 
 /// Runs WebAssembly modules.
 pub(crate) struct WasmtimeLane {
@@ -219,6 +219,8 @@ impl WasmtimeLane {
         self.find_or_compile(&job.workload, counting, cancel).map_err(|error| error.to_string())?;
         let mut slow = job.clone();
         slow.start = StartKind::Cold;
+        // What it counts is the same, only later.
+        slow.cpu_share = None;
         let config = Self::worker_config(&slow, counting);
         let (first, varying) = self.count_once(&mut slow, &config, cancel)?;
         let mut counted = OperatorCounts { least: first, most: first, runs: 1, varying };
@@ -292,6 +294,11 @@ impl Lane for WasmtimeLane {
 
     fn start_kinds(&self) -> &'static [StartKind] {
         &[StartKind::Cold, StartKind::Warm]
+    }
+
+    fn check_cpu_share(&self, share: CpuShare) -> Result<(), LaneError> {
+        let checked = self.runner.current().map_or(Ok(()), |runner| runner.check_cpu_share(share));
+        checked.map_err(|reason| LaneError::Unsupported { reason })
     }
 
     fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 use parking_lot::Mutex;
 
+use super::super::cpu_share::ShareMeter;
 use super::super::launcher::{EndCause, Privileges, ProgramEnd, SpawnRequest, SpawnTarget, Stdio3};
 use super::super::outer_memory_limit::OuterMemoryLimit;
 use super::super::program_run::{
@@ -44,6 +45,7 @@ pub(crate) struct WarmWorker {
     counters: Arc<Mutex<Counters>>,
     tsc_hz: Option<u64>,
     wall: OuterMemoryLimit,
+    share: Option<ShareMeter>,
 }
 
 /// Message of a worker, or its absence.
@@ -68,6 +70,8 @@ impl WasmtimeLane {
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
     ) -> u32 {
+        // What a share holds back is known of one invocation at a time.
+        let left = if job.cpu_share.is_some() { left.min(1) } else { left };
         let ran = run_in_worker(self, job, cancel, |_, worker| {
             worker.invoke_burst(job, left, watch, cancel, emit)
         });
@@ -132,6 +136,7 @@ impl WarmWorker {
                 file_limit: Some(job.limits.output),
                 cpu: job.cpu,
                 start_folder: std::path::Path::new("/"),
+                cpu_share: job.cpu_share,
             })
             .map_err(|error| text(&error))?;
         drop(theirs);
@@ -145,7 +150,9 @@ impl WarmWorker {
             counters: Arc::new(Mutex::new(counters)),
             tsc_hz: host::tsc_hz(),
             wall,
+            share: None,
         };
+        worker.share = worker.runner.open_share_meter(job.cpu_share);
         worker.receive_greeting(job, config.settings, cancel)?;
         Ok(worker)
     }
@@ -172,6 +179,9 @@ impl WarmWorker {
             });
         };
         set_warm_sources(&mut all, settings, self.tsc_hz);
+        if let Some(share) = &mut self.share {
+            share.take_usage().set_sources(self.runner.share_scope(), &mut all);
+        }
         self.provenances = Arc::new(all);
         Ok(())
     }
@@ -188,6 +198,9 @@ impl WarmWorker {
         // A burst is too short to sample, and its members could not be distinguished.
         if count == 1 {
             watch.start_sampling(Box::new(ProcessProbe::new(self.pid, &self.counters, None)));
+        }
+        if let Some(share) = &mut self.share {
+            share.restart();
         }
         let mut requested = monotonic_now();
         let sent = send(self.socket.as_raw_fd(), &count.to_ne_bytes(), MsgFlags::MSG_NOSIGNAL);
@@ -256,6 +269,14 @@ impl WarmWorker {
         usage.set(Meter::Wall, report.wall_time(report.begun).0);
         usage.set(Meter::MemoryPeak, report.peak_kib.map(|kib| kib << 10));
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        if let Some(share) = &mut self.share {
+            let used = share.take_usage();
+            used.fill_usage(&mut usage);
+            if used.throttled.is_err() {
+                let all = Arc::make_mut(&mut self.provenances);
+                used.set_sources(self.runner.share_scope(), all);
+            }
+        }
         usage.set(Meter::LinearMemory, report.linear_memory);
         usage.set(Meter::WasmOps, counted_operators(report));
         let (status, mut reason, exit_code) = judge_call(report, &job.limits);
@@ -281,6 +302,7 @@ impl WarmWorker {
         outcome.provenances = Arc::new(unreported_sources(&self.provenances));
         outcome.usage.set(Meter::Wall, outcome.ended.saturating_since(requested).0);
         outcome.usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        outcome.usage.set(Meter::VcpuAllocated, job.cpu_share.map(|share| u64::from(share.0)));
         let (ended, reason) = self.end_and_explain(job);
         match heard {
             WorkerMessage::NoReport { cancelled: true } => {
