@@ -24,7 +24,7 @@ use crate::record::{
 use crate::replay::Contract;
 use crate::report::sweep::{
     PLAN_KEY, PlannedSize, SweepPlan, SweepReport, build_people_table, build_program_table,
-    describe_choices, format_size, list_notes, load_report, render_chart, render_svg,
+    describe_choices, list_notes, load_report, render_chart, render_svg,
 };
 use crate::report::{Format, terminal_width};
 use crate::stats::Confidence;
@@ -482,7 +482,10 @@ fn print_report(common: &CommonOptions, report: &SweepReport) -> Result<(), Comm
     let ascii = TerminalEnvironment::from_env().ascii;
     writeln!(out, "{}, {}\n", escape_line(&report.plan.function), escape_line(&report.place))?;
     writeln!(out, "{}\n", table.render_within(width.min(100), 1))?;
-    writeln!(out, "{}\n", render_chart(report, width, ascii))?;
+    let chart = render_chart(report, width, ascii);
+    if !chart.is_empty() {
+        writeln!(out, "{chart}\n")?;
+    }
     // One line a sentence for a program at the end of a pipe.
     let width = if is_terminal_output() { width.min(100) } else { usize::MAX };
     for text in describe_choices(report) {

@@ -125,7 +125,7 @@ fn a_sweep_is_kept_drawn_and_shown_again() {
         "--lane",
         "native",
         "--memory",
-        "6MiB,64MiB,128MiB",
+        "6MiB,512MiB,1GiB",
         "--cpu-by-memory",
         "none",
         "--runs",
@@ -133,7 +133,7 @@ fn a_sweep_is_kept_drawn_and_shown_again() {
         "--seed",
         "5",
         "--present",
-        "128MiB",
+        "1GiB",
     ];
     let first = place.run(&[&sweep[..], &["--svg", svg, "--format", "csv"]].concat());
     // Six MiB are too little: a row with its reason, and the exit status of failures.
@@ -149,7 +149,7 @@ fn a_sweep_is_kept_drawn_and_shown_again() {
     let names = "SELECT DISTINCT workload FROM v_invocation ORDER BY cell";
     assert_eq!(
         column(&place.open(), names),
-        ["memory-burst@6MiB", "memory-burst@64MiB", "memory-burst@128MiB"]
+        ["memory-burst@6MiB", "memory-burst@512MiB", "memory-burst@1024MiB"]
     );
     // Other tariffs and head-rooms need no new runs; what `replay` prints is the same.
     let shown =
@@ -164,7 +164,7 @@ fn a_sweep_is_kept_drawn_and_shown_again() {
     assert!(replayed.contains(&cost[..8.min(cost.len())]), "{cost} in {replayed}");
     let text = place.ok(&["sweep", "--show", "1"]).stdout;
     assert!(text.contains("memory-burst, native, cold") && text.contains("C cheapest"), "{text}");
-    assert!(text.contains("aws-lambda-x86: cheapest 64 MiB"), "{text}");
+    assert!(text.contains("aws-lambda-x86: cheapest 512 MiB"), "{text}");
     let markdown = place.ok(&["sweep", "--show", "1", "--format", "markdown"]).stdout;
     assert!(markdown.starts_with("| memory | CPUs | runs |"), "{markdown}");
     // A file that is there is left alone, before anything is measured.

@@ -21,14 +21,16 @@ struct Signs {
 const UNICODE: Signs = Signs { full: '\u{2588}', partial: '\u{2592}' };
 const ASCII: Signs = Signs { full: '#', partial: '-' };
 
-/// Draws the chart in at most `width` columns, in ASCII if the terminal shows nothing else.
+/// Draws the chart in at most `width` columns, in ASCII if the terminal shows nothing else; an
+/// empty text where nothing has a price.
 #[must_use]
 pub fn render_chart(report: &SweepReport, width: usize, ascii: bool) -> String {
     let signs = if ascii { ASCII } else { UNICODE };
     let fixed = NAME + 2 * (FIGURE + 3) + MARKS;
     let bar = (width.clamp(fixed + 20, 80) - fixed) / 2;
     let mut chart = String::new();
-    for tariff in &report.tariffs {
+    let is_priced = |tariff: &&Tariff| tariff.costs.iter().any(Result::is_ok);
+    for tariff in report.tariffs.iter().filter(is_priced) {
         draw_tariff(&mut chart, report, tariff, (bar, signs));
     }
     if report.tariffs.iter().any(|tariff| tariff.choice.is_some()) {

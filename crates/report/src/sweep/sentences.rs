@@ -210,9 +210,13 @@ fn describe_head_room(report: &SweepReport) -> Option<String> {
 
 /// Describes the CPU shares of the sizes, or that they had none.
 fn describe_shares(report: &SweepReport) -> Vec<String> {
-    /// Providers with a share by memory: the word of the rule, and a part of their names.
-    const PROVIDERS: [(&str, &str); 3] =
-        [("aws", "Amazon"), ("google", "Google"), ("azure", "Microsoft")];
+    /// Services with a share by memory: the word of the rule, a part of the provider's name, and
+    /// that of the service.
+    const SERVICES: [(&str, &str, &str); 3] = [
+        ("aws", "Amazon", "AWS Lambda"),
+        ("google", "Google", "Cloud Run functions"),
+        ("azure", "Microsoft", "Azure Functions (Flex Consumption)"),
+    ];
     let Some(rule) = report.plan.cpu_rule.as_deref() else {
         return vec![
             "functions had whole CPUs at every size: a size changes only the head-room and the price \
@@ -220,7 +224,7 @@ fn describe_shares(report: &SweepReport) -> Vec<String> {
                 .to_owned(),
         ];
     };
-    let Some((_, own)) = PROVIDERS.iter().find(|(word, _)| *word == rule) else {
+    let Some((_, own, service)) = SERVICES.iter().find(|(word, ..)| *word == rule) else {
         return vec![format!(
             "functions had {rule} CPUs at every size: a size changes only the head-room and the \
              price here; --cpu-by-memory aws gives each its share"
@@ -233,11 +237,14 @@ fn describe_shares(report: &SweepReport) -> Vec<String> {
     if names.is_empty() {
         return Vec::new();
     }
+    let words: Vec<&str> =
+        SERVICES.iter().map(|(word, ..)| *word).filter(|word| *word != rule).collect();
+    let [verb, share] = if names.len() == 1 { ["has", "another"] } else { ["have", "others"] };
     vec![format!(
-        "times are those of the CPU share that {own} gives for the memory; {} {} another: \
-         --cpu-by-memory measures with that of google or azure",
+        "every size had the CPU share that {service} gives it, and all tariffs price these same \
+         times; {} {verb} {share}: before you compare providers, measure with --cpu-by-memory {}",
         join_names(&names),
-        if names.len() == 1 { "gives" } else { "give" }
+        words.join(" or ")
     )]
 }
 

@@ -11,10 +11,10 @@ use cyclometer_core::visible_text::escape_xml;
 const LEFT: f64 = 110.0;
 const PLOT: f64 = 640.0;
 const RIGHT: f64 = 40.0;
-const TOP: f64 = 64.0;
+const TOP: f64 = 76.0;
 const PANEL: f64 = 170.0;
-const GAP: f64 = 62.0;
-const BOTTOM: f64 = 64.0;
+const GAP: f64 = 96.0;
+const BOTTOM: f64 = 92.0;
 
 const TIME_COLOR: &str = "#5a67d8";
 const COST_COLOR: &str = "#d98032";
@@ -26,9 +26,18 @@ struct Panel<'a> {
     /// Figure of each row.
     figures: Vec<Option<Figure>>,
     format: fn(f64) -> String,
-    /// Names of the choices that each row is, and whether it is one.
-    marks: Vec<(String, bool)>,
+    /// Standing of each row.
+    marks: Vec<Mark>,
     report: &'a SweepReport,
+}
+
+/// Standing of a row in the choices.
+#[derive(Debug, Clone, Default)]
+struct Mark {
+    /// Names of the choices, in brackets where it only cannot be told apart from the chosen one.
+    names: Vec<String>,
+    is_chosen: bool,
+    is_candidate: bool,
 }
 
 /// Draws the report.
@@ -67,7 +76,7 @@ pub fn render_svg(report: &SweepReport) -> String {
     let _ = writeln!(
         svg,
         "<text x=\"12\" y=\"{}\" fill=\"#555555\">whiskers: the {} interval; hollow: cannot be \
-         recommended (head-room, failed runs or no price)</text>",
+         recommended (head-room, failed runs or no price); brackets: not distinguishable</text>",
         height - 14.0,
         report.confidence
     );
@@ -78,27 +87,33 @@ pub fn render_svg(report: &SweepReport) -> String {
 fn time_panel(report: &SweepReport) -> Panel<'_> {
     let is_candidate =
         |at: usize| report.tariffs.iter().any(|tariff| tariff.candidates.contains(&at));
-    let marks = (0..report.rows.len()).map(|at| (String::new(), is_candidate(at)));
+    let mark = |at: usize| Mark { is_candidate: is_candidate(at), ..Mark::default() };
     Panel {
         title: "median wall time".to_owned(),
         color: TIME_COLOR,
         figures: report.rows.iter().map(|row| row.wall).collect(),
         format: format_time,
-        marks: marks.collect(),
+        marks: (0..report.rows.len()).map(mark).collect(),
         report,
     }
 }
 
 fn cost_panel<'a>(report: &'a SweepReport, tariff: &Tariff) -> Panel<'a> {
     let mark = |at: usize| {
-        let names = tariff.named_picks().into_iter().filter_map(|(name, pick)| {
-            match tariff.standing_of(at, pick) {
-                Standing::Chosen => Some(name.to_owned()),
-                Standing::Alike => Some(format!("({name})")),
-                Standing::Other => None,
-            }
+        let standings = || {
+            let picks = tariff.named_picks().into_iter();
+            picks.map(|(name, pick)| (name, tariff.standing_of(at, pick)))
+        };
+        let names = standings().filter_map(|(name, standing)| match standing {
+            Standing::Chosen => Some(name.to_owned()),
+            Standing::Alike => Some(format!("({name})")),
+            Standing::Other => None,
         });
-        (names.collect::<Vec<_>>().join(", "), tariff.candidates.contains(&at))
+        Mark {
+            names: names.collect(),
+            is_chosen: standings().any(|(_, standing)| standing == Standing::Chosen),
+            is_candidate: tariff.candidates.contains(&at),
+        }
     };
     let figure = |cost: &Result<super::SizeCost, String>| Some(cost.as_ref().ok()?.figure);
     Panel {
@@ -156,6 +171,16 @@ fn draw_panel(svg: &mut String, panel: &Panel<'_>, top: f64) {
             bottom + 17.0,
             format_size(row.planned.memory)
         );
+        let names = panel.marks.get(at).into_iter().flat_map(|mark| &mark.names);
+        let mut y = bottom + 32.0;
+        for name in names {
+            let _ = writeln!(
+                svg,
+                "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\" font-size=\"11\">{}</text>",
+                escape_xml(name)
+            );
+            y += 13.0;
+        }
     }
     draw_line(svg, panel, &height);
     for (at, figure) in panel.figures.iter().enumerate() {
@@ -197,10 +222,9 @@ fn draw_point(
             x - 4.0
         );
     }
-    let (mark, is_candidate) = panel.marks.get(at).cloned().unwrap_or_default();
-    let is_chosen = !mark.is_empty() && !mark.starts_with('(');
-    let fill = if is_candidate { panel.color } else { "#ffffff" };
-    let radius = if is_chosen { 6 } else { 4 };
+    let mark = panel.marks.get(at).cloned().unwrap_or_default();
+    let fill = if mark.is_candidate { panel.color } else { "#ffffff" };
+    let radius = if mark.is_chosen { 6 } else { 4 };
     let _ = writeln!(
         svg,
         "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{fill}\" stroke=\"{}\">\
@@ -209,12 +233,4 @@ fn draw_point(
         escape_xml(&format_size(panel.report.rows[at].planned.memory)),
         escape_xml(&(panel.format)(figure.value))
     );
-    if !mark.is_empty() {
-        let _ = writeln!(
-            svg,
-            "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"11\">{}</text>",
-            y - 12.0,
-            escape_xml(&mark)
-        );
-    }
 }

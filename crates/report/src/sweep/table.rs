@@ -1,6 +1,6 @@
 //! Tables of a sweep: for people a row a size, for programs a row a size and tariff.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::sentences::{change_from_present, format_share};
 use super::{SizeRow, SweepReport, Tariff, format_amount, format_size};
@@ -55,7 +55,12 @@ fn hidden(value: impl Into<Value>) -> Cell {
 
 fn program_row(report: &SweepReport, tariff: &Tariff, at: usize, row: &SizeRow) -> Vec<Cell> {
     let plan = &report.plan;
-    let time = |nanos: Option<f64>| hidden(nanos.map_or(Value::Null, |nanos| json!(nanos.round())));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "times are between 0 and 2^53 ns"
+    )]
+    let time = |nanos: Option<f64>| hidden(nanos.map(|nanos| nanos.round() as u64));
     let cost = tariff.costs.get(at).and_then(|cost| cost.as_ref().ok());
     let no_price = tariff.costs.get(at).and_then(|cost| cost.as_ref().err());
     let ends = row.wall.and_then(|wall| wall.ends);
