@@ -16,7 +16,7 @@ use crate::units::Bytes;
 
 Without --remove nothing is changed. What a living process uses stays, and so
 does what other users and other machines have made; databases are never touched.
-Images and compiled code are made again when a recording needs them. The
+Images and caches are made again when a recording needs them. The
 engine of DOCKER_HOST is searched or, without it, the engines of all contexts.
 
 Exit status: 0 done, 3 something could not be removed.")]

@@ -27,6 +27,7 @@ mod numbers;
 mod observatory;
 mod old_database;
 mod own_function;
+mod own_wasm;
 mod paper;
 mod pricing;
 mod query;

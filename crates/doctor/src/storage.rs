@@ -75,15 +75,15 @@ fn check_database_rights(database: &Path) -> Option<HostFinding> {
     })
 }
 
-/// Reports where compiled code is cached, or why it is not.
+/// Reports where compiled code and unpacked images are cached, or why it is not.
 fn check_compiled_code() -> HostFinding {
     let check = "compiled code";
     match cache::cache_root() {
         Ok(place) => {
-            let most = Bytes(cache::MAX_FOLDER_BYTES);
-            let names = cache::FOLDER_NAMES.join(" and ");
+            let most = |name: &str| format!("{name} {}", Bytes(cache::max_folder_bytes(name)));
+            let each = cache::FOLDER_NAMES.map(most).join(", ");
             let shown = place.display();
-            let found = format!("kept in {shown}, {names}, {most} each at most");
+            let found = format!("kept in {shown}, at most {each}");
             let mode = std::fs::metadata(&place).map_or(0, |data| data.permissions().mode());
             if mode & 0o077 != 0 {
                 let found = format!("{found}; others can read it (mode {:04o})", mode & 0o7777);

@@ -1,4 +1,5 @@
-//! The lanes' cache between recordings: compiled code, and counts of operators.
+//! The lanes' cache between recordings: compiled code, counts of operators, and unpacked roots of
+//! images.
 //!
 //! Entries are executed or believed later, so they are kept only in a folder that this user (or
 //! root) owns all the way and that nobody else can write: see [`cyclometer_system::paths`]. Where
@@ -18,10 +19,17 @@ use cyclometer_core::units::Bytes;
 use cyclometer_system::paths::{self, FolderPurpose, OwnFolder, TrustError};
 
 /// Names of all cache folders.
-pub const FOLDER_NAMES: [&str; 2] = ["wasmtime", "runtimes"];
+pub const FOLDER_NAMES: [&str; 3] = ["wasmtime", "runtimes", IMAGES];
 
-/// Most bytes that each cache folder may hold; the least recently used entries go first.
-pub const MAX_FOLDER_BYTES: u64 = 512 << 20;
+/// Name of the cache folder of unpacked images.
+pub(crate) const IMAGES: &str = "images";
+
+/// Returns the most bytes that the cache folder of that name may hold; the least recently used
+/// entries go first.
+#[must_use]
+pub fn max_folder_bytes(name: &str) -> u64 {
+    if name == IMAGES { 8 << 30 } else { 512 << 20 }
+}
 
 /// Size of the largest entry that is kept and read, in bytes.
 pub(crate) const MAX_ENTRY_BYTES: u64 = 256 << 20;
@@ -46,7 +54,7 @@ impl Cache {
             && lock_folder(folder) == FolderLock::Alone
         {
             folder.remove_abandoned_files();
-            prune_entries(folder, is_current, MAX_FOLDER_BYTES);
+            prune_entries(folder, is_current, max_folder_bytes(name));
             // Other processes may use the folder from now on, but not prune it.
             let _ = folder.as_file().try_lock_shared();
         }
@@ -68,6 +76,11 @@ impl Cache {
     pub fn refusal_reason(&self) -> Option<String> {
         let cause = self.folder.as_ref().err().or_else(|| self.unwritten.get());
         cause.map(|cause| format_refusal(cause))
+    }
+
+    /// Returns the cause why there is no folder, if so.
+    pub(crate) fn refusal_cause(&self) -> Option<&str> {
+        self.folder.as_ref().err().map(String::as_str)
     }
 
     /// Like [`Self::refusal_reason`], but only the first time in this process.

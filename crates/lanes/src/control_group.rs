@@ -79,8 +79,13 @@ pub(super) enum InnerProcessLimit {
     Unlimited,
     /// A runtime that creates its own control groups, about which no more is known.
     Runtime,
-    /// The container's own control group, with this limit.
-    Container(u64),
+    /// The container's own control group, with a limit for programs and one for images.
+    Container {
+        /// Most processes of a program that is alone in its container.
+        program: u64,
+        /// Most processes of an image.
+        image: u64,
+    },
     /// The kernel of a virtual machine.
     Machine,
 }
@@ -90,8 +95,9 @@ impl InnerProcessLimit {
     /// control group.
     fn describe(self, has_controller: bool) -> Option<String> {
         match self {
-            Self::Container(most) if has_controller => Some(format!(
-                "at most {most} processes and threads in the container (its own control group)"
+            Self::Container { program, image } if has_controller => Some(format!(
+                "at most {program} processes and threads in the container, {image} in one of an \
+                 image (its own control group)"
             )),
             Self::Machine => {
                 Some("processes of functions are those of a machine of its own".to_owned())
@@ -99,7 +105,7 @@ impl InnerProcessLimit {
             Self::Runtime => {
                 Some("no limit of processes but the runtime's own, if it has one".to_owned())
             }
-            Self::Container(_) | Self::Unlimited => None,
+            Self::Container { .. } | Self::Unlimited => None,
         }
     }
 }
@@ -248,13 +254,10 @@ mod tests {
 
     #[test]
     fn who_limits_processes_is_told() {
-        let container = InnerProcessLimit::Container(64).describe(true).expect("told");
+        let inside = InnerProcessLimit::Container { program: 64, image: 512 };
+        let container = inside.describe(true).expect("told");
         assert!(container.starts_with("at most 64 processes and threads in the container"));
-        assert_eq!(
-            InnerProcessLimit::Container(64).describe(false),
-            None,
-            "nothing to count them with"
-        );
+        assert_eq!(inside.describe(false), None, "nothing to count them with");
         assert_eq!(InnerProcessLimit::Unlimited.describe(true), None);
         assert!(
             InnerProcessLimit::Machine

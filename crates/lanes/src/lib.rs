@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod docker;
 mod elf_headers;
 pub mod image_config;
+mod image_root;
 pub mod image_user;
 mod lane_spec;
 mod launcher;
@@ -88,6 +89,15 @@ pub trait Lane: Send {
     /// # Errors
     /// [`LaneError::Unsupported`], with the reason.
     fn check_support(&self, workload: &Workload) -> Result<(), LaneError>;
+
+    /// Checks whether the lane can run `job`: its function with all that its preset and its rules ask
+    /// for, before anything is done.
+    ///
+    /// # Errors
+    /// [`LaneError::Unsupported`], with the reason and what to do.
+    fn check_job(&self, job: &Job) -> Result<(), LaneError> {
+        self.check_support(&job.workload)
+    }
 
     /// Checks whether the lane can give its functions that share of CPUs, before anything is done.
     ///

@@ -316,6 +316,10 @@ impl Plan {
                 cpu_share: share,
                 ..Job::new(self.cells.len(), workload, preset, *start)
             };
+            if let Err(error) = open.lane.check_job(&job) {
+                self.left_out.push(format!("{}: {error}", open.name));
+                return;
+            }
             self.cells.push(Cell { lane: index, job: Arc::new(job) });
         }
         if self.cells.len() == before {

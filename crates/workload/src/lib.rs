@@ -17,6 +17,7 @@ pub mod metering;
 pub mod own_function;
 pub mod preset_values;
 mod recording_header;
+pub mod wasm_call;
 pub mod wasm_form;
 
 pub use catalog::{Catalog, WorkloadError};

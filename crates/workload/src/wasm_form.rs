@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use thiserror::Error;
-use wasmparser::Parser;
+use wasmparser::{
+    ComponentExternalKind, ComponentInstance, ExternalKind, Instance, MemoryType, Parser, Payload,
+};
 
 use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::summarize_text;
@@ -26,7 +28,7 @@ pub struct WasmFormError {
 }
 
 impl WasmFormError {
-    fn new(name: &str, reason: impl AsRef<str>) -> Self {
+    pub(crate) fn new(name: &str, reason: impl AsRef<str>) -> Self {
         let name = summarize_text(name, MAX_REASON);
         Self { name, reason: summarize_text(reason.as_ref(), MAX_REASON) }
     }
@@ -103,16 +105,226 @@ fn check_sections(bytes: &[u8], name: &str) -> Result<(), WasmFormError> {
         return Err(WasmFormError::new(name, reason));
     }
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload {
-            Ok(_) => {}
-            Err(error) => {
-                let (message, offset) = (error.message(), error.offset());
-                let reason = format!("cut off or damaged at byte {offset}: {message}");
-                return Err(WasmFormError::new(name, reason));
+        payload.map_err(|error| WasmFormError::new(name, place_damage(&error)))?;
+    }
+    Ok(())
+}
+
+/// Kind of a WebAssembly program: what it is started by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WasmKind {
+    /// Module with an export `_start`.
+    Command,
+    /// Module with an export `_initialize`, which precedes calls of its other functions.
+    Reactor,
+    /// Module with neither.
+    Library,
+    /// Component that exports `wasi:cli/run`.
+    CommandComponent,
+    /// Component that exports a handler of `wasi:http`.
+    HttpComponent,
+    /// Any other component.
+    OtherComponent,
+}
+
+impl WasmKind {
+    /// Returns whether it is a component, not a module.
+    #[must_use]
+    pub const fn is_component(self) -> bool {
+        matches!(self, Self::CommandComponent | Self::HttpComponent | Self::OtherComponent)
+    }
+}
+
+/// Most names of exports or imports that are kept, for messages.
+const MAX_NAMES: usize = 100;
+
+/// What the sections of a program say about it. In a component, those of all of its modules count.
+#[derive(Debug, Clone)]
+pub struct WasmForm {
+    /// What it is started by.
+    pub kind: WasmKind,
+    /// Names of the first exported functions, in a component of everything exported.
+    pub exports: Vec<String>,
+    /// Whether instantiating it runs code of its own.
+    pub has_start: bool,
+    /// Number of memories that it defines.
+    pub memories: usize,
+    /// Number of tables that it defines.
+    pub tables: usize,
+    /// Number of instances of modules; `None`: a component is instantiated more than once, so that
+    /// all of these numbers may be higher.
+    pub instances: Option<usize>,
+    /// Highest size of all shared memories together; `None` without one.
+    pub shared_memory: Option<Bytes>,
+}
+
+/// Describes a binary module or component by its sections.
+///
+/// # Errors
+/// Returns an error when a section cannot be read.
+pub fn inspect_wasm(binary: &[u8], name: &str) -> Result<WasmForm, WasmFormError> {
+    let damaged = |error: wasmparser::Error| WasmFormError::new(name, place_damage(&error));
+    let mut scan = FormScan::new(Parser::is_component(binary));
+    for payload in Parser::new(0).parse_all(binary) {
+        payload.and_then(|payload| scan.read_payload(payload)).map_err(damaged)?;
+    }
+    Ok(scan.into_form())
+}
+
+/// Calls `visit` with module and name of each import; a component's have no second name.
+///
+/// # Errors
+/// Returns an error when a section cannot be read.
+pub fn visit_imports(
+    binary: &[u8],
+    name: &str,
+    visit: &mut dyn FnMut(&str, &str),
+) -> Result<(), WasmFormError> {
+    let damaged = |error: wasmparser::Error| WasmFormError::new(name, place_damage(&error));
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(binary) {
+        match payload.map_err(damaged)? {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ImportSection(section) if depth == 1 => {
+                for import in section.into_imports() {
+                    let import = import.map_err(damaged)?;
+                    visit(import.module, import.name);
+                }
             }
+            Payload::ComponentImportSection(section) if depth == 1 => {
+                for import in section {
+                    visit(import.map_err(damaged)?.name.name, "");
+                }
+            }
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Formats a parser's error.
+pub(crate) fn place_damage(error: &wasmparser::Error) -> String {
+    format!("cut off or damaged at byte {}: {}", error.offset(), error.message())
+}
+
+/// Facts about a program that were found so far.
+struct FormScan {
+    kind: WasmKind,
+    /// Number of programs that the present place is inside of, itself included.
+    depth: usize,
+    exports: Vec<String>,
+    has_start: bool,
+    memories: usize,
+    tables: usize,
+    instances: usize,
+    components: usize,
+    component_instances: usize,
+    shared_pages: Option<u64>,
+}
+
+impl FormScan {
+    fn new(is_component: bool) -> Self {
+        Self {
+            kind: if is_component { WasmKind::OtherComponent } else { WasmKind::Library },
+            depth: 0,
+            exports: Vec::new(),
+            has_start: false,
+            memories: 0,
+            tables: 0,
+            instances: 0,
+            components: 0,
+            component_instances: 0,
+            shared_pages: None,
+        }
+    }
+
+    fn read_payload(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::Version { .. } => self.depth += 1,
+            Payload::End(_) => self.depth = self.depth.saturating_sub(1),
+            Payload::StartSection { .. } => self.has_start = true,
+            Payload::TableSection(section) => self.tables += section.count() as usize,
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    self.add_memory(memory?);
+                }
+            }
+            Payload::ExportSection(section) if !self.kind.is_component() => {
+                for export in section {
+                    let export = export?;
+                    if export.kind == ExternalKind::Func {
+                        self.kind = match (export.name, self.kind) {
+                            ("_start", _) => WasmKind::Command,
+                            ("_initialize", WasmKind::Library) => WasmKind::Reactor,
+                            (_, kind) => kind,
+                        };
+                        self.keep_export(export.name);
+                    }
+                }
+            }
+            Payload::InstanceSection(section) => {
+                for instance in section {
+                    let is_new = matches!(instance?, Instance::Instantiate { .. });
+                    self.instances += usize::from(is_new);
+                }
+            }
+            Payload::ComponentSection { .. } => self.components += 1,
+            Payload::ComponentInstanceSection(section) => {
+                for instance in section {
+                    let is_new = matches!(instance?, ComponentInstance::Instantiate { .. });
+                    self.component_instances += usize::from(is_new);
+                }
+            }
+            Payload::ComponentExportSection(section) if self.depth == 1 => {
+                for export in section {
+                    let export = export?;
+                    let name = export.name.name;
+                    if export.kind == ComponentExternalKind::Instance {
+                        self.kind = match self.kind {
+                            _ if name.starts_with("wasi:cli/run@0.2.") => {
+                                WasmKind::CommandComponent
+                            }
+                            WasmKind::OtherComponent if name.starts_with("wasi:http/") => {
+                                WasmKind::HttpComponent
+                            }
+                            kind => kind,
+                        };
+                    }
+                    self.keep_export(name);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_memory(&mut self, memory: MemoryType) {
+        self.memories += 1;
+        if memory.shared {
+            let most = memory.maximum.unwrap_or(u64::MAX);
+            self.shared_pages = Some(self.shared_pages.unwrap_or(0).saturating_add(most));
+        }
+    }
+
+    fn keep_export(&mut self, name: &str) {
+        if self.exports.len() < MAX_NAMES {
+            self.exports.push(summarize_text(name, MAX_NAMES));
+        }
+    }
+
+    fn into_form(self) -> WasmForm {
+        let instances = if self.kind.is_component() { self.instances } else { 1 };
+        WasmForm {
+            kind: self.kind,
+            exports: self.exports,
+            has_start: self.has_start,
+            memories: self.memories,
+            tables: self.tables,
+            instances: (self.component_instances <= self.components).then_some(instances),
+            shared_memory: self.shared_pages.map(|pages| Bytes(pages.saturating_mul(64 << 10))),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -182,5 +394,62 @@ mod tests {
             nested = outer;
         }
         assert!(load_wasm(&nested, "deep.wasm").is_ok(), "framed as it should be");
+    }
+
+    fn inspect(text: &str) -> WasmForm {
+        inspect_wasm(&load_wasm(text.as_bytes(), "t").expect("valid"), "t").expect("whole")
+    }
+
+    #[test]
+    fn kinds_are_told_by_what_is_exported() {
+        let kind = |text: &str| inspect(text).kind;
+        assert_eq!(kind(r#"(module (func (export "_start")))"#), WasmKind::Command);
+        assert_eq!(kind(r#"(module (func (export "_initialize")))"#), WasmKind::Reactor);
+        assert_eq!(kind(r#"(module (func (export "add")))"#), WasmKind::Library);
+        // A global of that name is no function.
+        let global = r#"(module (global (export "_start") i32 (i32.const 0)))"#;
+        assert_eq!(kind(global), WasmKind::Library);
+        let exports =
+            |name: &str| format!(r#"(component (instance $i) (export "{name}" (instance $i)))"#);
+        assert_eq!(kind(&exports("wasi:cli/run@0.2.3")), WasmKind::CommandComponent);
+        assert_eq!(kind(&exports("wasi:cli/run@0.3.0")), WasmKind::OtherComponent);
+        assert_eq!(kind(&exports("wasi:http/incoming-handler@0.2.3")), WasmKind::HttpComponent);
+        assert_eq!(kind("(component)"), WasmKind::OtherComponent);
+        // Of a component inside, nothing is exported.
+        let inner = format!("(component {})", exports("wasi:cli/run@0.2.3"));
+        assert_eq!(kind(&inner), WasmKind::OtherComponent);
+    }
+
+    #[test]
+    fn sections_of_all_modules_are_added_up() {
+        let form = inspect(
+            "(component
+               (core module $m (memory 1) (memory 2 3 shared) (table 1 funcref) (func $f) (start $f))
+               (core instance (instantiate $m)) (core instance (instantiate $m)))",
+        );
+        assert_eq!((form.memories, form.tables, form.instances), (2, 1, Some(2)));
+        assert!(form.has_start);
+        assert_eq!(form.shared_memory, Some(Bytes(3 * 65_536)));
+        let form = inspect(
+            "(component (component $c) (instance (instantiate $c)) (instance (instantiate $c)))",
+        );
+        assert_eq!(form.instances, None);
+        let form = inspect("(module (memory 1 2))");
+        assert_eq!((form.memories, form.instances, form.shared_memory), (1, Some(1), None));
+    }
+
+    #[test]
+    fn imports_are_those_of_the_program_itself() {
+        let list = |text: &str| {
+            let mut all = Vec::new();
+            let binary = load_wasm(text.as_bytes(), "t").expect("valid");
+            visit_imports(&binary, "t", &mut |module, name| all.push(format!("{module} {name}")))
+                .expect("whole");
+            all
+        };
+        assert_eq!(list(r#"(module (import "env" "foo" (func)))"#), ["env foo"]);
+        let component = r#"(component (import "wasi:cli/exit@0.2.0" (instance))
+            (core module (import "inner" "x" (func))))"#;
+        assert_eq!(list(component), ["wasi:cli/exit@0.2.0 "]);
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn find_temporary_folders() -> Vec<LeftoverItem> {
     found
 }
 
-/// Lists the files that were to become entries of the cache.
+/// Lists the files that were to become entries of the cache, and roots of images that were to.
 pub(super) fn find_unfinished_files() -> Vec<LeftoverItem> {
     let Ok(root) = cache::cache_root() else { return Vec::new() };
     let folders = cache::FOLDER_NAMES.iter().map(|name| root.join(name));
@@ -44,9 +44,10 @@ pub(super) fn find_unfinished_files() -> Vec<LeftoverItem> {
         std::iter::once(folder).chain(below)
     };
     let folders = folders.filter(is_folder).flat_map(inside);
-    folders
-        .flat_map(|folder| find_owned_entries(LeftoverKind::Unfinished, &folder, false))
-        .collect()
+    let files =
+        folders.flat_map(|folder| find_owned_entries(LeftoverKind::Unfinished, &folder, false));
+    let roots = find_owned_entries(LeftoverKind::Unfinished, &root.join(cache::IMAGES), true);
+    files.chain(roots).collect()
 }
 
 /// Lists folders, or files, of this user below `root` whose names hold their owner.
@@ -207,6 +208,20 @@ mod tests {
             leftover.remove().expect("removed");
         }
         assert_eq!(fs::read_dir(root.path()).expect("there").count(), 3);
+    }
+
+    #[test]
+    fn roots_of_images_that_were_never_complete_are_told_from_those_that_are_kept() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mine = cyclometer_system::paths::partial_name("cell0").expect("/proc");
+        for name in ["partial-cyclometer-1-2-nosuchboot-keep3-0a1b.root1", &mine, "0a1b.root1"] {
+            fs::create_dir_all(root.path().join(name).join("rootfs/bin")).expect("made");
+        }
+        let found = find_owned_entries(LeftoverKind::Unfinished, root.path(), true);
+        let (used, unused): (Vec<_>, Vec<_>) = found.iter().partition(|it| it.in_use.is_some());
+        assert_eq!((used.len(), unused.len()), (1, 1), "{found:?}");
+        unused[0].remove().expect("removed");
+        assert!(root.path().join("0a1b.root1").exists() && root.path().join(mine).exists());
     }
 
     #[test]

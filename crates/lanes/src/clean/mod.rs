@@ -30,9 +30,9 @@ pub enum LeftoverKind {
     Memory,
     /// Folders for temporary files: OCI bundles, copies of databases.
     Folders,
-    /// Cache files that were never completed.
+    /// Files and roots of caches that were never completed.
     Unfinished,
-    /// Compiled code.
+    /// Compiled code, and the files of images.
     Caches,
 }
 
@@ -58,7 +58,7 @@ impl LeftoverKind {
             Self::Memory => "files in memory",
             Self::Folders => "temporary folder",
             Self::Unfinished => "unfinished file",
-            Self::Caches => "compiled code",
+            Self::Caches => "cache",
         }
     }
 }

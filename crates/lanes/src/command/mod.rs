@@ -6,10 +6,13 @@
 //! `run`: they cannot be distinguished from outside. A warm invocation has the phases that its
 //! worker reports.
 
+mod bundle;
+mod container_settings;
 pub mod contract;
 mod detect;
 mod footprint;
 mod invocation_verdict;
+mod module_job;
 mod oci_bundle;
 mod output_watch;
 mod runtime_call;
@@ -24,6 +27,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::bundle::Bundle;
 use self::detect::{DetectedRuntime, detect_runtime};
 use self::footprint::Footprint;
 use self::output_watch::OutputWatch;
@@ -35,6 +39,7 @@ use self::warm_worker::RuntimeWorker;
 use super::cache::Cache;
 use super::control_group::InnerProcessLimit;
 use super::cpu_share::{ShareMeter, ShareUsage};
+use super::image_root::ImageRoots;
 use super::launcher::{EndCause, LauncherError, Privileges, ProgramEnd, Stdio3};
 use super::program_run::{
     EndVerdict, ProgramRun, Runner, digest_output, fill_startup, longest_output,
@@ -43,8 +48,9 @@ use super::program_run::{
 use super::replacement::{ReplaceableRunner, WarmLane, WorkerRun, run_in_worker};
 use super::{
     Cancel, FootprintPart, Job, Lane, LaneDescription, LaneError, NoSampling, Outcome, PartKind,
-    Prepared, ProbeSampler, StartKind, Status, monotonic_now, outer_memory_limit,
+    Prepared, ProbeSampler, StartKind, Status, docker, monotonic_now, outer_memory_limit,
 };
+use crate::profile::template::{CommandLists, OPTIONS_PLACEHOLDER};
 use crate::profile::{AcceptedForm, Profile};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::function_group::GroupUsage;
@@ -69,6 +75,8 @@ pub struct CommandLane {
     cache: Arc<OwnFolder>,
     kept: Cache,
     script: Option<PathBuf>,
+    /// Roots of images, from the first cell on that runs one; gone before `scratch`.
+    roots: Option<ImageRoots>,
     scratch: ScratchFolder,
     runner: ReplaceableRunner,
     provenances: Arc<Provenances>,
@@ -122,6 +130,7 @@ impl CommandLane {
             cache: Arc::new(cache),
             kept,
             script,
+            roots: None,
             scratch,
             runner: slot,
             provenances,
@@ -153,13 +162,12 @@ impl CommandLane {
         let files = Stdio3::with_input(&job.preset.stdin).map_err(|error| error.to_string())?;
         let id = new_invocation_id()?;
         let values = self.placeholder_values(job, &id)?;
-        let (sandbox, mut share) = create_sandbox_group(job, &id, &values)?;
-        let value = |name: &str| values.get(name).cloned();
-        let args = self
-            .profile
-            .cold
-            .expand(&value, &job.preset.args)
-            .map_err(|name| format!("no value for {{{name}}}"))?;
+        let bundle = self.subjects.get(&job.cell).and_then(|subject| subject.bundle.clone());
+        if let Some(bundle) = &bundle {
+            bundle.renew_writable_root(cancel)?;
+        }
+        let (sandbox, mut share) = create_sandbox_group(job, &id, bundle.as_deref())?;
+        let args = self.expand_cold_line(job, &values, bundle.as_deref())?;
         let program = self.runtime.program.clone();
         // A sandbox keeps its function's memory in files that may be large.
         let sandboxed = matches!(self.profile.takes, AcceptedForm::Bundle | AcceptedForm::Machine);
@@ -196,6 +204,32 @@ impl CommandLane {
         Ok(RuntimeRun { run, files, killed, share })
     }
 
+    /// Returns the arguments of the runtime in one invocation.
+    fn expand_cold_line(
+        &self,
+        job: &Job,
+        values: &HashMap<String, String>,
+        bundle: Option<&Bundle>,
+    ) -> Result<Vec<String>, String> {
+        let cold = &self.profile.cold;
+        let value = |name: &str| values.get(name).cloned();
+        let missing = |name: String| format!("no value for {{{name}}}");
+        let Some(bundle) = bundle else {
+            return cold.expand(&value, &job.preset.args).map_err(missing);
+        };
+        let options = if cold.uses_placeholder(OPTIONS_PLACEHOLDER) {
+            bundle.write_run_options()?
+        } else {
+            Vec::new()
+        };
+        let lists = CommandLists {
+            args: &job.preset.args,
+            options: &options,
+            command: &bundle.settings.args,
+        };
+        cold.expand_lists(&value, &lists).map_err(missing)
+    }
+
     /// Runs one invocation in the cell's worker, which is started if need be.
     fn run_warm(&mut self, job: &Job, watch: &mut dyn ProbeSampler, cancel: &Cancel) -> Outcome {
         let ran = run_in_worker(self, job, cancel, |lane, worker| {
@@ -208,6 +242,18 @@ impl CommandLane {
             }
             Err(failure) => failure.into_outcome(job, cancel),
         }
+    }
+
+    /// Opens the folder of the roots of images, once.
+    fn open_roots(&mut self, job: &Job) -> Result<(), LaneError> {
+        if self.roots.is_none() {
+            let opened = ImageRoots::open(self.scratch.path());
+            self.roots = Some(opened.map_err(|reason| LaneError::Prepare {
+                workload: job.workload.name.clone(),
+                reason,
+            })?);
+        }
+        Ok(())
     }
 
     /// Returns the values of the placeholders in one invocation.
@@ -310,6 +356,13 @@ impl CommandLane {
             };
             outcome.reason = outcome.reason.map(known);
         }
+        let is_own_failure = outcome.status == Status::Failed && outcome.exit_code.is_some();
+        if is_own_failure
+            && self.profile.takes == AcceptedForm::Bundle
+            && let Some(remark) = docker::remark_on_failure(job, &read_tail(&mut files.stderr))
+        {
+            outcome = outcome.with_remark(remark);
+        }
         outcome
     }
 
@@ -390,7 +443,7 @@ fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
         return Runner::start_grouped(privileges, true);
     }
     let inside = match profile.takes {
-        AcceptedForm::Bundle => InnerProcessLimit::Container(oci_bundle::MAX_PROCESSES),
+        AcceptedForm::Bundle => oci_bundle::PROCESS_LIMITS,
         AcceptedForm::Machine => InnerProcessLimit::Machine,
         AcceptedForm::Module | AcceptedForm::Program => InnerProcessLimit::Runtime,
     };
@@ -402,9 +455,9 @@ fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
 fn create_sandbox_group(
     job: &Job,
     id: &str,
-    values: &HashMap<String, String>,
+    bundle: Option<&Bundle>,
 ) -> Result<(Option<SandboxGroup>, Option<ShareMeter>), String> {
-    let Some(folder) = values.get("bundle") else { return Ok((None, None)) };
+    let Some(bundle) = bundle else { return Ok((None, None)) };
     let (sandbox, share) = match job.cpu_share {
         Some(share) => {
             let (sandbox, meter) = SandboxGroup::create_with_share(id, job.limits.memory, share)?;
@@ -413,8 +466,7 @@ fn create_sandbox_group(
         None => (SandboxGroup::create_around(id, job.limits.memory), None),
     };
     let group = sandbox.as_ref().map(|it| it.path.as_str());
-    oci_bundle::write_config(Path::new(folder), job, group)
-        .map_err(|error| format!("cannot write the bundle in {folder}: {error}"))?;
+    bundle.write_config(job, group)?;
     Ok((sandbox, share))
 }
 
@@ -544,13 +596,31 @@ impl Lane for CommandLane {
     fn check_support(&self, workload: &Workload) -> Result<(), LaneError> {
         let (there, what) = match self.profile.takes {
             AcceptedForm::Module => (workload.wasm.is_some(), "no WebAssembly module (`wasm`"),
+            AcceptedForm::Bundle => (
+                workload.native.is_some() || workload.image.is_some(),
+                "no native program (`native`",
+            ),
             _ => (workload.native.is_some(), "no native program (`native`"),
         };
         if there {
             return Ok(());
         }
-        let reason = format!("{} has {what} in its manifest)", workload.name);
+        let name = &workload.name;
+        let reason = if workload.image.is_some() {
+            format!("{name} is an image: lanes of containers run it, such as docker and runc")
+        } else {
+            format!("{name} has {what} in its manifest)")
+        };
         Err(LaneError::Unsupported { reason })
+    }
+
+    fn check_job(&self, job: &Job) -> Result<(), LaneError> {
+        self.check_support(&job.workload)?;
+        match self.profile.takes {
+            AcceptedForm::Module => module_job::check_module_job(&self.profile.title, job)
+                .map_err(|reason| LaneError::Unsupported { reason }),
+            _ => Ok(()),
+        }
     }
 
     fn check_cpu_share(&self, share: CpuShare) -> Result<(), LaneError> {
@@ -581,7 +651,11 @@ impl Lane for CommandLane {
         };
         let (profile, runtime) = (Arc::clone(&self.profile), self.runtime.clone());
         let (cache, scratch) = (Arc::clone(&self.cache), self.scratch.path().to_owned());
-        let places = InputFolders { cache: &cache, scratch: &scratch };
+        if job.workload.image.is_some() && profile.takes == AcceptedForm::Bundle {
+            self.open_roots(job)?;
+        }
+        let roots = self.roots.as_ref();
+        let places = InputFolders { cache: &cache, scratch: &scratch, roots };
         let runner = self.runner.get_or_start().map_err(failed)?;
         let subject =
             runtime_input::create_input(&profile, &runtime, job, &places, runner, cancel)?;
@@ -610,6 +684,7 @@ impl Lane for CommandLane {
                 .iter()
                 .cloned()
                 .chain(self.kept.refusal_reason_once())
+                .chain(subject.bundle.iter().flat_map(|bundle| bundle.list_notes(job, roots)))
                 .collect(),
             ..Prepared::default()
         };
@@ -627,7 +702,7 @@ impl Lane for CommandLane {
             Ok(fresh) => fresh,
             Err(error) => return Some(Err(failed(error.to_string()))),
         };
-        let places = InputFolders { cache: &fresh, scratch: &scratch };
+        let places = InputFolders { cache: &fresh, scratch: &scratch, roots: None };
         let result = match self.runner.get_or_start() {
             Ok(runner) => {
                 runtime_input::create_input(&profile, &runtime, job, &places, runner, cancel)

@@ -4,16 +4,20 @@ use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::super::cache::digest_entry;
+use super::super::image_root::ImageRoots;
 use super::super::launcher::Stdio3;
 use super::super::program_run::{Runner, read_tail};
 use super::super::{Cancel, Job, LaneError, NoSampling, monotonic_now};
+use super::bundle::Bundle;
 use super::detect::DetectedRuntime;
+use super::invocation_verdict;
 use super::runtime_call::RuntimeCall;
-use super::{invocation_verdict, oci_bundle};
+use crate::profile::template::ARGS_PLACEHOLDER;
 use crate::profile::{AcceptedForm, CompileStep, Profile};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::paths::{OwnFolder, partial_name};
@@ -25,6 +29,9 @@ const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
 /// Most bytes of each file that compiling a module creates.
 const COMPILE_OUTPUT: Bytes = Bytes(1 << 30);
 
+/// Option by which gVisor takes the network away, whatever the bundle says.
+const NO_NETWORK: &str = "--network=none";
+
 /// Files of one cell, by placeholder.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RuntimeInput {
@@ -33,12 +40,16 @@ pub(super) struct RuntimeInput {
     pub size: Bytes,
     /// Duration of the compilation; `None`: it was cached, or there is nothing to compile.
     pub took: Option<Nanos>,
+    /// The bundle, for runtimes that take one.
+    pub bundle: Option<Arc<Bundle>>,
 }
 
 /// Folders for files: those that never change, and those of this lane.
 pub(super) struct InputFolders<'a> {
     pub cache: &'a OwnFolder,
     pub scratch: &'a Path,
+    /// Roots of images, where the function is one.
+    pub roots: Option<&'a ImageRoots>,
 }
 
 /// Creates the files that `job` needs.
@@ -79,30 +90,95 @@ pub(super) fn create_input(
                 subject.values.insert("artifact", path_text(&artifact).map_err(failed)?);
             }
         }
-        AcceptedForm::Program | AcceptedForm::Bundle | AcceptedForm::Machine => {
+        AcceptedForm::Bundle => {
+            check_bundle_settings(profile, job)
+                .map_err(|reason| LaneError::Unsupported { reason })?;
+            let bundle = create_bundle(job, places, cancel)?;
+            subject.size = bundle.content_size();
+            subject.took = bundle.image().and_then(|image| image.took);
+            subject.values.insert("bundle", path_text(bundle.path()).map_err(failed)?);
+            subject.bundle = Some(Arc::new(bundle));
+        }
+        AcceptedForm::Program | AcceptedForm::Machine => {
+            check_settings(job).map_err(|reason| LaneError::Unsupported { reason })?;
             let native = workload.native.as_ref().ok_or_else(|| failed("no program".to_owned()))?;
             let program = native.read_bytes().map_err(text)?;
             subject.size = Bytes(program.len() as u64);
-            match profile.takes {
-                AcceptedForm::Bundle => {
-                    let folder = places.scratch.join(format!("cell-{}", job.cell));
-                    oci_bundle::write_bundle(&folder, job, &program).map_err(text)?;
-                    subject.values.insert("bundle", path_text(&folder).map_err(failed)?);
-                }
-                AcceptedForm::Machine => {
-                    let path = places.scratch.join(format!("cell-{}.cpio", job.cell));
-                    super::virtual_machine::write_initramfs(&path, job, &program).map_err(text)?;
-                    subject.values.insert("initramfs", path_text(&path).map_err(failed)?);
-                }
-                _ => {
-                    let path =
-                        store_file(places.cache, &workload.name, &program, 0o700).map_err(text)?;
-                    subject.values.insert("file", path_text(&path).map_err(failed)?);
-                }
+            if profile.takes == AcceptedForm::Machine {
+                let path = places.scratch.join(format!("cell-{}.cpio", job.cell));
+                super::virtual_machine::write_initramfs(&path, job, &program).map_err(text)?;
+                subject.values.insert("initramfs", path_text(&path).map_err(failed)?);
+            } else {
+                let path =
+                    store_file(places.cache, &workload.name, &program, 0o700).map_err(text)?;
+                subject.values.insert("file", path_text(&path).map_err(failed)?);
             }
         }
     }
     Ok(subject)
+}
+
+/// Makes the bundle of a job, which runs its image where it has one.
+fn create_bundle(
+    job: &Job,
+    places: &InputFolders<'_>,
+    cancel: &Cancel,
+) -> Result<Bundle, LaneError> {
+    let workload = &job.workload;
+    let failed = |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
+    if let Some(reference) = &workload.image {
+        let roots = places.roots.ok_or_else(|| failed("no folder for images".to_owned()))?;
+        return Bundle::for_image(job, reference, roots, cancel);
+    }
+    let native = workload.native.as_ref().ok_or_else(|| failed("no program".to_owned()))?;
+    let program = native.read_bytes().map_err(|error| failed(error.to_string()))?;
+    let folder = places.scratch.join(format!("cell-{}", job.cell));
+    Bundle::for_program(job, folder, &program)
+        .map_err(|reason| LaneError::Unsupported { reason: format!("{}: {reason}", workload.name) })
+}
+
+/// Refuses what a runtime cannot be told that takes its arguments on its command line, and no
+/// options.
+fn check_bundle_settings(profile: &Profile, job: &Job) -> Result<(), String> {
+    if job.rules.network && profile.cold.has_literal(NO_NETWORK) {
+        return Err(format!(
+            "the command line in {} takes the network away ({NO_NETWORK}): leave --network out, or \
+             this lane",
+            profile.origin
+        ));
+    }
+    if !profile.cold.uses_placeholder(ARGS_PLACEHOLDER) {
+        return Ok(());
+    }
+    if job.workload.image.is_some() {
+        return Err(format!(
+            "the command line in {} has no `{{options...}}` and `{{command...}}`, so it runs no \
+             images",
+            profile.origin
+        ));
+    }
+    check_settings(job)
+}
+
+/// Refuses what machines and runtimes of plain programs cannot give a function.
+fn check_settings(job: &Job) -> Result<(), String> {
+    let (preset, rules) = (&job.preset, &job.rules);
+    let asked = [
+        (!preset.env.is_empty(), "variables (--env)"),
+        (!preset.dirs.is_empty(), "folders (--dir)"),
+        (preset.workdir.is_some(), "a folder to start in (--workdir)"),
+        (rules.network, "the network (--network)"),
+        (rules.writable, "a root to write to (--writable)"),
+        (rules.user.is_some(), "another user (--user)"),
+    ];
+    let asked: Vec<&str> = asked.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "functions have no {} here: leave that out, or this lane; containers have it",
+        asked.join(", ")
+    ))
 }
 
 /// Returns a path as text, since arguments are text.

@@ -35,6 +35,9 @@ const BOUNDING_CAPABILITY: &str = "SETPCAP";
 /// The engine's default network.
 pub(super) const NETWORK: &str = "bridge";
 const MOST_PROCESSES: i64 = 64;
+/// Most processes and threads of a user's image, whose runtimes start many: the JVM has some for
+/// each CPU. As many as a native program may have.
+const MOST_PROCESSES_OF_IMAGE: i64 = 512;
 /// Most processes where a sandbox's own kernel runs in the container's control group,
 /// since its threads count, too: gVisor alone has about 80.
 const MOST_PROCESSES_WITH_KERNEL: i64 = 1024;
@@ -157,7 +160,7 @@ impl ContainerSpec<'_> {
             memory: Some(memory),
             // Memory and swap together: as much as memory alone, so no swap.
             memory_swap: Some(memory),
-            pids_limit: Some(process_limit(self.runtime_name)),
+            pids_limit: Some(process_limit(self.runtime_name, self.image.call.own.is_some())),
             cpuset_cpus: self.job.cpu.map(|cpu| cpu.to_string()),
             network_mode: Some(network.to_owned()),
             // A namespace of its own: objects that others left belong to no function.
@@ -185,13 +188,17 @@ fn unwritable_mount(folder: &str) -> Mount {
     }
 }
 
-fn process_limit(runtime: &str) -> i64 {
+fn process_limit(runtime: &str, is_own_image: bool) -> i64 {
     let shares = SHARED_KERNEL.contains(&runtime) || runtime.starts_with("io.containerd.runc.");
-    if shares { MOST_PROCESSES } else { MOST_PROCESSES_WITH_KERNEL }
+    match (shares, is_own_image) {
+        (false, _) => MOST_PROCESSES_WITH_KERNEL,
+        (true, false) => MOST_PROCESSES,
+        (true, true) => MOST_PROCESSES_OF_IMAGE,
+    }
 }
 
-/// Returns the mount of a folder of this machine. Where it cannot be written, nor can what is
-/// mounted below it, which is therefore not there.
+/// Returns the mount of a folder of this machine. Where it cannot be written, what is mounted below
+/// it is not there: not every engine keeps that from being written.
 fn folder_mount(folder: &SharedFolder) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
@@ -238,7 +245,9 @@ mod tests {
             ("runsc", 1024),
             ("kata", 1024),
         ] {
-            assert_eq!(process_limit(runtime), most, "{runtime}");
+            assert_eq!(process_limit(runtime, false), most, "{runtime}");
+            let most = if most == 64 { 512 } else { most };
+            assert_eq!(process_limit(runtime, true), most, "{runtime}");
         }
     }
 }

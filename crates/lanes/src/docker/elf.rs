@@ -8,7 +8,7 @@ use crate::elf_headers::{locate_segments, parse_header, parse_segments};
 
 /// Reason why a program cannot run alone.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum NotStandalone {
+pub(crate) enum NotStandalone {
     #[error("it is not a 64-bit little-endian ELF program (a script?)")]
     NotElf,
     #[error("its ELF header is damaged")]
@@ -18,7 +18,7 @@ pub(super) enum NotStandalone {
 }
 
 /// Checks that `program` is an ELF file that asks for no interpreter.
-pub(super) fn check_static(program: &[u8]) -> Result<(), NotStandalone> {
+pub(crate) fn check_static(program: &[u8]) -> Result<(), NotStandalone> {
     // Magic, class 64-bit, little endian.
     if !program.starts_with(b"\x7fELF\x02\x01") {
         return Err(NotStandalone::NotElf);

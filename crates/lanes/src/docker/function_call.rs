@@ -1,6 +1,8 @@
 //! What is run in a container for a job: the command line, its user, folder and environment, of
 //! this program's own images and of a user's image.
 
+use std::path::Path;
+
 use super::container_spec::NOBODY;
 use super::image::IMAGE_FOLDER;
 use super::responses::sanitize_engine_text;
@@ -131,7 +133,8 @@ impl FunctionCall {
         let loosened = job.rules.describe_loosened();
         let loosened = loosened.map(|rules| format!("rules loosened: {rules}"));
         let writable = job.rules.writable.then(|| writable_note(job).to_owned());
-        [own, root, volumes, loosened, writable].into_iter().flatten().collect()
+        let notes = [own, root, volumes, loosened, writable].into_iter().flatten();
+        notes.chain(list_hidden_mounts(job)).collect()
     }
 
     /// Returns a remark about a failure whose cause its standard error tells.
@@ -140,6 +143,9 @@ impl FunctionCall {
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
         if !job.rules.writable && says(&["read-only file system", "erofs"]) {
             return Some("its root is read-only: `--writable` allows writing");
+        }
+        if says(&["resource temporarily unavailable", "unable to create native thread"]) {
+            return Some("it may have reached the limit of processes and threads of its container");
         }
         let unreachable = [
             "network is unreachable",
@@ -160,6 +166,11 @@ impl FunctionCall {
             format!("its image exposes {ports}: a server does not end by itself")
         })
     }
+}
+
+/// Returns a remark about a failure in a container without an engine.
+pub(crate) fn remark_on_failure(job: &Job, stderr: &str) -> Option<&'static str> {
+    FunctionCall::remark_on_failure(job, stderr)
 }
 
 fn writable_note(job: &Job) -> &'static str {
@@ -208,6 +219,38 @@ pub(super) fn check_settings(job: &Job) -> Result<(), LaneError> {
         ));
     }
     Ok(())
+}
+
+/// Lists what containers do not find of the folders that they may only read.
+pub(crate) fn list_hidden_mounts(job: &Job) -> Vec<String> {
+    let folders: Vec<_> = job.preset.dirs.iter().filter(|folder| folder.is_read_only).collect();
+    if folders.is_empty() {
+        return Vec::new();
+    }
+    let mounts =
+        cyclometer_system::files::read_kernel_text("/proc/self/mountinfo").unwrap_or_default();
+    let hidden = folders.into_iter().filter_map(|folder| {
+        let below = find_mount_below(&mounts, &folder.host)?;
+        Some(format!(
+            "{} has another file system mounted below it, at {}, which is not in the container: \
+             not every engine keeps that from being written",
+            folder.host.display(),
+            sanitize_engine_text(&below)
+        ))
+    });
+    hidden.collect()
+}
+
+/// Finds a mount below a folder, in the text of `/proc/self/mountinfo`.
+fn find_mount_below(mounts: &str, folder: &Path) -> Option<String> {
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    // The kernel writes some characters as octal numbers.
+    let mut plain = points.map(|point| {
+        [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+            .iter()
+            .fold(point.to_owned(), |text, (code, character)| text.replace(code, character))
+    });
+    plain.find(|point| Path::new(point).starts_with(folder) && Path::new(point) != folder)
 }
 
 /// Joins words to a line, with quotes where a shell would need them.
@@ -322,16 +365,29 @@ mod tests {
         for (text, part) in [
             ("touch: /x: Read-only file system", "--writable"),
             ("Error: EROFS: read-only file system, open '/x'", "--writable"),
+            ("sh: can't fork: Resource temporarily unavailable", "limit of processes"),
             ("wget: Network is unreachable", "--network"),
             ("Temporary failure in name resolution", "--network"),
         ] {
             let remark = FunctionCall::remark_on_failure(&strict, text);
             assert!(remark.is_some_and(|remark| remark.contains(part)), "{text}");
-            assert_eq!(FunctionCall::remark_on_failure(&loose, text), None, "{text}");
+            let loosened = FunctionCall::remark_on_failure(&loose, text);
+            assert_eq!(loosened.is_some(), part.starts_with("limit"), "{text}");
         }
         assert_eq!(FunctionCall::remark_on_failure(&strict, "no luck"), None);
         let remark = call(&strict).remark_on_timeout();
         assert!(remark.is_some_and(|remark| remark.contains("80/tcp: a server")));
+    }
+
+    #[test]
+    fn mounts_below_a_folder_are_found() {
+        let text = "22 1 8:1 / / rw - ext4 /dev/a rw\n23 22 0:5 / /dev/shm rw - tmpfs t rw\n\
+                    24 22 0:6 / /mnt/my\\040disk rw - ext4 /dev/b rw\n";
+        let below = |folder: &str| find_mount_below(text, Path::new(folder));
+        assert_eq!(below("/dev"), Some("/dev/shm".to_owned()));
+        assert_eq!(below("/mnt"), Some("/mnt/my disk".to_owned()));
+        assert_eq!((below("/dev/shm"), below("/dev/sh"), below("/home")), (None, None, None));
+        assert!(below("/").is_some());
     }
 
     #[test]
@@ -340,9 +396,9 @@ mod tests {
             check_settings(&job_with(change)).map_err(|error| error.to_string())
         };
         let dir = |guest: &str| SharedFolder {
-            host: "/tmp".into(),
+            host: "/etc".into(),
             guest: guest.to_owned(),
-            is_read_only: true,
+            is_read_only: false,
         };
         assert_eq!(refused(&|preset| preset.dirs = vec![dir("/data"), dir("/.cyc")]), Ok(()));
         for bad in ["/", "/.cyclometer", "/.cyclometer/x"] {

@@ -31,6 +31,8 @@ mod image;
 mod image_check;
 mod image_files;
 mod image_pull;
+#[cfg(test)]
+mod image_root_tests;
 pub mod leftover;
 mod metering;
 mod output;
@@ -39,6 +41,7 @@ mod own_image_tests;
 mod phases;
 mod prune;
 pub(crate) mod responses;
+pub(crate) mod root_export;
 mod starter_report;
 mod stdio;
 mod termination;
@@ -49,8 +52,10 @@ mod warm;
 #[cfg(test)]
 mod warm_tests;
 
+pub(crate) use elf::check_static;
 pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
 pub use engine::{EngineInfo, inspect_engine};
+pub(crate) use function_call::{list_hidden_mounts, remark_on_failure};
 pub use image_check::{check_image, inspect_image};
 pub use image_pull::{PullProgress, pull_image};
 

@@ -1,8 +1,11 @@
 //! Tests of users' images against a real engine, where there is one: made from a static busybox.
 
 use bollard::body_full;
-use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder,
+};
 use futures_util::TryStreamExt;
+use sha2::Digest;
 
 use super::tests::{Bench, bench, gvisor, shown};
 use super::*;
@@ -331,6 +334,13 @@ fn shells_and_daemons_of_an_image_are_kept_in() {
         wrote(outcome, "started\n");
         assert!(outcome.reason.as_deref().is_some_and(|it| it.contains("left 1 process")));
     });
+    // More than a program of this machine may have.
+    let many = "i=0; while [ $i -lt 80 ]; do sleep 100 >/dev/null 2>&1 & i=$((i+1)); done; echo y";
+    let many = with_line(&own, many);
+    own.run_both(&many, |outcome| {
+        wrote(outcome, "y\n");
+        assert!(outcome.reason.as_deref().is_some_and(|it| it.contains("left 80 process")));
+    });
     let mut server = with_line(&own, "exec sleep 100");
     server.limits.timeout = Nanos(300_000_000);
     own.run_both(&server, |outcome| {
@@ -389,6 +399,50 @@ fn an_images_parts_are_its_own() {
     assert_eq!(config.command, ["true"]);
     assert_eq!(own.prepare(&job).expect("there").took, None, "it is made once");
     assert!(size.is_some_and(|size| size > Bytes(1 << 20)));
+}
+
+/// Loads an image for that architecture, as `docker load` does.
+fn load_foreign(engine: &Engine, name: &str, architecture: &str) {
+    let layer = tar::Builder::new(Vec::new()).into_inner().expect("memory");
+    let diff = cyclometer_workload::hex(&sha2::Sha256::digest(&layer));
+    let config = format!(
+        r#"{{"architecture":"{architecture}","os":"linux","config":{{"Cmd":["/x"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{diff}"]}}}}"#
+    );
+    let list =
+        format!(r#"[{{"Config":"config.json","RepoTags":["{name}"],"Layers":["layer.tar"]}}]"#);
+    let mut archive = tar::Builder::new(Vec::new());
+    let files = [("config.json", config.as_bytes()), ("layer.tar", &layer)];
+    for (name, content) in files.into_iter().chain([("manifest.json", list.as_bytes())]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, content).expect("memory");
+    }
+    let body = body_full(archive.into_inner().expect("memory").into());
+    let options = ImportImageOptionsBuilder::new().quiet(true).build();
+    let answers = engine.docker.import_image(options, body, None);
+    engine.block_on(answers.try_for_each(async |_| Ok(()))).expect("loaded");
+}
+
+#[test]
+fn an_image_for_another_machine_is_refused_before_any_work() {
+    let Some(bench) = bench(None) else { return };
+    let machine = crate::image_config::machine_architecture();
+    let other = if machine == "s390x" { "arm64" } else { "s390x" };
+    let name = format!("{REPOSITORY}:foreign");
+    load_foreign(&bench.lane.engine, &name, other);
+    let told = format!(
+        "image {name} is for {other}/linux, this machine is {machine}: pull or build it for \
+         linux/{machine}"
+    );
+    let image = Some(name.clone());
+    let workload = Workload { image, ..Workload::without_forms("x") };
+    let refused = bench.lane.check_support(&workload).expect_err("refused");
+    let checked = check_image(&name, &[]).expect_err("refused");
+    let options = RemoveImageOptionsBuilder::new().force(true).build();
+    let engine = &bench.lane.engine;
+    engine.block_on(engine.docker.remove_image(&name, Some(options), None)).expect("removed");
+    assert_eq!((refused.to_string(), checked.to_string()), (told.clone(), told));
 }
 
 #[test]

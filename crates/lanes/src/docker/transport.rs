@@ -198,6 +198,13 @@ impl Transport {
         Ok(LineStream { body: response.into_body(), pending: Vec::new(), skips: false })
     }
 
+    /// Requests `path` and returns the body of a response of any length, to be read as it arrives.
+    pub(crate) async fn stream_body(&self, path: &str) -> Result<BodyStream, ApiError> {
+        let request = self.build_request(Method::GET, path, Buffer::new());
+        let response = self.send_checked(request, usize::MAX).await?;
+        Ok(BodyStream(response.into_body()))
+    }
+
     /// Opens a connection for bytes in both directions, as the response to a request.
     pub(crate) async fn open_duplex(
         &self,
@@ -263,6 +270,23 @@ impl ChunkReader {
             Ok(count) => Some(Ok(Buffer::copy_from_slice(&self.buffer[..count]))),
             Err(error) => Some(Err(error)),
         }
+    }
+}
+
+/// Body of a response as it arrives.
+pub(super) struct BodyStream(Incoming);
+
+impl BodyStream {
+    /// Returns the next piece; `None` at the end. A body that is cut off is an error.
+    pub(crate) async fn next_piece(&mut self) -> Result<Option<Buffer>, ApiError> {
+        while let Some(frame) = self.0.frame().await {
+            if let Ok(data) = frame?.into_data()
+                && !data.is_empty()
+            {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -10,7 +10,7 @@ use super::schema::{
     CommandFile, CompileFile, KnownFailureFile, NeedFile, ProfileFile, ProfileVariantFile,
     ProgramFile, Text, Texts, TrapFile,
 };
-use super::template::{ARGS_PLACEHOLDER, CommandLine};
+use super::template::{ARGS_PLACEHOLDER, COMMAND_PLACEHOLDER, CommandLine, OPTIONS_PLACEHOLDER};
 use super::{
     AcceptedForm, CompileStep, HostVisibility, KnownFailure, MemoryEnforcement, Profile,
     ProfileError, ProfileScript, RequiredFile, RuntimeProgram, TrapSigns,
@@ -205,7 +205,11 @@ impl Resolver<'_> {
         profile: &mut Profile,
         given: &CommandFiles<'_>,
     ) -> ProfileResult<()> {
-        let cold = Self::resolve_command_line(profile, &given.cold.args, &[ARGS_PLACEHOLDER])?;
+        let mut lists = vec![ARGS_PLACEHOLDER];
+        if profile.takes == AcceptedForm::Bundle {
+            lists.extend([OPTIONS_PLACEHOLDER, COMMAND_PLACEHOLDER]);
+        }
+        let cold = Self::resolve_command_line(profile, &given.cold.args, &lists)?;
         self.check_cold(profile, &given.cold.args, &cold)?;
         let warm = given
             .warm
@@ -250,6 +254,14 @@ impl Resolver<'_> {
             }
             (_, 2..) => return wrong("`{args...}` is there twice"),
             _ => {}
+        }
+        let lists = [OPTIONS_PLACEHOLDER, COMMAND_PLACEHOLDER, ARGS_PLACEHOLDER]
+            .map(|name| cold.count_placeholder(name));
+        if !matches!(lists, [0, 0, _] | [1, 1, 0]) {
+            return wrong(
+                "`{options...}` and `{command...}` belong together, once each and without \
+                 `{args...}`",
+            );
         }
         let subjects: &[&str] = match profile.takes {
             AcceptedForm::Module => &["module", "artifact"],

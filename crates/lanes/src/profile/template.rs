@@ -7,6 +7,33 @@ use super::error::ProfileProblem;
 /// Placeholder that becomes the function's arguments, each one of its own.
 pub(crate) const ARGS_PLACEHOLDER: &str = "args...";
 
+/// Placeholder that becomes the settings of a container, as options like those of `podman run`.
+pub(crate) const OPTIONS_PLACEHOLDER: &str = "options...";
+
+/// Placeholder that becomes the command line of a container, its program first.
+pub(crate) const COMMAND_PLACEHOLDER: &str = "command...";
+
+/// Placeholders that become any number of arguments.
+const LISTS: [&str; 3] = [ARGS_PLACEHOLDER, OPTIONS_PLACEHOLDER, COMMAND_PLACEHOLDER];
+
+/// Values of the placeholders that become any number of arguments.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CommandLists<'a> {
+    pub args: &'a [String],
+    pub options: &'a [String],
+    pub command: &'a [String],
+}
+
+impl<'a> CommandLists<'a> {
+    fn find_list(&self, name: &str) -> &'a [String] {
+        match name {
+            OPTIONS_PLACEHOLDER => self.options,
+            COMMAND_PLACEHOLDER => self.command,
+            _ => self.args,
+        }
+    }
+}
+
 /// Most arguments of one command line.
 const MAX_ARGS: usize = 256;
 
@@ -16,8 +43,8 @@ pub struct CommandLine(Vec<ArgumentTemplate>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ArgumentTemplate {
-    /// All arguments of the function.
-    Args,
+    /// All of a list: the function's arguments, or others.
+    List(&'static str),
     /// Literals and placeholders in order.
     Text(Vec<TemplatePiece>),
 }
@@ -51,10 +78,18 @@ impl CommandLine {
         self.count_placeholder(name) > 0
     }
 
+    /// Returns whether one of the arguments is this text, without placeholders.
+    #[must_use]
+    pub(crate) fn has_literal(&self, text: &str) -> bool {
+        let wanted = [TemplatePiece::Literal(text.to_owned())];
+        let fits = |it: &ArgumentTemplate| matches!(it, ArgumentTemplate::Text(pieces) if *pieces == wanted);
+        self.0.iter().any(fits)
+    }
+
     /// Counts how often the placeholder is used.
     pub(super) fn count_placeholder(&self, name: &str) -> usize {
         let of = |argument: &ArgumentTemplate| match argument {
-            ArgumentTemplate::Args => usize::from(name == ARGS_PLACEHOLDER),
+            ArgumentTemplate::List(list) => usize::from(name == *list),
             ArgumentTemplate::Text(pieces) => pieces
                 .iter()
                 .filter(|piece| matches!(piece, TemplatePiece::Placeholder(place) if place == name))
@@ -73,10 +108,22 @@ impl CommandLine {
         value: &dyn Fn(&str) -> Option<String>,
         args: &[String],
     ) -> Result<Vec<String>, String> {
-        let mut line = Vec::with_capacity(self.0.len() + args.len());
+        self.expand_lists(value, &CommandLists { args, ..CommandLists::default() })
+    }
+
+    /// Expands like [`Self::expand`], with a value for each list.
+    ///
+    /// # Errors
+    /// The placeholder that has no value.
+    pub(crate) fn expand_lists(
+        &self,
+        value: &dyn Fn(&str) -> Option<String>,
+        lists: &CommandLists<'_>,
+    ) -> Result<Vec<String>, String> {
+        let mut line = Vec::with_capacity(self.0.len() + lists.args.len());
         for argument in &self.0 {
             match argument {
-                ArgumentTemplate::Args => line.extend_from_slice(args),
+                ArgumentTemplate::List(name) => line.extend_from_slice(lists.find_list(name)),
                 ArgumentTemplate::Text(pieces) => {
                     let mut text = String::new();
                     for piece in pieces {
@@ -99,8 +146,11 @@ fn parse_argument(text: &str, allowed: &[&str]) -> Result<ArgumentTemplate, Stri
     if text.contains('\0') {
         return Err("an argument cannot contain a NUL character".to_owned());
     }
-    if text == "{args...}" && allowed.contains(&ARGS_PLACEHOLDER) {
-        return Ok(ArgumentTemplate::Args);
+    let inside = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    if let Some(list) = LISTS.into_iter().find(|list| inside == Some(list))
+        && allowed.contains(&list)
+    {
+        return Ok(ArgumentTemplate::List(list));
     }
     let mut pieces = Vec::new();
     let mut literal = String::new();
@@ -134,10 +184,11 @@ fn parse_argument(text: &str, allowed: &[&str]) -> Result<ArgumentTemplate, Stri
 }
 
 fn check_placeholder(name: &str, allowed: &[&str]) -> Result<(), String> {
-    if name == ARGS_PLACEHOLDER && allowed.contains(&ARGS_PLACEHOLDER) {
-        return Err("`{args...}` must be an argument of its own, nothing before or after it: \
-                    joined arguments cannot be told apart"
-            .to_owned());
+    if LISTS.contains(&name) && allowed.contains(&name) {
+        return Err(format!(
+            "`{{{name}}}` must be an argument of its own, nothing before or after it: joined \
+             arguments cannot be told apart"
+        ));
     }
     if allowed.contains(&name) {
         return Ok(());
@@ -168,6 +219,9 @@ mod tests {
             line.expand(&value, &args).expect("all known"),
             ["run", "-m=<memory_bytes>", "{x}<module>", "", "a b", "", "{module}"]
         );
+        let lists = CommandLists { args: &args[..1], ..CommandLists::default() };
+        let shorter = line.expand_lists(&value, &lists).expect("all known");
+        assert_eq!(shorter[4..], ["a b"]);
         assert!(
             line.uses_placeholder("module")
                 && line.uses_placeholder(ARGS_PLACEHOLDER)

@@ -171,6 +171,19 @@ fn what_takes_what_has_its_own_placeholders() {
     let bundle = LEAST.replace("\"module\"", "\"bundle\"").replace("{module}", "{bundle}");
     assert!(parse(&bundle).is_ok());
     assert!(parse(&bundle.replace(", \"{args...}\"", "")).is_ok(), "they are in config.json");
+    let both = bundle.replace("\"{args...}\"", "\"{options...}\", \"x\", \"{command...}\"");
+    assert!(parse(&both).is_ok(), "as podman has it");
+    for broken in [
+        both.replace("\"{options...}\", ", ""),
+        both.replace("\"{command...}\"", "\"{args...}\""),
+        both.replace("\"x\"", "\"{command...}\""),
+        both.replace("\"x\"", "\"{args...}\""),
+    ] {
+        assert!(refused(&broken).contains("belong together"), "{broken}");
+    }
+    let joined = both.replace("{options...}", "--{options...}");
+    assert!(refused(&joined).contains("`{options...}` must be an argument of its own"));
+    assert!(refused(&LEAST.replace("{args...}", "{command...}")).contains("unknown placeholder"));
     let machine = LEAST.replace("\"module\"", "\"machine\"").replace("{module}", "{initramfs}");
     assert!(refused(&machine).contains("the function's arguments are inside"));
     let machine = machine.replace(", \"{args...}\"", "");

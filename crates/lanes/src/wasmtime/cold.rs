@@ -33,8 +33,10 @@ impl WasmtimeLane {
         cancel: &Cancel,
     ) -> Outcome {
         let requested = monotonic_now();
-        let config = Self::worker_config(job, self.settings);
-        match self.run_cold_worker(job, &config, watch, cancel) {
+        let ran = self
+            .worker_config(job, self.settings)
+            .and_then(|config| self.run_cold_worker(job, &config, watch, cancel));
+        match ran {
             Ok((outcome, _)) => outcome,
             Err(reason) => Outcome::failed_to_start(job, requested, reason),
         }
@@ -55,12 +57,14 @@ impl WasmtimeLane {
         let module_size = compiled.size();
         let config = serde_json::to_string(config).map_err(|error| text(&error))?;
         let args = ["cyclometer-worker", "__worker", config.as_str()];
+        let env = super::worker_environment(job);
+        let env: Vec<&str> = env.iter().map(String::as_str).collect();
         let runner = self.runner.get_or_start().map_err(|error| text(&error))?;
         let wall = outer_limit_for(job, module_size);
         let spawn = SpawnRequest {
             program: SpawnTarget::File(self.executable.as_fd()),
             args: &args,
-            env: &[],
+            env: &env,
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),

@@ -12,6 +12,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
 
+use super::program::ProgramFacts;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::sys::explain_file_size_limit;
 
@@ -20,6 +21,7 @@ use cyclometer_system::sys::explain_file_size_limit;
 pub(crate) struct CompiledModule {
     file: File,
     size: Bytes,
+    facts: ProgramFacts,
 }
 
 impl CompiledModule {
@@ -27,7 +29,7 @@ impl CompiledModule {
     ///
     /// # Errors
     /// Fails when the system provides no memory for it.
-    pub fn new(code: &[u8]) -> io::Result<Self> {
+    pub fn new(code: &[u8], facts: ProgramFacts) -> io::Result<Self> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let mut file = File::from(memfd_create("cyclometer-module", flags)?);
         file.write_all(code).map_err(explain_file_size_limit)?;
@@ -36,12 +38,17 @@ impl CompiledModule {
             | SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-        Ok(Self { file, size: Bytes(code.len() as u64) })
+        Ok(Self { file, size: Bytes(code.len() as u64), facts })
     }
 
     /// Returns the size of the compiled module.
     pub const fn size(&self) -> Bytes {
         self.size
+    }
+
+    /// Returns what is known of the program.
+    pub const fn facts(&self) -> &ProgramFacts {
+        &self.facts
     }
 
     /// Returns a pair of sockets that preserve message boundaries, the lane's end first; the module
@@ -70,10 +77,13 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::wasmtime::proposals::Proposals;
 
     #[test]
     fn what_is_handed_over_cannot_be_changed_by_anybody() {
-        let compiled = CompiledModule::new(b"code").expect("made");
+        let module = b"\0asm\x01\0\0\0";
+        let facts = ProgramFacts::collect(module, "m", Proposals::default()).expect("whole");
+        let compiled = CompiledModule::new(b"code", facts).expect("made");
         let (ours, theirs) = compiled.open_socket_pair().expect("made");
         let mut taken = receive_module(&theirs).expect("sent");
         let mut content = Vec::new();

@@ -1,5 +1,8 @@
 //! Lane for WebAssembly in wasmtime, in worker processes.
 //!
+//! Programs are modules of WASI 0.1, whose `_start` or another export is called, and components of
+//! WASI 0.2 that export `wasi:cli/run`.
+//!
 //! *Cold*: a new worker loads the compiled module, instantiates and runs it.
 //! `create` is fork, exec and the worker's own start; `start` is engine, load
 //! and instantiation; `teardown` is the end of the process.
@@ -15,10 +18,13 @@
 
 mod cold;
 pub mod engine;
+mod function_code;
 mod handover;
 mod limiter;
 mod load;
 mod operator_counts;
+mod program;
+mod proposals;
 pub(crate) mod protocol;
 pub mod settings;
 mod time_budget;
@@ -33,7 +39,12 @@ use std::sync::{Arc, OnceLock};
 
 use self::handover::CompiledModule;
 use self::operator_counts::OperatorCounts;
-use self::protocol::{CallEnd, Fuel, InvocationProgress, WasmWorkerReport, WorkerConfig};
+use self::program::ProgramFacts;
+use self::proposals::Proposals;
+use self::protocol::{
+    CallEnd, Fuel, InvocationProgress, VARIABLE_PREFIX, WasmWorkerReport, WorkerConfig,
+    WorkerFolder,
+};
 use self::settings::{Allocation, WasmtimeSettings};
 use self::time_budget::{COMPILE_BUDGET, TimeBudgets};
 use self::warm_worker::WarmWorker;
@@ -47,7 +58,8 @@ use super::{
 };
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::{Meter, Phases, Provenance, Provenances, Source};
-use cyclometer_workload::{CpuShare, Limits, Workload};
+use cyclometer_workload::wasm_form::inspect_wasm;
+use cyclometer_workload::{CpuShare, Limits, SharedFolder, Workload};
 
 /// Runs WebAssembly modules.
 pub(crate) struct WasmtimeLane {
@@ -137,8 +149,13 @@ impl WasmtimeLane {
             self.cache.store_entry(&name, &code);
             (code, Some(took))
         };
+        let damaged =
+            || failed("its compiled form is damaged: remove it from the cache".to_owned());
+        let (proposals, code) = engine::split_compiled(&code).ok_or_else(damaged)?;
+        let facts = ProgramFacts::collect(module, &workload.name, proposals).map_err(failed)?;
         let compiled =
-            Arc::new(CompiledModule::new(&code).map_err(|error| failed(error.to_string()))?);
+            CompiledModule::new(code, facts).map_err(|error| failed(error.to_string()))?;
+        let compiled = Arc::new(compiled);
         self.compiled.insert(key, Ok(Arc::clone(&compiled)));
         Ok((compiled, took))
     }
@@ -154,23 +171,31 @@ impl WasmtimeLane {
         self.compiled.get(&key).cloned().unwrap_or_else(missing)
     }
 
-    fn worker_config(job: &Job, settings: WasmtimeSettings) -> WorkerConfig {
-        let args =
-            std::iter::once(job.workload.name.clone()).chain(job.preset.args.iter().cloned());
-        WorkerConfig {
-            args: args.collect(),
+    fn worker_config(&self, job: &Job, settings: WasmtimeSettings) -> Result<WorkerConfig, String> {
+        let compiled = self.compiled_module_for(job, settings)?;
+        let facts = compiled.facts();
+        let call = program::find_call(job)?;
+        // The arguments of a call are its parameters.
+        let args = job.preset.args.iter().filter(|_| call.is_none());
+        let folder = |it: &SharedFolder| WorkerFolder {
+            host: it.host.clone(),
+            guest: it.guest.clone(),
+            is_read_only: it.is_read_only,
+        };
+        Ok(WorkerConfig {
+            args: std::iter::once(&job.workload.name).chain(args).cloned().collect(),
             memory: job.limits.memory.0,
-            settings: match why_not_pooled(job, settings) {
+            settings: match why_not_pooled(job, settings, facts) {
                 Some(_) => WasmtimeSettings { allocation: Allocation::OnDemand, ..settings },
                 None => settings,
             },
-            start_section: job
-                .workload
-                .wasm
-                .as_deref()
-                .is_some_and(operator_counts::has_start_section),
             warm: job.start == StartKind::Warm,
-        }
+            facts: facts.clone(),
+            call,
+            dirs: job.preset.dirs.iter().map(folder).collect(),
+            workdir: job.preset.workdir.clone().filter(|_| facts.needs.component),
+            network: job.rules.network,
+        })
     }
 
     /// Lists the parts of `job`'s footprint: its module, its compiled form, and this program, most
@@ -221,7 +246,7 @@ impl WasmtimeLane {
         slow.start = StartKind::Cold;
         // What it counts is the same, only later.
         slow.cpu_share = None;
-        let config = Self::worker_config(&slow, counting);
+        let config = self.worker_config(&slow, counting)?;
         let (first, varying) = self.count_once(&mut slow, &config, cancel)?;
         let mut counted = OperatorCounts { least: first, most: first, runs: 1, varying };
         while varying != 0 && counted.runs < operator_counts::COUNTING_RUNS {
@@ -322,7 +347,9 @@ impl Lane for WasmtimeLane {
                 ),
             });
         };
-        match engine::exceeded_pool_limit(module) {
+        let form = inspect_wasm(module, &workload.name)
+            .map_err(|error| LaneError::Unsupported { reason: error.to_string() })?;
+        match engine::exceeded_pool_limit(&form, Proposals::default()) {
             Some(why) if self.settings.allocation == Allocation::Pooling => {
                 Err(LaneError::Unsupported {
                     reason: format!(
@@ -335,17 +362,24 @@ impl Lane for WasmtimeLane {
         }
     }
 
+    fn check_job(&self, job: &Job) -> Result<(), LaneError> {
+        self.check_support(&job.workload)?;
+        program::check_job(job).map_err(|reason| LaneError::Unsupported { reason })
+    }
+
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
+        self.check_job(job)?;
         let (compiled, took) = self.find_or_compile(&job.workload, self.settings, cancel)?;
         let mut prepared = Prepared {
             parts: self.footprint_parts(job, &compiled),
             took,
             footprint: job.workload.wasm.as_ref().map(|module| Bytes(module.len() as u64)),
-            footprint_of: "module",
+            footprint_of: if compiled.facts().needs.component { "component" } else { "module" },
             notes: self.cache.refusal_reason_once().into_iter().collect(),
             ..Prepared::default()
         };
-        if let Some(why) = why_not_pooled(job, self.settings) {
+        prepared.notes.extend(describe_program(job, compiled.facts()));
+        if let Some(why) = why_not_pooled(job, self.settings, compiled.facts()) {
             prepared.notes.push(format!("warm instances are mapped on demand, not pooled: {why}"));
         }
         if !self.settings.fuel {
@@ -415,9 +449,31 @@ pub fn set_executable(path: &Path) {
 
 /// Returns why warm instances of a job are mapped on demand where they would
 /// come from a pool, if so.
-fn why_not_pooled(job: &Job, settings: WasmtimeSettings) -> Option<String> {
+fn why_not_pooled(job: &Job, settings: WasmtimeSettings, facts: &ProgramFacts) -> Option<String> {
     let pools = job.start == StartKind::Warm && settings.allocation == Allocation::Fitting;
-    job.workload.wasm.as_deref().filter(|_| pools).and_then(engine::exceeded_pool_limit)
+    facts.pool_excess.clone().filter(|_| pools)
+}
+
+/// Returns notes on what a program is and uses, for the recording.
+fn describe_program(job: &Job, facts: &ProgramFacts) -> Vec<String> {
+    let is_component = facts.needs.component.then(|| "a component of WASI 0.2".to_owned());
+    let call = job.preset.invoke.as_deref().map(|name| {
+        let name = cyclometer_core::visible_text::summarize_text(name, 100);
+        format!("calls `{name}`; its results are its output")
+    });
+    let memory = "the size of its memories is not known: shared ones grow unseen";
+    let memory = facts.shares_memory.then(|| memory.to_owned());
+    let uses = facts.needs.proposals.describe();
+    let rules = program::describe_idle_rules(job);
+    let workdir = job.preset.workdir.as_deref().filter(|path| *path != "/").map(|path| {
+        format!("it is told that it starts in {path}; standard libraries of C and Rust start in /")
+    });
+    [is_component, call, uses, memory, workdir, rules].into_iter().flatten().collect()
+}
+
+/// Returns the environment of a worker, which holds its function's.
+fn worker_environment(job: &Job) -> Vec<String> {
+    job.preset.env.iter().map(|variable| format!("{VARIABLE_PREFIX}{variable}")).collect()
 }
 
 /// Opens the program that workers execute: by default this one.

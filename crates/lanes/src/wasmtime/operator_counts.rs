@@ -10,6 +10,8 @@
 //! unless the module imports functions whose results vary: then it is counted several times. The
 //! counts are kept beside the compiled modules; another engine version may count differently.
 
+use std::os::unix::ffi::OsStrExt;
+
 use sha2::{Digest, Sha256};
 use wasmtime::{OperatorCost, VariableOperatorCost};
 
@@ -18,10 +20,10 @@ use super::protocol::VARYING;
 use crate::Job;
 use crate::cache::Cache;
 use cyclometer_meter::{Provenance, Source};
-use cyclometer_workload::hex;
+use cyclometer_workload::{Preset, hex};
 
 /// Changes with the meaning of a count, so that older ones are not used.
-const COUNT_VERSION: &str = "operators 2";
+const COUNT_VERSION: &str = "operators 3";
 
 /// Number of counting runs of a module whose counts may vary.
 pub(crate) const COUNTING_RUNS: u32 = 3;
@@ -54,48 +56,6 @@ pub(crate) fn operator_cost() -> OperatorCost {
     OperatorCost { variable, ..OperatorCost::new() }
 }
 
-/// Returns whether the binary `module` has a start section: code that is run when it is
-/// instantiated. Bytes that are no module have none.
-#[must_use]
-pub(crate) fn has_start_section(module: &[u8]) -> bool {
-    const START: u8 = 8;
-    find_section(module, START).is_some()
-}
-
-/// Returns how many entries the section of that number has, 0 without one: for sections that hold a
-/// list, which are all but custom and start sections.
-pub(super) fn count_entries(module: &[u8], section: u8) -> usize {
-    let body = find_section(module, section);
-    body.and_then(split_leb128).map_or(0, |(count, _)| count)
-}
-
-/// Finds a section by its number: returns everything after its size, to the end of the module.
-fn find_section(module: &[u8], wanted: u8) -> Option<&[u8]> {
-    let Some((b"\0asm\x01\0\0\0", mut rest)) = module.split_first_chunk::<8>() else {
-        return None;
-    };
-    while let Some((id, body)) = rest.split_first() {
-        let (size, body) = split_leb128(body)?;
-        if *id == wanted {
-            return Some(body);
-        }
-        rest = body.get(size..)?;
-    }
-    None
-}
-
-/// Splits an unsigned LEB128 number of 32 bits off; returns it and the rest.
-fn split_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut value = 0_u64;
-    for (position, byte) in bytes.iter().take(5).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * position);
-        if byte & 0x80 == 0 {
-            return Some((usize::try_from(value).ok()?, bytes.get(position + 1..)?));
-        }
-    }
-    None
-}
-
 /// Meaning of all counts, for a note.
 pub(crate) const UNIT_NOTE: &str = "block, loop, end, drop and the like count 0, entering a function 1 more, \
                         bulk operators 1 whatever their length; start section included, \
@@ -110,7 +70,7 @@ pub(crate) struct OperatorCounts {
     pub most: u64,
     /// Number of runs.
     pub runs: u32,
-    /// Functions of [`VARYING`] that the module imports, a bit each.
+    /// What makes results vary, a bit for each of [`VARYING`].
     pub varying: u64,
 }
 
@@ -134,21 +94,19 @@ impl OperatorCounts {
             }
             (Some(_), true) => (
                 Some(Source::Fuel),
-                format!(
-                    "from {runs} separate counting runs, all alike, though it imports {imports}"
-                ),
+                format!("from {runs} separate counting runs, all alike, though it uses {imports}"),
             ),
             (Some(_), false) => (
                 Some(Source::Estimate),
                 format!(
-                    "middle of {runs} counting runs, which gave {least} to {most}: it imports {imports}"
+                    "middle of {runs} counting runs, which gave {least} to {most}: it uses {imports}"
                 ),
             ),
             (None, _) => (
                 None,
                 format!(
                     "they differ from run to run ({least} to {most} in {runs} counting runs): it \
-                     imports {imports}; the lane wasmtime:fuel counts every run"
+                     uses {imports}; the lane wasmtime:fuel counts every run"
                 ),
             ),
         };
@@ -156,10 +114,10 @@ impl OperatorCounts {
         Provenance { source, note, user_only: false }
     }
 
-    /// Lists the imported functions whose results vary.
+    /// Lists what makes results vary.
     fn varying_import_names(&self) -> String {
         let named = |(position, name): (usize, &'static str)| {
-            (self.varying >> position & 1 == 1).then_some(name)
+            (self.varying >> position & 1 == 1).then_some(name.trim_end_matches('/'))
         };
         VARYING.into_iter().enumerate().filter_map(named).collect::<Vec<_>>().join(", ")
     }
@@ -181,6 +139,22 @@ pub(crate) fn count_key(job: &Job) -> String {
     part(VERSION.as_bytes());
     part(job.workload.wasm.as_deref().unwrap_or(&[]));
     part(job.workload.name.as_bytes());
+    let Preset { invoke, env, dirs, workdir, .. } = &*job.preset;
+    for text in [invoke, workdir] {
+        part(&[u8::from(text.is_some())]);
+        part(text.as_deref().unwrap_or_default().as_bytes());
+    }
+    part(&(env.len() as u64).to_le_bytes());
+    for variable in env {
+        part(variable.to_string().as_bytes());
+    }
+    part(&(dirs.len() as u64).to_le_bytes());
+    for folder in dirs {
+        part(folder.host.as_os_str().as_bytes());
+        part(folder.guest.as_bytes());
+        part(&[u8::from(folder.is_read_only)]);
+    }
+    part(&[u8::from(job.rules.network)]);
     part(&(job.preset.args.len() as u64).to_le_bytes());
     for arg in &job.preset.args {
         part(arg.as_bytes());
@@ -227,32 +201,6 @@ mod tests {
         assert_eq!(told(counted(0, u64::MAX)), (None, None));
         let why = counted(1_000, 1_100).provenance().note;
         assert!(why.contains("1000 to 1100") && why.contains("random_get"), "{why}");
-    }
-
-    #[test]
-    fn start_sections_are_found_behind_sections_of_any_length() {
-        let found = |text: &str| has_start_section(&wat::parse_str(text).expect("valid text"));
-        let long = "x".repeat(300);
-        assert!(found(&format!(r#"(module (func $f (export "{long}")) (start $f))"#)));
-        assert!(!found(&format!(r#"(module (func (export "{long}")) (memory 1) (data "\08"))"#)));
-        for damaged in
-            [&b""[..], b"\0asm\x01\0\0\0\x01", b"\0asm\x01\0\0\0\x01\xff\xff\xff\xff\x7f\x08"]
-        {
-            assert!(!has_start_section(damaged));
-        }
-    }
-
-    #[test]
-    fn entries_of_a_section_are_counted_and_damaged_ones_are_none() {
-        // Numbers of sections, after the specification: 4 tables, 5 memories.
-        let many = "(memory 1)".repeat(300) + &"(table 1 funcref)".repeat(3);
-        let module = wat::parse_str(format!("(module (func) {many})")).expect("valid text");
-        assert_eq!((count_entries(&module, 5), count_entries(&module, 4)), (300, 3));
-        let none = wat::parse_str("(module (func))").expect("valid text");
-        assert_eq!((count_entries(&none, 5), count_entries(&none, 4)), (0, 0));
-        for damaged in [&b""[..], b"\0asm\x01\0\0\0\x05", b"\0asm\x01\0\0\0\x05\x01\xff"] {
-            assert_eq!(count_entries(damaged, 5), 0);
-        }
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Protocol between the lane and its workers.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+use super::program::ProgramFacts;
 use super::settings::WasmtimeSettings;
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 use cyclometer_workload::OutputDigest;
+use cyclometer_workload::wasm_call::ExportCall;
 
 /// Configuration of a worker: its only argument, as JSON. The compiled module comes over the
 /// socket.
@@ -17,11 +21,34 @@ pub(crate) struct WorkerConfig {
     pub memory: u64,
     /// Variant of the lane, in words.
     pub settings: WasmtimeSettings,
-    /// Whether instantiation runs code of the module.
-    pub start_section: bool,
     /// Whether the worker stays and runs on request.
     pub warm: bool,
+    /// Facts about the program.
+    pub facts: ProgramFacts,
+    /// Function that is called; `None`: the entry of a command.
+    pub call: Option<ExportCall>,
+    /// Folders of this machine that it sees.
+    pub dirs: Vec<WorkerFolder>,
+    /// Folder in which it starts.
+    pub workdir: Option<String>,
+    /// Whether it reaches the network.
+    pub network: bool,
 }
+
+/// A folder that a function sees.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WorkerFolder {
+    /// Path on this machine.
+    pub host: PathBuf,
+    /// Path for the function.
+    pub guest: String,
+    /// Whether it may only read it.
+    pub is_read_only: bool,
+}
+
+/// Prefix of the variables in a worker's own environment that are its function's. They are not
+/// arguments, which everybody on the machine can read.
+pub(crate) const VARIABLE_PREFIX: &str = "cyclometer-function:";
 
 /// End of a call into the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,10 +125,25 @@ pub(crate) struct WasmWorkerReport {
     pub text: String,
 }
 
-/// Functions of WASI whose results vary from run to run. All others depend on arguments and input
-/// only: there are no files, no environment, no sockets.
-pub(crate) const VARYING: [&str; 4] =
-    ["clock_time_get", "fd_filestat_get", "poll_oneoff", "random_get"];
+/// What makes results vary from run to run: functions of WASI 0.1, interfaces of WASI 0.2 (those
+/// that end in `/` with all below them), and what a function shares with the machine. All else
+/// depends on arguments, environment and input only.
+pub(crate) const VARYING: [&str; 8] = [
+    "clock_time_get",
+    "fd_filestat_get",
+    "poll_oneoff",
+    "random_get",
+    "wasi:clocks/",
+    "wasi:random/",
+    FOLDERS,
+    NETWORK,
+];
+
+/// Shared folders, in [`VARYING`].
+pub(crate) const FOLDERS: &str = "shared folders";
+
+/// The network, in [`VARYING`].
+pub(crate) const NETWORK: &str = "the network";
 
 /// Longest text that is reported, in bytes.
 const MAX_TEXT: usize = 2048;

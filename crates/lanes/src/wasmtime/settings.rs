@@ -10,6 +10,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, Strategy};
 
 use super::engine::{EnginePurpose, pooling_config};
 use super::operator_counts;
+use super::program::EngineNeeds;
 
 /// Compiler that turns WebAssembly into machine code.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,8 +126,9 @@ impl WasmtimeSettings {
 
     /// Returns the engine's configuration.
     #[must_use]
-    pub(crate) fn engine_config(self, purpose: EnginePurpose) -> Config {
+    pub(crate) fn engine_config(self, purpose: EnginePurpose, needs: EngineNeeds) -> Config {
         let mut config = Config::new();
+        needs.proposals.configure(&mut config);
         config
             .memory_init_cow(self.copy_on_write)
             .consume_fuel(self.fuel)
@@ -156,7 +158,7 @@ impl WasmtimeSettings {
             Allocation::OnDemand => false,
         };
         if pools {
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling_config()));
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling_config(needs)));
         }
         config
     }

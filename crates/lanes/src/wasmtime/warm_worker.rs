@@ -95,7 +95,7 @@ impl WarmLane for WasmtimeLane {
     }
 
     fn start_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<Box<WarmWorker>, String> {
-        let config = Self::worker_config(job, self.settings);
+        let config = self.worker_config(job, self.settings)?;
         let compiled = self.compiled_module_for(job, config.settings)?;
         let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled, cancel)?;
         if let Some(operators) = self.operators.get(&job.cell) {
@@ -121,11 +121,13 @@ impl WarmWorker {
         let (socket, theirs) = compiled.open_socket_pair().map_err(|error| text(&error))?;
         let wall = cold::outer_limit_for(job, compiled.size());
         let config_text = serde_json::to_string(config).map_err(|error| text(&error))?;
+        let env = super::worker_environment(job);
+        let env: Vec<&str> = env.iter().map(String::as_str).collect();
         let started = runner
             .spawn_program(&SpawnRequest {
                 program: SpawnTarget::File(executable.as_fd()),
                 args: &["cyclometer-worker", "__worker", &config_text],
-                env: &[],
+                env: &env,
                 stdin: files.stdin.as_fd(),
                 stdout: files.stdout.as_fd(),
                 stderr: files.stderr.as_fd(),

@@ -7,14 +7,17 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv, send};
-use wasmtime::{Engine, Extern, InstancePre, Linker, Module, ModuleExport, Store, Trap, TypedFunc};
+use wasmtime::{Engine, Store, Trap};
 use wasmtime_wasi::cli::{InputFile, OutputFile};
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::engine::EnginePurpose;
+use super::function_code::{Entry, FunctionCode, LoadedCode};
 use super::limiter::MemoryLimiter;
-use super::protocol::{CallEnd, Fuel, InvocationProgress, VARYING, WasmWorkerReport, WorkerConfig};
+use super::protocol::{
+    CallEnd, Fuel, InvocationProgress, VARIABLE_PREFIX, WasmWorkerReport, WorkerConfig,
+};
 use super::worker_meters::{self, WorkerMeters, duplicate_descriptor};
 use crate::monotonic_now;
 use crate::program_run::one_line;
@@ -22,9 +25,16 @@ use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 
 /// Host state of a store.
-struct StoreState {
-    wasi: WasiP1Ctx,
+pub(super) struct StoreState {
+    /// State of WASI, of modules and of components.
+    pub wasi: WasiP1Ctx,
     limiter: MemoryLimiter,
+}
+
+impl WasiView for StoreState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
 }
 
 /// Time between two epochs, as embedders usually choose it.
@@ -45,17 +55,19 @@ fn start_epoch_thread(engine: &Engine) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A module ready to be instantiated.
+/// A function ready to be instantiated.
 struct LoadedFunction {
     config: WorkerConfig,
     /// Time that loading its compiled form took.
     deserialize: Nanos,
     engine: Engine,
-    ready: InstancePre<StoreState>,
-    /// Export `_start` of the module, if there is one.
-    entry: Option<ModuleExport>,
-    /// Functions of [`VARYING`] that it imports, a bit each.
+    code: FunctionCode,
+    /// What makes its results vary, as in the report.
     varying: u64,
+    /// Its environment, names and values.
+    env: Vec<(String, String)>,
+    /// Its standard output, for results of calls.
+    results: std::fs::File,
     stdin: InputFile,
     stdout: OutputFile,
     stderr: OutputFile,
@@ -124,40 +136,52 @@ impl LoadedFunction {
     #[expect(clippy::disallowed_methods, reason = "the output of the function, not ours")]
     fn load(config: WorkerConfig, module: std::fs::File) -> wasmtime::Result<Self> {
         let purpose = if config.warm { EnginePurpose::Warm } else { EnginePurpose::Cold };
-        let engine = Engine::new(&config.settings.engine_config(purpose))?;
+        let engine = Engine::new(&config.settings.engine_config(purpose, config.facts.needs))?;
         if config.settings.epoch {
             start_epoch_thread(&engine)?;
         }
-        let begun = monotonic_now();
-        let module: Module = super::load::load_compiled(&engine, module)?;
-        let deserialize = monotonic_now().saturating_since(begun);
-        let mut linker: Linker<StoreState> = Linker::new(&engine);
-        wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state| &mut state.wasi)?;
-        define_proc_exit(&mut linker)?;
-        let ready = linker.instantiate_pre(&module)?;
+        let LoadedCode { code, deserialize, varying } =
+            FunctionCode::load(&engine, module, &config)?;
         let file = |it| duplicate_descriptor(it).map_err(wasmtime::Error::msg);
         Ok(Self {
             config,
             deserialize,
             engine,
-            ready,
-            entry: module.get_export_index("_start"),
-            varying: varying_imports(&module),
+            code,
+            varying,
+            env: read_function_environment(),
+            results: file(std::io::stdout().as_fd())?,
             stdin: InputFile::new(file(std::io::stdin().as_fd())?),
             stdout: OutputFile::new(file(std::io::stdout().as_fd())?),
             stderr: OutputFile::new(file(std::io::stderr().as_fd())?),
         })
     }
 
-    /// Creates a store without files, network or environment: standard streams and arguments only.
+    /// Creates a store with standard streams and arguments, and of folders, network and environment
+    /// what the function was given: by default nothing.
     fn create_store(&self) -> wasmtime::Result<Store<StoreState>> {
-        let wasi = WasiCtxBuilder::new()
+        let mut wasi = WasiCtxBuilder::new();
+        for folder in &self.config.dirs {
+            let rights = if folder.is_read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            wasi.preopened_dir(&folder.host, &folder.guest, rights).map_err(|error| {
+                let host = cyclometer_system::files::display_path(&folder.host);
+                wasmtime::Error::msg(format!("cannot open its folder {host}: {error:#}"))
+            })?;
+        }
+        if let Some(workdir) = &self.config.workdir {
+            wasi.initial_cwd(workdir);
+        }
+        if self.config.network {
+            wasi.inherit_network().allow_ip_name_lookup(true);
+        }
+        let wasi = wasi
+            .envs(&self.env)
             .args(&self.config.args)
             .stdin(self.stdin.clone())
             .stdout(self.stdout.clone())
             .stderr(self.stderr.clone())
-            .allow_tcp(false)
-            .allow_udp(false)
+            .allow_tcp(self.config.network)
+            .allow_udp(self.config.network)
             .build_p1();
         let state = StoreState { wasi, limiter: MemoryLimiter::new(self.config.memory) };
         let mut store = Store::new(&self.engine, state);
@@ -190,15 +214,17 @@ impl LoadedFunction {
         mut store: Store<StoreState>,
     ) -> WasmWorkerReport {
         let created = monotonic_now();
-        let instantiated = self.instantiate(&mut store);
+        let made = self.code.instantiate(&mut store);
         let overhead = self.startup_fuel(&store);
-        let mut report = match instantiated {
-            Ok((instantiated, entry)) => {
+        let entered = made.and_then(|made| Ok((made.at, made.initialize(&mut store)?)));
+        let mut report = match entered {
+            Ok((instantiated, mut entry)) => {
                 let ready = monotonic_now();
                 let startup = self.read_startup_usage(cpu);
                 let started = monotonic_now();
-                let result = entry.call(&mut store, ());
+                let result = entry.call(&mut store);
                 let ended = monotonic_now();
+                let result = result.and_then(|()| self.write_results(&entry));
                 let report =
                     WasmWorkerReport::for_end(begun, ended, InvocationProgress::Entered, result);
                 WasmWorkerReport { instantiated, ready, started, ..report.with_startup(startup) }
@@ -214,7 +240,7 @@ impl LoadedFunction {
         let limiter = &store.data().limiter;
         // An instance that could not be made has no memory; one that was stopped
         // in its start section has.
-        if report.end != CallEnd::NotStarted {
+        if report.end != CallEnd::NotStarted && !self.config.facts.shares_memory {
             report.linear_memory = Some(limiter.memory_bytes());
         }
         report.counts[Meter::MemoryGrowFailed as usize] = Some(limiter.refused_growth());
@@ -228,19 +254,11 @@ impl LoadedFunction {
         report
     }
 
-    /// Creates the instance, which runs its start section, and finds the entry.
-    fn instantiate(
-        &self,
-        store: &mut Store<StoreState>,
-    ) -> wasmtime::Result<(Nanos, TypedFunc<(), ()>)> {
-        let instance = self.ready.instantiate(&mut *store)?;
-        let instantiated = monotonic_now();
-        let entry = self
-            .entry
-            .and_then(|entry| instance.get_module_export(&mut *store, &entry))
-            .and_then(Extern::into_func)
-            .ok_or_else(|| wasmtime::Error::msg(NO_ENTRY))?;
-        Ok((instantiated, entry.typed::<(), ()>(&*store)?))
+    /// Writes the results of a call to standard output; there are none of a command.
+    fn write_results(&self, entry: &Entry) -> wasmtime::Result<()> {
+        entry.write_results(&self.results).map_err(|error| {
+            wasmtime::Error::msg(format!("its results could not be written: {error}"))
+        })
     }
 
     /// Returns the fuel that instantiation took for no operator of a function: wasmtime creates a
@@ -249,7 +267,7 @@ impl LoadedFunction {
     /// as operators.
     fn startup_fuel(&self, store: &Store<StoreState>) -> Option<u64> {
         let used = fuel_used(store)?;
-        Some(if self.config.start_section { used.min(START_SECTION_FUEL) } else { used })
+        Some(if self.config.facts.has_start { used.min(START_SECTION_FUEL) } else { used })
     }
 
     /// Reads CPU time and resident memory up to now, right before the function's first instruction;
@@ -275,28 +293,15 @@ fn fuel_used(store: &Store<StoreState>) -> Option<u64> {
     store.get_fuel().ok().map(|left| u64::MAX - left)
 }
 
-/// Replaces `proc_exit` of the library, which ends a function with a trap, and loses its exit code,
-/// from 126 on.
-fn define_proc_exit(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    let exit = |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) };
-    linker.func_wrap("wasi_snapshot_preview1", "proc_exit", exit)?;
-    linker.allow_shadowing(false);
-    Ok(())
+/// Returns the function's environment, which this process has under other names.
+fn read_function_environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name.to_str()?.strip_prefix(VARIABLE_PREFIX)?.to_owned();
+            Some((name, value.into_string().ok()?))
+        })
+        .collect()
 }
-
-/// Returns which functions of [`VARYING`] the module imports, a bit each.
-fn varying_imports(module: &Module) -> u64 {
-    let imports = |name: &str| module.imports().any(|import| import.name() == name);
-    VARYING
-        .iter()
-        .enumerate()
-        .fold(0, |bits, (position, name)| bits | (u64::from(imports(name)) << position))
-}
-
-/// Reason why a module without `_start` does not run.
-const NO_ENTRY: &str = "it exports no function `_start`: only commands are run, \
-                        no reactors and no libraries";
 
 impl WasmWorkerReport {
     /// Creates the report of an invocation that ended at `ended`.

@@ -151,6 +151,13 @@ impl Folder {
     }
 }
 
+impl AsFd for Folder {
+    /// Borrows the folder as a handle (`O_PATH`).
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
 fn handle_kind(handle: &OwnedFd) -> Result<FileKind, FileError> {
     Ok(FileKind::from_mode(fstat(handle)?.st_mode))
 }
