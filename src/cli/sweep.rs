@@ -399,6 +399,8 @@ fn open_session(
             match RecordingSession::open(&attempt, missing) {
                 Ok(session) => return Ok(Some(session)),
                 Err(SessionError::Interrupted) => return Ok(None),
+                // The lane cannot run at all, whatever the start.
+                Err(error) if error.is_without_lanes() => break,
                 Err(SessionError::Plan(PlanError::NothingToRecord(left_out))) => {
                     reasons.extend(left_out);
                 }

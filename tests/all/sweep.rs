@@ -175,6 +175,18 @@ fn a_sweep_is_kept_drawn_and_shown_again() {
 }
 
 #[test]
+fn a_command_of_ones_own_is_swept_and_called_by_its_own_name() {
+    let place = Place::new();
+    let sweep = ["sweep", "--memory", "64MiB,128MiB", "--cpu-by-memory", "none", "--runs", "6"];
+    // $0 is the name by which the shell was called.
+    let command = ["--format", "jsonl", "--", "sh", "-c", "test $0 = sh"];
+    let run = place.ok(&[&sweep[..], &command].concat());
+    assert_eq!(run.stdout.lines().count(), 6, "two sizes, three tariffs: {}", run.stdout);
+    let names = "SELECT DISTINCT workload FROM v_invocation ORDER BY cell";
+    assert_eq!(column(&place.open(), names), ["sh@64MiB", "sh@128MiB"]);
+}
+
+#[test]
 fn what_cannot_be_swept_is_refused_before_any_work() {
     let place = Place::new();
     place.ok(&["record", "--workload", "nop", "--lane", "native", "--runs", "1"]);

@@ -97,8 +97,15 @@ impl Workload {
     pub fn argument_zero(&self) -> &str {
         match &self.native {
             Some(NativeProgram::File(NativeFile { argument_zero: Some(text), .. })) => text,
-            _ => strip_size(&self.name),
+            _ => self.function_name(),
         }
+    }
+
+    /// Returns its name without the size of [`Self::at_memory_size`]: that of the function, by
+    /// which it is called and known.
+    #[must_use]
+    pub fn function_name(&self) -> &str {
+        strip_size(&self.name)
     }
 
     /// Returns the same function with that much memory in all of its presets, under a name that
