@@ -102,7 +102,7 @@ pub(super) struct SweepOptions {
     #[arg(long, value_delimiter = ',', value_name = "ID,ID")]
     model: Vec<String>,
     /// Head-room above the largest measured peak that a recommended size has [default: 20%]
-    #[arg(long, value_parser = head_room, value_name = "PERCENT")]
+    #[arg(long, value_parser = head_room, allow_hyphen_values = true, value_name = "PERCENT")]
     head_room: Option<u32>,
     /// Size that the function has now, with which costs are compared; it is measured too
     /// [default: the workload's own limit]
@@ -415,7 +415,8 @@ fn open_session(
             "no lane can run the function here; nothing was recorded".to_owned(),
         ));
     }
-    let advice = if options.share_rule().is_some() {
+    let is_about_shares = reasons.iter().any(|reason| reason.contains("CPU share"));
+    let advice = if options.share_rule().is_some() && is_about_shares {
         "; --cpu-by-memory none measures without a share"
     } else {
         ""

@@ -26,6 +26,9 @@ fn describe_tariff(report: &SweepReport, tariff: &Tariff) -> String {
     let told: Vec<String> =
         picks.iter().map(|(name, pick)| describe_pick(report, tariff, name, pick)).collect();
     let mut text = format!("{}: {}.", tariff.id, told.join("; "));
+    if picks.iter().any(|(_, pick)| pick.alike.is_none()) {
+        text.push_str(" Without intervals it is not known whether these sizes differ from others.");
+    }
     if let Some(change) = describe_changes(report, tariff) {
         text.push(' ');
         text.push_str(&change);
@@ -71,8 +74,7 @@ fn describe_pick(report: &SweepReport, tariff: &Tariff, name: &str, pick: &Pick)
         _ => String::new(),
     };
     let alike = match pick.alike.as_deref() {
-        None => ", of which too few runs say how sure that is".to_owned(),
-        Some([]) => String::new(),
+        None | Some([]) => String::new(),
         Some(others) => {
             let names: Vec<String> = others.iter().map(|at| size(*at)).collect();
             format!(", not distinguishable from {}", join_names(&names))
