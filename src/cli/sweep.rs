@@ -198,7 +198,7 @@ pub(super) fn run(common: &CommonOptions, options: &SweepOptions) -> CommandOutc
     super::sweep_leftovers();
     let mut missing = MissingLaneMessages::default();
     let session_options = session_options(options, &plan, &workload, &preset)?;
-    let session = match open_session(options, session_options, lanes, &mut missing)? {
+    let session = match open_session(options, &session_options, lanes, &mut missing)? {
         Some(session) => session,
         None => return Ok(signals::interrupted_status()),
     };
@@ -381,7 +381,7 @@ fn session_options(
 /// that it has; `None`: a signal asked this process to end meanwhile.
 fn open_session(
     options: &SweepOptions,
-    base: SessionOptions,
+    base: &SessionOptions,
     lanes: Vec<LaneSpec>,
     missing: &mut MissingLaneMessages,
 ) -> Result<Option<RecordingSession>, CommandFailure> {

@@ -139,7 +139,7 @@ pub fn load_report(
 ) -> Result<SweepReport, StoreError> {
     let series = store.cell_series(&[recording])?;
     let priced = price_cells(store, recording, &contracts)?;
-    let plan_of_bills = ReplayPlan::for_recordings(vec![recording], contracts.clone());
+    let plan_of_bills = ReplayPlan::for_recordings(vec![recording], contracts);
     let summary = match store.replay_without_saving(&plan_of_bills) {
         Ok(summary) => summary,
         Err(ReplayError::Store(error)) => return Err(error),

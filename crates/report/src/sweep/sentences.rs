@@ -200,7 +200,6 @@ fn describe_failure(row: &SizeRow) -> Option<String> {
 
 fn describe_head_room(report: &SweepReport) -> Option<String> {
     let ((peak, at), least) = (report.peak?, report.least?);
-    #[expect(clippy::cast_precision_loss, reason = "thousandths of a share")]
     let percent = f64::from(report.plan.head_room) / 10.0;
     Some(format!(
         "sizes below {} are not recommended: the largest peak, {peak} at {}, and {percent} % \
