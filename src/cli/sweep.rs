@@ -198,9 +198,8 @@ pub(super) fn run(common: &CommonOptions, options: &SweepOptions) -> CommandOutc
     super::sweep_leftovers();
     let mut missing = MissingLaneMessages::default();
     let session_options = session_options(options, &plan, &workload, &preset)?;
-    let session = match open_session(options, &session_options, lanes, &mut missing)? {
-        Some(session) => session,
-        None => return Ok(signals::interrupted_status()),
+    let Some(session) = open_session(options, &session_options, lanes, &mut missing)? else {
+        return Ok(signals::interrupted_status());
     };
     for reason in session.plan().left_out.iter().chain(&session.plan().remarks) {
         say(&format!("note: {reason}"));
@@ -295,11 +294,11 @@ fn build_plan(
     preset: &str,
 ) -> Result<SweepPlan, CommandFailure> {
     let own = workload.find_preset(preset).map_err(CommandFailure::usage)?.limits.memory;
-    let present = options.present.unwrap_or(own);
+    let now = options.present.unwrap_or(own);
     let mut sizes = choose_sizes(options, prices)?;
     // Sizes that were named are not added to without being asked.
     if options.present.is_some() || (options.memory.is_empty() && options.memory_from.is_none()) {
-        sizes.push(present);
+        sizes.push(now);
     }
     sizes.sort_unstable();
     sizes.dedup();
@@ -319,7 +318,7 @@ fn build_plan(
     Ok(SweepPlan {
         function: workload.name.clone(),
         sizes: sizes.into_iter().map(planned).collect(),
-        present: Some(present),
+        present: Some(now),
         head_room: options.head_room.unwrap_or(HEAD_ROOM),
         cpu_rule: rule.map(|rule| rule.to_string()),
         models: options.named_models(),

@@ -299,7 +299,7 @@ impl Tariff {
         let is_row = |at: &usize| self.candidates.get(*at) == Some(&row);
         if is_row(&pick.best) {
             Standing::Chosen
-        } else if pick.alike.iter().flatten().any(|at| is_row(at)) {
+        } else if pick.alike.iter().flatten().any(is_row) {
             Standing::Alike
         } else {
             Standing::Other

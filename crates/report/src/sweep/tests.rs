@@ -52,7 +52,7 @@ fn report_of(sizes: &[Size<'_>], peak: u64, plan: SweepPlan, models: &[&str]) ->
         .iter()
         .map(|id| {
             let model = find_builtin_model(id).expect("built in");
-            (model.clone(), Terms::for_model(&model))
+            (model.clone(), Terms::for_model(model))
         })
         .collect();
     let (mut series, mut rows, mut priced) = (Vec::new(), Vec::new(), PricedCells::default());
