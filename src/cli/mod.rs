@@ -87,7 +87,7 @@ struct CommonOptions {
         value_name = "FILE", help_heading = GLOBAL)]
     db: Option<PathBuf>,
     /// Folder of workloads to add, or of one workload; `record` then runs these unless --workload
-    /// chooses by name; may be repeated; those of CYCLOMETER_WORKLOADS and of
+    /// chooses by name; may be repeated; those of `CYCLOMETER_WORKLOADS` and of
     /// ~/.config/cyclometer/workloads are always there
     #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     workloads: Vec<PathBuf>,

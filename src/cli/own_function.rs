@@ -2,11 +2,11 @@
 //! of its sandbox that are loosened.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{CommandFailure, CommonOptions, say};
+use crate::files::{Bound, display_path, read_user_file};
 use crate::lane::{Cancel, LaneError, LaneSpec, docker};
 use crate::workload::own_function::{FileForm, OwnFunction, detect_form};
 use crate::workload::preset_values::{
@@ -22,8 +22,8 @@ const HEADING: &str = "Your own function";
 /// Heading of the options that loosen rules.
 const RULES: &str = "Rules of the sandbox, strict unless loosened";
 
-/// Largest input in bytes.
-const MAX_INPUT: u64 = 1 << 30;
+/// Size limit of a function's standard input, which is kept in memory.
+const INPUT: Bound = Bound::new("an input", 1 << 30);
 
 /// Options that name a function of the user's own.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -49,7 +49,7 @@ pub(super) struct FunctionOptions {
     #[arg(long, requires = "image", help_heading = HEADING)]
     pull: bool,
     /// Call this export of the module with these parameters: --invoke add 2 3
-    #[arg(long, num_args = 1.., value_name = "EXPORT", allow_hyphen_values = true,
+    #[arg(long, num_args = 1.., value_name = "EXPORT", allow_negative_numbers = true,
         conflicts_with = "words", help_heading = HEADING)]
     invoke: Vec<String>,
     /// Name of the function in the recording [default: that of its file]
@@ -348,23 +348,9 @@ fn find_folder(text: &str) -> Result<SharedFolder, CommandFailure> {
 
 /// Reads the function's standard input: a file, or what this command is given.
 fn read_input(path: &Path) -> Result<FunctionInput, CommandFailure> {
-    let failed = |error: std::io::Error| {
-        CommandFailure::Usage(format!("--stdin: cannot read {}: {error}", path.display()))
-    };
-    let mut content = Vec::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut content)
-    } else {
-        let file = std::fs::File::open(path).map_err(failed)?;
-        file.take(MAX_INPUT + 1).read_to_end(&mut content)
-    };
-    read.map_err(failed)?;
-    if content.len() as u64 > MAX_INPUT {
-        return Err(CommandFailure::Usage(format!(
-            "--stdin: {} is larger than 1 GiB, which is kept in memory",
-            path.display()
-        )));
-    }
+    let content = read_user_file(path, INPUT).map_err(|error| {
+        CommandFailure::Usage(format!("--stdin: cannot read {}: {error}", display_path(path)))
+    })?;
     Ok(FunctionInput::from_bytes(content))
 }
 
@@ -402,7 +388,7 @@ impl CommonOptions {
         let own = options.add_to_catalog(&mut catalog, preset.unwrap_or("quick"))?;
         let mut chosen = NamedFunction { workloads: Vec::new(), lanes: None };
         for name in named {
-            chosen.workloads.extend(self.find_or_add(&mut catalog, name)?);
+            chosen.workloads.extend(find_or_add(&mut catalog, name)?);
         }
         match own {
             Some(own) if named.is_empty() => chosen = own,
@@ -412,23 +398,19 @@ impl CommonOptions {
         }
         Ok((catalog, chosen))
     }
+}
 
-    /// Returns the names that `text` stands for: a workload's, or those of the folder or file at
-    /// that path, which are added.
-    fn find_or_add(
-        &self,
-        catalog: &mut Catalog,
-        text: &str,
-    ) -> Result<Vec<String>, CommandFailure> {
-        let path = Path::new(text);
-        let is_path = text.contains('/') || text == "." || text == "..";
-        if catalog.get(text).is_ok() || !(is_path && path.exists()) {
-            return super::find_workload(catalog, text).map(|it| vec![it.name.clone()]);
-        }
-        let options = FunctionOptions { file: Some(path.to_owned()), ..FunctionOptions::default() };
-        let own = options.add_to_catalog(catalog, "quick")?;
-        Ok(own.map(|own| own.workloads).unwrap_or_default())
+/// Returns the names that `text` stands for: a workload's, or those of the folder or file at
+/// that path, which are added.
+fn find_or_add(catalog: &mut Catalog, text: &str) -> Result<Vec<String>, CommandFailure> {
+    let path = Path::new(text);
+    let is_path = text.contains('/') || text == "." || text == "..";
+    if catalog.get(text).is_ok() || !(is_path && path.exists()) {
+        return super::find_workload(catalog, text).map(|it| vec![it.name.clone()]);
     }
+    let options = FunctionOptions { file: Some(path.to_owned()), ..FunctionOptions::default() };
+    let own = options.add_to_catalog(catalog, "quick")?;
+    Ok(own.map(|own| own.workloads).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -449,14 +431,14 @@ mod tests {
     fn the_first_word_is_the_program_only_without_another_form() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect();
         let command = FunctionOptions { words: words(&["sh", "-c", "true"]), ..Default::default() };
-        let (function, args) = command.choose_forms().ok().expect("forms");
+        let (function, args) = command.choose_forms().expect("forms");
         assert_eq!((function.native, args), (Some("sh".into()), vec!["-c".into(), "true".into()]));
         let image = FunctionOptions {
             image: Some("me/fn".to_owned()),
             words: words(&["a", "b"]),
             ..Default::default()
         };
-        let (function, args) = image.choose_forms().ok().expect("forms");
+        let (function, args) = image.choose_forms().expect("forms");
         assert_eq!((function.native, args.len()), (None, 2));
     }
 

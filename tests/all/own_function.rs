@@ -52,7 +52,7 @@ fn compile_rust(place: &Place, target: Option<&str>) -> Option<PathBuf> {
 fn value(place: &Place, column: &str) -> Vec<i64> {
     let sql = format!(
         "SELECT {column} FROM v_invocation
-         WHERE recording = (SELECT max(recording) FROM v_invocation) ORDER BY id"
+         WHERE recording = (SELECT max(recording) FROM v_invocation) ORDER BY invocation"
     );
     crate::common::numbers(&place.open(), &sql)
 }

@@ -197,11 +197,16 @@ fn models_of_ones_own_take_the_place_of_shipped_ones_and_say_so() {
     let second = format!("note: per-cycle from {given} takes the place of the one from {kept}");
     assert!(run.stderr.contains(&notice) && run.stderr.contains(&second), "{}", run.stderr);
 
-    // A broken file in the config folder is no argument, so no wrong usage.
+    // A broken file in the config folder hides no other.
     let bad = place.write("config/cyclometer/pricing/bad.toml", "id = 1\n");
-    let run = pricing(&place, &["list"]);
-    assert_eq!(run.code, 1);
+    let run = ok(&place, &["list"]);
     assert!(run.stderr.contains(&format!("{}:1:6: ", bad.display())), "{}", run.stderr);
+    assert!(run.stdout.contains("aws-lambda-x86"), "{}", run.stdout);
+    // What it names is not billed by another tariff of that id.
+    place.write("config/cyclometer/pricing/bad.toml", "id = \"aws-lambda-x86\"\ncolour = 3\n");
+    let run = pricing(&place, &["show", "aws-lambda-x86"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("cannot be used"), "{}", run.stderr);
 }
 
 #[test]

@@ -15,6 +15,6 @@ pub mod memory_limit;
 pub mod own_groups;
 pub mod perf;
 pub mod quota;
-mod tsc;
+pub mod tsc;
 
 pub use cyclometer_core::meter::*;

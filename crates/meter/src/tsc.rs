@@ -3,11 +3,7 @@
 
 /// Reads the time-stamp counter; `None` where the CPU has none that we can read.
 #[must_use]
-#[cfg_attr(
-    target_arch = "x86_64",
-    expect(clippy::unnecessary_wraps, reason = "other architectures have none")
-)]
-pub(crate) fn read_tsc() -> Option<u64> {
+pub fn read_tsc() -> Option<u64> {
     #[cfg(target_arch = "x86_64")]
     {
         // SAFETY: every x86-64 CPU has RDTSC, and Linux leaves it to user mode.

@@ -260,6 +260,8 @@ impl<'a> Recorder<'a> {
             outcome,
             samples: Vec::new(),
         })?;
+        // The next cell may take long to prepare.
+        sink.flush_events()?;
         Ok(None)
     }
 }

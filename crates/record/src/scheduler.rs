@@ -20,7 +20,7 @@ use cyclometer_workload::{Event, Sink, SinkError};
 /// Longest time for which invocations are requested at once; bounds the loss
 /// when this process is killed.
 const BURST: Nanos = Nanos(10_000_000);
-const MAX_BURST: u32 = 256;
+const MAX_BURST: u32 = 2_048;
 
 /// Longest streak of failures that counts: such a cell pauses for at most 2^6 -
 /// 1 rounds.
@@ -132,14 +132,14 @@ impl Scheduler<'_> {
         let (mut done, mut burst) = (0, 1);
         while done < runs && !order.is_empty() && !self.control.is_over() {
             let count = burst.min(runs - done);
-            let (mut longest, mut idle) = (Nanos(0), true);
+            let (mut slowest, mut idle) = (Nanos(0), true);
             self.random.shuffle(&mut order);
             for at in order.iter().copied() {
                 if open && self.cell_runs[at].skips_round() {
                     continue;
                 }
                 idle = false;
-                longest = longest.max(self.run_cell(at, count, warmup, sink)?);
+                slowest = slowest.max(self.run_cell(at, count, warmup, sink)?);
                 if self.control.is_over() || is_late() {
                     return Ok(());
                 }
@@ -149,17 +149,17 @@ impl Scheduler<'_> {
                 self.sleep_idle_round();
             }
             done += count;
-            burst = self.burst_size(longest);
+            burst = self.burst_size(slowest);
         }
         Ok(())
     }
 
     /// Returns the number of invocations to request at once. Only those of one
     /// short cell are bundled: others are interleaved.
-    fn burst_size(&self, longest: Nanos) -> u32 {
+    fn burst_size(&self, each: Nanos) -> u32 {
         match &self.cell_runs[..] {
             [only] if only.cell.job.start == StartKind::Warm && only.failure_streak == 0 => {
-                let fit = BURST.0 / longest.0.max(1);
+                let fit = BURST.0 / each.0.max(1);
                 let fit = u32::try_from(fit).unwrap_or(MAX_BURST).clamp(1, MAX_BURST);
                 only.stopping.as_ref().map_or(fit, |it| fit.min(it.runs_until_test()))
             }
@@ -177,8 +177,8 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Runs a cell `count` times and sends its events; returns the longest wall
-    /// time.
+    /// Runs a cell `count` times and sends its events; returns how long one took on
+    /// average, metering included: a single one that was held up says nothing of the next.
     fn run_cell(
         &mut self,
         at: usize,
@@ -200,10 +200,11 @@ impl Scheduler<'_> {
             Some(sampler) => sampler,
             None => &mut unwatched,
         };
-        let (mut longest, mut failure) = (Nanos(0), None);
+        let (begun, mut ended, mut failure) = (monotonic_now(), 0, None);
         turn.throttle.restart_count();
         let mut emit = |mut outcome: Outcome| {
-            longest = longest.max(outcome.ended.saturating_since(outcome.requested));
+            let took = outcome.ended.saturating_since(outcome.requested);
+            ended += 1;
             let samples = own.as_ref().map(Sampler::take_samples);
             if failure.is_some() {
                 return;
@@ -219,7 +220,7 @@ impl Scheduler<'_> {
             tally.count_status(outcome.status);
             turn.record_status(outcome.status);
             if let (Status::Ok, Some(cell)) = (outcome.status, &mut turn.stopping) {
-                cell.add_wall_time(outcome.usage.get(Meter::Wall).map_or(longest, Nanos));
+                cell.add_wall_time(outcome.usage.get(Meter::Wall).map_or(took, Nanos));
             }
             let sequence = turn.next_sequence;
             turn.next_sequence = turn.next_sequence.saturating_add(1);
@@ -232,10 +233,11 @@ impl Scheduler<'_> {
         if let Some(error) = failure {
             return Err(error);
         }
+        let spent = monotonic_now().saturating_since(begun);
         if let Some(width) = turns[at].stopping.as_mut().and_then(StoppingProgress::test_width) {
             sink.send_event(Event::PrecisionChecked { cell, width })?;
         }
-        sink.flush_events().map(|()| longest)
+        sink.flush_events().map(|()| Nanos(spent.0.checked_div(ended).unwrap_or(0)))
     }
 
     /// Counts the cells that were run until their medians are known, but whose
@@ -365,7 +367,7 @@ mod tests {
             random: Random::from_seed(1),
         };
         let bursts = [0, 1_000, 4_000_000, 11_000_000].map(|wall| track.burst_size(Nanos(wall)));
-        assert_eq!(bursts, [256, 256, 2, 1], "as many as fit into 10 ms, at most 256");
+        assert_eq!(bursts, [2_048, 2_048, 2, 1], "as many as fit into 10 ms, at most 2,048");
         track.cell_runs[0].record_status(Status::Failed);
         assert_eq!(track.burst_size(Nanos(1_000)), 1, "what fails is asked for one by one");
         track.cell_runs[0].record_status(Status::Ok);

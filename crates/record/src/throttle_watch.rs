@@ -30,6 +30,15 @@ impl ThrottleWatch {
 
     /// Sets the throttled time since the last invocation or [`Self::restart_count`].
     pub(crate) fn set_throttled_time(&mut self, outcome: &mut Outcome) {
+        // The usual case, and all that a short invocation should pay for.
+        if let (Ok(meter), Some((from, with))) = (&mut self.meter, &self.sources)
+            && Arc::ptr_eq(from, &outcome.provenances)
+            && let Some(time) = meter.take_throttled()
+        {
+            outcome.usage.set(Meter::Throttled, time.0);
+            outcome.provenances = Arc::clone(with);
+            return;
+        }
         let is_known = outcome.provenances.get(Meter::Throttled).is_some();
         // Without any source, nothing ran that could be held back.
         if is_known || outcome.provenances.iter().next().is_none() {
@@ -41,12 +50,6 @@ impl ThrottleWatch {
     }
 
     fn add_source(&mut self, lane: &Arc<Provenances>, is_known: bool) -> Arc<Provenances> {
-        if let Some((from, with)) = &self.sources
-            && Arc::ptr_eq(from, lane)
-            && is_known
-        {
-            return Arc::clone(with);
-        }
         let mut all = (**lane).clone();
         match &self.meter {
             Ok(meter) if is_known => {

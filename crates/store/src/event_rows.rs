@@ -15,14 +15,25 @@ use cyclometer_workload::{Job, Outcome, Sample, Status};
 /// Statements of the hot path, prepared once for each connection.
 pub(super) struct Statements<'a> {
     invocation: CachedStatement<'a>,
+    /// Numbers that are bound to the parameters of `invocation`, from the first on: one that stays
+    /// the same is not bound again.
+    bound: [Option<i64>; INVOCATION_PARAMETERS],
+    /// Status and reason that are bound.
+    status: Option<Status>,
+    has_reason: bool,
     sample: CachedStatement<'a>,
 }
 
 impl<'a> Statements<'a> {
     pub fn prepare(connection: &'a Connection) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Sql { action: "preparation of a statement", source };
+        let mut invocation = connection.prepare_cached(INSERT_INVOCATION).map_err(failed)?;
+        invocation.clear_bindings();
         Ok(Self {
-            invocation: connection.prepare_cached(INSERT_INVOCATION).map_err(failed)?,
+            invocation,
+            bound: [None; INVOCATION_PARAMETERS],
+            status: None,
+            has_reason: false,
             sample: connection
                 .prepare_cached(
                     "INSERT OR REPLACE INTO sample (invocation_id, at_ns, meter, value)
@@ -32,6 +43,61 @@ impl<'a> Statements<'a> {
         })
     }
 }
+
+impl Statements<'_> {
+    fn insert_invocation(
+        &mut self,
+        cell: i64,
+        sequence: u32,
+        began: Nanos,
+        outcome: &Outcome,
+    ) -> rusqlite::Result<()> {
+        let usage = &outcome.usage;
+        let phases = &usage.phases;
+        let nanos = |span: Option<Nanos>| span.map(|span| to_sql_integer(span.0));
+        self.bind_number(1, Some(cell))?;
+        self.bind_number(2, Some(sequence.into()))?;
+        if self.status != Some(outcome.status) {
+            self.invocation.raw_bind_parameter(3, outcome.status.label())?;
+            self.status = Some(outcome.status);
+        }
+        if self.has_reason || outcome.reason.is_some() {
+            self.invocation.raw_bind_parameter(4, outcome.reason.as_deref())?;
+            self.has_reason = outcome.reason.is_some();
+        }
+        self.bind_number(5, outcome.exit_code.map(i64::from))?;
+        let offset = outcome.requested.saturating_since(began);
+        self.bind_number(6, Some(to_sql_integer(offset.0)))?;
+        let spans = [phases.create, phases.start, phases.run, phases.teardown];
+        for (index, span) in (7..).zip(spans) {
+            self.bind_number(index, nanos(span))?;
+        }
+        self.bind_number(11, outcome.output.map(|output| to_sql_integer(output.bytes)))?;
+        self.bind_number(12, usage.counter_coverage_ppm.map(i64::from))?;
+        for (index, (meter, _)) in (13..).zip(COLUMNS) {
+            self.bind_number(index, usage.get(meter).map(to_sql_integer))?;
+        }
+        let parts = [phases.deserialize, phases.instantiate, phases.release];
+        for (index, part) in (13 + COLUMNS.len()..).zip(parts) {
+            self.bind_number(index, nanos(part))?;
+        }
+        self.invocation.raw_execute().map(drop)
+    }
+
+    /// Binds a number to a parameter, or its absence, unless it is bound already.
+    fn bind_number(&mut self, index: usize, value: Option<i64>) -> rusqlite::Result<()> {
+        if let Some(bound) = self.bound.get_mut(index - 1)
+            && *bound != value
+        {
+            self.invocation.raw_bind_parameter(index, value)?;
+            *bound = value;
+        }
+        Ok(())
+    }
+}
+
+/// Number of parameters of [`INSERT_INVOCATION`].
+const INVOCATION_PARAMETERS: usize = 15 + COLUMNS.len();
 
 const INSERT_INVOCATION: &str = "INSERT INTO invocation (
     cell_id, sequence, status, reason, exit_code, offset_ns,
@@ -238,34 +304,7 @@ impl RowIds {
         samples: &[Sample],
     ) -> rusqlite::Result<()> {
         let Some(ids) = self.cells.get_mut(&cell) else { return Ok(()) };
-        let statement = &mut statements.invocation;
-        let phases = &outcome.usage.phases;
-        let nanos = |span: Option<Nanos>| span.map(|span| to_sql_integer(span.0));
-        statement.raw_bind_parameter(1, ids.id)?;
-        statement.raw_bind_parameter(2, sequence)?;
-        statement.raw_bind_parameter(3, outcome.status.label())?;
-        statement.raw_bind_parameter(4, outcome.reason.as_deref())?;
-        statement.raw_bind_parameter(5, outcome.exit_code)?;
-        statement.raw_bind_parameter(
-            6,
-            to_sql_integer(outcome.requested.saturating_since(self.began).0),
-        )?;
-        statement.raw_bind_parameter(7, nanos(phases.create))?;
-        statement.raw_bind_parameter(8, nanos(phases.start))?;
-        statement.raw_bind_parameter(9, nanos(phases.run))?;
-        statement.raw_bind_parameter(10, nanos(phases.teardown))?;
-        statement
-            .raw_bind_parameter(11, outcome.output.map(|output| to_sql_integer(output.bytes)))?;
-        statement.raw_bind_parameter(12, outcome.usage.counter_coverage_ppm)?;
-        for (index, (meter, _)) in COLUMNS.iter().enumerate() {
-            statement
-                .raw_bind_parameter(13 + index, outcome.usage.get(*meter).map(to_sql_integer))?;
-        }
-        let parts = [phases.deserialize, phases.instantiate, phases.release];
-        for (index, part) in parts.into_iter().enumerate() {
-            statement.raw_bind_parameter(13 + COLUMNS.len() + index, nanos(part))?;
-        }
-        statement.raw_execute()?;
+        statements.insert_invocation(ids.id, sequence, self.began, outcome)?;
         let invocation = transaction.last_insert_rowid();
         for sample in samples {
             let at = to_sql_integer(sample.at.saturating_since(outcome.requested).0);

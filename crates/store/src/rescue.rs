@@ -195,7 +195,7 @@ impl WriterThread {
                 }
             }
         }
-        let left = incoming.try_iter().filter(WriterMessage::is_invocation).count();
+        let left: usize = incoming.try_iter().map(|message| message.count_invocations()).sum();
         let here = batch.events.iter().filter(|event| is_invocation(event)).count();
         StoreError::GaveUp {
             lost: here + left,

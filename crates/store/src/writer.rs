@@ -20,8 +20,8 @@ use super::open::{Store, StoreError};
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::{Event, RecordingHeader, Sink, SinkError};
 
-/// Most events that wait for the writer; beyond that, the recorder waits.
-const QUEUE: usize = 4_096;
+/// Most bundles of events that wait for the writer; beyond that, the recorder waits.
+const QUEUE: usize = 4_096 / BUNDLE;
 /// Most events of one transaction.
 const BATCH: usize = 1_024;
 
@@ -49,14 +49,21 @@ pub(super) fn insert_recording(
 /// Callback for each event, once it is stored.
 pub type StoredCallback = Box<dyn FnMut(Box<Event>) + Send>;
 
+/// Most finished invocations that are sent to the thread at once.
+const BUNDLE: usize = 128;
+
 pub(super) enum WriterMessage {
-    Event(Box<Event>),
+    #[expect(clippy::vec_box, reason = "they come in boxes and go on in them")]
+    Events(Vec<Box<Event>>),
     Settle(SyncSender<()>),
 }
 
 impl WriterMessage {
-    pub(super) const fn is_invocation(&self) -> bool {
-        matches!(self, Self::Event(event) if is_invocation(event))
+    pub(super) fn count_invocations(&self) -> usize {
+        match self {
+            Self::Events(events) => events.iter().filter(|event| is_invocation(event)).count(),
+            Self::Settle(_) => 0,
+        }
     }
 }
 
@@ -68,6 +75,10 @@ pub(super) const fn is_invocation(event: &Event) -> bool {
 pub struct Writer {
     recording: i64,
     queue: Option<SyncSender<WriterMessage>>,
+    /// Finished invocations that are not sent yet: those of a burst are sent in bundles, since
+    /// waking the thread takes longer than storing one of them.
+    #[expect(clippy::vec_box, reason = "they come in boxes and go on in them")]
+    bundle: Vec<Box<Event>>,
     thread: Option<JoinHandle<Result<Store, StoreError>>>,
     store: Option<Store>,
     failure: Option<SinkError>,
@@ -107,7 +118,14 @@ impl Writer {
         let (queue, incoming) = sync_channel(QUEUE);
         let thread = start_thread("store", move || scribe.run_loop(&incoming))
             .map_err(|error| StoreError::NotFound(error.to_string()))?;
-        Ok(Self { recording, queue: Some(queue), thread: Some(thread), store: None, failure: None })
+        Ok(Self {
+            recording,
+            queue: Some(queue),
+            bundle: Vec::new(),
+            thread: Some(thread),
+            store: None,
+            failure: None,
+        })
     }
 
     /// Returns the number of the recording.
@@ -121,6 +139,8 @@ impl Writer {
     /// # Errors
     /// Returns the first error of the writer.
     pub fn finish(mut self) -> Result<Store, StoreError> {
+        // Should that fail, the thread tells why.
+        let _ = self.send_bundle();
         self.join_thread()?;
         match self.store.take() {
             Some(store) => Ok(store),
@@ -130,6 +150,19 @@ impl Writer {
                     .map_or_else(|| "the writer is gone".to_owned(), |it| it.0.clone()),
             )),
         }
+    }
+
+    /// Sends what waits in the bundle; returns whether the thread still takes it.
+    fn send_bundle(&mut self) -> bool {
+        if self.bundle.is_empty() {
+            return true;
+        }
+        let events = std::mem::replace(&mut self.bundle, Vec::with_capacity(BUNDLE));
+        self.send_message(WriterMessage::Events(events))
+    }
+
+    fn send_message(&self, message: WriterMessage) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.send(message).is_ok())
     }
 
     fn join_thread(&mut self) -> Result<(), StoreError> {
@@ -163,20 +196,15 @@ impl Sink for Writer {
         if event.is_transient() {
             return Ok(());
         }
-        let queue = self.queue.as_ref();
-        let sent = queue
-            .map(|queue| queue.send(WriterMessage::Event(Box::new(event.with_summarized_texts()))));
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(self.failure_reason()) }
+        let waits = is_invocation(&event) && self.bundle.len() + 1 < BUNDLE;
+        self.bundle.push(Box::new(event.with_summarized_texts()));
+        if waits || self.send_bundle() { Ok(()) } else { Err(self.failure_reason()) }
     }
 
     fn flush_events(&mut self) -> Result<(), SinkError> {
         let (done, wait) = sync_channel(1);
-        let sent = self.queue.as_ref().map(|queue| queue.send(WriterMessage::Settle(done)));
-        if matches!(sent, Some(Ok(()))) && wait.recv().is_ok() {
-            Ok(())
-        } else {
-            Err(self.failure_reason())
-        }
+        let sent = self.send_bundle() && self.send_message(WriterMessage::Settle(done));
+        if sent && wait.recv().is_ok() { Ok(()) } else { Err(self.failure_reason()) }
     }
 }
 
@@ -211,7 +239,7 @@ pub(super) struct EventBatch {
 impl EventBatch {
     pub(crate) fn add_message(&mut self, message: WriterMessage) {
         match message {
-            WriterMessage::Event(event) => self.events.push(event),
+            WriterMessage::Events(events) => self.events.extend(events),
             WriterMessage::Settle(done) => self.waiting.push(done),
         }
     }

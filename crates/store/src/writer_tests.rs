@@ -148,6 +148,7 @@ fn a_patient_writer_waits_for_space_and_forgets_what_was_rolled_back() {
     for event in preamble().into_iter().chain(events) {
         writer.send_event(event).expect("queued");
     }
+    let settling = std::thread::spawn(move || (writer.flush_events(), writer));
     assert!(hear(&heard).is_some_and(|reason| reason.contains("lock")));
     other.execute_batch("COMMIT").expect("let go");
     let reason = hear(&heard).expect("it waits");
@@ -155,11 +156,39 @@ fn a_patient_writer_waits_for_space_and_forgets_what_was_rolled_back() {
     assert_eq!((count(&other, "lane"), count(&other, "invocation")), (0, 0));
     other.execute_batch("DELETE FROM filler").expect("freed");
     assert_eq!(hear(&heard), None);
-    writer.flush_events().expect("safe");
+    let (settled, writer) = settling.join().expect("no panic");
+    settled.expect("safe");
     assert_eq!(kept.try_iter().count(), 5);
     assert_eq!((count(&other, "v_invocation"), count(&other, "v_sample")), (3, 50_002));
     assert_eq!(count(&other, "lane_meter WHERE meter = 'wall' AND source = 'clock'"), 1);
     drop(writer.finish().expect("written"));
+}
+
+#[test]
+fn invocations_are_sent_in_bundles_and_other_events_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.db");
+    let (mut writer, _heard, kept) = patient(Store::open(&path).expect("made"), &Cancel::default());
+    let next = || kept.recv_timeout(Duration::from_secs(20)).expect("stored");
+    for event in preamble() {
+        writer.send_event(event).expect("queued");
+        next();
+    }
+    // A bundle that is full goes by itself; what is behind it waits for an event of another kind,
+    // or for whoever waits for it.
+    for sequence in 1..=130 {
+        writer.send_event(finished(sequence, 0)).expect("queued");
+    }
+    (0..128).for_each(|_| drop(next()));
+    assert!(kept.recv_timeout(Duration::from_millis(50)).is_err());
+    writer.send_event(Event::Ended { status: Status::Ok, sampler: None }).expect("queued");
+    (0..3).for_each(|_| drop(next()));
+    writer.send_event(finished(131, 0)).expect("queued");
+    let store = writer.finish().expect("written");
+    assert_eq!(count(&store.connection, "invocation"), 131, "in their order");
+    let sql = "SELECT count(*) FROM invocation WHERE sequence = id";
+    let in_order: i64 = store.connection.query_row(sql, [], |row| row.get(0)).expect("counted");
+    assert_eq!(in_order, 131);
 }
 
 #[test]
@@ -290,7 +319,7 @@ fn what_a_locked_database_does_not_take_is_kept_even_where_no_copy_can_be_made()
     // Within a transaction, SQLite makes no copy.
     scribe.connection.execute_batch("BEGIN").expect("begun");
     for sequence in 1..=3 {
-        queue.send(WriterMessage::Event(Box::new(finished(sequence, 1)))).expect("queued");
+        queue.send(WriterMessage::Events(vec![Box::new(finished(sequence, 1))])).expect("queued");
     }
     let locked = StoreError::Locked { path };
     let error = scribe.give_up(&locked, &mut batch, &incoming).to_string();

@@ -10,5 +10,6 @@ pub mod output;
 pub mod owner;
 pub mod paths;
 pub mod procfs;
+pub mod shared_memory;
 pub mod sys;
 pub mod threads;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use cyclometer_core::visible_text::is_hidden;
-use cyclometer_system::files::{FileError, display_path, read_user_file};
+use cyclometer_system::files::{FileError, RegularFile, display_path, read_user_file};
 
 use crate::catalog::MAX_NAME;
 use crate::wasm_form::{self, WasmFormError};
@@ -73,7 +73,7 @@ pub enum OwnFunctionError {
     #[error("`{0}` is no name of a workload: 1 to {MAX_NAME} bytes of text on one line")]
     Name(String),
     /// The image's name is none.
-    #[error("`{0}` is not the name of an image, such as me/fn:1")]
+    #[error("`{0}` is no name of an image, such as debian:12 or me/fn")]
     Image(String),
 }
 
@@ -111,7 +111,8 @@ fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut head = Vec::new();
     if std::fs::metadata(path)?.is_file() {
-        std::fs::File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
+        let file = RegularFile::from_path(path).map_err(std::io::Error::other)?;
+        file.open_for_reading()?.take(HEAD as u64).read_to_end(&mut head)?;
     }
     Ok(head)
 }

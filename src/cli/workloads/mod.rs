@@ -39,7 +39,7 @@ enum WorkloadsCommand {
     /// Make a folder with a workload.toml to start from
     New(new::WorkloadNewOptions),
     /// Run every workload once in every available lane, and check its output
-    Check(WorkloadCheckOptions),
+    Check(Box<WorkloadCheckOptions>),
     /// Build the WebAssembly modules from C with clang and wasi-libc
     Build(WorkloadBuildOptions),
 }

@@ -150,7 +150,8 @@ fn runs(connection: &Connection, recording: i64) {
     let compile = "INSERT INTO compile VALUES (?1, 1, 5)";
     connection.execute(compile, [cold]).expect("a compilation");
     let subject =
-        "INSERT INTO subject VALUES (?1, '[\"1\"]', 'none', 0, 'aa', 'bb', NULL, 128, 5, 1024)";
+        "INSERT INTO subject VALUES (?1, '[\"1\"]', 'none', 0, 'aa', 'bb', NULL, 128, 5, 1024,
+            '{\"invoke\":\"add\"}')";
     connection.execute(subject, [cold]).expect("what was run");
 }
 

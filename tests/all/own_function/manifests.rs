@@ -44,8 +44,8 @@ fn workloads_of_the_environment_are_always_there() {
     let always = place.path().join("always");
     let list = run(text(&always), &["workloads", "list"]);
     assert!(list.code == 0 && list.stdout.contains("first"), "{}", list.stderr);
-    let lost = run("/no/such/folder", &["workloads", "list"]);
-    assert!(lost.code == 0 && lost.stderr.contains("/no/such/folder"), "{}", lost.stderr);
+    let absent = run("/no/such/folder", &["workloads", "list"]);
+    assert!(absent.code == 0 && absent.stderr.contains("/no/such/folder"), "{}", absent.stderr);
     // They are known, and not what runs by itself.
     let recorded =
         run(text(&always), &["record", "--runs", "1", "--lane", "native", "--warmup", "0"]);
@@ -64,8 +64,8 @@ fn a_new_workload_is_checked_and_recorded_by_the_commands_that_it_names() {
         let output = place.command(args).current_dir(place.path()).output().expect("it starts");
         crate::common::Run::of(&output)
     };
-    let made = run(&["workloads", "new", "mine", "--native", "tool"]);
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    let new = run(&["workloads", "new", "mine", "--native", "tool"]);
+    assert_eq!(new.code, 0, "{}", new.stderr);
     let again = run(&["workloads", "new", "mine", "--native", "tool"]);
     assert!(again.code == 1 && again.stderr.contains("left alone"), "{}", again.stderr);
     let checked = run(&["workloads", "check", "--workloads", "mine", "--lane", "native"]);

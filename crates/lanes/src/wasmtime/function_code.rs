@@ -182,6 +182,11 @@ impl Entry {
         }
     }
 
+    /// Returns whether it is a call, whose results are written for it.
+    pub const fn is_call(&self) -> bool {
+        matches!(self, Self::Call { .. })
+    }
+
     /// Writes the results of a call to standard output, one a line.
     pub fn write_results(&self, mut output: &File) -> std::io::Result<()> {
         let Self::Call { results, .. } = self else {

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -56,12 +56,18 @@ impl CompiledModule {
     pub(crate) fn open_socket_pair(&self) -> io::Result<(OwnedFd, OwnedFd)> {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        let descriptors = [self.file.as_raw_fd()];
-        let control = [ControlMessage::ScmRights(&descriptors)];
-        let word = [IoSlice::new(b"m")];
-        sendmsg::<()>(ours.as_raw_fd(), &word, &control, MsgFlags::MSG_NOSIGNAL, None)?;
+        send_descriptor(&ours, self.file.as_fd())?;
         Ok((ours, theirs))
     }
+}
+
+/// Queues a descriptor for the other end of a socket.
+pub(super) fn send_descriptor(socket: &OwnedFd, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let descriptors = [descriptor.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&descriptors)];
+    let word = [IoSlice::new(b"m")];
+    sendmsg::<()>(socket.as_raw_fd(), &word, &control, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
 }
 
 /// Receives the module that is queued in the worker's end of [`CompiledModule::open_socket_pair`].

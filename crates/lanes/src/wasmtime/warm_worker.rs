@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, recv};
 use parking_lot::Mutex;
 
 use super::super::cpu_share::ShareMeter;
@@ -18,9 +18,11 @@ use super::super::program_run::{
 };
 use super::super::replacement::{WarmLane, WorkerRun, WorkerState, run_in_worker};
 use super::super::{Cancel, Job, Outcome, ProbeSampler, Status, monotonic_now};
-use super::handover::CompiledModule;
-use super::protocol::{MAX_MESSAGE, WasmWorkerReport, WorkerConfig};
+use super::handover::{CompiledModule, send_descriptor};
+use super::protocol::{WasmWorkerReport, WorkerConfig};
+use super::report_ring::ReportReader;
 use super::settings::WasmtimeSettings;
+use super::warm_protocol::{WarmRequest, WorkerSignal};
 use super::worker_meters::decode_provenances;
 use super::{
     WasmtimeLane, cold, counted_operators, explain_missing, judge_call, set_common_sources,
@@ -38,19 +40,38 @@ const LOAD_TIMEOUT: Nanos = Nanos(30_000_000_000);
 pub(crate) struct WarmWorker {
     runner: Runner,
     socket: OwnedFd,
+    reports: ReportReader,
     files: Stdio3,
     pid: u32,
     provenances: Arc<Provenances>,
     /// Counters on the worker, for the sampler.
     counters: Arc<Mutex<Counters>>,
-    tsc_hz: Option<u64>,
+    /// Ticks in a second, if ticks are estimated from the CPU time.
+    estimated_hz: Option<u64>,
     wall: OuterMemoryLimit,
     share: Option<ShareMeter>,
 }
 
+/// Longest time in milliseconds that reports lie in the ring unseen.
+const LOOK_MS: u16 = 10;
+
+/// End of waiting for a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PollEnd {
+    /// There is something to read, or a hang-up.
+    Readable,
+    /// The deadline has passed.
+    Late,
+    /// There is time left: it is to be waited on.
+    Slice,
+    /// It cannot be waited for.
+    Failed,
+}
+
 /// Message of a worker, or its absence.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and a box for each would be slower")]
 enum WorkerMessage {
-    Report(Box<WasmWorkerReport>),
+    Report(WasmWorkerReport),
     /// The time limit passed, or the recording was stopped.
     NoReport {
         cancelled: bool,
@@ -119,6 +140,9 @@ impl WarmWorker {
             Runner::start_grouped(Privileges::Worker, true).map_err(|error| text(&error))?;
         let files = Stdio3::with_input(&job.preset.stdin).map_err(|error| text(&error))?;
         let (socket, theirs) = compiled.open_socket_pair().map_err(|error| text(&error))?;
+        let (reports, memory) = ReportReader::create().map_err(|error| text(&error))?;
+        send_descriptor(&socket, memory.as_fd()).map_err(|error| text(&error))?;
+        drop(memory);
         let wall = cold::outer_limit_for(job, compiled.size());
         let config_text = serde_json::to_string(config).map_err(|error| text(&error))?;
         let env = super::worker_environment(job);
@@ -146,11 +170,12 @@ impl WarmWorker {
         let mut worker = Self {
             runner,
             socket,
+            reports,
             files,
             pid: started.pid,
             provenances: Arc::default(),
             counters: Arc::new(Mutex::new(counters)),
-            tsc_hz: host::tsc_hz(),
+            estimated_hz: None,
             wall,
             share: None,
         };
@@ -180,10 +205,13 @@ impl WarmWorker {
                 None => self.end_and_explain(job).1,
             });
         };
-        set_warm_sources(&mut all, settings, self.tsc_hz);
+        let tsc_hz = host::tsc_hz();
+        set_warm_sources(&mut all, settings, tsc_hz);
         if let Some(share) = &mut self.share {
             share.take_usage().set_sources(self.runner.share_scope(), &mut all);
         }
+        let ticks = all.get(Meter::RefCycles).and_then(|it| it.source);
+        self.estimated_hz = tsc_hz.filter(|_| ticks == Some(Source::Estimate));
         self.provenances = Arc::new(all);
         Ok(())
     }
@@ -204,19 +232,23 @@ impl WarmWorker {
         if let Some(share) = &mut self.share {
             share.restart();
         }
-        let mut requested = monotonic_now();
-        let sent = send(self.socket.as_raw_fd(), &count.to_ne_bytes(), MsgFlags::MSG_NOSIGNAL);
+        let mut since = monotonic_now();
+        let sent = WarmRequest::Invoke(count).send(&self.socket);
         for done in 0..count {
-            let heard =
-                if sent.is_ok() { self.receive_report(job, cancel) } else { WorkerMessage::HangUp };
+            let heard = match &sent {
+                Ok(()) => self.receive_report(job, since, cancel),
+                Err(_) => WorkerMessage::HangUp,
+            };
             watch.stop_sampling();
             match heard {
                 WorkerMessage::Report(report) => {
-                    requested = monotonic_now();
+                    // The next invocation began then, if that can be: a worker gives itself no more
+                    // time.
+                    since = report.dropped.clamp(since, monotonic_now());
                     emit(self.build_outcome(job, &report));
                 }
                 other => {
-                    emit(self.lost_outcome(job, requested, &other));
+                    emit(self.lost_outcome(job, since, &other));
                     return (done + 1, WorkerState::Lost);
                 }
             }
@@ -228,30 +260,95 @@ impl WarmWorker {
         (count, WorkerState::Sound)
     }
 
-    fn receive_report(&self, job: &Job, cancel: &Cancel) -> WorkerMessage {
-        if !self.wait_readable(Some(job.limits.timeout), cancel) {
-            return WorkerMessage::NoReport { cancelled: cancel.is_cancelled() };
+    /// Waits for the report of an invocation that began at `since`, or later.
+    fn receive_report(&mut self, job: &Job, since: Nanos, cancel: &Cancel) -> WorkerMessage {
+        let deadline = Nanos(since.0.saturating_add(job.limits.timeout.0));
+        let mut asked = false;
+        loop {
+            match self.reports.take_report() {
+                Ok(Some(report)) => {
+                    if asked {
+                        self.reports.ask_for_signal(false);
+                    }
+                    return WorkerMessage::Report(report);
+                }
+                Ok(None) => {}
+                Err(_) => return WorkerMessage::HangUp,
+            }
+            self.reports.ask_for_signal(true);
+            if !std::mem::replace(&mut asked, true) {
+                continue;
+            }
+            let signal = match self.poll_socket(Some(deadline), LOOK_MS) {
+                PollEnd::Readable => WorkerSignal::receive(&self.socket),
+                PollEnd::Slice if !cancel.is_cancelled() => continue,
+                PollEnd::Slice | PollEnd::Late => {
+                    return self
+                        .last_report()
+                        .unwrap_or(WorkerMessage::NoReport { cancelled: cancel.is_cancelled() });
+                }
+                PollEnd::Failed => None,
+            };
+            match signal {
+                Some(WorkerSignal::Reports) => asked = false,
+                Some(WorkerSignal::Full) => {
+                    // The ring was empty before: there is room. That the worker is gone would show
+                    // next.
+                    let _ = WarmRequest::Continue.send(&self.socket);
+                }
+                None => return self.last_report().unwrap_or(WorkerMessage::HangUp),
+            }
         }
-        let mut buffer = [0; MAX_MESSAGE];
-        let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
-        let report = size.ok().and_then(|size| WasmWorkerReport::decode(&buffer[..size]));
-        report.map_or(WorkerMessage::HangUp, |report| WorkerMessage::Report(Box::new(report)))
+    }
+
+    /// Takes a report that came with, or right before, what else was heard.
+    fn last_report(&mut self) -> Option<WorkerMessage> {
+        self.reports.take_report().ok().flatten().map(WorkerMessage::Report)
     }
 
     /// Waits until there is something to read, or a hang-up; `false`: neither came in time.
     fn wait_readable(&self, timeout: Option<Nanos>, cancel: &Cancel) -> bool {
         let deadline = timeout.map(|timeout| Nanos(monotonic_now().0.saturating_add(timeout.0)));
         loop {
-            let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            let left =
-                deadline.map_or(u64::MAX, |deadline| deadline.saturating_since(monotonic_now()).0);
-            let slice = left.div_ceil(1_000_000).min(u64::from(Cancel::POLL_MS));
-            let slice = u16::try_from(slice).unwrap_or(Cancel::POLL_MS);
-            match poll(&mut watched, PollTimeout::from(slice)) {
-                Ok(0) | Err(Errno::EINTR) if left == 0 || cancel.is_cancelled() => return false,
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return true,
-                Err(_) => return false,
+            match self.poll_socket(deadline, Cancel::POLL_MS) {
+                PollEnd::Readable => return true,
+                PollEnd::Late | PollEnd::Failed => return false,
+                PollEnd::Slice if cancel.is_cancelled() => return false,
+                PollEnd::Slice => {}
+            }
+        }
+    }
+
+    /// Waits for the socket until `deadline`, for `most` milliseconds at a time.
+    fn poll_socket(&self, deadline: Option<Nanos>, most: u16) -> PollEnd {
+        let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let left =
+            deadline.map_or(u64::MAX, |deadline| deadline.saturating_since(monotonic_now()).0);
+        let slice = left.div_ceil(1_000_000).min(u64::from(most));
+        let slice = u16::try_from(slice).unwrap_or(most);
+        match poll(&mut watched, PollTimeout::from(slice)) {
+            Ok(0) | Err(Errno::EINTR) if left == 0 => PollEnd::Late,
+            Ok(0) | Err(Errno::EINTR) => PollEnd::Slice,
+            Ok(_) => PollEnd::Readable,
+            Err(_) => PollEnd::Failed,
+        }
+    }
+
+    /// Returns the number of the worker's process.
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a request for unmetered invocations; returns how long they took.
+    pub(super) fn time_unmetered(&self, request: WarmRequest) -> Option<Nanos> {
+        let mut took = [0; 8];
+        request.send(&self.socket).ok()?;
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut took, MsgFlags::empty()) {
+                Ok(8) => return Some(Nanos(u64::from_ne_bytes(took))),
+                // A word of reports that were taken before.
+                Ok(1) | Err(Errno::EINTR) => {}
+                Ok(_) | Err(_) => return None,
             }
         }
     }
@@ -261,10 +358,7 @@ impl WarmWorker {
         for (meter, count) in Meter::ALL.iter().zip(report.counts) {
             usage.set(*meter, count);
         }
-        let ticks = self.provenances.get(Meter::RefCycles).and_then(|it| it.source);
-        if ticks == Some(Source::Estimate) {
-            estimate_ref_cycles(&mut usage, self.tsc_hz);
-        }
+        estimate_ref_cycles(&mut usage, self.estimated_hz);
         usage.counter_coverage_ppm = report.coverage_ppm.and_then(|ppm| u32::try_from(ppm).ok());
         usage.phases.create = Some(report.created.saturating_since(report.begun));
         set_phases(&mut usage.phases, report, report.created, report.dropped);

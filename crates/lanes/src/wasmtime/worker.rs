@@ -3,12 +3,11 @@
 //!
 //! Descriptors: 0, 1 and 2 are the function's own, 3 the socket to the lane.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, send};
 use wasmtime::{Engine, Store, Trap};
-use wasmtime_wasi::cli::{InputFile, OutputFile};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -18,7 +17,10 @@ use super::limiter::MemoryLimiter;
 use super::protocol::{
     CallEnd, Fuel, InvocationProgress, VARIABLE_PREFIX, WasmWorkerReport, WorkerConfig,
 };
-use super::worker_meters::{self, WorkerMeters, duplicate_descriptor};
+use super::report_ring::ReportWriter;
+use super::standard_streams::StandardStreams;
+use super::warm_protocol::{ReportSender, WarmRequest};
+use super::worker_meters::{self, WorkerMeters};
 use crate::monotonic_now;
 use crate::program_run::one_line;
 use cyclometer_core::units::Nanos;
@@ -66,11 +68,7 @@ struct LoadedFunction {
     varying: u64,
     /// Its environment, names and values.
     env: Vec<(String, String)>,
-    /// Its standard output, for results of calls.
-    results: std::fs::File,
-    stdin: InputFile,
-    stdout: OutputFile,
-    stderr: OutputFile,
+    streams: StandardStreams,
 }
 
 /// Runs the hidden `__worker` subcommand; `begun` is the start time of the process.
@@ -89,9 +87,11 @@ pub fn run_worker(begun: Nanos, config: &str) -> Result<(), String> {
             .map_err(|error| text(&error))
     };
     match function {
-        Ok(function) if function.config.warm => serve_requests(&socket, &function, &answer),
+        Ok(function) if function.config.warm => serve_requests(&socket, &function),
         Ok(function) => {
-            let mut report = function.invoke(begun, None);
+            let mut startup =
+                |_| [worker_meters::process_cpu_time(), worker_meters::resident_memory()];
+            let mut report = function.invoke(begun, &mut startup);
             report.deserialize = Some(function.deserialize.0);
             // The process ends: unmapping its memory is the kernel's work.
             std::mem::forget(function);
@@ -103,37 +103,44 @@ pub fn run_worker(begun: Nanos, config: &str) -> Result<(), String> {
     }
 }
 
-/// Serves requests, each a count of invocations, until the lane hangs up.
-fn serve_requests(
-    socket: &OwnedFd,
-    function: &LoadedFunction,
-    answer: &dyn Fn(&WasmWorkerReport) -> Result<(), String>,
-) -> Result<(), String> {
-    let mut meters = WorkerMeters::open(socket)?;
-    let mut request = [0; 4];
-    loop {
-        match recv(socket.as_raw_fd(), &mut request, MsgFlags::empty()) {
-            Ok(4) => {}
-            Ok(_) => return Ok(()),
-            Err(nix::errno::Errno::EINTR) => continue,
-            Err(error) => return Err(error.to_string()),
-        }
-        for _ in 0..u32::from_ne_bytes(request) {
-            meters.reset();
-            let (mut report, (counts, coverage)) = meters.measure(|| {
-                let cpu = worker_meters::thread_cpu_time();
-                function.invoke(monotonic_now(), cpu)
-            });
-            report.add_counts(&counts, coverage);
-            report.peak_kib = meters.peak_kib();
-            report.output = meters.take_output();
-            answer(&report)?;
+/// Reads CPU time and resident memory up to now, right before the function's first instruction.
+type StartupReader<'a> = &'a mut dyn FnMut(Nanos) -> [Option<u64>; 2];
+
+/// Serves requests until the lane hangs up.
+fn serve_requests(socket: &OwnedFd, function: &LoadedFunction) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let ring = cyclometer_system::sys::receive_descriptor(socket)
+        .and_then(ReportWriter::open)
+        .map_err(|error| text(&error))?;
+    let mut reports = ReportSender::new(socket, ring);
+    let mut meters = WorkerMeters::open(socket, &function.streams)?;
+    while let Some(request) = WarmRequest::receive(socket).map_err(|error| text(&error))? {
+        match request {
+            WarmRequest::Invoke(count) => {
+                meters.begin_request();
+                for left in (0..count).rev() {
+                    let begun = meters.begin_invocation();
+                    let mut report = function.invoke(begun, &mut |at| meters.read_startup(at));
+                    meters.finish_invocation(&mut report);
+                    reports.send_report(&report, left == 0).map_err(|error| text(&error))?;
+                }
+            }
+            WarmRequest::InvokeUnmetered(count) => {
+                let begun = monotonic_now();
+                for _ in 0..count {
+                    function.invoke_unmetered().map_err(|error| text(&error))?;
+                }
+                let took = monotonic_now().saturating_since(begun).0;
+                send(socket.as_raw_fd(), &took.to_ne_bytes(), MsgFlags::MSG_NOSIGNAL)
+                    .map_err(|error| text(&error))?;
+            }
+            WarmRequest::Continue => {}
         }
     }
+    Ok(())
 }
 
 impl LoadedFunction {
-    #[expect(clippy::disallowed_methods, reason = "the output of the function, not ours")]
     fn load(config: WorkerConfig, module: std::fs::File) -> wasmtime::Result<Self> {
         let purpose = if config.warm { EnginePurpose::Warm } else { EnginePurpose::Cold };
         let engine = Engine::new(&config.settings.engine_config(purpose, config.facts.needs))?;
@@ -142,7 +149,6 @@ impl LoadedFunction {
         }
         let LoadedCode { code, deserialize, varying } =
             FunctionCode::load(&engine, module, &config)?;
-        let file = |it| duplicate_descriptor(it).map_err(wasmtime::Error::msg);
         Ok(Self {
             config,
             deserialize,
@@ -150,10 +156,7 @@ impl LoadedFunction {
             code,
             varying,
             env: read_function_environment(),
-            results: file(std::io::stdout().as_fd())?,
-            stdin: InputFile::new(file(std::io::stdin().as_fd())?),
-            stdout: OutputFile::new(file(std::io::stdout().as_fd())?),
-            stderr: OutputFile::new(file(std::io::stderr().as_fd())?),
+            streams: StandardStreams::open().map_err(wasmtime::Error::msg)?,
         })
     }
 
@@ -177,9 +180,9 @@ impl LoadedFunction {
         let wasi = wasi
             .envs(&self.env)
             .args(&self.config.args)
-            .stdin(self.stdin.clone())
-            .stdout(self.stdout.clone())
-            .stderr(self.stderr.clone())
+            .stdin(self.streams.stdin.clone())
+            .stdout(self.streams.stdout.clone())
+            .stderr(self.streams.stderr.clone())
             .allow_tcp(self.config.network)
             .allow_udp(self.config.network)
             .build_p1();
@@ -195,22 +198,31 @@ impl LoadedFunction {
         Ok(store)
     }
 
-    /// Runs one invocation in a fresh instance; `cpu` is the thread's CPU time when a warm one was
-    /// begun.
-    fn invoke(&self, begun: Nanos, cpu: Option<u64>) -> WasmWorkerReport {
+    /// Runs one invocation in a fresh instance; `startup` is read right before the function's first
+    /// instruction.
+    fn invoke(&self, begun: Nanos, startup: StartupReader<'_>) -> WasmWorkerReport {
         match self.create_store() {
-            Ok(store) => {
-                WasmWorkerReport { varying: self.varying, ..self.run_instance(begun, cpu, store) }
-            }
+            Ok(store) => WasmWorkerReport {
+                varying: self.varying,
+                ..self.run_instance(begun, startup, store)
+            },
             Err(error) => WasmWorkerReport::for_error(begun, InvocationProgress::Begun, &error),
         }
+    }
+
+    /// Runs one invocation like [`Self::invoke`] does, and measures nothing: what metering adds is
+    /// told from it.
+    fn invoke_unmetered(&self) -> wasmtime::Result<()> {
+        let mut store = self.create_store()?;
+        let mut entry = self.code.instantiate(&mut store)?.initialize(&mut store)?;
+        entry.call(&mut store)
     }
 
     /// Instantiates and runs.
     fn run_instance(
         &self,
         begun: Nanos,
-        cpu: Option<u64>,
+        startup: StartupReader<'_>,
         mut store: Store<StoreState>,
     ) -> WasmWorkerReport {
         let created = monotonic_now();
@@ -220,7 +232,7 @@ impl LoadedFunction {
         let mut report = match entered {
             Ok((instantiated, mut entry)) => {
                 let ready = monotonic_now();
-                let startup = self.read_startup_usage(cpu);
+                let startup = startup(ready);
                 let started = monotonic_now();
                 let result = entry.call(&mut store);
                 let ended = monotonic_now();
@@ -256,7 +268,10 @@ impl LoadedFunction {
 
     /// Writes the results of a call to standard output; there are none of a command.
     fn write_results(&self, entry: &Entry) -> wasmtime::Result<()> {
-        entry.write_results(&self.results).map_err(|error| {
+        if !entry.is_call() {
+            return Ok(());
+        }
+        entry.write_results(self.streams.stdout.file_to_write()).map_err(|error| {
             wasmtime::Error::msg(format!("its results could not be written: {error}"))
         })
     }
@@ -268,19 +283,6 @@ impl LoadedFunction {
     fn startup_fuel(&self, store: &Store<StoreState>) -> Option<u64> {
         let used = fuel_used(store)?;
         Some(if self.config.facts.has_start { used.min(START_SECTION_FUEL) } else { used })
-    }
-
-    /// Reads CPU time and resident memory up to now, right before the function's first instruction;
-    /// `cpu` is the thread's CPU time when a warm invocation was begun. In a warm worker, where
-    /// reading must be cheap, the peak since then stands for the present resident memory.
-    fn read_startup_usage(&self, cpu: Option<u64>) -> [Option<u64>; 2] {
-        if self.config.warm {
-            let used = worker_meters::thread_cpu_time().zip(cpu);
-            let memory = worker_meters::process_peak_kib().and_then(|kib| kib.checked_mul(1_024));
-            [used.and_then(|(now, begun)| now.checked_sub(begun)), memory]
-        } else {
-            [worker_meters::process_cpu_time(), worker_meters::resident_memory()]
-        }
     }
 }
 
@@ -364,14 +366,6 @@ impl WasmWorkerReport {
         self.counts[Meter::CpuStartup as usize] = cpu;
         self.counts[Meter::MemoryStartup as usize] = memory;
         self
-    }
-
-    /// Adds the counts around the invocation.
-    fn add_counts(&mut self, counts: &[Option<u64>; Meter::COUNT], coverage: Option<u64>) {
-        for (mine, counted) in self.counts.iter_mut().zip(counts) {
-            *mine = mine.or(*counted);
-        }
-        self.coverage_ppm = coverage;
     }
 }
 

@@ -1,30 +1,31 @@
-//! A worker's readings of itself: clocks of CPU time, resident memory, and the kernel's account of
-//! its thread.
+//! A worker's readings of itself: clocks of CPU time, resident memory, and the counts of a warm
+//! invocation.
 
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{MsgFlags, send};
 use nix::time::{ClockId, clock_gettime};
 
+use super::protocol::WasmWorkerReport;
+use super::standard_streams::{StandardStreams, TrackedFile};
+use super::thread_meters::{
+    LONGEST_READING, ThreadAccount, ThreadAnchor, ThreadCounts, ThreadMeters, thread_sources,
+};
 use crate::program_run::{digest_output, one_line};
-use cyclometer_meter::perf::{CounterTarget, Counters};
+use cyclometer_core::units::Nanos;
+use cyclometer_meter::perf::{CounterSnapshot, CounterTarget, Counters};
 use cyclometer_meter::{Meter, Provenance, Provenances, Source};
 use cyclometer_workload::OutputDigest;
-
-/// Returns the CPU time of this thread in nanoseconds.
-pub fn thread_cpu_time() -> Option<u64> {
-    read_cpu_clock(ClockId::CLOCK_THREAD_CPUTIME_ID)
-}
 
 /// Returns the CPU time of this process in nanoseconds, from its fork on.
 pub(crate) fn process_cpu_time() -> Option<u64> {
     read_cpu_clock(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-fn read_cpu_clock(clock: ClockId) -> Option<u64> {
+pub(super) fn read_cpu_clock(clock: ClockId) -> Option<u64> {
     let time = clock_gettime(clock).ok()?;
     let seconds = u64::try_from(time.tv_sec()).ok()?;
     seconds.checked_mul(1_000_000_000)?.checked_add(u64::try_from(time.tv_nsec()).ok()?)
@@ -41,64 +42,24 @@ fn parse_statm(text: &str) -> Option<u64> {
     text.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Returns the peak resident memory of this process in KiB.
-pub(crate) fn process_peak_kib() -> Option<u64> {
-    let used = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    u64::try_from(used.max_rss()).ok()
-}
-
-/// The kernel's account of a thread at one moment.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ThreadAccount {
-    cpu: Option<u64>,
-    page_faults: Option<u64>,
-    context_switches: Option<u64>,
-}
-
-/// Meters that the kernel accounts a thread for, whether perf is available or not.
-const ACCOUNTED_METERS: [(Meter, Source, &str); 3] = [
-    (Meter::CpuTime, Source::Clock, "CPU clock of the worker's thread"),
-    (Meter::PageFaults, Source::Rusage, "the kernel's account of the worker's thread"),
-    (Meter::ContextSwitches, Source::Rusage, "the kernel's account of the worker's thread"),
-];
-
-impl ThreadAccount {
-    fn capture() -> Self {
-        let used = getrusage(UsageWho::RUSAGE_THREAD).ok();
-        let sum = |first: i64, second: i64| u64::try_from(first.checked_add(second)?).ok();
-        Self {
-            cpu: thread_cpu_time(),
-            page_faults: used.and_then(|it| sum(it.minor_page_faults(), it.major_page_faults())),
-            context_switches: used.and_then(|it| {
-                sum(it.voluntary_context_switches(), it.involuntary_context_switches())
-            }),
-        }
-    }
-
-    fn get(&self, meter: Meter) -> Option<u64> {
-        match meter {
-            Meter::CpuTime => self.cpu,
-            Meter::PageFaults => self.page_faults,
-            Meter::ContextSwitches => self.context_switches,
-            _ => None,
-        }
-    }
-}
-
-/// Counts of one invocation, indexed by meter, and their coverage.
-pub(crate) type InvocationCounts = ([Option<u64>; Meter::COUNT], Option<u64>);
-
 /// Meters that a warm worker reads around each invocation.
 pub(crate) struct WorkerMeters {
-    counters: Counters,
-    /// Meters that no counter provides, but the kernel's account does.
-    accounted: Vec<Meter>,
+    thread: ThreadMeters,
+    /// Counts when the invocation began.
+    begun: ThreadCounts,
+    hardware_begun: CounterSnapshot,
+    /// Counts right before the function's first instruction, once they are read, and the anchor of
+    /// that reading.
+    startup: Option<(ThreadCounts, ThreadAnchor)>,
     /// File to which writing 5 resets the peak of resident memory.
     clear_refs: Option<File>,
+    /// Whether the last invocation raised the peak, as far as is known.
+    raised_peak: bool,
     /// Duplicates of descriptors 0, 1 and 2.
-    stdin: File,
-    stdout: File,
-    stderr: File,
+    stdin: TrackedFile,
+    stdout: TrackedFile,
+    stderr: TrackedFile,
+    buffer: Vec<u8>,
 }
 
 impl WorkerMeters {
@@ -106,77 +67,140 @@ impl WorkerMeters {
     ///
     /// # Errors
     /// Fails when the lane has ended, or a descriptor cannot be duplicated.
-    #[expect(clippy::disallowed_methods, reason = "the output of the function, not ours")]
-    pub fn open(socket: &OwnedFd) -> Result<Self, String> {
+    pub(super) fn open(socket: &OwnedFd, streams: &StandardStreams) -> Result<Self, String> {
         let counters = Counters::open(CounterTarget::ThisThread);
-        let missing = |meter: &Meter| !counters.has_counter(*meter);
-        let accounted: Vec<Meter> =
-            ACCOUNTED_METERS.iter().map(|(meter, ..)| *meter).filter(missing).collect();
         let clear_refs = File::options().write(true).open("/proc/self/clear_refs").ok();
-        let mut sources = thread_sources(counters.provenances(), &accounted);
+        let mut sources = thread_sources(&counters);
         set_memory_sources(&mut sources, clear_refs.is_some());
         let hello = encode_provenances(&sources).map_err(|error| error.to_string())?;
         send(socket.as_raw_fd(), &hello, MsgFlags::MSG_NOSIGNAL).map_err(|it| it.to_string())?;
         Ok(Self {
-            counters,
-            accounted,
+            thread: ThreadMeters::new(counters),
+            begun: ThreadCounts::default(),
+            hardware_begun: CounterSnapshot::default(),
+            startup: None,
             clear_refs,
-            stdin: duplicate_descriptor(std::io::stdin().as_fd())?,
-            stdout: duplicate_descriptor(std::io::stdout().as_fd())?,
-            stderr: duplicate_descriptor(std::io::stderr().as_fd())?,
+            raised_peak: true,
+            stdin: streams.stdin.watch(),
+            stdout: streams.stdout.watch(),
+            stderr: streams.stderr.watch(),
+            buffer: Vec::new(),
         })
     }
 
-    /// Runs one invocation between two readings; returns its result and counts.
-    pub fn measure<T>(&mut self, run: impl FnOnce() -> T) -> (T, InvocationCounts) {
-        let account = |meters: &Self| (!meters.accounted.is_empty()).then(ThreadAccount::capture);
-        let counted_before = self.counters.read_all();
-        let before = account(self);
-        let result = run();
-        let after = account(self);
-        let counted_after = self.counters.read_all();
-        let counts = self.counters.counts_between(&counted_before, &counted_after);
-        let mut values = [None; Meter::COUNT];
-        for (meter, value) in Meter::ALL.iter().zip(&mut values) {
-            *value = counts.get(*meter);
-        }
-        for meter in &self.accounted {
-            let read = |account: Option<ThreadAccount>| account.and_then(|it| it.get(*meter));
-            values[*meter as usize] =
-                read(after).zip(read(before)).and_then(|(after, before)| after.checked_sub(before));
-        }
-        (result, (values, counts.coverage_ppm.map(u64::from)))
+    /// Forgets what is known of the time before a request: memory may have been reclaimed.
+    pub(super) const fn begin_request(&mut self) {
+        self.raised_peak = true;
     }
 
-    /// Resets peak memory, standard input and standard error; the lane has already read the
-    /// messages of an earlier invocation.
-    pub fn reset(&mut self) {
-        if let Some(file) = &mut self.clear_refs {
+    /// Begins an invocation: resets peak memory, standard input and standard error, and reads the
+    /// counters; returns when it began. The lane has already read the messages of an earlier
+    /// invocation.
+    pub(super) fn begin_invocation(&mut self) -> Nanos {
+        // A peak that was not raised since it was reset is what is resident now.
+        if std::mem::take(&mut self.raised_peak)
+            && let Some(file) = &mut self.clear_refs
+        {
             let _ = file.write_all(b"5");
         }
-        let _ = self.stdin.rewind();
-        if self.stderr.stream_position().is_ok_and(|position| position > 0) {
-            let _ = self.stderr.set_len(0);
-            let _ = self.stderr.rewind();
+        if self.stdin.take_used() {
+            let _ = self.stdin.file.as_ref().rewind();
         }
+        if self.stderr.take_used()
+            && self.stderr.file.as_ref().stream_position().is_ok_and(|position| position > 0)
+        {
+            let _ = self.stderr.file.set_len(0);
+            let _ = self.stderr.file.as_ref().rewind();
+        }
+        self.hardware_begun = self.thread.read_hardware();
+        self.startup = None;
+        self.begun = self.thread.read_begin();
+        self.begun.at
     }
 
-    /// Returns the peak resident memory since [`Self::reset`], in KiB; `None` where the peak
-    /// could not be reset.
-    pub(crate) fn peak_kib(&self) -> Option<u64> {
-        self.clear_refs.as_ref().and_then(|_| process_peak_kib())
+    /// Reads CPU time and peak memory since the invocation began, at `ready`, right before the
+    /// function's first instruction.
+    pub(super) fn read_startup(&mut self, ready: Nanos) -> [Option<u64>; 2] {
+        let counts = self.thread.read_at(ready);
+        self.startup = Some((counts, self.thread.anchor()));
+        let memory = self.clear_refs.as_ref().and(counts.account);
+        let memory = memory.and_then(|account| account.peak_kib.checked_mul(1_024));
+        [difference(self.begun.cpu, counts.cpu), memory]
     }
 
-    /// Returns a digest of the invocation's output; standard output is empty again afterwards.
-    pub(crate) fn take_output(&mut self) -> Option<OutputDigest> {
-        if self.stdout.stream_position().ok()? == 0 {
-            return Some(OutputDigest::from_content(b""));
+    /// Adds what was read around the invocation to its report, and its output; standard output is
+    /// empty again afterwards.
+    pub(super) fn finish_invocation(&mut self, report: &mut WasmWorkerReport) {
+        let hardware = self.thread.read_hardware();
+        let ended = self.thread.read_at(report.dropped);
+        let counts = self.thread.counters.counts_between(&self.hardware_begun, &hardware);
+        for (meter, value) in Meter::ALL.iter().zip(&mut report.counts) {
+            *value = value.or(counts.get(*meter));
         }
-        let output = digest_output(&mut self.stdout).ok()?;
-        self.stdout.set_len(0).ok()?;
-        self.stdout.rewind().ok()?;
+        // Reading at the first instruction is not the function's work.
+        let [own_cpu, own_ticks] = self.startup_reading(report);
+        let since = |begun: Option<u64>, ended: Option<u64>, own: u64| {
+            difference(begun, ended).map(|all| all.saturating_sub(own))
+        };
+        let (begun, all) = (self.begun, &mut report.counts);
+        all[Meter::CpuTime as usize] = since(begun.cpu, ended.cpu, own_cpu);
+        let timed = all[Meter::CpuTime as usize];
+        let startup = &mut all[Meter::CpuStartup as usize];
+        // No part exceeds the whole.
+        *startup = startup.zip(timed).map(|(part, whole)| part.min(whole)).or(*startup);
+        if self.thread.has_msr_ticks {
+            all[Meter::RefCycles as usize] = since(begun.ticks, ended.ticks, own_ticks);
+        }
+        all[Meter::Migrations as usize] = difference(begun.migrations, ended.migrations);
+        let accounted = begun.account.zip(ended.account);
+        let of = |field: fn(&ThreadAccount) -> u64| {
+            accounted.and_then(|(begun, ended)| field(&ended).checked_sub(field(&begun)))
+        };
+        all[Meter::PageFaults as usize] = of(|it| it.page_faults);
+        all[Meter::ContextSwitches as usize] = of(|it| it.switches);
+        report.coverage_ppm = counts.coverage_ppm.map(u64::from);
+        report.peak_kib = self.clear_refs.as_ref().and(ended.account).map(|it| it.peak_kib);
+        self.raised_peak = accounted.is_none_or(|(begun, ended)| begun.peak_kib != ended.peak_kib);
+        report.output = self.take_output();
+    }
+
+    /// Returns the CPU time and ticks that reading at the first instruction took.
+    fn startup_reading(&self, report: &WasmWorkerReport) -> [u64; 2] {
+        let Some((ready, anchor)) = &self.startup else { return [0; 2] };
+        let started = self.thread.continue_anchor(*anchor, report.started);
+        // A CPU clock is read again at the end only.
+        let span = report.started.saturating_since(report.ready).min(LONGEST_READING).0;
+        let cpu = difference(ready.cpu, started.cpu).unwrap_or(span);
+        [cpu, difference(ready.ticks, started.ticks).unwrap_or(0)]
+    }
+
+    fn take_output(&mut self) -> Option<OutputDigest> {
+        if !self.stdout.take_used() {
+            return Some(super::protocol::empty_output());
+        }
+        let mut file: &File = &self.stdout.file;
+        let size = file.stream_position().ok()?;
+        if size == 0 {
+            return Some(super::protocol::empty_output());
+        }
+        let output = if size <= SHORT_OUTPUT {
+            self.buffer.resize(usize::try_from(size).ok()?, 0);
+            file.read_exact_at(&mut self.buffer, 0).ok()?;
+            OutputDigest::from_content(&self.buffer)
+        } else {
+            digest_output(&mut file.try_clone().ok()?).ok()?
+        };
+        file.set_len(0).ok()?;
+        file.rewind().ok()?;
         Some(output)
     }
+}
+
+/// Longest output in bytes that is read at once.
+const SHORT_OUTPUT: u64 = 64 << 10;
+
+fn difference(begun: Option<u64>, ended: Option<u64>) -> Option<u64> {
+    ended.zip(begun).and_then(|(ended, begun)| ended.checked_sub(begun))
 }
 
 /// Provenance of a meter as a worker tells it: source, note, and whether it counts user mode
@@ -208,27 +232,14 @@ pub(super) fn decode_provenances(message: &[u8]) -> Option<Provenances> {
     Some(all)
 }
 
-/// Returns the sources of a warm worker's meters: counters, and for `accounted` the kernel's
-/// account, with the reason why there is no counter.
-fn thread_sources(counters: &Provenances, accounted: &[Meter]) -> Provenances {
-    let mut all = counters.clone();
-    for (meter, source, note) in ACCOUNTED_METERS {
-        if accounted.contains(&meter) {
-            let why = counters.get(meter).map_or("", |it| it.note.as_str());
-            let separator = if why.is_empty() { "" } else { "; no counter: " };
-            all.set_source(meter, source, format!("{note}{separator}{why}"));
-        }
-    }
-    all
-}
-
 /// Sets the sources of a warm worker's memory; `resets` is whether its peak can be reset.
 fn set_memory_sources(all: &mut Provenances, resets: bool) {
     if resets {
         all.set_source(
             Meter::MemoryPeak,
             Source::Procfs,
-            "peak resident set of the whole worker, reset before each invocation",
+            "peak resident set of the whole worker, reset before each invocation that comes after \
+             one that raised it",
         );
         all.set_source(
             Meter::MemoryStartup,
@@ -242,33 +253,9 @@ fn set_memory_sources(all: &mut Provenances, resets: bool) {
     }
 }
 
-/// Duplicates a descriptor as another one of the same open file.
-///
-/// # Errors
-/// Fails when there are too many descriptors.
-pub(crate) fn duplicate_descriptor(
-    descriptor: std::os::fd::BorrowedFd<'_>,
-) -> Result<File, String> {
-    descriptor.try_clone_to_owned().map(File::from).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_thread_without_counters_has_its_cpu_time_from_the_kernel() {
-        let mut counters = Provenances::default();
-        counters.set_missing(Meter::CpuTime, "denied");
-        counters.set_missing(Meter::Cycles, "denied");
-        counters.set_source(Meter::PageFaults, Source::PerfSoftware, "");
-        let all = thread_sources(&counters, &[Meter::CpuTime]);
-        let cpu = all.get(Meter::CpuTime).expect("told");
-        assert_eq!(cpu.source, Some(Source::Clock));
-        assert!(cpu.note.ends_with("no counter: denied"), "{}", cpu.note);
-        assert_eq!(all.get(Meter::Cycles).expect("told").source, None);
-        assert_eq!(all.get(Meter::PageFaults).expect("told").source, Some(Source::PerfSoftware));
-    }
 
     #[test]
     fn a_lane_hears_what_its_worker_says_of_its_meters() {
@@ -291,20 +278,5 @@ mod tests {
         assert_eq!(parse_statm("5120 1300 900 20 0 400 0\n"), Some(1_300));
         assert_eq!(parse_statm("5120"), None);
         assert!(resident_memory().is_some_and(|bytes| bytes > 100 << 10));
-    }
-
-    #[test]
-    fn the_account_of_a_thread_grows_with_its_work() {
-        let before = ThreadAccount::capture();
-        let begun = std::time::Instant::now();
-        let mut pages = Vec::new();
-        while begun.elapsed().as_millis() < 5 {
-            pages.push(vec![1_u8; 1 << 20]);
-        }
-        let after = ThreadAccount::capture();
-        for meter in [Meter::CpuTime, Meter::PageFaults] {
-            assert!(after.get(meter) > before.get(meter), "{meter}");
-        }
-        assert_eq!(after.get(Meter::Cycles), None);
     }
 }

@@ -284,17 +284,48 @@ impl Counters {
         self.opened.iter().any(|opened| opened.event.meter() == meter)
     }
 
+    /// Returns whether any counter of the CPU's own is open.
+    #[must_use]
+    pub fn has_hardware_counter(&self) -> bool {
+        self.opened.iter().any(|opened| opened.event.source() == Source::PerfHardware)
+    }
+
     /// Reads all counters.
     pub fn read_all(&mut self) -> CounterSnapshot {
-        let groups: Vec<Option<Vec<RawCount>>> =
-            self.groups.iter_mut().map(|group| group.read_counts().ok()).collect();
+        self.read_selected(|_| true)
+    }
+
+    /// Reads the counters of the CPU's own only; the others have no value in the snapshot.
+    pub fn read_hardware(&mut self) -> CounterSnapshot {
+        self.read_selected(|event| event.source() == Source::PerfHardware)
+    }
+
+    fn read_selected(&mut self, is_selected: impl Fn(PerfEvent) -> bool) -> CounterSnapshot {
+        let mut groups: Vec<Option<Vec<RawCount>>> = vec![None; self.groups.len()];
+        for opened in &self.opened {
+            if let EventReader::Member { group, .. } = opened.reader
+                && is_selected(opened.event)
+                && let (Some(slot @ None), Some(handle)) =
+                    (groups.get_mut(group), self.groups.get_mut(group))
+            {
+                *slot = handle.read_counts().ok();
+            }
+        }
         let read = |opened: &mut OpenedEvent| match &mut opened.reader {
+            _ if !is_selected(opened.event) => None,
             EventReader::Own(handles) => read_handles(handles, opened.side_by_side),
             EventReader::Member { group, place } => {
                 groups.get(*group)?.as_ref()?.get(*place).copied()
             }
         };
         CounterSnapshot(self.opened.iter_mut().map(read).collect())
+    }
+
+    /// Returns the count of `meter` in a snapshot, since its counter was opened and not scaled.
+    #[must_use]
+    pub fn count_in(&self, snapshot: &CounterSnapshot, meter: Meter) -> Option<u64> {
+        let place = self.opened.iter().position(|opened| opened.event.meter() == meter)?;
+        snapshot.0.get(place).copied().flatten().map(|raw| raw.count)
     }
 
     /// Reads only the counter of `meter`, for the sampler.
