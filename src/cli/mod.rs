@@ -16,6 +16,7 @@ mod record;
 mod recording;
 mod replay;
 mod signals;
+mod sweep;
 mod tax;
 mod workloads;
 
@@ -127,6 +128,8 @@ enum CliCommand {
     Query(query::QueryOptions),
     /// Measure what metering itself costs: counters, samples, fuel, epochs
     Tax(tax::TaxOptions),
+    /// Measure a function at several memory sizes, and find the cheapest, fastest and balanced one
+    Sweep(Box<sweep::SweepOptions>),
     /// Repeat the measurements of Long et al. 2020 here, and check the paper's claims
     Paper(paper::PaperOptions),
     /// List the lanes that run here, and why others do not; check a runtime's profile
@@ -303,6 +306,7 @@ fn dispatch(common: &CommonOptions, command: CliCommand) -> CommandOutcome {
         CliCommand::History(options) => history::run(common, &options),
         CliCommand::Query(options) => query::run(common, &options),
         CliCommand::Tax(options) => tax::run(common, &options),
+        CliCommand::Sweep(options) => sweep::run(common, &options),
         CliCommand::Paper(options) => paper::run(common, &options),
         CliCommand::Lanes(options) => lanes::run(common, &options),
         CliCommand::Workloads(options) => workloads::run(common, &options),

@@ -191,9 +191,18 @@ fn names_given_for_folders_and_folders_for_names_are_understood() {
 #[test]
 fn options_of_every_command_stand_apart_in_each_help() {
     let place = Place::new();
-    for command in
-        ["record", "replay", "history", "lanes", "doctor", "workloads", "paper", "tax", "query"]
-    {
+    for command in [
+        "record",
+        "replay",
+        "history",
+        "lanes",
+        "doctor",
+        "workloads",
+        "paper",
+        "tax",
+        "sweep",
+        "query",
+    ] {
         for help in ["-h", "--help"] {
             let text = place.ok(&[command, help]).stdout;
             let (own, global) = text.split_once("\nGlobal options:\n").expect("a heading");

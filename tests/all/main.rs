@@ -34,6 +34,7 @@ mod query;
 mod record;
 mod replay;
 mod runtimes;
+mod sweep;
 mod tax;
 mod truth;
 mod tui;

@@ -34,6 +34,7 @@ mod error;
 mod evaluate;
 mod example;
 mod json_schema;
+mod memory_sizes;
 mod model;
 mod money;
 mod number;

@@ -14,6 +14,7 @@ mod row_writer;
 pub mod simulation_report;
 pub mod stored_comparison;
 pub mod subjects;
+pub mod sweep;
 mod table;
 pub mod tax;
 mod text_format;
@@ -25,8 +26,8 @@ pub use prices::{describe_extremes, format_bill, format_thousands, price_matrix,
 pub use row_writer::RowWriter;
 pub use table::{Cell, Column, Format, Table, markdown_code, terminal_width};
 pub use text_format::{
-    describe_extent, format_count, format_percent, format_time, format_timestamp, shorten_list,
-    wrap_sentence,
+    describe_extent, fill_sentences, format_count, format_percent, format_time, format_timestamp,
+    shorten_list, wrap_sentence,
 };
 pub use totals::{
     failure_notes, has_few_models, list_refusals, list_stand_ins, only_pair, totals_table,

@@ -100,7 +100,7 @@ pub fn compare_bills(
 }
 
 /// Bills each cell of a recording under each model that does not refuse it.
-fn price_cells(
+pub(crate) fn price_cells(
     store: &Store,
     recording: i64,
     contracts: &[Contract],

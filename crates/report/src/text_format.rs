@@ -2,7 +2,7 @@
 
 use cyclometer_core::units::Nanos;
 use cyclometer_core::visible_text::escape_line;
-use cyclometer_core::word_wrap::wrap_line;
+use cyclometer_core::word_wrap::{fill_paragraph, wrap_line};
 use cyclometer_pricing::Exact;
 use cyclometer_store::DeletionExtent;
 
@@ -15,6 +15,13 @@ const SENTENCE: usize = 80;
 pub fn wrap_sentence(text: &str) -> String {
     let width = super::terminal_width().clamp(20, SENTENCE);
     wrap_line(&escape_line(text), width - 2).join("\n  ")
+}
+
+/// Wraps sentences at `width` columns; further lines are indented, and words stay whole. Hidden
+/// characters become visible.
+#[must_use]
+pub fn fill_sentences(text: &str, width: usize) -> String {
+    fill_paragraph(&escape_line(text), width, "", "  ")
 }
 
 /// Formats a timestamp for people: `2026-11-21 10:00:00`.

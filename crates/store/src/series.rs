@@ -50,6 +50,10 @@ pub struct SeriesRun {
     pub cpu_accounted: Option<Nanos>,
     /// WebAssembly operators.
     pub wasm_ops: Option<u64>,
+    /// Time that a CPU quota or share held it back.
+    pub throttled: Option<Nanos>,
+    /// Peak of memory.
+    pub memory_peak: Option<Bytes>,
 }
 
 const CELLS: &str = "SELECT c.id, l.name, c.workload, c.preset, c.start, c.note,
@@ -59,7 +63,7 @@ const CELLS: &str = "SELECT c.id, l.name, c.workload, c.preset, c.start, c.note,
 
 const RUNS: &str = "SELECT status, reason, wall_ns, create_ns, start_ns, run_ns, teardown_ns,
         cpu_ns, COALESCE(wasm_ops, (SELECT wasm_ops FROM cell WHERE id = ?1)),
-        cpu_user_ns + cpu_system_ns
+        cpu_user_ns + cpu_system_ns, throttled_ns, memory_peak_bytes
     FROM invocation WHERE cell_id = ?1 AND status <> 'interrupted' ORDER BY offset_ns, id";
 
 impl Store {
@@ -120,6 +124,8 @@ impl Store {
                 cpu: time(7)?,
                 wasm_ops: unsigned(8)?,
                 cpu_accounted: time(9)?,
+                throttled: time(10)?,
+                memory_peak: unsigned(11)?.map(Bytes),
             };
             let status: String = row.get(0)?;
             let reason: Option<String> = row.get(1)?;

@@ -47,6 +47,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use cyclometer_core::units::Bytes;
 use cyclometer_system::files::{Bound, FileError, Folder, LinkPolicy, RegularFile};
 
 /// Size limit of a user's module or program.
@@ -105,8 +106,43 @@ impl Workload {
     pub fn argument_zero(&self) -> &str {
         match &self.native {
             Some(NativeProgram::File(NativeFile { argument_zero: Some(text), .. })) => text,
-            _ => &self.name,
+            _ => self.function_name(),
         }
+    }
+
+    /// Returns its name without the size of [`Self::at_memory_size`]: that of the function, by
+    /// which it is called and known.
+    #[must_use]
+    pub fn function_name(&self) -> &str {
+        strip_size(&self.name)
+    }
+
+    /// Returns the same function with that much memory in all of its presets, under a name that
+    /// says so: `nbody@256MiB`. It is called by its own name all the same.
+    #[must_use]
+    pub fn at_memory_size(&self, memory: Bytes) -> Self {
+        const MIB: u64 = 1 << 20;
+        let size = match memory.0 {
+            whole if whole % MIB == 0 => format!("{}MiB", whole / MIB),
+            bytes => format!("{bytes}B"),
+        };
+        let mut sized = Self { name: format!("{}@{size}", self.name), ..self.clone() };
+        for preset in sized.presets.values_mut() {
+            preset.limits.memory = memory;
+        }
+        sized
+    }
+}
+
+/// Returns the name of a function without the size of [`Workload::at_memory_size`].
+fn strip_size(name: &str) -> &str {
+    let is_size = |text: &str| {
+        let digits = text.strip_suffix("MiB").or_else(|| text.strip_suffix('B'));
+        digits.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    match name.rsplit_once('@') {
+        Some((function, size)) if !function.is_empty() && is_size(size) => function,
+        _ => name,
     }
 }
 
@@ -355,6 +391,19 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_changes_the_name_and_the_limit_and_not_how_a_function_is_called() {
+        let presets = ["quick", "big"].map(|name| (name.to_owned(), Preset::with_defaults(name)));
+        let function = Workload { presets: presets.into(), ..Workload::without_forms("a@b") };
+        let sized = function.at_memory_size(Bytes(1_769 << 20));
+        assert_eq!((sized.name.as_str(), sized.argument_zero()), ("a@b@1769MiB", "a@b"));
+        assert!(sized.presets.values().all(|it| it.limits.memory == Bytes(1_769 << 20)));
+        let odd = function.at_memory_size(Bytes(7_000_000));
+        assert_eq!((odd.name.as_str(), odd.argument_zero()), ("a@b@7000000B", "a@b"));
+        assert_eq!(Workload::without_forms("@1MiB").argument_zero(), "@1MiB");
+        assert_eq!(Workload::without_forms("fn@MiB").argument_zero(), "fn@MiB");
+    }
 
     #[test]
     fn short_outputs_are_shown_and_long_ones_begin_to_be() {

@@ -32,7 +32,8 @@ pub(super) fn judge_invocation(
                 format!("trap: {stderr}")
             });
         }
-        reason = reason.map(|reason| with_known_failure(profile, &job.workload.name, reason));
+        reason =
+            reason.map(|reason| with_known_failure(profile, job.workload.function_name(), reason));
     }
     let verdict = with_output_limit((status, reason, code), written, job.limits.output);
     with_remarks(verdict, ended, grouped)

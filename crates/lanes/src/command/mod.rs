@@ -262,7 +262,7 @@ impl CommandLane {
         let memory = job.limits.memory.0;
         let text = |path: &Path| path.display().to_string();
         let mut values: HashMap<String, String> = [
-            ("name", job.workload.name.clone()),
+            ("name", job.workload.function_name().to_owned()),
             ("scratch", text(self.scratch.path())),
             ("memory_bytes", memory.to_string()),
             ("memory_mib", memory.div_ceil(1 << 20).to_string()),
@@ -352,7 +352,11 @@ impl CommandLane {
         .with_output_checked(&job.preset);
         if status == Status::Ok && outcome.status == Status::Failed {
             let known = |reason| {
-                invocation_verdict::with_known_failure(&self.profile, &job.workload.name, reason)
+                invocation_verdict::with_known_failure(
+                    &self.profile,
+                    job.workload.function_name(),
+                    reason,
+                )
             };
             outcome.reason = outcome.reason.map(known);
         }
@@ -425,7 +429,7 @@ impl CommandLane {
             Some(Err(reason)) if outer.0 == Status::Ok => {
                 let reason = invocation_verdict::with_known_failure(
                     &self.profile,
-                    &job.workload.name,
+                    job.workload.function_name(),
                     reason,
                 );
                 (Status::Failed, Some(reason), None)

@@ -81,9 +81,13 @@ pub(super) fn create_input(
                     .find_or_compile(&path, module, places.cache, cancel)
                     .map_err(|it| match it {
                         CompileFailure::Stopped => LaneError::Cancelled,
-                        CompileFailure::Reason(reason) => failed(
-                            invocation_verdict::with_known_failure(profile, &workload.name, reason),
-                        ),
+                        CompileFailure::Reason(reason) => {
+                            failed(invocation_verdict::with_known_failure(
+                                profile,
+                                workload.function_name(),
+                                reason,
+                            ))
+                        }
                     })?;
                 subject.size = size;
                 subject.took = took;

@@ -342,8 +342,9 @@ impl RuntimeWorker {
         let stderr = read_tail(&mut self.streams.stderr);
         let said =
             |what: String| if stderr.is_empty() { what } else { format!("{what}: {stderr}") };
-        let known =
-            |reason| invocation_verdict::with_known_failure(profile, &job.workload.name, reason);
+        let known = |reason| {
+            invocation_verdict::with_known_failure(profile, job.workload.function_name(), reason)
+        };
         let (status, reason, exit_code) = match &report.end {
             Ok(0) => (Status::Ok, None, Some(0)),
             Ok(code) => {

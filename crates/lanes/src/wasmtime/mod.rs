@@ -188,7 +188,9 @@ impl WasmtimeLane {
             is_read_only: it.is_read_only,
         };
         Ok(WorkerConfig {
-            args: std::iter::once(&job.workload.name).chain(args).cloned().collect(),
+            args: std::iter::once(job.workload.function_name().to_owned())
+                .chain(args.cloned())
+                .collect(),
             memory: job.limits.memory.0,
             settings: match why_not_pooled(job, settings, facts) {
                 Some(_) => WasmtimeSettings { allocation: Allocation::OnDemand, ..settings },

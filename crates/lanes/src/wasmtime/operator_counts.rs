@@ -138,7 +138,7 @@ pub(crate) fn count_key(job: &Job) -> String {
     part(COUNT_VERSION.as_bytes());
     part(VERSION.as_bytes());
     part(job.workload.wasm.as_deref().unwrap_or(&[]));
-    part(job.workload.name.as_bytes());
+    part(job.workload.function_name().as_bytes());
     let Preset { invoke, env, dirs, workdir, .. } = &*job.preset;
     for text in [invoke, workdir] {
         part(&[u8::from(text.is_some())]);
