@@ -165,7 +165,8 @@ fn names_given_for_folders_and_folders_for_names_are_understood() {
     let file = place.write("mine/own.toml", "");
     let file = file.to_str().expect("UTF-8");
     let cases: [(&[&str], String); 8] = [
-        (&["record", "--workload", folder], format!("`--workloads {folder}`")),
+        // A path is a path: its manifest is read, and told to be broken.
+        (&["record", "--workload", folder], format!("{folder}/workload.toml:")),
         (&["live", "--workload", folder], String::new()),
         (&["workloads", "check", "--workload", "./x"], "`--workloads ./x`".to_owned()),
         (&["record", "--workloads", "nbody"], "`--workload nbody`".to_owned()),
