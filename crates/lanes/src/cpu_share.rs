@@ -8,7 +8,7 @@ use cyclometer_meter::quota::{CpuLimit, ThrottleMeter};
 use cyclometer_meter::{Meter, Provenances, Source, Usage};
 use cyclometer_workload::CpuShare;
 
-/// What to do where functions have no control group in which CPU can be limited, beside what the
+/// Remedy where functions have no control group in which CPU can be limited, beside what the
 /// reason says.
 pub(super) const REMEDY: &str = "or leave the CPU share out";
 

@@ -74,7 +74,7 @@ struct FoundImage {
     size: Option<Bytes>,
 }
 
-/// Who has an image.
+/// Engine that has an image.
 enum ImageSource {
     Engine,
     Podman,

@@ -18,7 +18,7 @@ pub struct FunctionUser {
     pub gid: u32,
     /// Numbers of its supplementary groups.
     pub groups: Vec<u32>,
-    /// Its home; `None`: the image names none.
+    /// Home of the user; `None`: the image names none.
     pub home: Option<String>,
 }
 

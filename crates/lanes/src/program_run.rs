@@ -51,7 +51,7 @@ pub(super) struct ProgramRun {
     pub ended: ProgramEnd,
     /// Account of the run's control group, if it had one.
     pub group_usage: Option<GroupUsage>,
-    /// Its CPU share, if it had one.
+    /// CPU share of the program, if it had one.
     pub share: Option<ShareUsage>,
     /// Counts of the run; `None`: they miss time that the kernel accounts for.
     counts: Option<Counts>,

@@ -30,13 +30,13 @@ pub(crate) struct Field {
     pub about: String,
     /// Text written so far.
     pub text: String,
-    /// What is said about the text.
+    /// Remark on the text.
     pub state: FieldState,
     /// Purpose of the text.
     pub purpose: ScreenDialog,
 }
 
-/// What is said about the text of a field.
+/// Remark on the text of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FieldState {
     /// Nothing: it is being written.

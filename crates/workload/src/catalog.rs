@@ -90,7 +90,7 @@ pub enum WorkloadError {
     /// The manifest is wrong.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// Its module is no WebAssembly.
+    /// A module that is no WebAssembly.
     #[error(transparent)]
     Wasm(#[from] WasmFormError),
     /// A file of the workload cannot be read.

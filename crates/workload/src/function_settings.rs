@@ -98,7 +98,7 @@ impl fmt::Display for CpuShare {
 /// Rule by which functions get a share of CPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CpuShareRule {
-    /// The same share for all.
+    /// One share for all functions.
     Fixed(CpuShare),
     /// A provider's share for the memory of the function.
     ByMemory(CpuByMemory),

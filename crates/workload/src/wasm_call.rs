@@ -41,7 +41,7 @@ impl std::fmt::Display for WasmNumber {
 pub struct ExportCall {
     /// Name of the export.
     pub export: String,
-    /// Its parameters.
+    /// Parameters of the call.
     pub parameters: Vec<WasmNumber>,
 }
 

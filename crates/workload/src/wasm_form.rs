@@ -138,10 +138,10 @@ impl WasmKind {
 /// Most names of exports or imports that are kept, for messages.
 const MAX_NAMES: usize = 100;
 
-/// What the sections of a program say about it. In a component, those of all of its modules count.
+/// Facts that the sections of a program tell. In a component, those of all of its modules count.
 #[derive(Debug, Clone)]
 pub struct WasmForm {
-    /// What it is started by.
+    /// Kind of its start.
     pub kind: WasmKind,
     /// Names of the first exported functions, in a component of everything exported.
     pub exports: Vec<String>,

@@ -42,7 +42,7 @@ impl Bundle {
     /// Makes the bundle of a job's native program in `folder`.
     ///
     /// # Errors
-    /// What cannot be given to the function here, or the error of the file system.
+    /// Returns a setting that cannot be given here, or the error of the file system.
     pub fn for_program(job: &Job, folder: PathBuf, program: &[u8]) -> Result<Self, String> {
         if let Some(NativeProgram::File(_)) = job.workload.native {
             check_static(program).map_err(|cause| {
@@ -64,7 +64,7 @@ impl Bundle {
     /// Makes the bundle of a job's image.
     ///
     /// # Errors
-    /// As [`Self::for_program`], and what is wrong with the image.
+    /// Returns errors of [`Self::for_program`], and problems of the image.
     pub fn for_image(
         job: &Job,
         reference: &str,
@@ -169,7 +169,7 @@ impl Bundle {
     /// file that they name.
     ///
     /// # Errors
-    /// What cannot be said so, or the error of the file system.
+    /// Returns a setting that cannot be written so, or the error of the file system.
     pub fn write_run_options(&self) -> Result<Vec<String>, String> {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path().join(ENVIRONMENT_FILE);

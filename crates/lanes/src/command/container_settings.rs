@@ -14,7 +14,7 @@ use cyclometer_workload::{EnvironmentVariable, SharedFolder};
 /// Name that containers have for themselves.
 pub(super) const HOST_NAME: &str = "function";
 
-/// What a container runs, and how.
+/// Command of a container and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ContainerSettings {
     /// Command line with its program.
@@ -35,7 +35,7 @@ impl ContainerSettings {
     /// Settings for the native program, which lies in the root as `/function`.
     ///
     /// # Errors
-    /// What cannot be given here, and what to do.
+    /// Returns a setting that cannot be given here, and what to do.
     pub fn for_program(job: &Job) -> Result<Self, String> {
         let text = job.rules.user.as_deref().unwrap_or_default();
         let user = AccountFiles::default().resolve_user(&job.workload.name, text).map_err(|_| {
@@ -61,7 +61,7 @@ impl ContainerSettings {
     /// Settings for an image whose root is in that folder.
     ///
     /// # Errors
-    /// What cannot be given here, and what to do.
+    /// Returns a setting that cannot be given here, and what to do.
     pub fn for_image(job: &Job, config: &ImageConfig, root: &Path) -> Result<Self, String> {
         let args = config.command_line(&job.preset.args).map_err(|error| error.to_string())?;
         let root = Folder::open(root, LinkPolicy::Beneath).map_err(|error| error.to_string())?;
@@ -145,7 +145,7 @@ impl ContainerSettings {
     /// command lines.
     ///
     /// # Errors
-    /// What cannot be said on a command line.
+    /// Returns a setting that cannot be written on a command line.
     pub fn to_run_options(&self, environment_file: &str) -> Result<Vec<String>, String> {
         let network = if self.has_network { "host" } else { "none" };
         let mut options = vec!["--network".to_owned(), network.to_owned()];

@@ -1,4 +1,4 @@
-//! What runtimes of modules can give a function, and what they refuse.
+//! Settings that runtimes of modules give a function, and those that they refuse.
 
 use crate::Job;
 use cyclometer_workload::wasm_form::{WasmKind, inspect_wasm};

@@ -30,7 +30,7 @@ pub(super) const NOBODY: u32 = 65534;
 /// rights, and kills what that user leaves running.
 pub(super) const STARTER_USER: &str = "0:0";
 const STARTER_CAPABILITIES: [&str; 3] = ["SETUID", "SETGID", "KILL"];
-/// What it needs in addition to take all of them from a function that is root.
+/// Capabilities that it needs in addition to take all of them from a function that is root.
 const BOUNDING_CAPABILITY: &str = "SETPCAP";
 /// The engine's default network.
 pub(super) const NETWORK: &str = "bridge";

@@ -1,4 +1,4 @@
-//! What is run in a container for a job: the command line, its user, folder and environment, of
+//! Call of a function in a container: the command line, its user, folder and environment, of
 //! this program's own images and of a user's image.
 
 use std::path::Path;
@@ -12,14 +12,14 @@ use crate::image_user::{AccountFiles, FunctionUser};
 use crate::{Job, LaneError, StartKind};
 use cyclometer_workload::EnvironmentVariable;
 
-/// What is run in a container, and as whom.
+/// Command that is run in a container, and its user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct FunctionCall {
     /// Program and arguments.
     pub command: Vec<String>,
     /// User and groups by number.
     pub user: FunctionUser,
-    /// The same user as an engine takes it, where nothing of ours starts the function.
+    /// User in the form that an engine takes, where nothing of ours starts the function.
     pub user_text: String,
     /// Folder in which it starts.
     pub workdir: String,

@@ -135,7 +135,7 @@ pub(super) struct Image {
     pub size: Option<Bytes>,
     /// Volumes: folders that the engine would let each container of the image write to.
     pub volumes: Vec<String>,
-    /// What is run in it.
+    /// Program or command that is run in it.
     pub call: FunctionCall,
     /// Platform that its containers have to request.
     pub platform: Option<&'static str>,

@@ -25,7 +25,7 @@ pub fn inspect_image(reference: &str) -> Result<(String, ImageConfig, Option<Byt
 /// fetched.
 ///
 /// # Errors
-/// As [`inspect_image`] does, and [`LaneError::Unsupported`] when the image is for another machine
+/// Errors of [`inspect_image`], and [`LaneError::Unsupported`] when the image is for another machine
 /// or says nothing about what to run.
 pub fn check_image(reference: &str, args: &[String]) -> Result<ImageConfig, LaneError> {
     let (_, config, _) = inspect_image(reference)?;

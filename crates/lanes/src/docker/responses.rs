@@ -363,7 +363,7 @@ pub(crate) struct InspectedImage {
     pub id: String,
     /// Size of the image; `None` if the engine does not state it.
     pub size: Option<Bytes>,
-    /// What its author wants to be run in it, and how.
+    /// Configuration by its author: command, user, environment.
     pub config: ImageConfig,
 }
 

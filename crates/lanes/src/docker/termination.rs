@@ -79,7 +79,7 @@ pub(super) struct FunctionExit<'a> {
     pub peak: Option<u64>,
     /// End of its standard error.
     pub stderr: Option<String>,
-    /// What was run.
+    /// Subject of the run.
     pub call: Option<&'a FunctionCall>,
     /// Size in bytes of the longer of its outputs, where they are files.
     pub written: Option<u64>,

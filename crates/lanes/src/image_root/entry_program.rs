@@ -18,7 +18,7 @@ const MAX_SCRIPT_LINE: u64 = 256;
 /// the interpreter of a script is there, too. `search` is the value of `PATH`.
 ///
 /// # Errors
-/// What is missing.
+/// Missing part of a program.
 pub(crate) fn check_entry_program(
     root: &Folder,
     program: &str,

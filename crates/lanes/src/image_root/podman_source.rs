@@ -39,7 +39,7 @@ pub(super) struct PodmanImage {
 /// Asks podman for an image; `None`: there is no podman.
 ///
 /// # Errors
-/// What podman says, or that it says nothing.
+/// Returns the message of podman, or that there is none.
 pub(super) fn find_image(reference: &str, cancel: &Cancel) -> Result<Option<PodmanImage>, String> {
     // What begins with a dash would be an option.
     if reference.starts_with('-') {
@@ -68,7 +68,7 @@ pub(super) fn find_image(reference: &str, cancel: &Cancel) -> Result<Option<Podm
 /// is made that is never started, and removed.
 ///
 /// # Errors
-/// What podman says, or that of `unpack`.
+/// Returns the message of podman, or the error of `unpack`.
 pub(super) fn export_image<T>(
     id: &str,
     cancel: &Cancel,

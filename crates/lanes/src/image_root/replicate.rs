@@ -15,10 +15,10 @@ use crate::Cancel;
 /// How files get into a copy of a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileSharing {
-    /// As hard links: for roots that nobody can write to. The folders are new, so that runtimes can
+    /// Hard links: for roots that nobody can write to. The folders are new, so that runtimes can
     /// make what they mount something on.
     Linked,
-    /// As copies, which may be written.
+    /// Copies, which may be written.
     Copied,
 }
 

@@ -22,7 +22,7 @@ pub(super) enum FunctionCode {
     Component { ready: component::InstancePre<StoreState>, run: ComponentExportIndex },
 }
 
-/// What is called of a module.
+/// Export of a module that is called.
 pub(super) enum ModuleEntry {
     /// `_start`, if there is one.
     Start(Option<ModuleExport>),
@@ -54,7 +54,7 @@ pub(super) struct LoadedCode {
     pub code: FunctionCode,
     /// Time that loading its compiled form took.
     pub deserialize: Nanos,
-    /// What makes results vary: functions of [`VARYING`] that it imports, a bit each.
+    /// Causes of varying results: functions of [`VARYING`] that it imports, a bit each.
     pub varying: u64,
 }
 

@@ -70,7 +70,7 @@ pub(crate) struct OperatorCounts {
     pub most: u64,
     /// Number of runs.
     pub runs: u32,
-    /// What makes results vary, a bit for each of [`VARYING`].
+    /// Causes of varying results, a bit for each of [`VARYING`].
     pub varying: u64,
 }
 

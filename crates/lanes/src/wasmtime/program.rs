@@ -1,4 +1,4 @@
-//! What is known of a WebAssembly program before it runs: what it is, what its engine must have,
+//! Facts about a WebAssembly program before it runs: what it is, what its engine must have,
 //! and whether a lane can give it what its job asks for.
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use cyclometer_workload::wasm_call::{ExportCall, parse_call};
 use cyclometer_workload::wasm_form::{WasmForm, WasmKind, inspect_wasm, visit_imports};
 use cyclometer_workload::{Preset, Workload};
 
-/// What a program needs of its engine.
+/// Features that a program needs of its engine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EngineNeeds {
     /// Whether it is a component.
@@ -22,7 +22,7 @@ pub(crate) struct EngineNeeds {
 /// Facts about a program that its workers and its cells depend on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ProgramFacts {
-    /// What it needs of its engine.
+    /// Features that it needs of its engine.
     pub needs: EngineNeeds,
     /// Whether instantiating it runs code of its own.
     pub has_start: bool,

@@ -126,7 +126,7 @@ pub(crate) struct WasmWorkerReport {
     pub text: String,
 }
 
-/// What makes results vary from run to run: functions of WASI 0.1, interfaces of WASI 0.2 (those
+/// Causes of results that vary from run to run: functions of WASI 0.1, interfaces of WASI 0.2 (those
 /// that end in `/` with all below them), and what a function shares with the machine. All else
 /// depends on arguments, environment and input only.
 pub(crate) const VARYING: [&str; 8] = [

@@ -64,9 +64,9 @@ struct LoadedFunction {
     deserialize: Nanos,
     engine: Engine,
     code: FunctionCode,
-    /// What makes its results vary, as in the report.
+    /// Causes of varying results, as in the report.
     varying: u64,
-    /// Its environment, names and values.
+    /// Environment of the function, names and values.
     env: Vec<(String, String)>,
     streams: StandardStreams,
 }

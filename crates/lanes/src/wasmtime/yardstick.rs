@@ -1,4 +1,4 @@
-//! What metering costs a warm invocation: the same worker runs the same function with and without.
+//! Cost of metering a warm invocation: the same worker runs the same function with and without.
 
 use super::settings::WasmtimeSettings;
 use super::warm_protocol::WarmRequest;

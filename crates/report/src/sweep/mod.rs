@@ -86,7 +86,7 @@ pub struct SizeRow {
 pub struct SizeCost {
     /// Mean, as bills have it.
     pub mean: Exact,
-    /// The same in floating point, with its interval.
+    /// Cost in floating point, with the interval.
     pub figure: Figure,
 }
 
@@ -312,7 +312,7 @@ impl Tariff {
 pub(crate) enum Standing {
     /// It is the choice.
     Chosen,
-    /// Its interval overlaps with that of the choice.
+    /// Interval that overlaps with that of the choice.
     Alike,
     /// It is another one.
     Other,

@@ -1,4 +1,4 @@
-//! What the program knows of all its screens, made from one list.
+//! Properties of all screens, made from one list.
 
 use std::io;
 use std::sync::Arc;

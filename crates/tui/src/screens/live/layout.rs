@@ -18,7 +18,7 @@ const ROOMY: u16 = 28;
 pub(crate) struct LiveLayout {
     /// Workloads, and the plan.
     pub tabs: Rect,
-    /// What matters most.
+    /// Most important facts.
     pub summary: Rect,
     /// Columns of the lanes.
     pub lanes: Rect,
