@@ -116,7 +116,10 @@ fn it_opens_on_a_function_of_ones_own() {
     assert!(!shown.contains("nbody") && !shown.contains("native"), "{shown}");
     assert!(shown.contains("thumbnail cold 10"), "{shown}");
     assert!(shown.contains("[thumbnail]") && shown.contains("wasmtime · thumbnail"), "{shown}");
-    assert!(shown.contains("one lane at a time · writable root"), "loosened rules are told: {shown}");
+    assert!(
+        shown.contains("one lane at a time · writable root"),
+        "loosened rules are told: {shown}"
+    );
     tty.press("q");
     assert_eq!(tty.ends().code(), Some(0));
 }
