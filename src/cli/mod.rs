@@ -54,6 +54,7 @@ use crate::workload::Catalog;
     after_help = "Examples:
   cyclometer                                   the live view, recording at once
   cyclometer record                            the same comparison without a terminal
+  cyclometer record -- ./prog ARGS              your own program, module or image
   cyclometer record --workload nbody --runs 30 one workload, thirty runs a lane
   cyclometer replay latest                     what it costs, coarse beside fine
   cyclometer doctor                            what can be measured here, and fixes
@@ -134,7 +135,7 @@ enum CliCommand {
     Paper(paper::PaperOptions),
     /// List the lanes that run here, and why others do not; check a runtime's profile
     Lanes(lanes::LanesOptions),
-    /// List, check or rebuild workloads
+    /// List, begin, check or rebuild workloads
     Workloads(workloads::WorkloadsOptions),
     /// Report what can be measured here, and how to fix what cannot
     Doctor,
@@ -293,6 +294,14 @@ fn refuse_arguments(error: &clap::Error) -> ExitCode {
     match escape_lines(&text) {
         Cow::Borrowed(_) => drop(error.print()),
         Cow::Owned(visible) => say(visible.trim_end()),
+    }
+    let is_word = |text: &String| !text.starts_with('-');
+    let word = match error.get(clap::error::ContextKind::InvalidArg) {
+        Some(clap::error::ContextValue::String(text)) => Some(text).filter(|text| is_word(text)),
+        _ => None,
+    };
+    if error.kind() == ErrorKind::UnknownArgument && word.is_some() {
+        say("arguments of a function of your own follow `--`: cyclometer record ./prog -- ARG");
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -10,7 +10,8 @@ use crate::files::{Bound, display_path, read_user_file};
 use crate::lane::{Cancel, LaneError, LaneSpec, docker};
 use crate::workload::own_function::{FileForm, OwnFunction, detect_form};
 use crate::workload::preset_values::{
-    SharedFolderText, check_arguments, check_export_name, check_guest_path, check_variables,
+    SharedFolderText, check_arguments, check_export_name, check_folders, check_guest_path,
+    check_variables,
 };
 use crate::workload::{
     Catalog, EnvironmentVariable, FunctionInput, Preset, SandboxRules, SharedFolder, Workload,
@@ -49,9 +50,10 @@ pub(super) struct FunctionOptions {
     /// Pull the image if the engine does not have it
     #[arg(long, requires = "image", help_heading = HEADING)]
     pull: bool,
-    /// Call this export of the module with these parameters: --invoke add 2 3
+    /// Call this export of the module with these parameters: --invoke add 2 3; further ones, such
+    /// as -inf, follow `--`
     #[arg(long, num_args = 1.., value_name = "EXPORT", allow_negative_numbers = true,
-        conflicts_with = "words", help_heading = HEADING)]
+        help_heading = HEADING)]
     invoke: Vec<String>,
     /// Name of the function in the recording [default: that of its file]
     #[arg(long = "name", value_name = "TEXT", help_heading = HEADING)]
@@ -167,7 +169,11 @@ impl FunctionOptions {
                 folder.display()
             )));
         }
+        let told = catalog.notices().len();
         let workloads = catalog.add_folder(folder).map_err(CommandFailure::usage)?;
+        for notice in catalog.notices().iter().skip(told) {
+            say(&format!("note: {notice}"));
+        }
         Ok(NamedFunction { workloads, lanes: None })
     }
 
@@ -204,6 +210,9 @@ impl FunctionOptions {
 
     /// Refuses options about a function where none is named.
     fn refuse_orphans(&self) -> Result<(), CommandFailure> {
+        if std::env::args_os().next_back().is_some_and(|word| word == "--") {
+            return Err(CommandFailure::usage("there is no program after `--`"));
+        }
         let given = [
             ("--invoke", !self.invoke.is_empty()),
             ("--name", self.name.is_some()),
@@ -228,7 +237,7 @@ impl FunctionOptions {
             move |error: String| CommandFailure::Usage(format!("{option}: {error}"))
         };
         let (invoke, args) = match self.invoke.split_first() {
-            Some((export, parameters)) => (Some(export.clone()), parameters.to_vec()),
+            Some((export, parameters)) => (Some(export.clone()), [parameters, &args].concat()),
             None => (None, args),
         };
         check_arguments(&args).map_err(usage("arguments"))?;
@@ -236,7 +245,9 @@ impl FunctionOptions {
         let env: Vec<_> =
             self.env.iter().map(|text| parse_variable(text)).collect::<Result<_, _>>()?;
         check_variables(&env).map_err(usage("--env"))?;
-        let dirs = self.dir.iter().map(|text| find_folder(text)).collect::<Result<_, _>>()?;
+        let dirs: Vec<SharedFolder> =
+            self.dir.iter().map(|text| find_folder(text)).collect::<Result<_, _>>()?;
+        check_folders(&dirs).map_err(usage("--dir"))?;
         self.workdir.as_deref().map_or(Ok(()), check_guest_path).map_err(usage("--workdir"))?;
         Ok(Preset {
             args,
@@ -286,7 +297,16 @@ fn take_form(function: &mut OwnFunction, file: &Path) -> Result<(), CommandFailu
             file.display()
         ))
     };
-    match detect_form(file).map_err(CommandFailure::usage)? {
+    let form = detect_form(file).map_err(|error| {
+        let name = file.display();
+        let is_name = !name.to_string().contains('/') && find_in_path(file.as_os_str());
+        if is_name {
+            CommandFailure::Usage(format!("{error}; to run the program of that name: `-- {name}`"))
+        } else {
+            CommandFailure::usage(error)
+        }
+    })?;
+    match form {
         FileForm::Folder => {}
         FileForm::Wasm if function.wasm.is_some() => return Err(twice("--wasm")),
         FileForm::Wasm => function.wasm = Some(file.to_owned()),
@@ -295,6 +315,12 @@ fn take_form(function: &mut OwnFunction, file: &Path) -> Result<(), CommandFailu
         FileForm::Native => function.native = Some(Path::new(".").join(file).into()),
     }
     Ok(())
+}
+
+/// Returns whether a folder of `PATH` has a file of that name.
+fn find_in_path(name: &std::ffi::OsStr) -> bool {
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&search).any(|folder| folder.join(name).is_file())
 }
 
 /// Returns whether a word names a WebAssembly file.
@@ -373,6 +399,16 @@ impl CommonOptions {
         let mut chosen = NamedFunction { workloads: Vec::new(), lanes: None };
         for name in named {
             chosen.workloads.extend(find_or_add(&mut catalog, name)?);
+        }
+        let broken = catalog.broken_workloads();
+        let is_named = !self.workloads.is_empty() && named.is_empty();
+        let nothing =
+            own.as_ref().map_or(is_named && added.is_empty(), |own| own.workloads.is_empty());
+        if let (true, Some((name, reason))) = (nothing, broken.first()) {
+            return Err(CommandFailure::Usage(format!(
+                "none of the {} workload(s) can be loaded; of `{name}`: {reason}",
+                broken.len()
+            )));
         }
         match own {
             Some(own) if named.is_empty() => chosen = own,

@@ -202,15 +202,28 @@ pub(super) fn run(common: &CommonOptions, options: &RecordOptions) -> CommandOut
     let StoredRecording { number: recording, tally, mut store, told, outputs } =
         store_recording(session, store, control)?;
     let incomplete = !options.lane.is_empty() && missing.any;
-    let code = exit_code(&tally, incomplete);
+    let code = match exit_code(&tally, incomplete) {
+        ExitCode::SUCCESS if outputs.lock().has_differences() => ExitCode::from(3),
+        code => code,
+    };
     if tally.is_empty() {
         say(NOTHING_KEPT);
         // Even if it was to finish cleanly, the recording is empty.
         return Ok(if signals::is_interrupted() { signals::interrupted_status() } else { code });
     }
+    let differ = outputs.lock().has_differences();
+    let tell_outputs = || {
+        for sentence in outputs.lock().list_sentences() {
+            say(&sentence);
+        }
+    };
+    // What does not run the same function is not to be compared.
+    if differ {
+        tell_outputs();
+    }
     print_conclusion(common, &prices, &mut store, recording, &told)?;
-    for sentence in outputs.lock().list_sentences() {
-        say(&sentence);
+    if !differ {
+        tell_outputs();
     }
     if let Some(loosened) = options.function.to_rules().describe_loosened() {
         say(&format!("rules of the sandbox that were loosened: {loosened}"));

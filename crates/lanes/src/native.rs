@@ -258,6 +258,11 @@ impl Lane for NativeLane {
         checked.map_err(|reason| LaneError::Unsupported { reason })
     }
 
+    fn check_job(&self, job: &Job) -> Result<(), LaneError> {
+        self.check_support(&job.workload)?;
+        check_settings(job).map_err(|reason| LaneError::Unsupported { reason })
+    }
+
     fn set_counters_enabled(&mut self, on: bool) -> Result<(), LaneError> {
         let mut slot = ReplaceableRunner::new(move || start_runner(on));
         let runner = slot
@@ -275,7 +280,7 @@ impl Lane for NativeLane {
     fn prepare(&mut self, job: &Job, _: &Cancel) -> Result<Prepared, LaneError> {
         let failed =
             |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
-        check_settings(job).map_err(|reason| LaneError::Unsupported { reason })?;
+        self.check_job(job)?;
         self.load_program(&job.workload).map_err(|error| failed(error.to_string()))?;
         let size = match &job.workload.native {
             Some(NativeProgram::Embedded(bytes)) => Some(Bytes(bytes.len() as u64)),

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use cyclometer_lanes::{Job, Status};
 use cyclometer_workload::{Event, OutputDigest};
 
+/// Words of a sentence about different outputs.
+const DIFFER: &str = "OUTPUTS DIFFER";
+
 /// Most different outputs of a cell that are told apart.
 const MOST_KINDS: usize = 2;
 
@@ -54,6 +57,12 @@ impl OutputComparison {
         }
     }
 
+    /// Returns whether lanes wrote different outputs, each always the same.
+    #[must_use]
+    pub fn has_differences(&self) -> bool {
+        self.list_sentences().iter().any(|sentence| sentence.contains(DIFFER))
+    }
+
     /// Returns a sentence for each function of the user's own, or of which nothing is expected:
     /// whether its outputs are the same in all lanes.
     #[must_use]
@@ -71,6 +80,11 @@ impl OutputComparison {
         }
         functions.iter().map(|(name, cells)| describe_outputs(name, cells)).collect()
     }
+}
+
+/// Formats the number of runs: `in all 3 runs`, `in its only run`.
+fn format_runs(runs: u64) -> String {
+    if runs == 1 { "in its only run".to_owned() } else { format!("in all {runs} runs") }
 }
 
 /// Describes the outputs of a function in one sentence.
@@ -95,20 +109,21 @@ fn describe_outputs(name: &str, cells: &[&CellOutputs]) -> String {
     });
     match other {
         Some((cell, own)) => format!(
-            "{name}: OUTPUTS DIFFER: {output} in {}, but {own} in {}: these do not run the same \
+            "{name}: {DIFFER}: {output} in {}, but {own} in {}: these do not run the same \
              function, or it depends on where it runs",
             cell_name(first),
             cell_name(cell)
         ),
         None if cells.len() == 1 => {
             format!(
-                "{name}: nothing is expected of its output, {output}, which was the same in \
-                     all {runs} runs"
+                "{name}: nothing is expected of its output, {output}, which was the same {}",
+                format_runs(runs)
             )
         }
         None => format!(
             "{name}: nothing is expected of its output, so lanes were compared by it: {output} \
-             in all {runs} runs of {} cells",
+             {} of {} cells",
+            format_runs(runs),
             cells.len()
         ),
     }

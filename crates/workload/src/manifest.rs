@@ -10,7 +10,8 @@ use super::input::MAX_INPUT;
 use super::limits::{Limits, parse_memory_limit, parse_output_limit, parse_time_limit};
 use super::own_function::check_image_name;
 use super::preset_values::{
-    SharedFolderText, check_arguments, check_export_name, check_guest_path, check_variables,
+    SharedFolderText, check_arguments, check_export_name, check_folders, check_guest_path,
+    check_variables,
 };
 use super::{EnvironmentVariable, FunctionInput, OutputDigest, Preset, SharedFolder};
 use cyclometer_core::toml_text::{line_and_column, to_printable_line, with_nearest_key};
@@ -308,7 +309,9 @@ impl ManifestContext<'_> {
             }
             Ok(SharedFolder { host, guest: guest.to_owned(), is_read_only: folder.is_read_only })
         };
-        given.iter().map(parse).collect()
+        let folders: Vec<SharedFolder> = given.iter().map(parse).collect::<Result<_, _>>()?;
+        check_folders(&folders).map_err(|error| self.value_error(key, error))?;
+        Ok(folders)
     }
 
     fn parse_workdir(&self, key: &str, path: String) -> Result<String, ManifestError> {

@@ -247,12 +247,86 @@ fn check_executable(path: &Path) -> Result<(), OwnFunctionError> {
     if data.is_dir() {
         return Err(refuse("it is a folder".to_owned()));
     }
+    // WebAssembly is run by a runtime, whatever its mode.
+    if read_head(path).is_ok_and(|head| head.starts_with(b"\0asm")) {
+        return Err(refuse("it is WebAssembly, and no program: name it with --wasm".to_owned()));
+    }
     let may = access(path, AccessFlags::X_OK).is_ok() && data.permissions().mode() & 0o111 != 0;
     if data.is_file() && !may {
         return Err(refuse(format!(
             "permission denied: `chmod +x {}` allows it",
             display_path(path)
         )));
+    }
+    // One that may be executed only cannot be looked at.
+    match read_head(path) {
+        Ok(head) if data.is_file() => check_start(&head).map_err(refuse),
+        _ => Ok(()),
+    }
+}
+
+/// Machine of ELF files that run here, by the number of the ELF specification; `None`: not known.
+const ELF_MACHINE: Option<u16> = if cfg!(target_arch = "x86_64") {
+    Some(62)
+} else if cfg!(target_arch = "aarch64") {
+    Some(183)
+} else {
+    None
+};
+
+/// Checks by the first bytes of an executable file that the kernel can start it.
+fn check_start(head: &[u8]) -> Result<(), String> {
+    if head.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if let Some(line) = head.strip_prefix(b"#!") {
+        return check_interpreter(line);
+    }
+    if has_other_formats() {
+        return Ok(());
+    }
+    let [0x7f, b'E', b'L', b'F', ..] = head else {
+        return Err("it is neither a program of this machine (ELF) nor a script, which begins \
+                    with `#!` and its interpreter"
+            .to_owned());
+    };
+    // Bytes 18 and 19, in the order of bytes that byte 5 tells: 1 is little-endian.
+    let machine = match (head.get(5), head.get(18..20)) {
+        (Some(1), Some([low, high])) => Some(u16::from_le_bytes([*low, *high])),
+        (Some(2), Some([high, low])) => Some(u16::from_be_bytes([*high, *low])),
+        _ => None,
+    };
+    match (machine, ELF_MACHINE) {
+        (Some(its), Some(ours)) if its != ours => Err(format!(
+            "it is for another machine (ELF machine {its}, and this is {ours}): build it for {}",
+            std::env::consts::ARCH
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether programs of other formats and machines are registered with the kernel
+/// (`binfmt_misc`), beside the files that are always there.
+fn has_other_formats() -> bool {
+    let folder = std::fs::read_dir("/proc/sys/fs/binfmt_misc");
+    folder.is_ok_and(|entries| entries.count() > 2)
+}
+
+/// Checks that the interpreter in the first line of a script is there; of a line that goes on
+/// beyond the first bytes nothing is known.
+fn check_interpreter(line: &[u8]) -> Result<(), String> {
+    let Some(end) = line.iter().position(|byte| *byte == b'\n') else { return Ok(()) };
+    let line = String::from_utf8_lossy(&line[..end]);
+    let interpreter = line.trim_matches([' ', '\t']).split([' ', '\t']).next().unwrap_or_default();
+    if let Some(name) = interpreter.strip_suffix('\r') {
+        return Err(format!(
+            "its lines end in CRLF, so that `{name}\\r` would be its interpreter: \
+             `sed -i 's/\\r$//'` mends it"
+        ));
+    }
+    if interpreter.is_empty() || !Path::new(interpreter).exists() {
+        let shown = cyclometer_core::visible_text::summarize_text(interpreter, HEAD);
+        return Err(format!("its interpreter `{shown}` is not there"));
     }
     Ok(())
 }
@@ -310,6 +384,27 @@ mod tests {
         let function = OwnFunction { native: Some(path.into()), ..OwnFunction::default() };
         let error = error_of(&function);
         assert!(error.contains("permission denied: `chmod +x "), "{error}");
+    }
+
+    #[test]
+    fn what_the_kernel_could_not_start_is_refused_with_the_cause() {
+        let told = |head: &[u8]| check_start(head).expect_err("refused");
+        assert_eq!(check_start(b"#!/bin/sh\necho\n"), Ok(()));
+        assert_eq!(check_start(b"#! /usr/bin/env sh\n"), Ok(()));
+        assert_eq!(check_start(b"#!/a/very/long/path/that/goes/on"), Ok(()), "not known");
+        assert_eq!(told(b""), "it is empty");
+        assert!(told(b"#!/bin/sh\r\necho\r\n").contains("CRLF"));
+        assert_eq!(told(b"#!/no/such -x\n"), "its interpreter `/no/such` is not there");
+        if has_other_formats() {
+            return;
+        }
+        assert!(told(b"echo hello\n").contains("neither a program"));
+        // Of the ELF specification: 40 is 32-bit ARM.
+        let mut head = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x28\0";
+        assert!(told(&head).contains("ELF machine 40"));
+        let own = ELF_MACHINE.expect("tests run on known machines").to_le_bytes();
+        head[18..20].copy_from_slice(&own);
+        assert_eq!(check_start(&head), Ok(()));
     }
 
     #[test]

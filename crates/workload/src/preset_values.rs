@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::is_hidden;
 
-use crate::EnvironmentVariable;
+use crate::{EnvironmentVariable, SharedFolder};
 
 /// Most arguments of a preset.
 const MAX_ARGS: usize = 1_000;
@@ -73,6 +73,24 @@ pub fn check_guest_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks folders that a function sees: none in the place of another, or of the kernel's.
+///
+/// # Errors
+/// Returns a message for users.
+pub fn check_folders(folders: &[SharedFolder]) -> Result<(), String> {
+    const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+    for (at, folder) in folders.iter().enumerate() {
+        let guest = Path::new(&folder.guest);
+        if folders.iter().take(at).any(|other| Path::new(&other.guest) == guest) {
+            return Err(format!("two folders are to be at {}: name another path", folder.guest));
+        }
+        if KERNEL.iter().any(|own| guest.starts_with(own)) {
+            return Err(format!("{} is the kernel's: name another path", folder.guest));
+        }
+    }
+    Ok(())
+}
+
 /// Checks the name of an export.
 ///
 /// # Errors
@@ -133,6 +151,21 @@ mod tests {
         assert_eq!(parse("data:/in:rw"), folder("data", Some("/in"), false));
         for bad in ["", ":", ":/in", "ro", "a:b", "a:/in/..", "a:/in:rx", "a:/", "a:/x\u{1b}"] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn folders_take_the_place_of_no_other() {
+        let folder = |guest: &str| SharedFolder {
+            host: "/srv".into(),
+            guest: guest.to_owned(),
+            is_read_only: false,
+        };
+        assert_eq!(check_folders(&[folder("/a"), folder("/a/b"), folder("/process")]), Ok(()));
+        for bad in
+            [vec![folder("/a"), folder("/a/")], vec![folder("/proc")], vec![folder("/dev/x")]]
+        {
+            assert!(check_folders(&bad).is_err(), "{bad:?}");
         }
     }
 

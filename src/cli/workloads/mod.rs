@@ -170,6 +170,12 @@ fn check_workloads(common: &CommonOptions, options: &WorkloadCheckOptions) -> Co
     if cancel.is_cancelled() {
         return Ok(signals::interrupted_status());
     }
+    if let (true, [(name, _), ..]) = (options.workload.is_empty(), catalog.broken_workloads()) {
+        let broken = catalog.broken_workloads().len();
+        return Err(CommandFailure::Failed(format!(
+            "{broken} workload(s) cannot be loaded, `{name}` first: see the notes above"
+        )));
+    }
     if failed {
         return Err(CommandFailure::Failed("not all runs ended as expected".to_owned()));
     }

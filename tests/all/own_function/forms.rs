@@ -166,7 +166,7 @@ fn outputs_that_differ_between_lanes_are_told() {
     };
     let module = place.write("add.wat", ADD);
     // The same name of the program in both forms, and another output.
-    let run = place.ok(&[
+    let run = place.run(&[
         "record",
         "--runs",
         "2",
@@ -180,4 +180,5 @@ fn outputs_that_differ_between_lanes_are_told() {
         "4",
     ]);
     assert!(run.stderr.contains("OUTPUTS DIFFER"), "{}", run.stderr);
+    assert_eq!(run.code, 3, "{}", run.stderr);
 }

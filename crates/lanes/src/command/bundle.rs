@@ -6,7 +6,7 @@ use super::super::image_root::{FileSharing, ImageRoot, ImageRoots, TemporaryRoot
 use super::super::{Cancel, Job, LaneError};
 use super::container_settings::ContainerSettings;
 use super::oci_bundle;
-use crate::docker::{check_static, list_hidden_mounts};
+use crate::docker::{check_static, list_hidden_mounts, quote_words};
 use cyclometer_core::units::Bytes;
 use cyclometer_workload::NativeProgram;
 
@@ -191,6 +191,13 @@ impl Bundle {
         }
         if let Some(image) = self.image() {
             let config = &image.config;
+            notes.push(format!(
+                "image {} runs {} as user {} in {}",
+                config.reference,
+                quote_words(&self.settings.args),
+                self.settings.user,
+                self.settings.workdir
+            ));
             if !config.volumes.is_empty() && !self.settings.is_writable {
                 notes.push(format!(
                     "image {} has volumes ({}), which cannot be written here",

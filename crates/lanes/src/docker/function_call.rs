@@ -141,8 +141,24 @@ impl FunctionCall {
     pub(crate) fn remark_on_failure(job: &Job, stderr: &str) -> Option<&'static str> {
         let text = stderr.to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        if !job.rules.writable && says(&["read-only file system", "erofs"]) {
-            return Some("its root is read-only: `--writable` allows writing");
+        if says(&["read-only file system", "erofs"]) {
+            match (job.rules.writable, job.preset.dirs.iter().any(|folder| folder.is_read_only)) {
+                (false, false) => {
+                    return Some("its root is read-only: `--writable` allows writing");
+                }
+                (false, true) => {
+                    return Some(
+                        "its root is read-only, and folders with `:ro`: `--writable` allows \
+                         writing to the root, a folder without `:ro` to that",
+                    );
+                }
+                (true, true) => {
+                    return Some(
+                        "folders with `:ro` are read-only: leave `:ro` out to write there",
+                    );
+                }
+                (true, false) => {}
+            }
         }
         if says(&["resource temporarily unavailable", "unable to create native thread"]) {
             return Some("it may have reached the limit of processes and threads of its container");
@@ -254,7 +270,7 @@ fn find_mount_below(mounts: &str, folder: &Path) -> Option<String> {
 }
 
 /// Joins words to a line, with quotes where a shell would need them.
-fn quote_words(words: &[String]) -> String {
+pub(crate) fn quote_words(words: &[String]) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
     let quoted = words.iter().map(|word| {
         if !word.is_empty() && word.chars().all(is_plain) {

@@ -56,7 +56,7 @@ mod warm_tests;
 pub(crate) use elf::check_static;
 pub use endpoint::{Endpoint, EndpointError, EndpointOrigin, resolve_endpoint};
 pub use engine::{EngineInfo, inspect_engine};
-pub(crate) use function_call::{list_hidden_mounts, remark_on_failure};
+pub(crate) use function_call::{list_hidden_mounts, quote_words, remark_on_failure};
 pub use image_check::{check_image, inspect_image};
 pub use image_list::{EngineImage, list_engine_images};
 pub use image_pull::{PullProgress, pull_image};
@@ -441,7 +441,14 @@ impl DockerLane {
                  {reason}"
             )
         });
-        [swap, group, files].into_iter().flatten().collect()
+        let base = self.base.as_ref().map(|base| {
+            format!(
+                "the workload's program of this machine, on the files of {}; the image's own \
+                 entrypoint is not run: --image runs that",
+                base.reference
+            )
+        });
+        [base, swap, group, files].into_iter().flatten().collect()
     }
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stored_comparison::price_cells;
 use cyclometer_core::units::{Bytes, Nanos};
-use cyclometer_pricing::Exact;
+use cyclometer_pricing::{Exact, PriceModel};
 use cyclometer_replay::{Contract, GroupTotal, ReplaySummary};
 use cyclometer_stats::{Confidence, Interval, median};
 use cyclometer_store::{
@@ -105,6 +105,8 @@ pub struct Tariff {
     pub candidates: Vec<usize>,
     /// Choice among these, by position among the candidates.
     pub choice: Option<Choice>,
+    /// Sizes that the tariff does not sell: it bills the next one that it has.
+    pub unsold: Vec<Bytes>,
 }
 
 /// Everything that a sweep shows.
@@ -186,9 +188,24 @@ pub fn build_report(
             choice: choose_sizes(&figures),
             candidates: at,
             costs,
+            unsold: summary
+                .contract(model)
+                .map(|(model, _)| list_unsold_sizes(model, &rows))
+                .unwrap_or_default(),
         });
     }
     SweepReport { plan, place, rows, peak, least, tariffs, confidence }
+}
+
+/// Lists the sizes of a sweep that a tariff does not sell; none where it does not charge for the
+/// memory that a function is given.
+fn list_unsold_sizes(model: &PriceModel, rows: &[SizeRow]) -> Vec<Bytes> {
+    // Sizes that every provider has tell whether the tariff charges by size at all.
+    const USUAL: [Bytes; 3] = [Bytes(512 << 20), Bytes(1 << 30), Bytes(2 << 30)];
+    let measured = rows.iter().map(|row| row.planned.memory);
+    let asked: Vec<Bytes> = measured.clone().chain(USUAL).collect();
+    let sold = model.memory_sizes(&asked);
+    measured.filter(|size| !sold.is_empty() && !sold.contains(size)).collect()
 }
 
 fn build_row(size: &PlannedSize, cell: Option<&CellSeries>, confidence: Confidence) -> SizeRow {

@@ -167,6 +167,14 @@ pub fn list_notes(report: &SweepReport) -> Vec<String> {
     notes.extend(describe_shares(report));
     for tariff in &report.tariffs {
         notes.extend(describe_refusals(report, tariff));
+        if !tariff.unsold.is_empty() {
+            let sizes: Vec<String> = tariff.unsold.iter().copied().map(format_size).collect();
+            notes.push(format!(
+                "{} does not sell {}: it bills the next size that it has",
+                tariff.id,
+                sizes.join(", ")
+            ));
+        }
     }
     if report.rows.iter().any(|row| row.ok > 0 && row.ok < LEAST_RUNS as u64) {
         notes.push(format!(
@@ -203,10 +211,21 @@ fn describe_head_room(report: &SweepReport) -> Option<String> {
     let percent = f64::from(report.plan.head_room) / 10.0;
     Some(format!(
         "sizes below {} are not recommended: the largest peak, {peak} at {}, and {percent} % \
-         head-room",
+         head-room{}",
         describe_least(least),
-        format_size(at)
+        format_size(at),
+        describe_container_peak(&report.place)
     ))
+}
+
+/// Says of lanes of containers what their peak leaves out; nothing of others.
+fn describe_container_peak(lane: &str) -> &'static str {
+    if lane.starts_with("docker") {
+        "; pages of the image's files that were read before are not in a container's peak: a \
+         provider may count them"
+    } else {
+        ""
+    }
 }
 
 /// Describes the CPU shares of the sizes, or that they had none.
