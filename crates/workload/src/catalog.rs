@@ -175,7 +175,7 @@ impl Catalog {
                 Err(error) if found.is_one_workload() => return Err(error),
                 Err(error) => {
                     let reason = error.to_string();
-                    self.workloads.add_notice(format!("{reason} (workload `{name}` is left out)"));
+                    self.workloads.add_notice(describe_left_out(name, &reason));
                     self.broken.push((name.to_owned(), reason));
                 }
             }
@@ -184,6 +184,7 @@ impl Catalog {
         for notice in found.notices {
             self.workloads.add_notice(notice);
         }
+        self.broken.extend(found.broken);
         Ok(names)
     }
 
@@ -294,6 +295,8 @@ pub(super) struct WorkloadFolders {
     workloads: Vec<(String, PathBuf)>,
     /// Notices about folders that were left out, with the reasons.
     notices: Vec<String>,
+    /// Names of workloads whose manifest cannot be reached, with the reasons.
+    broken: Vec<(String, String)>,
 }
 
 impl WorkloadFolders {
@@ -319,6 +322,13 @@ impl WorkloadFolders {
         })
     }
 
+    /// Leaves out a workload whose manifest cannot be reached.
+    fn leave_out(&mut self, name: &OsStr, error: &WorkloadError) {
+        let name = name.to_string_lossy().into_owned();
+        self.notices.push(describe_left_out(&name, &error.to_string()));
+        self.broken.push((name, error.to_string()));
+    }
+
     /// Adds a folder, whose name must be a valid workload name.
     fn add_folder(&mut self, name: &OsStr, inside: &Path) -> Result<(), WorkloadError> {
         let fits = |name: &&str| (1..=MAX_NAME).contains(&name.len()) && !name.contains(is_hidden);
@@ -335,13 +345,20 @@ impl WorkloadFolders {
     }
 }
 
+/// Formats the notice about a workload that is left out.
+fn describe_left_out(name: &str, reason: &str) -> String {
+    let name = cyclometer_core::visible_text::summarize_text(name, MAX_NAME);
+    format!("{reason} (workload `{name}` is left out)")
+}
+
 /// Finds the folder itself if it has a manifest, or else the folders in it that have one.
 pub(super) fn find_workload_folders(path: &Path) -> Result<WorkloadFolders, WorkloadError> {
     let io = |source: FileError| WorkloadError::Io { path: path.to_owned(), source };
     let path = path.canonicalize().map_err(|error| io(error.into()))?;
     let folder = Arc::new(Folder::open(&path, LinkPolicy::Beneath).map_err(io)?);
     let root = Arc::clone(&folder);
-    let mut found = WorkloadFolders { root, workloads: Vec::new(), notices: Vec::new() };
+    let mut found =
+        WorkloadFolders { root, workloads: Vec::new(), notices: Vec::new(), broken: Vec::new() };
     if has_manifest(&folder)? {
         found.add_folder(path.file_name().unwrap_or_default(), Path::new(""))?;
         return Ok(found);
@@ -354,7 +371,7 @@ pub(super) fn find_workload_folders(path: &Path) -> Result<WorkloadFolders, Work
             Err(source @ FileError::LeadsOut { .. }) => {
                 let path = folder.path().join(&name);
                 if path.join(MANIFEST).exists() {
-                    return Err(WorkloadError::Io { path, source });
+                    found.leave_out(&name, &WorkloadError::Io { path, source });
                 }
                 continue;
             }
@@ -368,10 +385,14 @@ pub(super) fn find_workload_folders(path: &Path) -> Result<WorkloadFolders, Work
             {
                 found.notices.push(format!("{} is left out: {error}", display_path(&path)));
             }
-            Err(error) => return Err(error),
+            Err(error) => found.leave_out(&name, &error),
         }
     }
-    if found.workloads.is_empty() { Err(WorkloadError::Empty { path }) } else { Ok(found) }
+    if found.workloads.is_empty() && found.broken.is_empty() {
+        Err(WorkloadError::Empty { path })
+    } else {
+        Ok(found)
+    }
 }
 
 /// Returns whether the folder has a manifest, whatever kind of file that is.

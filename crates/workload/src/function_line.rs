@@ -240,7 +240,9 @@ mod tests {
         let expected =
             "there is no file and no program `target/fn`; an image is named image:target/fn";
         assert_eq!(error, expected);
-        assert!(add(&mut catalog, "image:-x").expect_err("refused").contains("not the name"));
+        assert!(
+            add(&mut catalog, "image:-x").expect_err("refused").contains("no name of an image")
+        );
         let missing = add(&mut catalog, "./no-such.wasm").expect_err("refused");
         assert!(missing.contains("No such file"), "{missing}");
     }
