@@ -161,7 +161,7 @@ fn an_image_that_cannot_be_added_leaves_the_plan_as_it_was() {
     let effects = press(&mut model, "enter");
     settle(&mut model, effects);
     assert_eq!(model.screens.live.options, testing::wanted());
-    assert!(text(&model).contains("not the name of an image"), "{}", text(&model));
+    assert!(text(&model).contains("no name of an image"), "{}", text(&model));
 }
 
 #[test]
