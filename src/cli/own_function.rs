@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{CommandFailure, CommonOptions, say};
 use crate::files::{Bound, display_path, read_user_file};
 use crate::lane::{Cancel, LaneError, LaneSpec, docker};
-use crate::workload::own_function::{FileForm, OwnFunction, detect_form};
+use crate::workload::own_function::{FileForm, OwnFunction, detect_form, find_in_path};
 use crate::workload::preset_values::{
     SharedFolderText, check_arguments, check_export_name, check_folders, check_guest_path,
     check_variables,
@@ -299,7 +299,8 @@ fn take_form(function: &mut OwnFunction, file: &Path) -> Result<(), CommandFailu
     };
     let form = detect_form(file).map_err(|error| {
         let name = file.display();
-        let is_name = !name.to_string().contains('/') && find_in_path(file.as_os_str());
+        let is_name = !name.to_string().contains('/')
+            && find_in_path(file.as_os_str(), std::env::var_os("PATH").as_deref()).is_ok();
         if is_name {
             CommandFailure::Usage(format!("{error}; to run the program of that name: `-- {name}`"))
         } else {
@@ -315,12 +316,6 @@ fn take_form(function: &mut OwnFunction, file: &Path) -> Result<(), CommandFailu
         FileForm::Native => function.native = Some(Path::new(".").join(file).into()),
     }
     Ok(())
-}
-
-/// Returns whether a folder of `PATH` has a file of that name.
-fn find_in_path(name: &std::ffi::OsStr) -> bool {
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&search).any(|folder| folder.join(name).is_file())
 }
 
 /// Returns whether a word names a WebAssembly file.

@@ -159,7 +159,15 @@ impl PriceCatalog {
             let text = content
                 .map_err(|cause| failed(&file, cause))
                 .and_then(|content| decode_text(&file, content));
-            let ids = text.as_ref().map(|text| list_named_ids(text)).unwrap_or_default();
+            let ids = match &text {
+                Ok(text) => list_named_ids(text),
+                // Price files are usually named after their model.
+                Err(_) => file
+                    .file_stem()
+                    .map(|it| it.to_string_lossy().into_owned())
+                    .into_iter()
+                    .collect(),
+            };
             if let Err(error) = text.and_then(|text| self.add_text(&file, &text)) {
                 self.leave_out(ids, &error.to_string());
             }

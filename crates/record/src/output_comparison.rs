@@ -7,9 +7,6 @@ use std::sync::Arc;
 use cyclometer_lanes::{Job, Status};
 use cyclometer_workload::{Event, OutputDigest};
 
-/// Words of a sentence about different outputs.
-const DIFFER: &str = "OUTPUTS DIFFER";
-
 /// Most different outputs of a cell that are told apart.
 const MOST_KINDS: usize = 2;
 
@@ -60,13 +57,18 @@ impl OutputComparison {
     /// Returns whether lanes wrote different outputs, each always the same.
     #[must_use]
     pub fn has_differences(&self) -> bool {
-        self.list_sentences().iter().any(|sentence| sentence.contains(DIFFER))
+        self.list_functions().iter().any(|(_, cells)| find_difference(cells).is_some())
     }
 
     /// Returns a sentence for each function of the user's own, or of which nothing is expected:
     /// whether its outputs are the same in all lanes.
     #[must_use]
     pub fn list_sentences(&self) -> Vec<String> {
+        self.list_functions().iter().map(|(name, cells)| describe_outputs(name, cells)).collect()
+    }
+
+    /// Returns the cells of each function of which nothing is expected, with its name.
+    fn list_functions(&self) -> Vec<(&str, Vec<&CellOutputs>)> {
         let mut functions: Vec<(&str, Vec<&CellOutputs>)> = Vec::new();
         for outputs in self.cells.values() {
             if outputs.job.preset.expected.is_some() || outputs.runs == 0 {
@@ -78,8 +80,19 @@ impl OutputComparison {
                 None => functions.push((name, vec![outputs])),
             }
         }
-        functions.iter().map(|(name, cells)| describe_outputs(name, cells)).collect()
+        functions
     }
+}
+
+/// Finds the first two cells of a function whose outputs differ; `None` where a cell's own output
+/// varies, which compares nothing.
+fn find_difference<'a>(cells: &[&'a CellOutputs]) -> Option<[(&'a CellOutputs, OutputDigest); 2]> {
+    if cells.iter().any(|it| it.kinds.len() > 1) {
+        return None;
+    }
+    let mut outputs = cells.iter().filter_map(|it| Some((*it, *it.kinds.first()?)));
+    let first = outputs.next()?;
+    outputs.find(|(_, output)| *output != first.1).map(|other| [first, other])
 }
 
 /// Formats the number of runs: `in all 3 runs`, `in its only run`.
@@ -100,16 +113,12 @@ fn describe_outputs(name: &str, cells: &[&CellOutputs]) -> String {
             varying.kinds[1]
         );
     }
-    let Some((first, output)) = cells.iter().find_map(|it| Some((it, it.kinds.first()?))) else {
+    let Some(output) = cells.iter().find_map(|it| it.kinds.first()) else {
         return format!("{name}: its output could not be read; only its exit code is checked");
     };
-    let other = cells.iter().find_map(|it| {
-        let own = it.kinds.first().filter(|own| *own != output)?;
-        Some((it, own))
-    });
-    match other {
-        Some((cell, own)) => format!(
-            "{name}: {DIFFER}: {output} in {}, but {own} in {}: these do not run the same \
+    match find_difference(cells) {
+        Some([(first, output), (cell, own)]) => format!(
+            "{name}: OUTPUTS DIFFER: {output} in {}, but {own} in {}: these do not run the same \
              function, or it depends on where it runs",
             cell_name(first),
             cell_name(cell)

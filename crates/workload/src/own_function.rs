@@ -217,10 +217,10 @@ fn open_program(given: &OsStr) -> Result<NativeProgram, OwnFunctionError> {
 }
 
 /// Finds an executable file in the folders of `search`, as shells do.
-pub(crate) fn find_in_path(
-    name: &OsStr,
-    search: Option<&OsStr>,
-) -> Result<PathBuf, OwnFunctionError> {
+///
+/// # Errors
+/// [`OwnFunctionError::NoProgram`].
+pub fn find_in_path(name: &OsStr, search: Option<&OsStr>) -> Result<PathBuf, OwnFunctionError> {
     let folders = std::env::split_paths(search.unwrap_or(OsStr::new("/usr/bin:/bin")));
     let found = folders.map(|folder| folder.join(name)).find(|path| {
         path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)

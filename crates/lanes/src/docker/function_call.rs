@@ -243,8 +243,12 @@ pub(crate) fn list_hidden_mounts(job: &Job) -> Vec<String> {
     if folders.is_empty() {
         return Vec::new();
     }
-    let mounts =
-        cyclometer_system::files::read_kernel_text("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = match cyclometer_system::files::read_kernel_text("/proc/self/mountinfo") {
+        Ok(mounts) => mounts,
+        Err(error) => {
+            return vec![format!("mounts below its read-only folders are not known: {error}")];
+        }
+    };
     let hidden = folders.into_iter().filter_map(|folder| {
         let below = find_mount_below(&mounts, &folder.host)?;
         Some(format!(
