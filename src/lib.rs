@@ -25,6 +25,7 @@ pub use cyclometer_report as report;
 pub use cyclometer_stats as stats;
 pub use cyclometer_store as store;
 pub use cyclometer_system::{files, output, owner, paths, procfs, sys, threads};
+pub use cyclometer_trace as trace;
 pub use cyclometer_tui as tui;
 pub use cyclometer_tui::frozen_terminals;
 pub use cyclometer_workload as workload;

@@ -148,6 +148,8 @@ pub enum Source {
     Plan,
     /// Computed from the sampler's time series.
     Samples,
+    /// A log or trace that was measured elsewhere and imported.
+    Log,
     /// Derived from another meter: see the note.
     Estimate,
 }
@@ -166,6 +168,7 @@ impl Source {
         Self::Clock,
         Self::Plan,
         Self::Samples,
+        Self::Log,
         Self::Estimate,
     ];
 
@@ -184,6 +187,7 @@ impl Source {
             Self::Clock => "clock",
             Self::Plan => "plan",
             Self::Samples => "samples",
+            Self::Log => "log",
             Self::Estimate => "estimate",
         }
     }

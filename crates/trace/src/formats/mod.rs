@@ -1,0 +1,27 @@
+//! Formats that can be imported, a file each.
+
+mod lambda_report;
+
+use crate::format::{Detection, TraceFormat};
+
+/// Formats in the order in which they are tried.
+pub static FORMATS: &[&TraceFormat] = &[&lambda_report::LAMBDA_REPORT];
+
+/// Returns the format called `name`, if there is one.
+#[must_use]
+pub fn find_format(name: &str) -> Option<&'static TraceFormat> {
+    FORMATS.iter().copied().find(|format| format.name == name)
+}
+
+/// Returns the format that an input is most likely of, by its first bytes.
+#[must_use]
+pub fn detect_format(start: &[u8]) -> Option<&'static TraceFormat> {
+    let mut best: Option<(Detection, &'static TraceFormat)> = None;
+    for format in FORMATS.iter().copied() {
+        let detection = (format.detect)(start);
+        if detection > best.map_or(Detection::No, |(found, _)| found) {
+            best = Some((detection, format));
+        }
+    }
+    best.map(|(_, format)| format)
+}
