@@ -105,6 +105,9 @@ pub(super) fn invocation_range(
     Ok(extent)
 }
 
+/// Number of a cell, and of one of its instances where they are told apart.
+type InstanceKey = (i64, Option<i64>);
+
 /// Usage of the billable invocations of some cells, between two numbers.
 pub(super) struct RecordedUsage<'a, C> {
     connection: C,
@@ -119,15 +122,22 @@ impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
 
     /// Returns the query for the rows, whose first columns are cell, offset and
     /// whether the invocation failed.
-    fn row_query(request: UsageRequest, columns: &[(Signal, &'static str)]) -> String {
+    fn row_query(
+        request: UsageRequest,
+        columns: &[(Signal, &'static str)],
+        has_traces: bool,
+    ) -> String {
         // Rows lie in the order of their numbers; another order costs a sort,
         // and only where it matters is the offset needed.
-        let (offset, order) = if request.in_request_order {
-            ("offset_ns", "cell_id, offset_ns, id")
+        // Requests share an instance only with those of their own.
+        let (offset, instance, order) = if request.in_request_order {
+            ("offset_ns", "instance_id", "cell_id, instance_id, offset_ns, id")
         } else {
-            ("0", "id")
+            ("0", "NULL", "id")
         };
-        let mut names = vec!["cell_id", offset, "status <> 'ok'"];
+        let mut names = vec!["cell_id", offset, "status <> 'ok'", instance];
+        // Far back in a row, which takes time to find, and only traces have it.
+        names.push(if has_traces { "weight" } else { "NULL" });
         names.extend(columns.iter().map(|(_, column)| *column));
         format!(
             "SELECT {} FROM invocation
@@ -142,33 +152,39 @@ impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
         take: &mut dyn FnMut(&mut UsageColumns),
     ) -> rusqlite::Result<()> {
         let columns = signal_columns(request.signals);
-        let sql = Self::row_query(request, &columns);
-        let mut statement = self.connection.borrow().prepare(&sql)?;
+        let connection = self.connection.borrow();
+        let has_traces = connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM recording WHERE kind = 'trace')",
+            [],
+            |row| row.get(0),
+        )?;
+        let sql = Self::row_query(request, &columns, has_traces);
+        let mut statement = connection.prepare(&sql)?;
         let mut rows = statement.query([self.range.0, self.range.1])?;
         let mut block = UsageColumns::for_request(request);
-        let mut known: HashMap<i64, Option<CellIndex>> = HashMap::new();
-        let mut current: Option<(i64, Option<CellIndex>)> = None;
+        let mut known: HashMap<InstanceKey, Option<CellIndex>> = HashMap::new();
+        let mut current: Option<(InstanceKey, Option<CellIndex>)> = None;
         while let Some(row) = rows.next()? {
-            let id: i64 = row.get(0)?;
+            let id: InstanceKey = (row.get(0)?, row.get(3)?);
             let cell = match current {
                 Some((last, cell)) if last == id => cell,
-                _ => *known
-                    .entry(id)
-                    .or_insert_with(|| self.cells.get(&id).map(|key| block.add_cell(key.clone()))),
+                _ => *known.entry(id).or_insert_with(|| {
+                    self.cells.get(&id.0).map(|key| block.add_cell(key.clone()))
+                }),
             };
             current = Some((id, cell));
             let Some(cell) = cell else { continue };
             let offset: i64 = row.get(1)?;
-            block.push_row(cell, Nanos(u64::try_from(offset).unwrap_or(0)), row.get(2)?);
-            for (at, (signal, _)) in columns.iter().enumerate() {
-                let value: Option<i64> = row.get(at + 3)?;
-                if let Some(value) = value.and_then(|value| u64::try_from(value).ok()) {
-                    block.set_value(*signal, value);
+            let offset = Nanos(u64::try_from(offset).unwrap_or(0));
+            // A row of a sampled log stands for several invocations.
+            let weight: Option<u32> = row.get(4)?;
+            for _ in 0..weight.unwrap_or(1) {
+                block.push_row(cell, offset, row.get(2)?);
+                set_values(&mut block, row, &columns)?;
+                if block.is_full() {
+                    take(&mut block);
+                    block.clear_rows();
                 }
-            }
-            if block.is_full() {
-                take(&mut block);
-                block.clear_rows();
             }
         }
         if !block.is_empty() {
@@ -176,6 +192,21 @@ impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
         }
         Ok(())
     }
+}
+
+/// Sets the values of the last row of a block, whose columns begin at 5.
+fn set_values(
+    block: &mut UsageColumns,
+    row: &SqlRow<'_>,
+    columns: &[(Signal, &'static str)],
+) -> rusqlite::Result<()> {
+    for (at, (signal, _)) in (5..).zip(columns) {
+        let value: Option<i64> = row.get(at)?;
+        if let Some(value) = value.and_then(|value| u64::try_from(value).ok()) {
+            block.set_value(*signal, value);
+        }
+    }
+    Ok(())
 }
 
 impl<C: Borrow<Connection>> UsageSource for RecordedUsage<'_, C> {
