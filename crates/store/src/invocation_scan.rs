@@ -198,9 +198,9 @@ impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
             let Some(cell) = cell else { continue };
             let offset = Nanos(u64::try_from(offset).unwrap_or(0));
             // A row of a sampled log stands for several invocations.
-            let weight: Option<u32> = row.get(4)?;
+            let weight = read_weight(row, 4)?;
             let failed = row.get(2)? && !billed_failures.contains(&id.0);
-            for _ in 0..weight.unwrap_or(1) {
+            for _ in 0..weight {
                 block.push_row(cell, offset, failed);
                 set_values(&mut block, row, &columns)?;
                 if block.is_full() {
@@ -228,6 +228,19 @@ fn find_trace_cells(connection: &Connection, has_traces: bool) -> rusqlite::Resu
         )?
         .query_map([], |row| row.get(0))?
         .collect()
+}
+
+/// Most invocations that a row may stand for: more would keep a replay busy for minutes.
+const MAX_WEIGHT: i64 = 10_000_000;
+
+/// Returns how many invocations a row stands for.
+fn read_weight(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<u64> {
+    let weight: Option<i64> = row.get(at)?;
+    match weight {
+        None => Ok(1),
+        Some(weight @ 1..=MAX_WEIGHT) => Ok(weight.unsigned_abs()),
+        Some(weight) => Err(rusqlite::Error::IntegralValueOutOfRange(at, weight)),
+    }
 }
 
 /// Sets the values of the last row of a block, whose columns begin at 5.
