@@ -192,6 +192,18 @@ impl PriceCatalog {
         Ok(())
     }
 
+    /// Returns the version of a model's tariff that was in force on a day, `YYYY-MM-DD`; the model
+    /// itself if none was.
+    #[must_use]
+    pub fn find_version<'a>(&'a self, model: &'a PriceModel, day: &str) -> &'a PriceModel {
+        let in_force = |other: &&PriceModel| {
+            other.tariff() == model.tariff()
+                && other.effective_from() <= day
+                && other.effective_until().is_none_or(|end| day < end)
+        };
+        self.models().iter().find(in_force).unwrap_or(model)
+    }
+
     /// Returns the model with the given id.
     ///
     /// # Errors
