@@ -23,7 +23,7 @@ mod totals;
 mod trace_models;
 mod waste;
 
-pub use calendar_bills::calendar_table;
+pub use calendar_bills::{calendar_table, needs_hours};
 pub use cyclometer_stats::{half_interquartile_range, integer_quantile};
 pub use prices::{describe_extremes, format_bill, format_thousands, price_matrix, price_table};
 pub use row_writer::RowWriter;

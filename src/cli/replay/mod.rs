@@ -49,7 +49,7 @@ pub(super) struct ReplayOptions {
     #[arg(long, value_name = "REQUESTS")]
     per_month: Option<String>,
     /// Bill each calendar month of a trace as one account, with its allowances, tiers and fees
-    #[arg(long, conflicts_with_all = ["per_month", "waste", "break_even", "explain"])]
+    #[arg(long, conflicts_with_all = ["per_month", "waste", "break_even", "explain", "days"])]
     by_month: bool,
     /// Split each bill into used, idle, head-room, rounding, start-up and fees
     #[arg(long)]

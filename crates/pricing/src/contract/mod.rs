@@ -147,6 +147,12 @@ impl ContractDetails {
         &self.other_steps
     }
 
+    /// Returns whether spend is committed by the hour, so that a bill depends on when usage came.
+    #[must_use]
+    pub const fn has_commitment(&self) -> bool {
+        self.commitment.is_some()
+    }
+
     /// Describes what only the bill of a whole period has: a commitment, a minimum, a credit, a
     /// tax. A bill of one invocation is without them.
     #[must_use]
