@@ -148,7 +148,10 @@ impl PriceModel {
         let position = |(index, pool): (usize, &Pool)| {
             let from: Vec<Subtotal> =
                 subtotals.iter().filter(|sum| sum.charge.pool == index).cloned().collect();
-            (!from.is_empty()).then(|| settle_pool(index, pool, from, terms, rounding))
+            (!from.is_empty()).then(|| {
+                let rest = self.allowance_left_for(pool, subtotals);
+                settle_pool(index, pool, from, rest.as_ref(), terms, rounding)
+            })
         };
         let positions: Vec<Position> =
             self.pools().iter().enumerate().filter_map(position).collect();
@@ -156,18 +159,34 @@ impl PriceModel {
         let (total, exact) = (rounding.round_total(amounts()), amounts().sum());
         Settlement { positions, rounding, total, exact }
     }
+
+    /// Returns what another position leaves of its allowance, if this one uses it up.
+    fn allowance_left_for(&self, pool: &Pool, subtotals: &[Subtotal]) -> Option<Exact> {
+        let name = pool.rest_of.as_deref()?;
+        let (index, other) =
+            self.pools().iter().enumerate().find(|(_, other)| &*other.name == name)?;
+        let taken = sum_quantities(subtotals.iter().filter(|sum| sum.charge.pool == index));
+        let whole = &other.free.as_ref()?.quantity;
+        Some(if taken < *whole { whole - &taken } else { Exact::default() })
+    }
+}
+
+/// Adds up the subtotals of a position, in its unit.
+fn sum_quantities<'a>(subtotals: impl Iterator<Item = &'a Subtotal>) -> Exact {
+    subtotals.fold(Exact::default(), |sum, subtotal| {
+        &sum + &(&subtotal.quantity * &subtotal.charge.weight)
+    })
 }
 
 fn settle_pool(
     index: usize,
     pool: &Pool,
     from: Vec<Subtotal>,
+    rest: Option<&Exact>,
     terms: &Terms,
     rounding: Rounding,
 ) -> Position {
-    let quantity = from.iter().fold(Exact::default(), |sum, subtotal| {
-        &sum + &(&subtotal.quantity * &subtotal.charge.weight)
-    });
+    let quantity = sum_quantities(from.iter());
     let allowance = pool.free.as_ref().filter(|_| terms.free);
     let (mut free, mut credit) = (Exact::default(), Exact::default());
     if let Some(allowance) = allowance {
@@ -178,6 +197,9 @@ fn settle_pool(
                 credit = worth.checked_div(&pool.per).unwrap_or_default();
             }
         }
+    }
+    if let Some(rest) = rest.filter(|_| terms.free) {
+        free = rest.clone().min(quantity.clone());
     }
     let mut billable = &quantity - &free;
     if let Some(package) = &pool.package {

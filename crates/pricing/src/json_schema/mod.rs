@@ -170,12 +170,13 @@ fn price_rules(one_of: &[&str]) -> Value {
     json!({
         "oneOf": require_each(one_of),
         "dependentRequired": { "credit_price": ["free"] },
+        "dependentSchemas": { "free_rest_of": { "not": { "required": ["free"] } } },
     })
 }
 
 fn charge_rules() -> Value {
     let mut charge = price_rules(&["price", "tier", "pool"]);
-    let own = require_each(&["per", "free", "credit_price", "package"]);
+    let own = require_each(&["per", "free", "credit_price", "free_rest_of", "package"]);
     merge_object(
         &mut charge,
         json!({

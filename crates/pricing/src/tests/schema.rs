@@ -159,6 +159,7 @@ fn contradictions_between_keys_are_not_valid() {
         charge("pool = \"x\""),
         charge("weight = \"2\""),
         charge("credit_price = \"2\""),
+        charge("free = \"1 s\"\nfree_rest_of = \"x\""),
         charge("when = \"a\"\nunless = \"b\""),
         charge("surplus = 1"),
         charge("per = 0"),

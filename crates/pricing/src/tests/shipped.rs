@@ -183,12 +183,14 @@ fn parts_of_files_in_the_documentation_are_accepted_where_they_belong() {
             "[[charge.factor]]\nmeter = \"cpu_time\"\nunit = \"s\"\n[[charge]]\nname = \"duration\"",
         )
         .replace("name = \"cpu\"", "name = \"cpu\"\nunit = \"vCPU-s\"")
-        .replace("name = \"duration\"", "name = \"duration\"\nunit = \"GB-s\"")
-        .replace(
-            "[[charge]]\nname = \"plan\"",
-            "[[charge.factor]]\nmeter = \"memory_time\"\nunit = \"GB-s\"\n[[charge]]\nname = \"plan\"",
-        );
-    assert_eq!(parse(&format!("{HEAD}{months}")).charges().len(), 4);
+        .replace("duration\"\nprice", "duration\"\nunit = \"GB-s\"\nprice")
+        .replace("name = \"duration\"", "name = \"duration\"\nunit = \"GB-s\"");
+    let months = ["idle duration", "plan"].iter().fold(months, |text, name| {
+        let charge = format!("[[charge]]\nname = \"{name}\"");
+        let factor = "[[charge.factor]]\nmeter = \"memory_time\"\nunit = \"GB-s\"\n";
+        text.replace(&charge, &format!("{factor}{charge}"))
+    });
+    assert_eq!(parse(&format!("{HEAD}{months}")).charges().len(), 5);
 }
 
 #[test]

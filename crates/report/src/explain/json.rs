@@ -50,6 +50,9 @@ impl Explanation<'_> {
                 object.set_money("credit_price", price);
             }
         }
+        if let Some(other) = pool.shares_allowance_of() {
+            object.set("free_rest_of", other);
+        }
         if let Some(package) = pool.package_size() {
             object.set_exact("package", package);
         }

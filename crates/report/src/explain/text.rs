@@ -251,9 +251,10 @@ impl Explanation<'_> {
         if !position.free.is_zero() {
             let taken = format_amount(&position.free, unit);
             let more = pool.allowance().filter(|free| free.quantity != position.free);
-            let taken = match more {
-                Some(free) => format!("{taken} (of {})", format_number(&free.quantity)),
-                None => taken,
+            let taken = match (more, pool.shares_allowance_of()) {
+                (Some(free), _) => format!("{taken} (of {})", format_number(&free.quantity)),
+                (None, Some(other)) => format!("{taken} (left of `{other}`)"),
+                (None, None) => taken,
             };
             page.add_row(INDENT, "free", "-", &taken);
             let left = &position.quantity - &position.free;
