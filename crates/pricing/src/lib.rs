@@ -60,14 +60,14 @@ pub use cyclometer_core::{meter, units};
 
 pub use catalog::{
     PriceCatalog, PriceCatalogError, builtin_files, builtin_models, find_builtin_model,
-    read_price_file,
+    read_price_file, regional_files, regional_models,
 };
 pub use charge::{Charge, ModelInput, MonthlyAllowance, Pool, Tier};
 pub use contract::{
     Adjustment, AdjustmentKind, Commitment, ContractDetails, MAX_DEPTH as MAX_CONTRACT_DEPTH,
     MeasuredAt, PriceStep, SetAsideExample,
 };
-pub use error::{MAX_FILE_BYTES, PricingError, UnknownModel};
+pub use error::{KnownRegions, MAX_FILE_BYTES, PricingError, UnknownModel};
 pub use evaluate::{Bill, FactorTrace, LineItem, Missing, Refusal, TraceStep};
 pub use example::{Example, ExampleFailure, ExampleFigure, FigureDifference, PrintedFigure};
 pub use json_schema::json_schema;
