@@ -39,6 +39,7 @@ mod memory_sizes;
 mod model;
 mod money;
 mod number;
+pub mod price_list;
 mod resolve;
 mod scalars;
 mod schema;
