@@ -64,6 +64,7 @@ pub use catalog::{
     read_price_file, regional_files, regional_models,
 };
 pub use charge::{Charge, ModelInput, MonthlyAllowance, Pool, Tier};
+pub use contract::file::is_contract;
 pub use contract::{
     Adjustment, AdjustmentKind, Commitment, ContractDetails, MAX_DEPTH as MAX_CONTRACT_DEPTH,
     MeasuredAt, PriceStep, SetAsideExample,
@@ -71,7 +72,7 @@ pub use contract::{
 pub use error::{KnownRegions, MAX_FILE_BYTES, PricingError, UnknownModel};
 pub use evaluate::{Bill, FactorTrace, LineItem, Missing, Refusal, TraceStep};
 pub use example::{Example, ExampleFailure, ExampleFigure, FigureDifference, PrintedFigure};
-pub use json_schema::json_schema;
+pub use json_schema::{contract_json_schema, json_schema};
 pub use model::PriceModel;
 pub use money::{Money, Rounding, RoundingPolicy};
 pub use number::{DecimalError, Exact, RoundingDirection};

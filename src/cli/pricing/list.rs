@@ -7,7 +7,8 @@ use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::meter::Meter;
 use crate::output::text_output;
 use crate::pricing::{
-    ChargeBasis, Dimension, Exact, Granularity, ModelInput, Phase, PriceModel, Tier,
+    ChargeBasis, ContractDetails, Dimension, Exact, Granularity, ModelInput, Phase, PriceModel,
+    Tier,
 };
 use crate::report::{Cell, Column, Format, Table};
 
@@ -48,6 +49,11 @@ pub(super) fn run(common: &CommonOptions, options: &PricingListOptions) -> Comma
         }
     };
     let catalog = common.price_catalog()?;
+    let is_listed = |model: &&PriceModel| {
+        let other = wanted.is_some_and(|wanted| wanted != model.granularity());
+        !other && !(options.current && model.effective_until().is_some())
+    };
+    let listed: Vec<&PriceModel> = catalog.models().iter().filter(is_listed).collect();
     let mut table = Table::new(&[
         Column::text("model", "model"),
         Column::text("from", "effective_from"),
@@ -65,12 +71,14 @@ pub(super) fn run(common: &CommonOptions, options: &PricingListOptions) -> Comma
         Column::hidden("source"),
         Column::hidden("origin"),
         Column::hidden("digest"),
+        if listed.iter().any(|model| model.contract().is_some()) {
+            Column::text("contract over", "extends")
+        } else {
+            Column::hidden("extends")
+        },
+        Column::hidden("region"),
     ]);
-    for model in catalog.models() {
-        let other = wanted.is_some_and(|wanted| wanted != model.granularity());
-        if other || (options.current && model.effective_until().is_some()) {
-            continue;
-        }
+    for model in listed {
         table.push(model_row(model));
     }
     common.print_table(&table)?;
@@ -100,6 +108,8 @@ fn model_row(model: &PriceModel) -> Vec<Cell> {
         Cell::text(model.source()),
         Cell::text(model.origin()),
         Cell::text(model.source_digest()),
+        Cell::optional_text(model.contract().map(|it| it.base_ids().join(" "))),
+        maybe(model.contract().and_then(ContractDetails::region)),
     ]
 }
 
@@ -160,6 +170,16 @@ fn print_head(model: &PriceModel) -> Result<(), CommandFailure> {
     writeln!(out, "source, read {}: {}", model.retrieved_on(), model.source())?;
     if let Some(what) = model.uncertainty_note() {
         writeln!(out, "uncertain: {what}")?;
+    }
+    if let Some(contract) = model.contract() {
+        let region = contract.region().map(|it| format!(", region {it}")).unwrap_or_default();
+        writeln!(out, "contract over {}{region}", contract.base_ids().join(", over "))?;
+        for step in contract.other_steps() {
+            writeln!(out, "  {step}")?;
+        }
+        for term in contract.period_terms() {
+            writeln!(out, "  on the whole bill: {term}")?;
+        }
     }
     writeln!(out)?;
     Ok(())

@@ -1,6 +1,7 @@
 //! `pricing`: lists, shows, checks and explains price models, and starts new ones.
 
 mod check;
+mod contract_template;
 mod explain;
 mod list;
 mod new;

@@ -397,7 +397,7 @@ fn add_minimum(minimum: &Minimum, positions: &[Position], ledger: &mut Ledger) {
     let note = if amount.is_zero() {
         format!("{} is reached by {of}", minimum.amount.to_plain_string())
     } else {
-        format!("what {of} lacks to {}", minimum.amount.to_plain_string())
+        format!("what is missing to {}: {of}", minimum.amount.to_plain_string())
     };
     let line = Line {
         kind: AdjustmentKind::Minimum,

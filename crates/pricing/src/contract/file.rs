@@ -306,7 +306,8 @@ pub(crate) struct ContractProbe {
 }
 
 /// Returns whether the text is that of a contract: `extends` is among its first keys.
-pub(crate) fn is_contract(text: &str) -> bool {
+#[must_use]
+pub fn is_contract(text: &str) -> bool {
     let head = text.lines().map(str::trim_start).take_while(|line| !line.starts_with('['));
     head.filter_map(|line| line.split_once('=')).any(|(key, _)| {
         let key = key.trim();

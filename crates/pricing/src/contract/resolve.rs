@@ -1,6 +1,7 @@
 //! Resolution of a contract: the model that it extends with its prices, discounts and terms.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -73,7 +74,7 @@ pub(crate) fn models_from_contract(
     let mut spans = Vec::new();
     for region in regions {
         spans.push(identity_spans(&file, region.as_ref()));
-        models.push(resolve_one(&file, region, &origin)?);
+        models.push(resolve_one(&file, region.as_ref(), &origin)?);
     }
     check_distinct(&models, &spans)?;
     for written in examples {
@@ -158,7 +159,8 @@ fn complete_text(text: &str, file: &ContractFile, base: &PriceModel) -> String {
     let mut next = Some(base);
     while let Some(model) = next {
         let quoted = toml::Value::from(model.source_text());
-        complete.push_str(&format!("\n[[base]]\ntext = {quoted}\n"));
+        // Writing to a string cannot fail.
+        let _ = write!(complete, "\n[[base]]\ntext = {quoted}\n");
         next = model.contract().map(ContractDetails::base);
     }
     complete
@@ -167,7 +169,7 @@ fn complete_text(text: &str, file: &ContractFile, base: &PriceModel) -> String {
 /// Resolves the contract for one region.
 fn resolve_one(
     file: &ContractFile,
-    region: Option<RegionFile>,
+    region: Option<&RegionFile>,
     origin: &Origin,
 ) -> ResolveResult<PriceModel> {
     let mut model = (*origin.base).clone();
@@ -176,8 +178,8 @@ fn resolve_one(
     model.digest = hex_digest(&origin.complete).into();
     model.origin = Arc::clone(&origin.name);
     let base = origin.base.contract();
-    let label = region.as_ref().map(|it| Arc::clone(&it.region.get_ref().0));
-    set_identity(&mut model, file, region.as_ref())?;
+    let label = region.map(|it| Arc::clone(&it.region.get_ref().0));
+    set_identity(&mut model, file, region)?;
     let mut steps = Steps::new(&model);
     if let Some(month) = &file.month {
         set_month(&mut model, month.get_ref().0.clone());
@@ -185,12 +187,12 @@ fn resolve_one(
     }
     let what = label.as_deref().map_or_else(|| "contract".to_owned(), |it| format!("region {it}"));
     steps.replace_prices(&mut model, &file.prices, "contract")?;
-    if let Some(region) = &region {
+    if let Some(region) = region {
         steps.replace_prices(&mut model, &region.prices, &what)?;
     }
     let mut charges: Vec<Charge> = model.charges.iter().map(|it| (**it).clone()).collect();
     steps.replace_weights(&mut charges, &file.weights)?;
-    if let Some(region) = &region {
+    if let Some(region) = region {
         steps.replace_weights(&mut charges, &region.weights)?;
     }
     let factors = steps.discount(&mut model, file)?;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Contracts whose examples are bills by hand or of a published source.
-const CONFORMANCE: &[(&str, &str)] = &[
+pub(crate) const CONFORMANCE: &[(&str, &str)] = &[
     ("savings-plan.toml", include_str!("conformance/savings-plan.toml")),
     ("cloud-run-cud.toml", include_str!("conformance/cloud-run-cud.toml")),
     ("regions.toml", include_str!("conformance/regions.toml")),
@@ -524,7 +524,8 @@ fn huge_numbers_are_refused_or_exact() {
         .pools()
         .iter()
         .map(|pool| format!("\"{}\" = \"{fine}7 %\"\n", pool.name()))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let text = format!("{HEAD}[discounts]\n{pools}");
     crate::survival::price_model_survives(&text);
 }

@@ -27,11 +27,19 @@ pub(super) enum ValueShape {
     Whole(u64, u64),
 }
 
-const fn required_key(name: &'static str, value: ValueShape, about: &'static str) -> SchemaKey {
+pub(super) const fn required_key(
+    name: &'static str,
+    value: ValueShape,
+    about: &'static str,
+) -> SchemaKey {
     SchemaKey { name, required: true, value, about }
 }
 
-const fn optional_key(name: &'static str, value: ValueShape, about: &'static str) -> SchemaKey {
+pub(super) const fn optional_key(
+    name: &'static str,
+    value: ValueShape,
+    about: &'static str,
+) -> SchemaKey {
     SchemaKey { name, required: false, value, about }
 }
 

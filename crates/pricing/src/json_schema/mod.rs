@@ -2,11 +2,13 @@
 //! units from [`Dimension`], limits from `resolve`; the meaning of each key is in `keys`, and
 //! tests keep the two consistent.
 
+mod contract;
 mod keys;
 mod probe;
 
 use serde_json::{Map, Value, json};
 
+pub use self::contract::contract_json_schema;
 use self::keys::{SchemaKey, ValueShape};
 use super::money::RoundingPolicy;
 use super::scalars::MAX_LABEL_CHARS;
