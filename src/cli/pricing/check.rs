@@ -50,7 +50,7 @@ pub(super) fn run(common: &CommonOptions, options: &PricingCheckOptions) -> Comm
     let mut models: Vec<PriceModel> = Vec::new();
     if options.files.is_empty() {
         let catalog = common.price_catalog()?;
-        for (origin, text) in pricing::builtin_files() {
+        for (origin, text) in pricing::builtin_files().iter().chain(pricing::regional_files()) {
             if let Err(error) = PriceModel::parse_all(text, origin) {
                 say(&format!("error: {error}"));
                 failed = true;
@@ -61,6 +61,8 @@ pub(super) fn run(common: &CommonOptions, options: &PricingCheckOptions) -> Comm
             failed = true;
         }
         models.extend_from_slice(catalog.models());
+        let has_examples = |model: &&PriceModel| !model.examples().is_empty();
+        models.extend(pricing::regional_models().iter().filter(has_examples).cloned());
     }
     let mut texts = Vec::new();
     for file in &options.files {

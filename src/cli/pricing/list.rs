@@ -8,13 +8,16 @@ use crate::meter::Meter;
 use crate::output::text_output;
 use crate::pricing::{
     ChargeBasis, ContractDetails, Dimension, Exact, Granularity, ModelInput, Phase, PriceModel,
-    Tier,
+    Tier, regional_models,
 };
 use crate::report::{Cell, Column, Format, Table};
 
 /// Options of `pricing list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct PricingListOptions {
+    /// The models with regional prices instead, such as aws-lambda-x86-eu-central-1
+    #[arg(long)]
+    regions: bool,
     /// Only models valid today
     #[arg(long)]
     current: bool,
@@ -53,7 +56,8 @@ pub(super) fn run(common: &CommonOptions, options: &PricingListOptions) -> Comma
         let other = wanted.is_some_and(|wanted| wanted != model.granularity());
         !other && !(options.current && model.effective_until().is_some())
     };
-    let listed: Vec<&PriceModel> = catalog.models().iter().filter(is_listed).collect();
+    let all = if options.regions { regional_models() } else { catalog.models() };
+    let listed: Vec<&PriceModel> = all.iter().filter(is_listed).collect();
     let mut table = Table::new(&[
         Column::text("model", "model"),
         Column::text("from", "effective_from"),
