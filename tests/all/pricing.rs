@@ -226,3 +226,92 @@ fn the_schema_is_json_and_the_meters_have_dimensions() {
     let table = ok(&place, &["schema", "--meters"]).stdout;
     assert!(table.contains("memory_time") && table.contains("size_time"), "{table}");
 }
+
+/// An offer file of AWS, by the shape of its documentation: two prices and an unknown SKU.
+const OFFER: &str = r#"{
+  "formatVersion": "v1.0", "offerCode": "AWSLambda", "version": "20260919002359",
+  "publicationDate": "2026-09-19T00:23:59Z",
+  "products": {
+    "A": {"sku": "A", "attributes": {"usagetype": "EUC1-Request", "regionCode": "eu-central-1"}},
+    "B": {"sku": "B", "attributes": {"usagetype": "AFS1-Request", "regionCode": "af-south-1"}},
+    "C": {"sku": "C", "attributes": {"usagetype": "AFS1-\u001b[2J", "regionCode": "af-south-1"}}
+  },
+  "terms": {"OnDemand": {
+    "A": {"A.J": {"effectiveDate": "2026-09-01T00:00:00Z", "priceDimensions": {"A.J.6": {
+      "beginRange": "0", "endRange": "Inf", "pricePerUnit": {"USD": "0.0000003000"}}}}},
+    "B": {"B.J": {"effectiveDate": "2026-09-01T00:00:00Z", "priceDimensions": {"B.J.6": {
+      "beginRange": "0", "endRange": "Inf", "pricePerUnit": {"USD": "0.0000002700"}}}}}
+  }}
+}"#;
+
+#[test]
+fn a_price_list_is_imported_checked_and_used() {
+    let place = Place::new();
+    let list = place.write("offer.json", OFFER).display().to_string();
+    let folder = place.path().join("prices").display().to_string();
+
+    let only_shown = ok(&place, &["import", "aws-offer", &list]);
+    assert!(
+        only_shown.stderr.contains("nothing was written: name a folder"),
+        "{}",
+        only_shown.stderr
+    );
+    assert!(!std::path::Path::new(&folder).exists());
+
+    let args = ["import", "aws-offer", &list, "--folder", &folder, "--format", "json"];
+    let imported = ok(&place, &args);
+    let rows = imported.json();
+    let contracts: Vec<&str> = rows
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|row| row["contract"].as_str())
+        .collect();
+    assert_eq!(contracts, ["aws-lambda-x86-af-south-1", "aws-lambda-x86-eu-central-1"]);
+    let told = r"1 SKUs: 1 \x1b[2J";
+    assert!(imported.stderr.contains(told), "{}", imported.stderr);
+
+    let file = format!("{folder}/aws-lambda-x86-eu-central-1.toml");
+    let checked = ok(&place, &["check", &file, "--format", "json"]).json();
+    assert_eq!(checked[0]["model"], "aws-lambda-x86-eu-central-1");
+    assert_eq!(checked[0]["fail"], 0);
+
+    // 3 million requests of no time, 1 million free: 2 x 0.30, and shipped 2 x 0.20.
+    let explain = |more: &[&str]| {
+        let mut args = more.to_vec();
+        args.extend(["explain", "aws-lambda-x86-eu-central-1", "--requests", "3000000"]);
+        args.extend(["--set", "run=0ms", "--set", "memory_allocated=128MiB"]);
+        ok(&place, &args).stdout
+    };
+    assert!(explain(&["--pricing", &folder]).contains("0.60"));
+    let shipped = explain(&[]);
+    assert!(shipped.contains("0.40") && shipped.contains("eu-central-1"), "{shipped}");
+
+    let again = pricing(&place, &["import", "aws-offer", &list, "--folder", &folder]);
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains("exists and is left alone, and nothing"), "{}", again.stderr);
+    let region = pricing(&place, &["import", "aws-offer", &list, "--region", "eu-centrl-1"]);
+    assert_eq!(region.code, 2);
+    assert!(region.stderr.contains("did you mean `eu-central-1`?"), "{}", region.stderr);
+    let other = pricing(&place, &["import", "google-skus", &list]);
+    assert_eq!(other.code, 1);
+    assert!(other.stderr.contains("it has no list `skus`"), "{}", other.stderr);
+}
+
+#[test]
+fn regional_models_are_listed_apart_and_a_wrong_region_is_told() {
+    let place = Place::new();
+    let rows = ok(&place, &["list", "--regions", "--format", "json"]).json();
+    let rows = rows.as_array().expect("a list");
+    assert_eq!(rows.len(), cyclometer::pricing::regional_models().len());
+    let milan = rows.iter().find(|row| row["model"] == "aws-lambda-arm-eu-south-1").expect("it");
+    assert_eq!(milan["extends"], "aws-lambda-arm");
+    assert_eq!(milan["region"], "eu-south-1");
+    let wrong = pricing(&place, &["show", "aws-lambda-x86-eu-centrl-1"]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.stderr.contains("did you mean `aws-lambda-x86-eu-central-1`?"),
+        "{}",
+        wrong.stderr
+    );
+}

@@ -117,9 +117,13 @@ fn list_regions_of(id: &str) -> Option<KnownRegions> {
     let of_base = found.iter().filter(|(other, ..)| *other == base);
     let regions: Vec<&str> = of_base.map(|(_, _, region)| *region).collect();
     let wanted = id.get(base.len() + 1..).unwrap_or_default();
+    // Ids of other models begin like this one: `aws-lambda-x86-2020` is no region.
+    let behind_base = |model: &'static PriceModel| model.id().strip_prefix(base)?.strip_prefix('-');
+    let others: Vec<&str> = builtin_models().iter().filter_map(behind_base).collect();
+    let endings = regions.iter().chain(&others).copied();
     Some(KnownRegions {
         model: base.to_owned(),
-        nearest: find_nearest_name(wanted, regions.iter().copied()).map(str::to_owned),
+        nearest: find_nearest_name(wanted, endings).map(str::to_owned),
         regions: regions.join(", "),
     })
 }
@@ -131,7 +135,7 @@ pub(super) fn unknown_model<'a>(
     UnknownModel {
         id: id.chars().take(64).collect(),
         nearest: find_nearest_name(id, models.clone().map(PriceModel::id)).map(str::to_owned),
-        regions: list_regions_of(id),
+        regions: list_regions_of(id).map(Box::new),
         known: models.map(PriceModel::id).collect::<Vec<_>>().join(", "),
         broken: None,
     }

@@ -50,7 +50,7 @@ pub struct UnknownModel {
     /// Error of the file that names the model and is none; `None`: no file names it.
     pub broken: Option<String>,
     /// Regions that there are, if the id is that of a model with a region behind it.
-    pub regions: Option<KnownRegions>,
+    pub regions: Option<Box<KnownRegions>>,
 }
 
 /// Regions that a model has prices of.
@@ -58,7 +58,7 @@ pub struct UnknownModel {
 pub struct KnownRegions {
     /// Id of the model.
     pub model: String,
-    /// Region most similar to the requested one.
+    /// What most resembles the requested region: another one, or the end of another model's id.
     pub nearest: Option<String>,
     /// All regions, as a readable list.
     pub regions: String,
@@ -67,11 +67,11 @@ pub struct KnownRegions {
 /// Says why there is no such model, and suggests the nearest id, or lists all known ids.
 fn describe_unknown(error: &UnknownModel) -> String {
     let UnknownModel { id, nearest, known, broken, regions } = error;
-    match (broken, regions, nearest) {
+    match (broken, regions.as_deref(), nearest) {
         (Some(reason), ..) => format!("price model `{id}` cannot be used: {reason}"),
         (None, Some(KnownRegions { model, nearest: Some(near), .. }), _) => format!(
             "there is no price model `{id}`: did you mean `{model}-{near}`? (`cyclometer pricing \
-             list --regions` has all)"
+             list` has all, and with --regions those of regions)"
         ),
         (None, Some(KnownRegions { model, regions, .. }), _) => format!(
             "there is no price model `{id}`: of `{model}` there are the regions {regions}, and \

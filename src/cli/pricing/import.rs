@@ -34,8 +34,8 @@ https://prices.azure.com/api/retail/prices in USD; google-skus pages of the
 billing catalog's SKUs of Cloud Run. Without --folder nothing is written.")]
 pub(super) struct PriceImportOptions {
     /// Format of the list
-    #[arg(value_enum)]
-    format: ListFormat,
+    #[arg(value_enum, value_name = "FORMAT")]
+    list_format: ListFormat,
     /// The price list, `-` for standard input
     file: PathBuf,
     /// Folder to write the contracts to, one file for each model and region
@@ -77,7 +77,7 @@ pub(super) fn run(common: &CommonOptions, options: &PriceImportOptions) -> Comma
     } else {
         Box::new(open_user_file(&options.file).map_err(|error| failed(&error))?)
     };
-    let import = read_price_list(options.format.to_price_list_format(), source)
+    let import = read_price_list(options.list_format.to_price_list_format(), source)
         .map_err(|error| failed(&error))?;
     let selected = select_regions(&import, &options.region)?;
     let contracts = write_contracts(&import, &selected, &options.file)?;

@@ -208,7 +208,7 @@ impl OfferReader {
             Some((read_tiers(&term.dimensions.0, sku.usage.2)?, term.effective_date))
         });
         let Some((tiers, since)) = read else {
-            self.collector.count_unused(&format!("{}: no price in USD", sku.usage.0));
+            self.collector.count_unused(&format!("{}: no clear price in USD", sku.usage.0));
             return Ok(());
         };
         for place in sku.usage.1 {
@@ -264,7 +264,9 @@ fn read_tiers(dimensions: &[Dimension], per: u64) -> Option<Vec<PriceTier>> {
         }
         next = tier.up_to.clone().unwrap_or_default();
     }
-    (!tiers.is_empty()).then(|| tiers.into_iter().map(|(_, tier)| tier).collect())
+    // A price of 0 is an allowance that is listed apart.
+    let paid = tiers.iter().all(|(_, tier)| !tier.price.is_zero());
+    (paid && !tiers.is_empty()).then(|| tiers.into_iter().map(|(_, tier)| tier).collect())
 }
 
 struct OfferSeed<'a>(&'a mut OfferReader);

@@ -152,8 +152,10 @@ impl RetailReader {
         let (Some(price), Some(units)) = (price, units) else {
             return unused(self, &format!(": by `{}`", item.unit_of_measure));
         };
-        let begin =
-            item.tier_minimum_units.as_ref().map_or(Some(Exact::default()), |it| it.to_exact());
+        let begin = item
+            .tier_minimum_units
+            .as_ref()
+            .map_or(Some(Exact::default()), WrittenNumber::to_exact);
         let Some(begin) = begin else { return unused(self, ": no quantity") };
         let price = price.checked_div(&units).unwrap_or_default();
         if self.steps.len() >= MAX_PRICES {
@@ -185,8 +187,9 @@ fn read_units(text: &str, unit: &str) -> Option<Exact> {
 fn price_tiers(mut steps: PriceSteps, per: u64) -> Option<Vec<PriceTier>> {
     steps.sort();
     let mut free = Exact::default();
-    if steps.len() > 1 && steps[0].1.is_zero() {
-        free = steps[1].0.clone();
+    if steps.first().is_some_and(|(_, price)| price.is_zero()) {
+        // Where the list has the free step only, the others are on a page that is missing.
+        free = steps.get(1)?.0.clone();
         steps.remove(0);
     }
     // Regions with two prices from one quantity on are not clear.

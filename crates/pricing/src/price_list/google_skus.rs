@@ -170,7 +170,6 @@ fn read_rate(rates: &[TieredRate]) -> Option<Exact> {
     let paid: Vec<Exact> = prices.iter().filter(|price| !price.is_zero()).cloned().collect();
     match paid.as_slice() {
         [price] => Some(price.clone()),
-        [] => prices.first().cloned(),
         _ => None,
     }
 }

@@ -237,7 +237,7 @@ fn two_prices_of_one_position_are_told_and_neither_is_used() {
     assert_eq!(
         kinds,
         [
-            "Lambda-GB-Second: no price in USD",
+            "Lambda-GB-Second: no clear price in USD",
             "provisioned requests of eu-central-1: two prices that differ",
             "requests of eu-central-1: two prices that differ"
         ]
@@ -323,7 +323,11 @@ fn retail_prices_in_another_currency_and_of_another_kind_are_not_used() {
     let reserved = item.replace("\"Consumption\"", "\"Reservation\"");
     let elsewhere = item.replace("japaneast", "Japan East");
     let negative = item.replace("0.1", "-0.1");
-    let import = read(PriceListFormat::AzureRetail, &page(&[euro, reserved, elsewhere, negative]));
+    let free_only = item.replace("0.1", "0.0").replace("japaneast", "japanwest");
+    let import = read(
+        PriceListFormat::AzureRetail,
+        &page(&[euro, reserved, elsewhere, negative, free_only]),
+    );
     assert_eq!(import.regions.len(), 0);
     let kinds: Vec<&str> = import.unused.keys().map(String::as_str).collect();
     assert_eq!(
@@ -332,7 +336,8 @@ fn retail_prices_in_another_currency_and_of_another_kind_are_not_used() {
             "Standard Execution Time: Reservation",
             "Standard Execution Time: by `1 GB Second`",
             "Standard Execution Time: in EUR",
-            "Standard Execution Time: no region"
+            "Standard Execution Time: no region",
+            "Standard Execution Time: steps of prices that are not clear"
         ]
     );
 }

@@ -58,7 +58,7 @@ impl RegionalPrices {
             line("uncertain", &quoted(&shorten(&others)));
         }
         let prices =
-            self.prices.iter().map(|(name, tiers)| (*name, self.price_text(name, tiers, base)));
+            self.prices.iter().map(|(name, tiers)| (*name, Self::price_text(name, tiers, base)));
         write_table(&mut text, "prices", prices.collect());
         let weights = self.weights.iter().map(|(name, weight)| (*name, quote_number(weight)));
         write_table(&mut text, "weights", weights.collect());
@@ -84,7 +84,7 @@ impl RegionalPrices {
     }
 
     /// Formats a price: plain, or a list of tiers where there are several or the model has some.
-    fn price_text(&self, name: &str, tiers: &[PriceTier], base: Option<&PriceModel>) -> String {
+    fn price_text(name: &str, tiers: &[PriceTier], base: Option<&PriceModel>) -> String {
         let pool = base.and_then(|base| base.pools().iter().find(|pool| pool.name() == name));
         let tiered = pool.is_some_and(|pool| pool.tiers().len() > 1);
         if let ([tier], false) = (tiers, tiered) {

@@ -254,6 +254,8 @@ fn regional_models_are_found_by_id_and_a_wrong_region_is_told() {
     let message = wrong("google-cloud-run-mars");
     assert!(message.contains("of `google-cloud-run` there are the regions "), "{message}");
     assert!(message.contains("europe-west3"), "{message}");
+    assert!(wrong("aws-lambda-x86-2021").contains("did you mean `aws-lambda-x86-2020`?"));
+    assert!(wrong("google-cloud-run-job").contains("did you mean `google-cloud-run-jobs`?"));
     assert!(wrong("aws-lambda-x68").contains("did you mean `aws-lambda-x86`"), "as before");
     // Whoever replaces a model has no regional prices over the one that was replaced.
     let folder = tempfile::tempdir().unwrap();
