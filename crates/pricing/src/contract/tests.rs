@@ -394,6 +394,25 @@ fn circles_and_towers_are_left_out_with_the_reason() {
 }
 
 #[test]
+fn files_of_regions_may_share_the_id_of_their_model() {
+    let of = |region: &str| {
+        format!(
+            "extends = \"aws-lambda-x86\"\nid = \"aws-lambda-x86\"\nname = \"AWS Lambda\"\n\
+             [[region]]\nregion = \"{region}\"\nprices = {{ requests = \"0.3\" }}\n"
+        )
+    };
+    let over = "extends = \"aws-lambda-x86-eu-west-9\"\nid = \"ours\"\nname = \"Ours\"\n";
+    let (catalog, notices) =
+        catalog_of(&[("a.toml", over), ("b.toml", &of("eu-west-8")), ("c.toml", &of("EU-West-9"))]);
+    assert_eq!(notices, "");
+    let ids = catalog.find_model("ours").unwrap().contract().unwrap().base_ids();
+    assert_eq!(ids, ["aws-lambda-x86-eu-west-9", "aws-lambda-x86"]);
+    assert!(catalog.find_model("aws-lambda-x86").unwrap().contract().is_none());
+    let own = of("a").replace("region = \"a\"", "region = \"a\"\nid = \"aws-lambda-x86\"");
+    assert!(complaint_about(&own).contains("cannot extend itself"));
+}
+
+#[test]
 fn a_contract_follows_the_model_that_takes_the_place_of_its_own() {
     let base = find_builtin_model("aws-lambda-x86").unwrap();
     let mut catalog = PriceCatalog::with_builtin_models();
@@ -542,8 +561,28 @@ fn a_discount_of_everything_leaves_nothing() {
 }
 
 #[test]
-fn usage_of_a_contract_survives_everything() {
-    for (_, text) in CONFORMANCE {
+fn broken_contracts_are_models_or_complaints_with_a_place() {
+    for (origin, text) in CONFORMANCE {
         crate::survival::price_model_survives(text);
+        for (_, mutant) in crate::tests::mutations::mutants(origin, text).take(60) {
+            crate::survival::price_model_survives(&mutant);
+        }
+    }
+}
+
+#[test]
+fn the_contract_of_the_documentation_comes_out() {
+    let page = include_str!("../../../../docs/price-models.md");
+    let blocks = page.split("```toml\n").skip(1);
+    let blocks = blocks.map(|rest| rest.split("```").next().unwrap_or_default());
+    let contracts: Vec<&str> = blocks.filter(|it| it.starts_with("extends")).collect();
+    assert_eq!(contracts.len(), 2);
+    for text in contracts {
+        let models = PriceModel::parse_all(text, "the page").unwrap_or_else(|it| panic!("{it}"));
+        for model in &models {
+            for example in model.examples() {
+                example.check_against(model).unwrap_or_else(|it| panic!("{it}"));
+            }
+        }
     }
 }
