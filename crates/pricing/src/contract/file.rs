@@ -53,8 +53,7 @@ pub(crate) struct ContractFile {
     pub tax: Option<Spanned<ShortOr<Percent, TaxFile>>>,
     #[serde(default)]
     pub example: Vec<Spanned<ExampleFile>>,
-    #[serde(default)]
-    pub base: Vec<BaseFile>,
+    pub base: Option<Spanned<Vec<BaseFile>>>,
 }
 
 /// One of several regions of a contract file, each a model of its own.

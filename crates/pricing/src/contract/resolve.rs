@@ -130,19 +130,19 @@ fn find_base(
 ) -> ResolveResult<Arc<PriceModel>> {
     let id = file.extends.get_ref();
     let problem = |text: String| SpannedProblem::new(file.extends.span(), text);
-    if file.base.len() > MAX_DEPTH {
-        return Err(problem(format!("a contract carries at most {MAX_DEPTH} files")));
-    }
-    let found = if file.base.is_empty() {
-        known.find_base(id)
-    } else {
-        let mut carried: Vec<PriceModel> = Vec::new();
-        for base in file.base.iter().rev() {
-            let read = PriceModel::parse_over(&base.text, origin, carried.as_slice());
-            let read = read.map_err(|error| problem(format!("a carried file: {error}")))?;
-            carried.extend(read);
+    let found = match &file.base {
+        None => known.find_base(id),
+        Some(written) => {
+            let list = written.get_ref();
+            check_count(list.len(), 1, MAX_DEPTH, "[[base]]", written.span())?;
+            let mut carried: Vec<PriceModel> = Vec::new();
+            for base in list.iter().rev() {
+                let read = PriceModel::parse_over(&base.text, origin, carried.as_slice());
+                let read = read.map_err(|error| problem(format!("a carried file: {error}")))?;
+                carried.extend(read);
+            }
+            carried.find_base(id)
         }
-        carried.find_base(id)
     };
     // A file of regions has no model of its own id.
     let own = *id == file.id.get_ref().0 && !matches!(file.region, Some(RegionKey::List(_)));
@@ -163,7 +163,7 @@ fn find_base(
 /// Builds the text of the contract with all files that it builds on.
 fn complete_text(text: &str, file: &ContractFile, base: &PriceModel) -> String {
     let mut complete = text.to_owned();
-    if !file.base.is_empty() {
+    if file.base.is_some() {
         return complete;
     }
     let mut next = Some(base);

@@ -228,6 +228,27 @@ fn allowances_are_used_up_in_the_order_of_the_hours() {
     assert_eq!(amounts, ["-3", "1.5", "1.5"]);
 }
 
+#[test]
+fn equal_hours_are_those_that_usage_is_spread_over() {
+    let mine = contract(
+        "allowances = \"none\"\ndiscount = \"12 %\"\n[commitment]\nper_hour = \"0.00003\"\n\
+         discounts = { duration = \"17 %\", requests = \"5 %\" }\n",
+    );
+    let hour = vec![subtotal(&mine, "duration", "2"), subtotal(&mine, "invocations", "20")];
+    let known = mine.settle_by_hour(&vec![hour; 24], &hours(&mine, 24), mine.rounding());
+    let sums = [subtotal(&mine, "duration", "48"), subtotal(&mine, "invocations", "480")];
+    let spread = mine.settle(&sums, &hours(&mine, 24), mine.rounding());
+    assert_eq!(known.positions, spread.positions);
+    assert_eq!((known.exact, known.total), (spread.exact, spread.total));
+    for (one, other) in known.adjustments.iter().zip(&spread.adjustments) {
+        assert_eq!((one.kind, &one.amount), (other.kind, &other.amount));
+    }
+    // By hour 2 x 0.0000166667 x 0.83 = 0.000027666722 and of 20 x 0.0000002 x 0.95 = 0.0000038
+    // what is left of 0.00003.
+    let unused = spread.adjustments.iter().find(|it| it.kind == AdjustmentKind::CommitmentUnused);
+    assert!(unused.is_some_and(|it| it.amount.is_zero()));
+}
+
 /// The illustrative rates of "Understanding how Savings Plans apply to your AWS usage".
 const GUIDE: &str = r#"
 id = "guide"
@@ -512,6 +533,7 @@ fn what_is_wrong_is_told_with_its_place() {
             "there are two models `mine-a`",
         ),
         ("region = \"a\u{202e}b\"\n", "control character"),
+        ("base = []\n", "there are 0 [[base]] here"),
         ("[[base]]\ntext = \"x\"\n", "a carried file: mine.toml:1:"),
     ] {
         let told = complaint(rest);
