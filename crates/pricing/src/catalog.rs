@@ -263,13 +263,14 @@ impl PriceCatalog {
         loop {
             let named: Vec<Option<ContractProbe>> =
                 pending.iter().map(|(_, text, _)| toml::from_str(text).ok()).collect();
+            let ids: Vec<Vec<String>> = named
+                .iter()
+                .map(|probe| probe.as_ref().map(ContractProbe::model_ids).unwrap_or_default())
+                .collect();
             let waits = |at: usize| {
                 let base = named[at].as_ref().map(|it| it.extends.get_ref());
-                let other = |(other, probe): (usize, &Option<ContractProbe>)| {
-                    let id = probe.as_ref().and_then(|it| it.id.as_ref());
-                    other != at && id.map(toml::Spanned::get_ref) == base && base.is_some()
-                };
-                named.iter().enumerate().any(other)
+                let has = |of: &Vec<String>| of.iter().any(|id| Some(id) == base);
+                ids.iter().enumerate().any(|(other, of)| other != at && has(of))
             };
             let waiting: Vec<bool> = (0..pending.len()).map(waits).collect();
             let stuck = waiting.iter().all(|it| *it);

@@ -34,7 +34,8 @@ pub(super) struct ShowOptions {
     /// Print the model's file instead
     #[arg(long)]
     text: bool,
-    /// With --text: print a variant as a complete file of its own
+    /// With --text: print a variant as a complete file of its own, and a contract
+    /// with all files that it builds on
     #[arg(long, requires = "text")]
     resolved: bool,
 }
@@ -130,7 +131,12 @@ pub(super) fn run_show(common: &CommonOptions, options: &ShowOptions) -> Command
     let catalog = common.price_catalog()?;
     let model = catalog.find_model(&options.model).map_err(CommandFailure::usage)?;
     if options.text {
-        let resolved = options.resolved.then(|| model.to_toml());
+        // A contract has all that it builds on in it.
+        let complete = || match model.contract() {
+            Some(_) => model.complete_text().to_owned(),
+            None => model.to_toml(),
+        };
+        let resolved = options.resolved.then(complete);
         let text = resolved.as_deref().unwrap_or(model.source_text());
         text_output().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);

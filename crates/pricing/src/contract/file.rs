@@ -53,8 +53,7 @@ pub(crate) struct ContractFile {
     pub tax: Option<Spanned<ShortOr<Percent, TaxFile>>>,
     #[serde(default)]
     pub example: Vec<Spanned<ExampleFile>>,
-    #[serde(default)]
-    pub base: Vec<BaseFile>,
+    pub base: Option<Spanned<Vec<BaseFile>>>,
 }
 
 /// One of several regions of a contract file, each a model of its own.
@@ -302,7 +301,30 @@ deserialize_by_form!(
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ContractProbe {
     pub extends: Spanned<String>,
-    pub id: Option<Spanned<String>>,
+    id: Option<String>,
+    region: Option<toml::Value>,
+}
+
+impl ContractProbe {
+    /// Returns the ids of the models that the file has.
+    pub(crate) fn model_ids(&self) -> Vec<String> {
+        let id = self.id.as_deref().unwrap_or_default();
+        let Some(regions) = self.region.as_ref().and_then(toml::Value::as_array) else {
+            return vec![id.to_owned()];
+        };
+        let text = |region: &toml::Value, key| {
+            region.get(key).and_then(toml::Value::as_str).map(str::to_owned)
+        };
+        let of_region = |region: &toml::Value| {
+            text(region, "id").or_else(|| text(region, "region").map(|it| region_model_id(id, &it)))
+        };
+        regions.iter().filter_map(of_region).collect()
+    }
+}
+
+/// Returns the id of a region's model that is given none.
+pub(crate) fn region_model_id(id: &str, region: &str) -> String {
+    format!("{id}-{}", region.to_ascii_lowercase())
 }
 
 /// Returns whether the text is that of a contract: `extends` is among its first keys.

@@ -87,7 +87,7 @@ const CONTRACT: &[SchemaKey] = &[
     ),
     optional_key(
         "base",
-        ValueShape::List("base", 0, MAX_DEPTH),
+        ValueShape::List("base", 1, MAX_DEPTH),
         "files that the contract builds on, carried along, nearest first",
     ),
 ];

@@ -50,6 +50,28 @@ pub(super) fn write_adjustments(
     }
 }
 
+/// Describes of each contract what bills at list prices are without, or how a month has it.
+pub fn list_contract_notes<'a>(
+    models: impl IntoIterator<Item = &'a PriceModel>,
+    of_month: bool,
+) -> Vec<String> {
+    let note = |model: &PriceModel| {
+        let terms = model.contract()?.period_terms();
+        let (id, all) = (model.id(), terms.join(", "));
+        (!terms.is_empty()).then(|| {
+            if of_month {
+                format!(
+                    "{id}: each row is a month of its own, with the whole {all}; usage is spread \
+                     evenly over its hours"
+                )
+            } else {
+                format!("{id}: list prices are without {all}; --per-month has them")
+            }
+        })
+    };
+    models.into_iter().filter_map(note).collect()
+}
+
 /// Describes what a bill of a single invocation cannot have.
 pub(super) fn describe_period_terms(contract: &ContractDetails) -> Option<String> {
     let terms = contract.period_terms();

@@ -15,6 +15,7 @@ mod text;
 
 pub use bill::{BillExplanation, explain_bill};
 pub use cell::CellExplanation;
+pub use contract::list_contract_notes;
 pub use month::month_text;
 
 use crate::{Cell, Column, Table};
