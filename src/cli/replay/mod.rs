@@ -208,6 +208,10 @@ fn say_remarks(
     for note in list_stand_ins(summary) {
         say(&note);
     }
+    let models = plan.contracts.iter().map(|(model, _)| model);
+    for note in report::explain::list_contract_notes(models, plan.per_month.is_some()) {
+        say(&note);
+    }
     if !common.format.is_for_people() {
         // Readers of tables have them below the table.
         for note in report::list_refusals(summary) {

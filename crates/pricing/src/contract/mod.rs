@@ -9,7 +9,7 @@ mod adjust;
 pub(crate) mod file;
 mod resolve;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 
