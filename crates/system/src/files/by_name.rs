@@ -18,12 +18,21 @@ pub fn read_user_file(path: &Path, bound: Bound) -> Result<Vec<u8>, FileError> {
     if path == Path::new("-") {
         return read_standard_input(bound);
     }
+    read_bounded(open_user_file(path)?, bound)
+}
+
+/// Opens a file that the user named, for reading of any length: links are followed, and a pipe
+/// or a device is read as well, since the user asked for it.
+///
+/// # Errors
+/// Returns an error when it cannot be opened, or is a folder.
+pub fn open_user_file(path: &Path) -> Result<std::fs::File, FileError> {
     let mut options = std::fs::OpenOptions::new();
     let file = options.read(true).custom_flags(libc::O_NOCTTY).open(path)?;
     if file.metadata()?.is_dir() {
         return Err(FileError::Kind(FileKind::Folder));
     }
-    read_bounded(file, bound)
+    Ok(file)
 }
 
 /// Reads standard input to its end.

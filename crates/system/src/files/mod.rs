@@ -8,7 +8,8 @@
 //! - [`Folder`]: a folder that is opened once; its entries are opened relative to it, and
 //!   only regular files below it are read;
 //! - [`read_regular`]: a file at a well-known place, such as a configuration;
-//! - [`read_user_file`]: a file that the user named on the command line, which may be a pipe;
+//! - [`read_user_file`], [`open_user_file`]: a file that the user named on the command line, which
+//!   may be a pipe;
 //! - [`Folder::replace_file`], [`create_new`] and [`PrivateFolder`]: writing;
 //! - [`remove_tree`]: removing, which leaves mounted file systems alone.
 //!
@@ -22,7 +23,9 @@ mod folder;
 mod remove;
 mod write;
 
-pub use by_name::{into_text, read_kernel_text, read_regular, read_standard_input, read_user_file};
+pub use by_name::{
+    into_text, open_user_file, read_kernel_text, read_regular, read_standard_input, read_user_file,
+};
 pub use error::{FileError, FileKind, display_path};
 pub use folder::{Folder, LinkPolicy, RegularFile};
 pub use remove::remove_tree;
