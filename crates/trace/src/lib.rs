@@ -14,6 +14,7 @@ mod exact_number;
 mod format;
 pub mod formats;
 mod framing;
+pub mod import;
 pub mod input;
 mod row;
 #[doc(hidden)]

@@ -14,6 +14,7 @@ use cyclometer_system::files::{
     self, FileError, FileKind, Folder, LinkPolicy, display_path, open_user_file,
 };
 
+pub(crate) use identity::to_hexadecimal;
 pub use identity::{FileIdentity, digest_content, identify_file};
 pub use stream::{InputStream, ReadCounter};
 

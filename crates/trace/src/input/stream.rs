@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cyclometer_core::invocation::Cancel;
 use flate2::bufread::MultiGzDecoder;
+use nix::poll::{PollFd, PollFlags, poll};
 use sha2::{Digest, Sha256};
 
 /// Bytes that are read at once from a compressed file.
@@ -46,14 +49,18 @@ impl ReadCounter {
     }
 }
 
-/// File of which no more is read than it had at the beginning.
+/// Source whose bytes are counted, and which ends with an error when it is cancelled.
 struct CountedSource<R> {
     source: R,
     counter: ReadCounter,
+    cancel: Cancel,
 }
 
 impl<R: Read> Read for CountedSource<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("cancelled"));
+        }
         let count = self.source.read(out)?;
         self.counter.0.bytes.fetch_add(count as u64, Ordering::Relaxed);
         let mut digest = self.counter.0.digest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,22 +71,55 @@ impl<R: Read> Read for CountedSource<R> {
     }
 }
 
+/// Pipe, which is waited for only until it is cancelled.
+struct Pipe {
+    file: File,
+    cancel: Cancel,
+}
+
+impl Read for Pipe {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while !wait_for_bytes(self.file.as_fd())? {
+            if self.cancel.is_cancelled() {
+                return Err(io::Error::other("cancelled"));
+            }
+        }
+        self.file.read(out)
+    }
+}
+
+/// Waits a moment; returns whether reading would not wait.
+fn wait_for_bytes(handle: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut polled = [PollFd::new(handle, PollFlags::POLLIN)];
+    match poll(&mut polled, Cancel::POLL_MS) {
+        Ok(ready) => Ok(ready > 0),
+        Err(nix::errno::Errno::EINTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl InputStream {
     /// Opens a file of `size` bytes, or standard input, from a byte of the decompressed content
-    /// on. What is appended to the file meanwhile is not read.
+    /// on. What is appended to the file meanwhile is not read. It ends with an error soon after it
+    /// is cancelled.
     ///
     /// # Errors
     /// Returns an error when the file cannot be read, or ends before that byte.
-    pub fn open(file: Option<(File, Option<u64>)>, from: u64) -> io::Result<Self> {
+    pub fn open(file: Option<(File, Option<u64>)>, from: u64, cancel: &Cancel) -> io::Result<Self> {
         let counter = ReadCounter::default();
-        let Some((mut file, size)) = file else {
-            let source = CountedSource { source: io::stdin(), counter: counter.clone() };
-            return Self::decompress(source, counter, from);
-        };
-        // A pipe has no size, and is read from where it is.
-        let Some(size) = size else {
-            let source = CountedSource { source: file, counter: counter.clone() };
-            return Self::decompress(source, counter, from);
+        let (mut file, size) = match file {
+            Some((file, Some(size))) => (file, size),
+            // A pipe has no size, and is read from where it is.
+            other => {
+                let file = match other {
+                    Some((file, _)) => file,
+                    None => File::from(io::stdin().as_fd().try_clone_to_owned()?),
+                };
+                let source = Pipe { file, cancel: cancel.clone() };
+                let (counter, cancel) = (counter.clone(), cancel.clone());
+                let source = CountedSource { source, counter: counter.clone(), cancel };
+                return Self::decompress(source, counter, from);
+            }
         };
         let mut start = [0; 4];
         let known = read_start(&mut file, &mut start)?;
@@ -91,7 +131,7 @@ impl InputStream {
             *counter.0.digest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Sha256::new());
         }
         let source = file.take(size.saturating_sub(skipped));
-        let source = CountedSource { source, counter: counter.clone() };
+        let source = CountedSource { source, counter: counter.clone(), cancel: cancel.clone() };
         if is_plain {
             return Ok(Self { source: Box::new(source), counter });
         }

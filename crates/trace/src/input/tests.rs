@@ -16,7 +16,8 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 fn read(path: &Path, from: u64) -> (Vec<u8>, Option<String>, ReadCounter) {
     let file = open_user_file(path).expect("there");
     let size = identify_file(&file).expect("read").size;
-    let mut stream = InputStream::open(Some((file, size)), from).expect("opened");
+    let mut stream =
+        InputStream::open(Some((file, size)), from, &Cancel::default()).expect("opened");
     let mut content = Vec::new();
     let failure = stream.read_to_end(&mut content).err().map(|error| error.to_string());
     (content, failure, stream.counter())
