@@ -20,6 +20,7 @@ mod table;
 pub mod tax;
 mod text_format;
 mod totals;
+mod trace_models;
 mod waste;
 
 pub use calendar_bills::calendar_table;
@@ -34,4 +35,5 @@ pub use text_format::{
 pub use totals::{
     failure_notes, has_few_models, list_refusals, list_stand_ins, only_pair, totals_table,
 };
+pub use trace_models::{find_platform_model, list_default_models};
 pub use waste::{unmeasured_note, waste_table};
