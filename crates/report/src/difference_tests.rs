@@ -195,6 +195,7 @@ fn circumstances(host: Value) -> Circumstances {
             sampler_cpu_ns: None,
             sampler_ticks: None,
             samples_dropped: 0,
+            is_trace: false,
         },
         lanes: vec![("docker".to_owned(), "docker 24, runc".to_owned())],
         sources: std::iter::once((

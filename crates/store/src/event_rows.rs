@@ -142,7 +142,7 @@ pub(super) const COLUMNS: [(Meter, &str); 24] = [
 /// SQL condition: an invocation of `recording` ended by itself, well or not.
 pub(super) const HAS_FINISHED: &str = "EXISTS (SELECT 1 FROM cell c
     JOIN invocation i ON i.cell_id = c.id
-    WHERE c.recording_id = recording.id AND i.status <> 'interrupted')";
+    WHERE c.recording_id = recording.id AND c.importing = 0 AND i.status <> 'interrupted')";
 
 #[derive(Debug, Clone)]
 struct CellIds {

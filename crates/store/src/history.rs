@@ -165,7 +165,9 @@ impl Store {
                 .query_row(sql, [label], |row| row.get::<_, Option<i64>>(0))
                 .map_err(StoreError::for_action("search for a label"))
         };
-        if let Some(id) = newest("SELECT MAX(id) FROM recording WHERE label = ?1")? {
+        if let Some(id) =
+            newest("SELECT MAX(id) FROM recording WHERE label = ?1 AND importing = 0")?
+        {
             return Ok(HistoryItem::Recording(id));
         }
         let found = newest("SELECT MAX(id) FROM simulation WHERE label = ?1")?;
@@ -195,7 +197,8 @@ impl Store {
                 (SELECT COUNT(*) FROM v_invocation v
                     WHERE v.recording = r.id AND v.status IN ('failed', 'timeout'))
              FROM recording r
-             WHERE (?1 IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.recording_id = r.id
+             WHERE r.importing = 0
+               AND (?1 IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.recording_id = r.id
                     AND l.name = ?1 AND l.unavailable IS NULL))
                AND (?2 IS NULL OR EXISTS (SELECT 1 FROM cell c WHERE c.recording_id = r.id
                     AND c.workload = ?2))
@@ -216,7 +219,10 @@ impl Store {
                 filter.sql_limit()
             ],
             |row| {
-                let counts = RecordingCounts { invocations: row.get(6)?, bad: row.get(7)? };
+                let counts = RecordingCounts {
+                    invocations: row.get(RecordingSummary::COLUMN_COUNT)?,
+                    bad: row.get(RecordingSummary::COLUMN_COUNT + 1)?,
+                };
                 Ok((RecordingSummary::from_row(row)?, counts))
             },
         )

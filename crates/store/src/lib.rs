@@ -5,6 +5,7 @@
 
 mod access;
 mod busy_retry;
+mod calendar;
 mod cell_subject;
 mod comparison_data;
 mod connection_guard;
@@ -34,10 +35,12 @@ mod simulation;
 mod simulation_writer;
 mod stored_words;
 mod throttling;
+mod trace_writer;
 mod writer;
 
 pub use access::is_writable;
 pub use busy_retry::{NoticeCallback, RetryPolicy, WriteNotice};
+pub use calendar::{CalendarPeriod, CalendarReplay, PeriodLength};
 pub use cell_subject::CellSubject;
 pub use comparison_data::{
     Circumstances, ComparedMeter, PricedCell, PricedCells, RunsOfCell, UsedModel,
@@ -61,4 +64,5 @@ pub use saved_amounts::{AmountKind, AmountSum};
 pub use series::{CellSeries, SeriesRun, StoredLane};
 pub use simulation::{BillRetention, ReplayError, ReplayPlan, SavedSimulation};
 pub use throttling::ThrottlingCounts;
+pub use trace_writer::{FileProgress, TraceInput, TraceWriter};
 pub use writer::{StoredCallback, Writer};

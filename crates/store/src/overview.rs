@@ -24,6 +24,8 @@ pub struct RecordingSummary {
     pub lanes: String,
     /// Names of its workloads.
     pub workloads: String,
+    /// Whether it is a trace: its lanes are platforms and its workloads their functions.
+    pub is_trace: bool,
 }
 
 /// Number of invocations of a recording.
@@ -61,6 +63,8 @@ pub struct RecordingDetails {
     pub sampler_ticks: Option<i64>,
     /// Number of samples that did not fit its buffer.
     pub samples_dropped: i64,
+    /// Whether it is a trace: its lanes are platforms and its workloads their functions.
+    pub is_trace: bool,
 }
 
 /// Number of rows that belong to a recording.
@@ -80,7 +84,9 @@ impl RecordingSummary {
         COALESCE((SELECT group_concat(name, ' ') FROM (SELECT name FROM lane l
             WHERE l.recording_id = r.id AND l.unavailable IS NULL ORDER BY l.id)), ''),
         COALESCE((SELECT group_concat(workload, ' ') FROM (SELECT DISTINCT workload
-            FROM cell c WHERE c.recording_id = r.id ORDER BY workload)), '')";
+            FROM cell c WHERE c.recording_id = r.id ORDER BY workload)), ''), r.kind = 'trace'";
+    /// Number of those columns.
+    pub(super) const COLUMN_COUNT: usize = 7;
 
     pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -90,6 +96,7 @@ impl RecordingSummary {
             status: row.get(3)?,
             lanes: row.get(4)?,
             workloads: row.get(5)?,
+            is_trace: row.get(6)?,
         })
     }
 }
@@ -97,7 +104,7 @@ impl RecordingSummary {
 impl RecordingDetails {
     /// Columns that [`Self::from_row`] reads, of a `recording`.
     pub(super) const COLUMNS: &str = "id, label, started_at, ended_at, status, plan, host,
-        sample_interval_ns, sampler_cpu_ns, sampler_ticks, samples_dropped";
+        sample_interval_ns, sampler_cpu_ns, sampler_ticks, samples_dropped, kind = 'trace'";
 
     pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -113,6 +120,7 @@ impl RecordingDetails {
             sampler_cpu_ns: row.get(8)?,
             sampler_ticks: row.get(9)?,
             samples_dropped: row.get(10)?,
+            is_trace: row.get(11)?,
         })
     }
 }
@@ -126,7 +134,7 @@ impl Store {
         self.connection
             .query_row(
                 &format!(
-                    "SELECT (SELECT COUNT(*) FROM recording),
+                    "SELECT (SELECT COUNT(*) FROM recording WHERE importing = 0),
                         (SELECT COUNT(*) FROM simulation s WHERE {IS_FINISHED})"
                 ),
                 [],
@@ -144,7 +152,7 @@ impl Store {
             &self.connection,
             "list of recordings",
             &format!(
-                "SELECT {} FROM recording r ORDER BY r.id DESC LIMIT ?1",
+                "SELECT {} FROM recording r WHERE r.importing = 0 ORDER BY r.id DESC LIMIT ?1",
                 RecordingSummary::COLUMNS
             ),
             [limit],
@@ -188,7 +196,10 @@ impl Store {
     /// # Errors
     /// Fails when there is none of that number, or the database cannot be read.
     pub fn recording_details(&self, recording: i64) -> Result<RecordingDetails, StoreError> {
-        let sql = format!("SELECT {} FROM recording WHERE id = ?1", RecordingDetails::COLUMNS);
+        let sql = format!(
+            "SELECT {} FROM recording WHERE id = ?1 AND importing = 0",
+            RecordingDetails::COLUMNS
+        );
         self.connection
             .query_row(&sql, [recording], RecordingDetails::from_row)
             .optional()

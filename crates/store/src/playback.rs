@@ -189,7 +189,7 @@ impl Store {
     /// Fails when there is no such recording, or the database cannot be read.
     pub fn playback_recording(&self, recording: i64) -> Result<PlaybackRecording, StoreError> {
         let found = self.connection.query_row(
-            "SELECT label, started_at, status, sample_interval_ns FROM recording WHERE id = ?1",
+            "SELECT label, started_at, status, sample_interval_ns FROM recording WHERE id = ?1 AND importing = 0",
             [recording],
             |row| {
                 Ok(PlaybackRecording {

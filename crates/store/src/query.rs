@@ -186,7 +186,7 @@ impl Store {
                 self.connection.query_row(&sql, [], |row| row.get(0))
             }
             RecordingRef::Number(number) => {
-                let sql = "SELECT id FROM recording WHERE id = ?1";
+                let sql = "SELECT id FROM recording WHERE id = ?1 AND importing = 0";
                 self.connection.query_row(sql, [number], |row| row.get(0))
             }
             RecordingRef::Label(label) => {

@@ -136,7 +136,7 @@ impl ReplayPlan {
         })
     }
 
-    fn describe_recordings(&self) -> String {
+    pub(super) fn describe_recordings(&self) -> String {
         let numbers: Vec<String> =
             self.selection.recordings.iter().map(ToString::to_string).collect();
         match numbers.as_slice() {
@@ -309,7 +309,9 @@ impl Store {
     /// Fails when the database cannot be read.
     pub fn recordings_since(&self, since: &str) -> Result<Vec<i64>, StoreError> {
         self.connection
-            .prepare("SELECT id FROM recording WHERE started_at >= ?1 ORDER BY id")
+            .prepare(
+                "SELECT id FROM recording WHERE started_at >= ?1 AND importing = 0 ORDER BY id",
+            )
             .and_then(|mut statement| {
                 statement.query_map(params![since], |row| row.get(0))?.collect()
             })
