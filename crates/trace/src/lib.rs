@@ -13,6 +13,7 @@ mod clock_text;
 mod exact_number;
 mod format;
 pub mod formats;
+pub mod mapping;
 mod reading;
 mod row;
 #[doc(hidden)]

@@ -41,10 +41,7 @@ pub static AZURE_TRACE_2021: TraceFormat = TraceFormat {
 const COLUMNS: &[CsvColumn] = &[
     CsvColumn { names: &["app"], missing: Some("below a header without app") },
     CsvColumn { names: &["func"], missing: Some("below a header without func") },
-    CsvColumn {
-        names: &["end_timestamp"],
-        missing: Some("below a header without end_timestamp"),
-    },
+    CsvColumn { names: &["end_timestamp"], missing: Some("below a header without end_timestamp") },
     CsvColumn { names: &["duration"], missing: Some("below a header without duration") },
 ];
 

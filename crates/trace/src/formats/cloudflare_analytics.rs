@@ -76,8 +76,10 @@ fn read_group(
     let sum = group.object("sum")?;
     let cpu = sum.quantity("cpuTimeUs", UnitScale::MICROSECONDS, DURATION)?;
     let (Some(cpu), Some(requests)) = (cpu, sum.text("requests")?) else {
-        return Err(Reject::new("a group without sum.requests and sum.cpuTimeUs: quantiles alone \
-            do not give a bill"));
+        return Err(Reject::new(
+            "a group without sum.requests and sum.cpuTimeUs: quantiles alone \
+            do not give a bill",
+        ));
     };
     let requests = parse_weight(&requests)?;
     let dimensions = group.object("dimensions")?;

@@ -29,11 +29,7 @@ pub static KNATIVE_REQUESTS: TraceFormat = TraceFormat {
             source: None,
             note: "request logs do not name the container's limits: give --memory",
         },
-        FormatMeter {
-            meter: Meter::MemoryPeak,
-            source: None,
-            note: "request logs have no memory",
-        },
+        FormatMeter { meter: Meter::MemoryPeak, source: None, note: "request logs have no memory" },
         FormatMeter { meter: Meter::CpuTime, source: None, note: "request logs have no CPU time" },
     ],
     detect: |start| {

@@ -171,8 +171,7 @@ impl Annotations {
                 self.is_sequence = annotation.text("value")?.as_deref() == Some("sequence");
             }
             Some("initTime") => {
-                self.start_up =
-                    annotation.quantity("value", UnitScale::MILLISECONDS, DURATION)?;
+                self.start_up = annotation.quantity("value", UnitScale::MILLISECONDS, DURATION)?;
             }
             Some("timeout") => self.timeout = annotation.flag("value")? == Some(true),
             Some("limits") => {

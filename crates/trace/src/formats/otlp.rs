@@ -125,18 +125,15 @@ fn read_span(
     batch: &mut RowBatch,
 ) -> Result<(), Reject> {
     let kind = span.text("kind")?;
-    let serves = matches!(
-        kind.as_deref(),
-        Some("2" | "SPAN_KIND_SERVER" | "5" | "SPAN_KIND_CONSUMER")
-    );
+    let serves =
+        matches!(kind.as_deref(), Some("2" | "SPAN_KIND_SERVER" | "5" | "SPAN_KIND_CONSUMER"));
     let own = Attributes::parse(span)?;
     let marks = ["faas.invocation_id", "faas.execution", "faas.trigger", "faas.coldstart"];
     if !serves || !marks.iter().any(|key| own.get(key).is_some()) {
         return Ok(());
     }
-    let find = |keys: &[&str]| {
-        keys.iter().find_map(|key| own.get(key).or_else(|| resource.get(key)))
-    };
+    let find =
+        |keys: &[&str]| keys.iter().find_map(|key| own.get(key).or_else(|| resource.get(key)));
     let time = |key| -> Result<i64, Reject> {
         let text = span.text(key)?.ok_or(Reject::new("a span without its start or end"))?;
         parse_epoch(text.as_bytes(), UnitScale::ONE)

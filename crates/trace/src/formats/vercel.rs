@@ -155,7 +155,10 @@ mod tests {
         assert_eq!(row.usage.get(Meter::MemoryAllocated), Some(1 << 30));
         assert_eq!(row.started_at, Some(1_747_081_446_154_000_000));
         let cell = &input.names.cells()[0];
-        assert_eq!((cell.platform.as_str(), cell.function.as_str()), ("vercel", "shop/api/index.js"));
+        assert_eq!(
+            (cell.platform.as_str(), cell.function.as_str()),
+            ("vercel", "shop/api/index.js")
+        );
         assert_eq!(cell.region.as_deref(), Some("sfo1"));
         assert_eq!(cell.configuration, "1024MB");
     }

@@ -160,13 +160,24 @@ impl RecordReader for CsvReader {
     }
 }
 
-/// Returns whether the first line of a text is a header with all of these columns.
+/// Returns whether the first line of a text is a header with all of these columns, whatever
+/// letters' case.
 pub(crate) fn has_columns(start: &[u8], names: &[&str]) -> bool {
+    let Some(fields) = read_first_line(start, b',') else { return false };
+    names.iter().all(|name| fields.fields().any(|it| it.eq_ignore_ascii_case(name.as_bytes())))
+}
+
+/// Returns whether the first line of a text is a header with exactly these columns, and perhaps
+/// others, if its fields are divided by `delimiter`.
+pub(crate) fn has_columns_divided(start: &[u8], names: &[&str], delimiter: u8) -> bool {
+    let Some(fields) = read_first_line(start, delimiter) else { return false };
+    names.iter().all(|name| fields.fields().any(|it| it == name.as_bytes()))
+}
+
+fn read_first_line(start: &[u8], delimiter: u8) -> Option<CsvFields> {
     let start = strip_mark(start);
     let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let mut fields = CsvFields::new(b',');
-    if fields.read_row(line).is_err() {
-        return false;
-    }
-    names.iter().all(|name| fields.fields().any(|it| it.eq_ignore_ascii_case(name.as_bytes())))
+    let mut fields = CsvFields::new(delimiter);
+    fields.read_row(line).ok()?;
+    Some(fields)
 }

@@ -109,7 +109,10 @@ mod tests {
             ("\0,1", b',', vec!["\0", "1"]),
             ("\"open", b',', vec!["open"]),
         ] {
-            assert_eq!(read(text, delimiter), Ok(wanted.iter().map(|it| (*it).to_owned()).collect()));
+            assert_eq!(
+                read(text, delimiter),
+                Ok(wanted.iter().map(|it| (*it).to_owned()).collect())
+            );
         }
         assert_eq!(read("", b','), Ok(Vec::new()));
         assert!(read("a,b\nc,d", b',').is_err());

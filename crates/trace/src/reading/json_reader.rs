@@ -53,7 +53,5 @@ pub(crate) fn begins_like_json(start: &[u8]) -> bool {
 
 /// Returns whether a text has each of these parts.
 pub(crate) fn contains_all(start: &[u8], parts: &[&str]) -> bool {
-    parts.iter().all(|part| {
-        start.windows(part.len()).any(|window| window == part.as_bytes())
-    })
+    parts.iter().all(|part| start.windows(part.len()).any(|window| window == part.as_bytes()))
 }

@@ -25,8 +25,6 @@ impl UnitScale {
     pub const SECONDS: Self = Self::times(1_000_000_000);
     /// MiB to bytes.
     pub const MEBIBYTES: Self = Self::times(1 << 20);
-    /// Thousandths of a CPU, of CPUs.
-    pub const CPUS: Self = Self::times(1_000);
 }
 
 /// Words for what can be wrong with a number.

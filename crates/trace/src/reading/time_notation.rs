@@ -41,17 +41,19 @@ impl TimeNotation {
         let mut parts = Vec::new();
         let mut characters = text.chars();
         while let Some(character) = characters.next() {
-            parts.push(match (character, if character == '%' { characters.next() } else { None }) {
-                ('%', Some('%')) => PatternPart::Literal('%'),
-                ('%', Some(letter)) if "YmbdHIpMSfz".contains(letter) => {
-                    PatternPart::Directive(letter)
-                }
-                ('%', other) => {
-                    let other = other.map_or(String::new(), |it| it.to_string());
-                    return Err(format!("`%{other}` is no directive: there are {DIRECTIVES}"));
-                }
-                (literal, _) => PatternPart::Literal(literal),
-            });
+            parts.push(
+                match (character, if character == '%' { characters.next() } else { None }) {
+                    ('%', Some('%')) => PatternPart::Literal('%'),
+                    ('%', Some(letter)) if "YmbdHIpMSfz".contains(letter) => {
+                        PatternPart::Directive(letter)
+                    }
+                    ('%', other) => {
+                        let other = other.map_or(String::new(), |it| it.to_string());
+                        return Err(format!("`%{other}` is no directive: there are {DIRECTIVES}"));
+                    }
+                    (literal, _) => PatternPart::Literal(literal),
+                },
+            );
         }
         let has = |letters: &str| {
             letters.chars().any(|letter| parts.contains(&PatternPart::Directive(letter)))
@@ -249,7 +251,9 @@ fn take_zone(text: &str) -> Option<(i32, &str)> {
 
 /// Parses an offset from UTC that a user wrote, such as `+02:00` or `UTC`, into minutes.
 pub(crate) fn parse_zone(text: &str) -> Option<i32> {
-    take_zone(text).filter(|(minutes, rest)| rest.is_empty() && minutes.abs() < 24 * 60).map(|it| it.0)
+    take_zone(text)
+        .filter(|(minutes, rest)| rest.is_empty() && minutes.abs() < 24 * 60)
+        .map(|it| it.0)
 }
 
 #[cfg(test)]
@@ -284,8 +288,16 @@ mod tests {
     #[test]
     fn times_that_do_not_fit_are_rejected() {
         let plain = "%Y-%m-%d %H:%M:%S";
-        for text in ["2025-02-29 00:00:00", "2025-13-01 00:00:00", "25-01-01 00:00:00", "",
-            "2025-01-01 24:00:00", "2025-01-01 00:00:00x", "2025-01-01", "ä2025-01-01 00:00:00"] {
+        for text in [
+            "2025-02-29 00:00:00",
+            "2025-13-01 00:00:00",
+            "25-01-01 00:00:00",
+            "",
+            "2025-01-01 24:00:00",
+            "2025-01-01 00:00:00x",
+            "2025-01-01",
+            "ä2025-01-01 00:00:00",
+        ] {
             assert_eq!(read(plain, text, Some(0)), Err(NO_MATCH), "{text}");
         }
         assert!(read(plain, "1969-12-31 23:59:59", Some(0)).is_err());
