@@ -16,6 +16,8 @@ pub mod formats;
 mod framing;
 pub mod import;
 pub mod input;
+pub mod mapping;
+mod reading;
 mod row;
 #[doc(hidden)]
 pub mod testing;
