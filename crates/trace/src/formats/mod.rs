@@ -1,11 +1,26 @@
 //! Formats that can be imported, a file each.
 
+mod cloud_run;
+mod csv_fields;
+mod lambda;
+mod lambda_json;
 mod lambda_report;
+mod logs_insights;
+mod ubc_lambda;
 
 use crate::format::{Detection, TraceFormat};
 
 /// Formats in the order in which they are tried.
-pub static FORMATS: &[&TraceFormat] = &[&lambda_report::LAMBDA_REPORT];
+pub static FORMATS: &[&TraceFormat] = &[
+    &lambda_report::LAMBDA_REPORT,
+    &lambda_json::CLOUDWATCH_JSON,
+    &lambda_json::LAMBDA_PLATFORM,
+    &lambda_json::LAMBDA_INSIGHTS,
+    &logs_insights::INSIGHTS_CSV,
+    &logs_insights::INSIGHTS_JSON,
+    &ubc_lambda::UBC_LAMBDA,
+    &cloud_run::CLOUD_RUN_REQUESTS,
+];
 
 /// Returns the format called `name`, if there is one.
 #[must_use]
