@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod answer;
+mod calendar_bills;
 pub mod comparison;
 pub mod difference;
 pub mod explain;
@@ -21,6 +22,7 @@ mod text_format;
 mod totals;
 mod waste;
 
+pub use calendar_bills::calendar_table;
 pub use cyclometer_stats::{half_interquartile_range, integer_quantile};
 pub use prices::{describe_extremes, format_bill, format_thousands, price_matrix, price_table};
 pub use row_writer::RowWriter;

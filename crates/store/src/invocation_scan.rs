@@ -2,10 +2,11 @@
 //! in which the rows lie in the database.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params_from_iter};
 
+use super::calendar::PeriodSplit;
 use super::event_rows::COLUMNS;
 use super::open::{Store, StoreError};
 use super::stored_words::read_cell_key;
@@ -105,24 +106,41 @@ pub(super) fn invocation_range(
     Ok(extent)
 }
 
-/// Number of a cell, and of one of its instances where they are told apart.
-type InstanceKey = (i64, Option<i64>);
+/// Number of a cell, of one of its instances where they are told apart, and position of the
+/// period where rows are split by periods.
+type InstanceKey = (i64, Option<i64>, usize);
 
 /// Usage of the billable invocations of some cells, between two numbers.
 pub(super) struct RecordedUsage<'a, C> {
     connection: C,
     cells: &'a HashMap<i64, CellKey>,
     range: (i64, i64),
+    split: Option<PeriodSplit>,
 }
 
 impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
     pub const fn new(connection: C, cells: &'a HashMap<i64, CellKey>, range: (i64, i64)) -> Self {
-        Self { connection, cells, range }
+        Self { connection, cells, range, split: None }
+    }
+
+    /// Splits the rows by periods of the calendar, which then stand in the presets of the keys.
+    pub(super) fn split_by(self, split: PeriodSplit) -> Self {
+        Self { split: Some(split), ..self }
+    }
+
+    /// Returns the key of the rows of a cell, and of a period.
+    fn row_key(&self, id: InstanceKey) -> Option<CellKey> {
+        let key = self.cells.get(&id.0)?;
+        Some(match &self.split {
+            None => key.clone(),
+            Some(split) => split.split_key(key, id.2),
+        })
     }
 
     /// Returns the query for the rows, whose first columns are cell, offset and
     /// whether the invocation failed.
     fn row_query(
+        &self,
         request: UsageRequest,
         columns: &[(Signal, &'static str)],
         has_traces: bool,
@@ -133,7 +151,7 @@ impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
         let (offset, instance, order) = if request.in_request_order {
             ("offset_ns", "instance_id", "cell_id, instance_id, offset_ns, id")
         } else {
-            ("0", "NULL", "id")
+            (if self.split.is_some() { "offset_ns" } else { "0" }, "NULL", "id")
         };
         let mut names = vec!["cell_id", offset, "status <> 'ok'", instance];
         // Far back in a row, which takes time to find, and only traces have it.
@@ -158,28 +176,32 @@ impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
             [],
             |row| row.get(0),
         )?;
-        let sql = Self::row_query(request, &columns, has_traces);
+        // A provider bills what failed; here it only says what a failure took.
+        let billed_failures = find_trace_cells(connection, has_traces)?;
+        let sql = self.row_query(request, &columns, has_traces);
         let mut statement = connection.prepare(&sql)?;
         let mut rows = statement.query([self.range.0, self.range.1])?;
         let mut block = UsageColumns::for_request(request);
         let mut known: HashMap<InstanceKey, Option<CellIndex>> = HashMap::new();
         let mut current: Option<(InstanceKey, Option<CellIndex>)> = None;
         while let Some(row) = rows.next()? {
-            let id: InstanceKey = (row.get(0)?, row.get(3)?);
+            let offset: i64 = row.get(1)?;
+            let period = self.split.as_ref().map_or(0, |split| split.find_period(offset));
+            let id: InstanceKey = (row.get(0)?, row.get(3)?, period);
             let cell = match current {
                 Some((last, cell)) if last == id => cell,
-                _ => *known.entry(id).or_insert_with(|| {
-                    self.cells.get(&id.0).map(|key| block.add_cell(key.clone()))
-                }),
+                _ => *known
+                    .entry(id)
+                    .or_insert_with(|| self.row_key(id).map(|key| block.add_cell(key))),
             };
             current = Some((id, cell));
             let Some(cell) = cell else { continue };
-            let offset: i64 = row.get(1)?;
             let offset = Nanos(u64::try_from(offset).unwrap_or(0));
             // A row of a sampled log stands for several invocations.
-            let weight: Option<u32> = row.get(4)?;
-            for _ in 0..weight.unwrap_or(1) {
-                block.push_row(cell, offset, row.get(2)?);
+            let weight = read_weight(row, 4)?;
+            let failed = row.get(2)? && !billed_failures.contains(&id.0);
+            for _ in 0..weight {
+                block.push_row(cell, offset, failed);
                 set_values(&mut block, row, &columns)?;
                 if block.is_full() {
                     take(&mut block);
@@ -191,6 +213,33 @@ impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
             take(&mut block);
         }
         Ok(())
+    }
+}
+
+/// Returns the cells of traces, if there are any.
+fn find_trace_cells(connection: &Connection, has_traces: bool) -> rusqlite::Result<HashSet<i64>> {
+    if !has_traces {
+        return Ok(HashSet::new());
+    }
+    connection
+        .prepare(
+            "SELECT c.id FROM recording r JOIN cell c ON c.recording_id = r.id
+             WHERE r.kind = 'trace'",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// Most invocations that a row may stand for: more would keep a replay busy for minutes.
+const MAX_WEIGHT: i64 = 10_000_000;
+
+/// Returns how many invocations a row stands for.
+fn read_weight(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<u64> {
+    let weight: Option<i64> = row.get(at)?;
+    match weight {
+        None => Ok(1),
+        Some(weight @ 1..=MAX_WEIGHT) => Ok(weight.unsigned_abs()),
+        Some(weight) => Err(rusqlite::Error::IntegralValueOutOfRange(at, weight)),
     }
 }
 

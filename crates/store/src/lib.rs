@@ -5,6 +5,7 @@
 
 mod access;
 mod busy_retry;
+mod calendar;
 mod cell_subject;
 mod comparison_data;
 mod connection_guard;
@@ -39,6 +40,7 @@ mod writer;
 
 pub use access::is_writable;
 pub use busy_retry::{NoticeCallback, RetryPolicy, WriteNotice};
+pub use calendar::{CalendarPeriod, CalendarReplay, PeriodLength};
 pub use cell_subject::CellSubject;
 pub use comparison_data::{
     Circumstances, ComparedMeter, PricedCell, PricedCells, RunsOfCell, UsedModel,

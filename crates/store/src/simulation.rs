@@ -136,7 +136,7 @@ impl ReplayPlan {
         })
     }
 
-    fn describe_recordings(&self) -> String {
+    pub(super) fn describe_recordings(&self) -> String {
         let numbers: Vec<String> =
             self.selection.recordings.iter().map(ToString::to_string).collect();
         match numbers.as_slice() {

@@ -1,6 +1,7 @@
 //! `replay`: bills recordings under price models.
 
 mod break_even;
+mod calendar;
 mod explain;
 mod selection;
 mod sweep;
@@ -23,6 +24,7 @@ pub(super) use selection::{HEADLINE_MODELS, headline_contracts};
   cyclometer replay                                coarse beside fine
   cyclometer replay --model all                    every model, cheapest first
   cyclometer replay --model current --per-month 3000000
+  cyclometer replay my-logs --by-month --model all what each month would have cost
   cyclometer replay --waste --model aws-lambda-x86 what the bill is for
   cyclometer replay --memory sweep                 cheapest size that the peak allows
   cyclometer replay --explain nbody/native/cold    the arithmetic, step by step
@@ -46,6 +48,9 @@ pub(super) struct ReplayOptions {
     /// Requests of a month: allowances, tiers and fees apply to that volume
     #[arg(long, value_name = "REQUESTS")]
     per_month: Option<String>,
+    /// Bill each calendar month of a trace as one account, with its allowances, tiers and fees
+    #[arg(long, conflicts_with_all = ["per_month", "waste", "break_even", "explain"])]
+    by_month: bool,
     /// Split each bill into used, idle, head-room, rounding, start-up and fees
     #[arg(long)]
     waste: bool,
@@ -71,6 +76,9 @@ pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOut
     }
     if let Some(what) = &options.explain {
         return explain::run(common, &store, &plan, what);
+    }
+    if options.by_month {
+        return calendar::run(common, &store, &plan);
     }
     if options.break_even {
         let named = !options.choice.model.is_empty();

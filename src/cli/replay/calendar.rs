@@ -1,0 +1,19 @@
+//! `replay --by-month`: bills a trace by calendar month, as one account.
+
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
+use crate::report::calendar_table;
+use crate::store::{PeriodLength, ReplayPlan, Store};
+use std::process::ExitCode;
+
+/// Runs the command.
+pub(super) fn run(common: &CommonOptions, store: &Store, plan: &ReplayPlan) -> CommandOutcome {
+    let replay =
+        store.replay_by_period(plan, PeriodLength::Month).map_err(CommandFailure::failed)?;
+    common.print_table(&calendar_table(&replay))?;
+    if common.format.is_for_people() {
+        say("months are UTC; each has its own allowances, tiers and fees; list prices have none");
+    }
+    let refused =
+        replay.summary.overall_group().models.iter().any(|total| total.refusal_count() > 0);
+    Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
