@@ -10,9 +10,10 @@ use super::event_rows::{current_timestamp, to_sql_integer};
 use super::open::{Store, StoreError};
 use super::trace_duplicates::{SeenRequests, remove_duplicates, store_leftovers};
 use super::trace_rows::{RowPlace, RowStatement};
+use cyclometer_core::meter::{Meter, Provenance, Source};
 use cyclometer_system::procfs::ProcessIdentity;
 use cyclometer_trace::import::{FileHeader, ImportBatch, Leftovers, SinkError, TraceSink};
-use cyclometer_trace::{CellLabel, FormatMeter, RowBatch, TraceNames, TraceRow};
+use cyclometer_trace::{CellLabel, RowBatch, TraceNames, TraceRow};
 
 /// Rows of one transaction, after which it is committed with the next batch.
 const ROWS: usize = 50_000;
@@ -289,7 +290,7 @@ impl TraceWriter {
     ///
     /// # Errors
     /// Fails when the database cannot be written; the trace is not visible then.
-    pub fn finish(mut self, meters: &[(String, FormatMeter)]) -> Result<Store, StoreError> {
+    pub fn finish(mut self, meters: &[(String, Meter, Provenance)]) -> Result<Store, StoreError> {
         self.commit_rows()?;
         self.finish_once(meters).map_err(StoreError::for_action("end of the trace"))?;
         self.close()
@@ -306,7 +307,7 @@ impl TraceWriter {
         Ok(self.store)
     }
 
-    fn finish_once(&mut self, meters: &[(String, FormatMeter)]) -> rusqlite::Result<()> {
+    fn finish_once(&mut self, meters: &[(String, Meter, Provenance)]) -> rusqlite::Result<()> {
         let recording = self.recording;
         let limit = self.seen.describe_limit();
         let transaction =
@@ -317,7 +318,7 @@ impl TraceWriter {
             note.note(limit, None);
             store_leftovers(&transaction, self.file, note.all())?;
         }
-        for (platform, meter) in meters {
+        for (platform, meter, provenance) in meters {
             transaction.execute(
                 "INSERT OR IGNORE INTO lane_meter (lane_id, start, meter, source, note)
                  SELECT DISTINCT l.id, c.start, ?3, ?4, ?5
@@ -326,9 +327,9 @@ impl TraceWriter {
                 params![
                     recording,
                     platform,
-                    meter.meter.name(),
-                    meter.source.map(cyclometer_core::meter::Source::label),
-                    meter.note
+                    meter.name(),
+                    provenance.source.map(Source::label),
+                    provenance.note
                 ],
             )?;
         }
@@ -485,6 +486,7 @@ mod tests {
     use crate::{HistoryFilter, RecordingRef};
     use cyclometer_trace::ImportSettings;
     use cyclometer_trace::formats::find_format;
+    use cyclometer_trace::import::InputFormat;
     use cyclometer_trace::testing::read_lines;
 
     const LOG: &str = "REPORT RequestId: 94f4a28a-dbe3-4114-9f2b-0b3ae40f4dbc\tDuration: 155.51 ms\t\
@@ -514,8 +516,11 @@ mod tests {
         let other = Store::open(&path).expect("opened");
         assert_eq!(other.list_recordings(&HistoryFilter::default()).expect("read"), []);
         assert!(other.find_recording(RecordingRef::Latest).is_err());
-        let meters: Vec<_> =
-            format.meters.iter().map(|meter| ("aws-lambda".to_owned(), *meter)).collect();
+        let meters: Vec<_> = InputFormat::from(format)
+            .meters
+            .into_iter()
+            .map(|(meter, provenance)| ("aws-lambda".to_owned(), meter, provenance))
+            .collect();
         let store = writer.finish(&meters).expect("finished");
         let found = store.find_recording(RecordingRef::Label("mine".into())).expect("there");
         let (listed, counts) =

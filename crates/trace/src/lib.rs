@@ -16,6 +16,7 @@ pub mod formats;
 mod framing;
 pub mod import;
 pub mod input;
+mod json_text;
 pub mod mapping;
 mod reading;
 mod row;
@@ -24,7 +25,7 @@ pub mod testing;
 
 pub use batch::{CellId, CellLabel, InstanceId, RowBatch, TraceNames, memory_configuration};
 pub use clock_text::{ClockTextError, parse_timestamp};
-pub use exact_number::{parse_milliseconds, parse_scaled};
+pub use exact_number::{parse_exact, parse_milliseconds, parse_scaled};
 pub use format::{
     Detection, FormatMeter, Framing, ImportSettings, Record, RecordOutcome, RecordReader, Reject,
     TraceFormat,

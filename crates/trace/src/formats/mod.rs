@@ -3,14 +3,20 @@
 mod azure_function_logs;
 mod azure_requests;
 mod azure_trace_2021;
+mod cloud_run;
 mod cloudflare_analytics;
 mod cloudflare_trace;
+mod csv_fields;
 mod huawei_2025;
 mod knative;
+mod lambda;
+mod lambda_json;
 mod lambda_report;
+mod logs_insights;
 mod openwhisk;
 mod otlp;
 mod refused;
+mod ubc_lambda;
 mod vercel;
 
 use crate::format::{Detection, TraceFormat};
@@ -35,7 +41,15 @@ pub static FORMATS: &[&TraceFormat] = &[
     &refused::AZURE_METRICS,
     &refused::VERCEL_USAGE,
     &refused::PROMETHEUS_TEXT,
+    &lambda_json::CLOUDWATCH_JSON,
+    &lambda_json::LAMBDA_PLATFORM,
+    &lambda_json::LAMBDA_INSIGHTS,
+    &logs_insights::INSIGHTS_CSV,
+    &logs_insights::INSIGHTS_JSON,
+    &ubc_lambda::UBC_LAMBDA,
+    &cloud_run::CLOUD_RUN_REQUESTS,
 ];
+
 /// Returns the format called `name`, if there is one.
 #[must_use]
 pub fn find_format(name: &str) -> Option<&'static TraceFormat> {

@@ -23,9 +23,10 @@ enum RowEnd {
 }
 
 impl<R: Read> Framer<R> {
-    pub(super) fn next_csv_row(&mut self) -> Option<Frame<'_>> {
+    /// Returns the next row; without a delimiter, of a file with any of the usual ones.
+    pub(super) fn next_csv_row(&mut self, delimiter: Option<u8>) -> Option<Frame<'_>> {
         self.skip_empty_lines();
-        match self.find_row_end() {
+        match self.find_row_end(delimiter) {
             RowEnd::At(0) => None,
             RowEnd::At(len) => {
                 let is_whole = self.buffer.unread()[len - 1] == b'\n';
@@ -61,7 +62,7 @@ impl<R: Read> Framer<R> {
         }
     }
 
-    fn find_row_end(&mut self) -> RowEnd {
+    fn find_row_end(&mut self, delimiter: Option<u8>) -> RowEnd {
         let mut at = 0;
         let mut quoted = false;
         let mut closed_at: Option<usize> = None;
@@ -79,8 +80,8 @@ impl<R: Read> Framer<R> {
                 }
                 at = place + 1;
                 // A doubled quote is one character of the field: it closes and opens it again.
-                let opens =
-                    opens_field(unread, place) || closed_at.is_some_and(|it| it + 1 == place);
+                let opens = opens_field(unread, place, delimiter)
+                    || closed_at.is_some_and(|it| it + 1 == place);
                 closed_at = quoted.then_some(place);
                 quoted = !quoted && opens;
                 continue;
@@ -98,6 +99,10 @@ impl<R: Read> Framer<R> {
 
 /// Returns whether a quote is the first character of a field; a quote inside one is a character
 /// like any other.
-fn opens_field(row: &[u8], quote: usize) -> bool {
-    quote == 0 || matches!(row[quote - 1], b',' | b';' | b'\t' | b'|')
+fn opens_field(row: &[u8], quote: usize, delimiter: Option<u8>) -> bool {
+    let Some(before) = quote.checked_sub(1).map(|at| row[at]) else { return true };
+    match delimiter {
+        Some(delimiter) => before == delimiter,
+        None => matches!(before, b',' | b';' | b'\t' | b'|'),
+    }
 }

@@ -83,7 +83,8 @@ impl<R: Read> Framer<R> {
         match self.framing {
             Framing::Lines => self.next_line(),
             Framing::JsonValues { array_keys } => self.next_json_value(array_keys),
-            Framing::Csv => self.next_csv_row(),
+            Framing::Csv => self.next_csv_row(None),
+            Framing::Delimited { delimiter } => self.next_csv_row(Some(delimiter)),
             Framing::Columns => None,
         }
     }

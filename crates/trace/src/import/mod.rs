@@ -18,11 +18,13 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use cyclometer_core::invocation::Cancel;
+use cyclometer_core::meter::{Meter, Provenance};
 use cyclometer_system::threads::start_thread_within;
 
 use crate::batch::{RowBatch, TraceNames};
 use crate::format::{FormatMeter, Framing, ImportSettings, RecordReader, TraceFormat};
 use crate::input::{FileIdentity, InputFile, ReadCounter};
+use crate::mapping::Mapping;
 
 pub use leftovers::{Leftover, LeftoverKind, Leftovers};
 pub use rejects_file::MAX_WRITTEN as MAX_WRITTEN_REJECTS;
@@ -49,7 +51,7 @@ pub struct InputFormat {
     /// Platform; `None` if the records say.
     pub platform: Option<String>,
     /// Meters that it has, infers or lacks.
-    pub meters: Vec<FormatMeter>,
+    pub meters: Vec<(Meter, Provenance)>,
     /// Opens a reader for an input.
     pub open: Arc<OpenReader>,
 }
@@ -60,10 +62,30 @@ impl From<&'static TraceFormat> for InputFormat {
             name: format.name.to_owned(),
             framing: format.framing,
             platform: format.platform.map(ToOwned::to_owned),
-            meters: format.meters.to_vec(),
+            meters: format.meters.iter().map(to_provenance).collect(),
             open: Arc::new(format.open),
         }
     }
+}
+
+impl From<Mapping> for InputFormat {
+    fn from(mapping: Mapping) -> Self {
+        Self {
+            name: mapping.name().to_owned(),
+            framing: mapping.framing(),
+            platform: Some(mapping.platform().to_owned()),
+            meters: mapping.meters().to_vec(),
+            open: Arc::new(move |settings, file| mapping.open(settings, file)),
+        }
+    }
+}
+
+fn to_provenance(meter: &FormatMeter) -> (Meter, Provenance) {
+    let provenance = match meter.source {
+        Some(source) => Provenance::from_source(source, meter.note),
+        None => Provenance::missing(meter.note),
+    };
+    (meter.meter, provenance)
 }
 
 impl std::fmt::Debug for InputFormat {
