@@ -67,6 +67,6 @@ pub use saved_amounts::{AmountKind, AmountSum};
 pub use series::{CellSeries, SeriesRun, StoredLane};
 pub use simulation::{BillRetention, ReplayError, ReplayPlan, SavedSimulation};
 pub use throttling::ThrottlingCounts;
-pub use trace_imports::{ImportedFile, TraceFile, TraceFileLeftover, UnfinishedImport};
+pub use trace_imports::{ImportedFile, TraceFile, TraceMeter, TraceOverview, UnfinishedImport};
 pub use trace_writer::{FileProgress, TraceInput, TraceWriter};
 pub use writer::{StoredCallback, Writer};

@@ -58,17 +58,53 @@ pub struct TraceFile {
     /// Digest of all rows of the trace up to the end of this file.
     pub digest: String,
     /// Records that gave no row, and remarks.
-    pub leftovers: Vec<TraceFileLeftover>,
+    pub leftovers: Vec<Leftover>,
     /// Digest of the content, if it was read to its end at once.
     pub content: Option<String>,
     /// Records in the file of rejected records.
     pub rejects_written: u64,
 }
 
-/// Records of a file that gave no row, by kind and cause.
-pub type TraceFileLeftover = Leftover;
+/// What a trace has in all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceOverview {
+    /// Invocations that are stored.
+    pub rows: u64,
+    /// Functions.
+    pub functions: u64,
+    /// Platforms.
+    pub platforms: Vec<String>,
+    /// Times of the first and the last invocation, if the log has times.
+    pub first: Option<String>,
+    /// See `first`.
+    pub last: Option<String>,
+    /// Meters with their sources, or why they are missing.
+    pub meters: Vec<TraceMeter>,
+}
+
+/// Meter of a platform of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceMeter {
+    /// Platform.
+    pub platform: String,
+    /// Name of the meter.
+    pub meter: String,
+    /// Source; `None` if it is missing.
+    pub source: Option<String>,
+    /// Remark, or why it is missing.
+    pub note: String,
+}
 
 impl Store {
+    /// Returns what a trace has in all.
+    ///
+    /// # Errors
+    /// Fails when there is no such trace, or the database cannot be read.
+    pub fn trace_overview(&self, recording: i64) -> Result<TraceOverview, StoreError> {
+        read_overview(&self.connection, recording)
+            .map_err(StoreError::for_action("reading of a trace"))
+    }
+
     /// Returns the imports that were not finished, those that still run included.
     ///
     /// # Errors
@@ -180,6 +216,55 @@ impl Store {
     }
 }
 
+fn read_overview(connection: &Connection, recording: i64) -> rusqlite::Result<TraceOverview> {
+    let (rows, functions, has_times, first, last) = connection.query_row(
+        "SELECT (SELECT COUNT(*) FROM cell c JOIN invocation i ON i.cell_id = c.id
+                WHERE c.recording_id = r.id),
+            (SELECT COUNT(DISTINCT workload) FROM cell c WHERE c.recording_id = r.id),
+            (SELECT MAX(offset_base_ns) > 0 FROM cell c WHERE c.recording_id = r.id),
+            r.started_at, r.ended_at
+         FROM recording r WHERE r.id = ?1",
+        [recording],
+        |row| {
+            let times: Option<bool> = row.get(2)?;
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, i64>(1)?,
+                times == Some(true),
+                row.get::<_, Option<String>>(3)?,
+                row.get::<_, Option<String>>(4)?,
+            ))
+        },
+    )?;
+    let mut statement = connection.prepare(
+        "SELECT DISTINCT l.name, m.meter, m.source, m.note
+         FROM lane_meter m JOIN lane l ON l.id = m.lane_id WHERE l.recording_id = ?1
+         ORDER BY l.name, m.rowid",
+    )?;
+    let meters = statement.query_map([recording], |row| {
+        Ok(TraceMeter {
+            platform: row.get(0)?,
+            meter: row.get(1)?,
+            source: row.get(2)?,
+            note: row.get(3)?,
+        })
+    })?;
+    Ok(TraceOverview {
+        rows: rows.unsigned_abs(),
+        functions: functions.unsigned_abs(),
+        platforms: read_platforms(connection, recording)?,
+        first: first.filter(|_| has_times),
+        last: last.filter(|_| has_times),
+        meters: meters.collect::<Result<_, _>>()?,
+    })
+}
+
+fn read_platforms(connection: &Connection, recording: i64) -> rusqlite::Result<Vec<String>> {
+    let mut statement =
+        connection.prepare("SELECT name FROM lane WHERE recording_id = ?1 ORDER BY name")?;
+    statement.query_map([recording], |row| row.get(0))?.collect()
+}
+
 fn living_process(owner: &str) -> Option<i32> {
     let owner = owner.parse::<ProcessIdentity>().ok()?;
     owner.is_alive().then(|| owner.pid())
@@ -228,6 +313,23 @@ fn read_leftovers(connection: &Connection, file: i64) -> rusqlite::Result<Vec<Le
 }
 
 impl TraceWriter {
+    /// Returns the files of the trace so far.
+    ///
+    /// # Errors
+    /// Fails when the database cannot be read.
+    pub fn files(&self) -> Result<Vec<TraceFile>, StoreError> {
+        self.store.trace_files(self.recording)
+    }
+
+    /// Returns the platforms of the trace so far.
+    ///
+    /// # Errors
+    /// Fails when the database cannot be read.
+    pub fn platforms(&self) -> Result<Vec<String>, StoreError> {
+        read_platforms(&self.store.connection, self.recording)
+            .map_err(StoreError::for_action("list of platforms"))
+    }
+
     /// Goes on with an import that was not finished.
     ///
     /// # Errors

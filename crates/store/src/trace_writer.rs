@@ -19,7 +19,7 @@ use cyclometer_trace::{CellLabel, RowBatch, TraceNames, TraceRow};
 const ROWS: usize = 50_000;
 
 /// Longest time of a transaction: others wait for it.
-const LONGEST: Duration = Duration::from_millis(1_000);
+const LONGEST: Duration = Duration::from_millis(250);
 
 /// Settings of the connection of an import: a log that is copied into the database seldom, and a
 /// cache that holds the ends of its tables. References and words are right by construction.
