@@ -4,6 +4,7 @@ mod clean;
 mod cpu_options;
 mod doctor;
 mod history;
+mod import;
 mod lanes;
 mod live;
 mod manual;
@@ -119,6 +120,8 @@ enum CliCommand {
     Live(Box<live::LiveOptions>),
     /// Run workloads in lanes, meter and store every invocation, and compare
     Record(record::RecordOptions),
+    /// Import logs and traces of invocations that were measured elsewhere
+    Import(Box<import::ImportOptions>),
     /// Price a recording's invocations with every price model
     Replay(replay::ReplayOptions),
     /// List, show and check price models, and explain what they charge
@@ -310,6 +313,7 @@ fn dispatch(common: &CommonOptions, command: CliCommand) -> CommandOutcome {
     match command {
         CliCommand::Live(options) => live::run(common, &options),
         CliCommand::Record(options) => record::run(common, &options),
+        CliCommand::Import(options) => import::run(common, &options),
         CliCommand::Replay(options) => replay::run(common, &options),
         CliCommand::Pricing(options) => pricing::run(common, &options),
         CliCommand::History(options) => history::run(common, &options),

@@ -19,6 +19,7 @@ mod faults;
 mod fuzzing;
 mod history;
 mod hostile;
+mod importing;
 #[path = "../inputs/mod.rs"]
 mod inputs;
 mod interruption;

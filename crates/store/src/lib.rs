@@ -35,6 +35,9 @@ mod simulation;
 mod simulation_writer;
 mod stored_words;
 mod throttling;
+mod trace_duplicates;
+mod trace_imports;
+mod trace_rows;
 mod trace_writer;
 mod writer;
 
@@ -64,5 +67,6 @@ pub use saved_amounts::{AmountKind, AmountSum};
 pub use series::{CellSeries, SeriesRun, StoredLane};
 pub use simulation::{BillRetention, ReplayError, ReplayPlan, SavedSimulation};
 pub use throttling::ThrottlingCounts;
+pub use trace_imports::{ImportedFile, TraceFile, TraceMeter, TraceOverview, UnfinishedImport};
 pub use trace_writer::{FileProgress, TraceInput, TraceWriter};
 pub use writer::{StoredCallback, Writer};

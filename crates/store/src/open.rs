@@ -38,6 +38,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../db/migrations/20261129010000_settings_of_subjects.sql")),
     M::up(include_str!("../../../db/migrations/20261129020000_cpu_shares.sql")),
     M::up(include_str!("../../../db/migrations/20261129120000_traces.sql")),
+    M::up(include_str!("../../../db/migrations/20261129130000_trace_imports.sql")),
 ];
 
 /// Reason why the database cannot be used.

@@ -1,31 +1,62 @@
-//! Writing of a trace: batches of rows, each in one transaction with how far its input was read,
-//! so that an import that was killed goes on where it stopped. Nobody sees the trace before it is
-//! finished.
+//! Writing of a trace: rows in transactions together with how far their input was read, so that an
+//! import that was killed goes on where it stopped. Nobody sees the trace before it is finished.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::event_rows::{COLUMNS, current_timestamp, to_sql_integer};
+use super::event_rows::{current_timestamp, to_sql_integer};
 use super::open::{Store, StoreError};
-use cyclometer_trace::{CellLabel, FormatMeter, RowBatch, TraceNames, TraceRow};
+use super::trace_duplicates::{SeenRequests, remove_duplicates, store_leftovers};
+use super::trace_rows::{RowPlace, RowStatement};
+use cyclometer_core::meter::{Meter, Provenance, Source};
+use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_trace::import::{FileHeader, ImportBatch, Leftovers, SinkError, TraceSink};
+use cyclometer_trace::{CellLabel, RowBatch, TraceNames, TraceRow};
+
+/// Rows of one transaction, after which it is committed with the next batch.
+const ROWS: usize = 50_000;
+
+/// Longest time of a transaction: others wait for it.
+const LONGEST: Duration = Duration::from_millis(250);
+
+/// Settings of the connection of an import: a log that is copied into the database seldom, and a
+/// cache that holds the ends of its tables. References and words are right by construction.
+const FAST: &str = "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;
+    PRAGMA wal_autocheckpoint = 16000; PRAGMA cache_size = -65536;";
+
+/// Settings of any other connection.
+const USUAL: &str = "PRAGMA foreign_keys = ON; PRAGMA ignore_check_constraints = OFF;
+    PRAGMA wal_autocheckpoint = 1000; PRAGMA cache_size = -2000;";
 
 /// Trace that is being written.
 pub struct TraceWriter {
-    store: Store,
-    recording: i64,
-    /// Numbers in the database of the cells of the names, and how many rows each has.
-    cells: Vec<StoredCell>,
+    pub(super) store: Store,
+    pub(super) recording: i64,
+    /// Cells of the names in the database.
+    pub(super) cells: Vec<StoredCell>,
     /// Numbers in the database of the instances of the names.
-    instances: Vec<i64>,
+    pub(super) instances: Vec<i64>,
     lanes: HashMap<String, i64>,
     /// Time of the last row that had one, for those that have none.
-    last_time: i64,
+    pub(super) last_time: i64,
+    /// Number in the database of the file that is read.
+    pub(super) file: i64,
+    pub(super) seen: SeenRequests,
+    pending: Option<Pending>,
 }
 
-struct StoredCell {
-    id: i64,
-    rows: i64,
+/// Cell in the database, with the number of its rows.
+pub(super) struct StoredCell {
+    pub id: i64,
+    pub rows: i64,
+}
+
+/// Transaction that is not committed yet.
+struct Pending {
+    rows: usize,
+    since: Instant,
 }
 
 /// Progress of an input, which is stored with a batch.
@@ -66,13 +97,18 @@ impl TraceWriter {
     pub fn begin(store: Store, label: Option<&str>, plan: &str) -> Result<Self, StoreError> {
         let sql = "INSERT INTO recording (label, started_at, status, owner, plan, host, kind,
                 importing)
-             VALUES (?1, ?2, 'interrupted', '', ?3, '{}', 'trace', 1)";
-        let values = params![label, current_timestamp(), plan];
+             VALUES (?1, ?2, 'interrupted', ?3, ?4, '{}', 'trace', 1)";
+        let values = params![label, current_timestamp(), own_identity(), plan];
         store.retry_while_busy(|| {
             let inserted = store.connection.execute(sql, values);
             inserted.map(drop).map_err(StoreError::for_action("entry of the trace"))
         })?;
         let recording = store.connection.last_insert_rowid();
+        Self::with_store(store, recording)
+    }
+
+    pub(super) fn with_store(store: Store, recording: i64) -> Result<Self, StoreError> {
+        store.connection.execute_batch(FAST).map_err(StoreError::for_action("set-up"))?;
         Ok(Self {
             store,
             recording,
@@ -80,6 +116,9 @@ impl TraceWriter {
             instances: Vec::new(),
             lanes: HashMap::new(),
             last_time: 0,
+            file: 0,
+            seen: SeenRequests::new(),
+            pending: None,
         })
     }
 
@@ -94,8 +133,13 @@ impl TraceWriter {
     /// # Errors
     /// Fails when the database cannot be written.
     pub fn begin_file(&mut self, input: &TraceInput) -> Result<i64, StoreError> {
+        self.begin_transaction()?;
+        // A file that was begun, and of which nothing was stored, is begun again.
         let sql = "INSERT INTO trace_file (recording_id, position, path, format, bytes, identity)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (recording_id, position) DO UPDATE SET path = excluded.path,
+                format = excluded.format, bytes = excluded.bytes, identity = excluded.identity
+             RETURNING id";
         let values = params![
             self.recording,
             to_sql_integer(input.position as u64),
@@ -104,82 +148,177 @@ impl TraceWriter {
             input.bytes.map(to_sql_integer),
             input.identity
         ];
-        let inserted = self.store.connection.execute(sql, values);
-        inserted.map_err(StoreError::for_action("entry of a file of the trace"))?;
-        Ok(self.store.connection.last_insert_rowid())
+        let inserted = self.store.connection.query_row(sql, values, |row| row.get(0));
+        self.file = inserted.map_err(StoreError::for_action("entry of a file of the trace"))?;
+        Ok(self.file)
     }
 
-    /// Stores a batch of rows, and how far its input was read, all or nothing.
+    /// Stores rows, and how far their input was read, and commits: for inputs that are at hand.
     ///
     /// # Errors
-    /// Fails when the database cannot be written; nothing of the batch is stored then.
+    /// Fails when the database cannot be written; the import is to be given up then.
     pub fn store_batch(
         &mut self,
         names: &TraceNames,
         batch: &RowBatch,
         progress: &FileProgress,
     ) -> Result<(), StoreError> {
-        let known = (self.cells.len(), self.instances.len(), self.last_time);
-        let counts: Vec<i64> = self.cells.iter().map(|cell| cell.rows).collect();
-        let stored = self.store_batch_once(names, batch, progress);
-        if stored.is_err() {
-            self.cells.truncate(known.0);
-            self.instances.truncate(known.1);
-            self.last_time = known.2;
-            self.lanes.clear();
-            for (cell, rows) in self.cells.iter_mut().zip(counts) {
-                cell.rows = rows;
-            }
-        }
-        stored.map_err(StoreError::for_action("insertion of rows of the trace"))
-    }
-
-    fn store_batch_once(
-        &mut self,
-        names: &TraceNames,
-        batch: &RowBatch,
-        progress: &FileProgress,
-    ) -> rusqlite::Result<()> {
-        let Self { store, recording, cells, instances, lanes, last_time } = self;
-        let transaction =
-            store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for label in names.cells().iter().skip(cells.len()) {
-            cells.push(find_or_insert_cell(&transaction, *recording, lanes, label)?);
-        }
-        for name in names.instances().iter().skip(instances.len()) {
-            instances.push(find_or_insert_instance(&transaction, *recording, name)?);
-        }
-        insert_rows(&transaction, batch.rows(), cells, instances, last_time)?;
-        transaction
-            .prepare_cached(
-                "UPDATE trace_file SET records = ?2, rows = ?3, digest = ?4, checkpoint = ?5
-             WHERE id = ?1",
-            )?
-            .execute(params![
+        self.begin_transaction()?;
+        let (cells, instances) = (self.cells.len(), self.instances.len());
+        self.insert_rows(
+            &names.cells()[cells..],
+            &names.instances()[instances..],
+            batch.rows(),
+            &[],
+        )
+        .and_then(|_| {
+            let sql = "UPDATE trace_file SET records = ?2, rows = ?3, digest = ?4, checkpoint = ?5
+                 WHERE id = ?1";
+            self.store.connection.prepare_cached(sql)?.execute(params![
                 progress.file,
                 to_sql_integer(progress.records),
                 to_sql_integer(progress.rows),
                 progress.digest,
                 progress.checkpoint
-            ])?;
-        transaction.commit()
+            ])
+        })
+        .map_err(StoreError::for_action("insertion of rows of the trace"))?;
+        self.commit_rows()
     }
 
-    /// Makes the trace visible, and returns the database. `meters` says for each platform what its
-    /// format has and lacks.
+    /// Makes safe what was stored.
+    fn commit_rows(&mut self) -> Result<(), StoreError> {
+        if self.pending.take().is_some() {
+            let committed = self.store.connection.execute_batch("COMMIT");
+            committed.map_err(StoreError::for_action("commit of rows of the trace"))?;
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction, unless one goes on; waits for those of others.
+    fn begin_transaction(&mut self) -> Result<(), StoreError> {
+        if self.pending.is_none() {
+            let begin = || {
+                let begun = self.store.connection.execute_batch("BEGIN IMMEDIATE");
+                begun.map_err(StoreError::for_action("start of a transaction"))
+            };
+            self.store.retry_while_busy(begin)?;
+            self.pending = Some(Pending { rows: 0, since: Instant::now() });
+        }
+        Ok(())
+    }
+
+    /// Inserts rows with the names that are new; returns the number of the last row.
+    fn insert_rows(
+        &mut self,
+        new_cells: &[CellLabel],
+        new_instances: &[String],
+        rows: &[TraceRow],
+        lines: &[u64],
+    ) -> rusqlite::Result<Option<i64>> {
+        let connection = &self.store.connection;
+        for label in new_cells {
+            let cell = find_or_insert_cell(connection, self.recording, &mut self.lanes, label)?;
+            self.cells.push(cell);
+        }
+        for name in new_instances {
+            self.instances.push(find_or_insert_instance(connection, self.recording, name)?);
+        }
+        // In a loop of its own, so that the processor looks up several at once.
+        let known: Vec<bool> = rows
+            .iter()
+            .map(|row| row.request.as_ref().is_some_and(|request| self.seen.insert(request)))
+            .collect();
+        let mut statement = RowStatement::prepare(connection)?;
+        let mut last = None;
+        for (at, row) in rows.iter().enumerate() {
+            // Every cell and instance of a row is among the names.
+            let Some(cell) = self.cells.get_mut(row.cell.0 as usize) else { continue };
+            cell.rows += 1;
+            self.last_time = row.started_at.unwrap_or(self.last_time.saturating_add(1));
+            let place = RowPlace {
+                cell: cell.id,
+                sequence: cell.rows,
+                offset: self.last_time,
+                instance: row.instance.and_then(|it| self.instances.get(it.0 as usize).copied()),
+            };
+            statement.insert(row, &place)?;
+            if known[at] {
+                let id = connection.last_insert_rowid();
+                let line = lines.get(at).copied().unwrap_or(0);
+                insert_candidate(connection, self.recording, self.file, id, line)?;
+            }
+        }
+        if !rows.is_empty() {
+            last = Some(connection.last_insert_rowid());
+        }
+        Ok(last)
+    }
+
+    fn store_import_batch(&mut self, batch: &ImportBatch) -> rusqlite::Result<()> {
+        // The number of the last row is asked before that of a candidate, which has it too.
+        let last = self.insert_rows(
+            &batch.new_cells,
+            &batch.new_instances,
+            batch.rows.rows(),
+            &batch.lines,
+        )?;
+        let connection = &self.store.connection;
+        store_leftovers(connection, self.file, &batch.leftovers)?;
+        let checkpoint = &batch.checkpoint;
+        let next = if batch.ends_file { None } else { serde_json::to_string(checkpoint).ok() };
+        let sql = "UPDATE trace_file SET records = ?2, rows = ?3, digest = ?4, checkpoint = ?5,
+                content = ?6, last_invocation = COALESCE(?7, last_invocation),
+                rejects_bytes = ?8, rejects_written = ?9
+             WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute(params![
+            self.file,
+            to_sql_integer(checkpoint.records),
+            to_sql_integer(checkpoint.rows),
+            batch.digest,
+            next,
+            batch.content,
+            last,
+            to_sql_integer(checkpoint.rejects.0),
+            to_sql_integer(checkpoint.rejects.1),
+        ])?;
+        Ok(())
+    }
+
+    /// Removes duplicates, makes the trace visible, and returns the database. `meters` says for
+    /// each platform what its formats have and lack.
     ///
     /// # Errors
     /// Fails when the database cannot be written; the trace is not visible then.
-    pub fn finish(mut self, meters: &[(String, FormatMeter)]) -> Result<Store, StoreError> {
+    pub fn finish(mut self, meters: &[(String, Meter, Provenance)]) -> Result<Store, StoreError> {
+        self.commit_rows()?;
         self.finish_once(meters).map_err(StoreError::for_action("end of the trace"))?;
+        self.close()
+    }
+
+    /// Leaves the trace as it is, to be gone on with, and returns the database.
+    ///
+    /// # Errors
+    /// Fails when the database cannot be written.
+    pub fn close(mut self) -> Result<Store, StoreError> {
+        self.commit_rows()?;
+        let usual = self.store.connection.execute_batch(USUAL);
+        usual.map_err(StoreError::for_action("set-up"))?;
         Ok(self.store)
     }
 
-    fn finish_once(&mut self, meters: &[(String, FormatMeter)]) -> rusqlite::Result<()> {
+    fn finish_once(&mut self, meters: &[(String, Meter, Provenance)]) -> rusqlite::Result<()> {
         let recording = self.recording;
+        let limit = self.seen.describe_limit();
         let transaction =
             self.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for (platform, meter) in meters {
+        remove_duplicates(&transaction, recording)?;
+        if let Some(limit) = limit {
+            let mut note = Leftovers::default();
+            note.note(limit, None);
+            store_leftovers(&transaction, self.file, note.all())?;
+        }
+        for (platform, meter, provenance) in meters {
             transaction.execute(
                 "INSERT OR IGNORE INTO lane_meter (lane_id, start, meter, source, note)
                  SELECT DISTINCT l.id, c.start, ?3, ?4, ?5
@@ -188,9 +327,9 @@ impl TraceWriter {
                 params![
                     recording,
                     platform,
-                    meter.meter.name(),
-                    meter.source.map(cyclometer_core::meter::Source::label),
-                    meter.note
+                    meter.name(),
+                    provenance.source.map(Source::label),
+                    provenance.note
                 ],
             )?;
         }
@@ -207,7 +346,7 @@ impl TraceWriter {
         )?;
         let date = |nanos: Option<i64>| nanos.map(format_unix_nanos);
         transaction.execute(
-            "UPDATE recording SET importing = 0, status = 'done',
+            "UPDATE recording SET importing = 0, status = 'done', owner = '',
                 started_at = COALESCE(?2, started_at), ended_at = COALESCE(?3, ?4) WHERE id = ?1",
             params![recording, date(first), date(last), current_timestamp()],
         )?;
@@ -220,6 +359,56 @@ fn format_unix_nanos(nanos: i64) -> String {
     let since = std::time::Duration::from_nanos(nanos.unsigned_abs());
     let time = std::time::UNIX_EPOCH.checked_add(since).unwrap_or(std::time::UNIX_EPOCH);
     humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// Returns what identifies this process, so that another one does not take its import over.
+pub(super) fn own_identity() -> String {
+    ProcessIdentity::current().map_or_else(|_| String::new(), |own| own.to_string())
+}
+
+impl TraceSink for TraceWriter {
+    fn begin_file(&mut self, header: &FileHeader) -> Result<(), SinkError> {
+        let input = TraceInput {
+            position: header.position,
+            path: header.path.clone(),
+            format: header.format.clone(),
+            bytes: header.bytes,
+            identity: header.identity.clone(),
+        };
+        Self::begin_file(self, &input).map(drop).map_err(|error| SinkError(error.to_string()))
+    }
+
+    fn store_batch(&mut self, batch: &ImportBatch) -> Result<(), SinkError> {
+        let failed = |error: StoreError| SinkError(error.to_string());
+        self.begin_transaction().map_err(failed)?;
+        let stored = self.store_import_batch(batch);
+        stored.map_err(StoreError::for_action("insertion of rows of the trace")).map_err(failed)?;
+        let is_due = self.pending.as_mut().is_some_and(|pending| {
+            pending.rows += batch.rows.len();
+            pending.rows >= ROWS || pending.since.elapsed() >= LONGEST
+        });
+        if is_due { self.commit_rows().map_err(failed) } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> Result<(), SinkError> {
+        self.commit_rows().map_err(|error| SinkError(error.to_string()))
+    }
+}
+
+fn insert_candidate(
+    connection: &Connection,
+    recording: i64,
+    file: i64,
+    invocation: i64,
+    line: u64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO trace_candidate (invocation_id, recording_id, file_id, line)
+             VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![invocation, recording, file, to_sql_integer(line)])
+        .map(drop)
 }
 
 fn find_or_insert_cell(
@@ -291,58 +480,13 @@ fn find_or_insert_instance(
         .query_row(params![recording, name], |row| row.get(0))
 }
 
-/// Returns the statement that inserts a row: what a trace never has is left out.
-fn insert_row_sql() -> String {
-    let meters: Vec<&str> = COLUMNS.iter().map(|(_, column)| *column).collect();
-    let marks = vec!["?"; 11 + meters.len()].join(", ");
-    format!(
-        "INSERT INTO invocation (cell_id, sequence, status, offset_ns, create_ns, start_ns,
-            run_ns, billed_ns, weight, instance_id, request_id, {})
-         VALUES ({marks})",
-        meters.join(", ")
-    )
-}
-
-fn insert_rows(
-    connection: &Connection,
-    rows: &[TraceRow],
-    cells: &mut [StoredCell],
-    instances: &[i64],
-    last_time: &mut i64,
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(&insert_row_sql())?;
-    for row in rows {
-        // Every cell and instance of a row is among the names.
-        let Some(cell) = cells.get_mut(row.cell.0 as usize) else { continue };
-        cell.rows += 1;
-        let instance = row.instance.and_then(|it| instances.get(it.0 as usize));
-        *last_time = row.started_at.unwrap_or(last_time.saturating_add(1));
-        let phases = &row.usage.phases;
-        let spans = [phases.create, phases.start, phases.run, row.billed];
-        statement.raw_bind_parameter(1, cell.id)?;
-        statement.raw_bind_parameter(2, cell.rows)?;
-        statement.raw_bind_parameter(3, row.status.label())?;
-        statement.raw_bind_parameter(4, *last_time)?;
-        for (at, span) in (5..).zip(spans) {
-            statement.raw_bind_parameter(at, span.map(|span| to_sql_integer(span.0)))?;
-        }
-        statement.raw_bind_parameter(9, (row.weight != 1).then_some(row.weight))?;
-        statement.raw_bind_parameter(10, instance)?;
-        statement.raw_bind_parameter(11, row.request.as_ref().map(|it| it.0.as_slice()))?;
-        for (at, (meter, _)) in (12..).zip(COLUMNS) {
-            statement.raw_bind_parameter(at, row.usage.get(meter).map(to_sql_integer))?;
-        }
-        statement.raw_execute()?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{HistoryFilter, RecordingRef};
     use cyclometer_trace::ImportSettings;
     use cyclometer_trace::formats::find_format;
+    use cyclometer_trace::import::InputFormat;
     use cyclometer_trace::testing::read_lines;
 
     const LOG: &str = "REPORT RequestId: 94f4a28a-dbe3-4114-9f2b-0b3ae40f4dbc\tDuration: 155.51 ms\t\
@@ -372,8 +516,11 @@ mod tests {
         let other = Store::open(&path).expect("opened");
         assert_eq!(other.list_recordings(&HistoryFilter::default()).expect("read"), []);
         assert!(other.find_recording(RecordingRef::Latest).is_err());
-        let meters: Vec<_> =
-            format.meters.iter().map(|meter| ("aws-lambda".to_owned(), *meter)).collect();
+        let meters: Vec<_> = InputFormat::from(format)
+            .meters
+            .into_iter()
+            .map(|(meter, provenance)| ("aws-lambda".to_owned(), meter, provenance))
+            .collect();
         let store = writer.finish(&meters).expect("finished");
         let found = store.find_recording(RecordingRef::Label("mine".into())).expect("there");
         let (listed, counts) =

@@ -14,6 +14,9 @@ const MAX_CELLS: usize = 200_000;
 /// Most instances of a trace.
 const MAX_INSTANCES: usize = 4_000_000;
 
+/// Most rows that one record may give.
+const MAX_ROWS_OF_RECORD: usize = 100_000;
+
 /// Longest name that is kept, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
@@ -127,12 +130,43 @@ fn check_name(name: &str) -> Result<(), Reject> {
 #[derive(Debug, Default)]
 pub struct RowBatch {
     rows: Vec<TraceRow>,
+    /// Rows before the record that is being read.
+    before: usize,
+    /// Whether that record gave more rows than one may.
+    overflowed: bool,
 }
 
 impl RowBatch {
-    /// Adds a row.
+    /// Adds a row. Those of a record that gives more than 100,000 are not kept, and the record is
+    /// rejected by [`Self::check_record`].
     pub fn push(&mut self, row: TraceRow) {
-        self.rows.push(row);
+        if self.rows.len() - self.before < MAX_ROWS_OF_RECORD {
+            self.rows.push(row);
+        } else {
+            self.overflowed = true;
+        }
+    }
+
+    /// Begins a record.
+    pub fn begin_record(&mut self) {
+        self.before = self.rows.len();
+        self.overflowed = false;
+    }
+
+    /// Rejects the record that was begun last if it gave too many rows.
+    ///
+    /// # Errors
+    /// Returns that cause.
+    pub const fn check_record(&self) -> Result<(), Reject> {
+        if self.overflowed {
+            return Err(Reject::new("a record of more than 100,000 invocations"));
+        }
+        Ok(())
+    }
+
+    /// Removes the rows of the record that was begun last.
+    pub fn remove_record(&mut self) {
+        self.rows.truncate(self.before);
     }
 
     /// Returns the rows.
@@ -144,6 +178,7 @@ impl RowBatch {
     /// Removes all rows; the memory stays.
     pub fn clear(&mut self) {
         self.rows.clear();
+        self.begin_record();
     }
 
     /// Removes the rows from a position on: those of a record that was rejected in the middle.

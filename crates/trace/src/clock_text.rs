@@ -4,6 +4,8 @@ use thiserror::Error;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
+use crate::format::Reject;
+
 /// Error from a time that is not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ClockTextError {
@@ -16,6 +18,16 @@ pub enum ClockTextError {
     /// The time is before 1970 or after 2262.
     #[error("a time before 1970 or after 2262")]
     Range,
+}
+
+impl From<ClockTextError> for Reject {
+    fn from(error: ClockTextError) -> Self {
+        Self::new(match error {
+            ClockTextError::Notation => "a time that is not like 2025-05-12T20:24:06.154Z",
+            ClockTextError::NoZone => "a time without a zone: give --zone",
+            ClockTextError::Range => "a time before 1970 or after 2262",
+        })
+    }
 }
 
 /// Parses a time such as `2025-05-12T20:24:06.154Z`, with a space for the `T`, another offset, or

@@ -28,6 +28,12 @@ pub enum Framing {
     },
     /// A row of a CSV file each; the first record is the header, and a row may span lines.
     Csv,
+    /// A row each of a file like CSV whose fields are divided by another character; a header, if
+    /// there is one, is a record like the others.
+    Delimited {
+        /// Character between fields: `;`, tab.
+        delimiter: u8,
+    },
     /// The whole input is a file of columns (Parquet), which has a reader of its own.
     Columns,
 }

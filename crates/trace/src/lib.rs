@@ -13,13 +13,19 @@ mod clock_text;
 mod exact_number;
 mod format;
 pub mod formats;
+mod framing;
+pub mod import;
+pub mod input;
+mod json_text;
+pub mod mapping;
+mod reading;
 mod row;
 #[doc(hidden)]
 pub mod testing;
 
 pub use batch::{CellId, CellLabel, InstanceId, RowBatch, TraceNames, memory_configuration};
 pub use clock_text::{ClockTextError, parse_timestamp};
-pub use exact_number::{parse_milliseconds, parse_scaled};
+pub use exact_number::{parse_exact, parse_milliseconds, parse_scaled};
 pub use format::{
     Detection, FormatMeter, Framing, ImportSettings, Record, RecordOutcome, RecordReader, Reject,
     TraceFormat,

@@ -74,6 +74,15 @@ impl Folder {
         handle_kind(&self.open_entry(name)?)
     }
 
+    /// Returns the kind of an entry, or that it is a link.
+    ///
+    /// # Errors
+    /// Returns an error when there is none.
+    pub fn own_kind(&self, name: &Path) -> Result<FileKind, FileError> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        handle_kind(&openat(&self.handle, name, flags, Mode::empty())?)
+    }
+
     /// Reads a regular file.
     ///
     /// # Errors
@@ -105,10 +114,18 @@ impl Folder {
     /// # Errors
     /// Returns an error when the folder cannot be read, or has more than 10,000 entries.
     pub fn entry_names(&self) -> Result<Vec<OsString>, FileError> {
+        self.entry_names_up_to(MAX_ENTRIES)
+    }
+
+    /// Lists the names of all entries like [`Folder::entry_names`], up to another limit.
+    ///
+    /// # Errors
+    /// Returns an error when the folder cannot be read, or has more than `most` entries.
+    pub fn entry_names_up_to(&self, most: usize) -> Result<Vec<OsString>, FileError> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(handle_path(self.handle.as_fd()))? {
-            if names.len() == MAX_ENTRIES {
-                return Err(FileError::TooMany(MAX_ENTRIES));
+            if names.len() == most {
+                return Err(FileError::TooMany(most));
             }
             names.push(entry?.file_name());
         }

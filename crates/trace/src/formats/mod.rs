@@ -1,11 +1,54 @@
 //! Formats that can be imported, a file each.
 
+mod azure_function_logs;
+mod azure_requests;
+mod azure_trace_2021;
+mod cloud_run;
+mod cloudflare_analytics;
+mod cloudflare_trace;
+mod csv_fields;
+mod huawei_2025;
+mod knative;
+mod lambda;
+mod lambda_json;
 mod lambda_report;
+mod logs_insights;
+mod openwhisk;
+mod otlp;
+mod refused;
+mod ubc_lambda;
+mod vercel;
 
 use crate::format::{Detection, TraceFormat};
 
 /// Formats in the order in which they are tried.
-pub static FORMATS: &[&TraceFormat] = &[&lambda_report::LAMBDA_REPORT];
+pub static FORMATS: &[&TraceFormat] = &[
+    &lambda_report::LAMBDA_REPORT,
+    &azure_requests::AZURE_REQUESTS,
+    &azure_requests::AZURE_REQUESTS_CSV,
+    &azure_function_logs::AZURE_FUNCTION_LOGS,
+    &cloudflare_trace::CLOUDFLARE_TRACE,
+    &cloudflare_analytics::CLOUDFLARE_ANALYTICS,
+    &vercel::VERCEL_LOG_DRAIN,
+    &otlp::OTLP_SPANS,
+    &openwhisk::OPENWHISK_ACTIVATIONS,
+    &openwhisk::OPENWHISK_EVENTS,
+    &knative::KNATIVE_REQUESTS,
+    &azure_trace_2021::AZURE_TRACE_2021,
+    &huawei_2025::HUAWEI_2025,
+    &refused::AZURE_TRACE_2019,
+    &refused::HUAWEI_2023,
+    &refused::AZURE_METRICS,
+    &refused::VERCEL_USAGE,
+    &refused::PROMETHEUS_TEXT,
+    &lambda_json::CLOUDWATCH_JSON,
+    &lambda_json::LAMBDA_PLATFORM,
+    &lambda_json::LAMBDA_INSIGHTS,
+    &logs_insights::INSIGHTS_CSV,
+    &logs_insights::INSIGHTS_JSON,
+    &ubc_lambda::UBC_LAMBDA,
+    &cloud_run::CLOUD_RUN_REQUESTS,
+];
 
 /// Returns the format called `name`, if there is one.
 #[must_use]

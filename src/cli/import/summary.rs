@@ -1,0 +1,267 @@
+//! What an import has read, and what to do next.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
+use crate::files::display_path;
+use crate::output::{json_text, text_output};
+use crate::report::{Cell, Column, Format, Table, format_count, format_timestamp};
+use crate::store::{Store, TraceFile, TraceOverview};
+use crate::trace::import::{LeftoverKind, MAX_WRITTEN_REJECTS};
+use crate::units::Bytes;
+
+/// Most files that are listed for people.
+const LISTED: usize = 20;
+
+/// Prints what was read.
+pub(super) fn print(
+    common: &CommonOptions,
+    store: &Store,
+    trace: i64,
+    skipped: &[(String, String)],
+    rejects: &Path,
+) -> CommandOutcome {
+    let files = store.trace_files(trace).map_err(CommandFailure::failed)?;
+    let overview = store.trace_overview(trace).map_err(CommandFailure::failed)?;
+    let has_rejects = rejects.exists();
+    let printed = match common.format {
+        Format::Json => print_json(trace, &files, &overview, skipped, rejects),
+        Format::Csv | Format::Jsonl => common.print_table(&file_table(&files, usize::MAX)),
+        Format::Table | Format::Markdown => print_tables(common, &files, &overview),
+    };
+    crate::cli::ignore_unread(printed)?;
+    say(&describe_trace(trace, &overview));
+    if let Some(last) = files.last() {
+        say(&format!("digest of all rows: {}", last.digest));
+    }
+    if has_rejects {
+        let written: u64 = files.iter().map(|it| it.rejects_written).max().unwrap_or(0);
+        let more = if written >= MAX_WRITTEN_REJECTS { "the first of the" } else { "the" };
+        say(&format!("{more} rejected records are in {}", display_path(rejects)));
+    }
+    say(&format!(
+        "next: cyclometer replay {trace} · cyclometer history show {trace} · cyclometer replay \
+         {trace} --waste"
+    ));
+    let is_whole = skipped.is_empty() && files.iter().all(is_read_whole);
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+/// Returns whether nothing of a file was rejected, and it was read to its end.
+fn is_read_whole(file: &TraceFile) -> bool {
+    let is_bad = |cause: &str| cause.starts_with("the input breaks off");
+    !file.format.is_empty()
+        && !file.leftovers.iter().any(|it| it.kind == LeftoverKind::Rejected || is_bad(&it.cause))
+}
+
+fn describe_trace(trace: i64, overview: &TraceOverview) -> String {
+    let span = match (&overview.first, &overview.last) {
+        (Some(first), Some(last)) => {
+            format!(", from {} to {} (UTC)", format_timestamp(first), format_timestamp(last))
+        }
+        _ => ", without times".to_owned(),
+    };
+    format!(
+        "trace {trace}: {} of {} on {}{span}",
+        format_count(overview.rows, "invocation"),
+        format_count(overview.functions, "function"),
+        overview.platforms.join(", ")
+    )
+}
+
+fn count_of(file: &TraceFile, kind: LeftoverKind) -> u64 {
+    file.leftovers.iter().filter(|it| it.kind == kind).map(|it| it.records).sum()
+}
+
+fn file_table(files: &[TraceFile], most: usize) -> Table {
+    let mut table = Table::new(&[
+        Column::text("file", "file"),
+        Column::text("format", "format"),
+        Column::number("size", "bytes"),
+        Column::number("records", "records"),
+        Column::number("invocations", "rows"),
+        Column::number("other records", "other"),
+        Column::number("rejected", "rejected"),
+        Column::number("duplicates", "duplicates"),
+        Column::hidden("digest"),
+    ]);
+    for file in files.iter().take(most) {
+        let count = |kind| {
+            let count = count_of(file, kind);
+            Cell::new(count, count)
+        };
+        let format = if file.format.is_empty() { "left out" } else { &file.format };
+        table.push(vec![
+            Cell::text(&file.path),
+            Cell::text(format),
+            Cell::optional_size(file.bytes.map(Bytes)),
+            Cell::new(file.records, file.records),
+            Cell::new(file.rows, file.rows),
+            count(LeftoverKind::Other),
+            count(LeftoverKind::Rejected),
+            count(LeftoverKind::Duplicate),
+            Cell::text(&file.digest),
+        ]);
+    }
+    table
+}
+
+/// Counts of a kind and cause in all files, with the first lines and where they are.
+type Causes = BTreeMap<(&'static str, String), (u64, Vec<String>)>;
+
+fn gather_causes(files: &[TraceFile]) -> Causes {
+    let mut causes = Causes::new();
+    for file in files {
+        for leftover in &file.leftovers {
+            let key = (leftover.kind.label(), leftover.cause.to_string());
+            let (count, lines) = causes.entry(key).or_default();
+            *count += leftover.records;
+            if lines.len() < 3 {
+                let first: Vec<String> =
+                    leftover.first_lines.iter().map(ToString::to_string).collect();
+                lines.push(if first.is_empty() {
+                    file.path.clone()
+                } else {
+                    format!("{}:{}", file.path, first.join(","))
+                });
+            }
+        }
+    }
+    causes
+}
+
+fn print_tables(
+    common: &CommonOptions,
+    files: &[TraceFile],
+    overview: &TraceOverview,
+) -> Result<(), CommandFailure> {
+    common.print_table(&file_table(files, LISTED))?;
+    if files.len() > LISTED {
+        say(&format!("and {} more files; --format json lists all", files.len() - LISTED));
+    }
+    let causes = gather_causes(files);
+    if !causes.is_empty() {
+        writeln!(text_output())?;
+        let mut table = Table::new(&[
+            Column::text("records", "kind"),
+            Column::text("cause or kind", "cause"),
+            Column::number("count", "records"),
+            Column::text("first lines", "first_lines"),
+        ]);
+        for ((kind, cause), (count, lines)) in causes {
+            table.push(vec![
+                Cell::text(kind),
+                Cell::text(cause),
+                Cell::new(count, count),
+                Cell::text(lines.join("; ")),
+            ]);
+        }
+        common.print_table(&table)?;
+    }
+    writeln!(text_output())?;
+    common.print_table(&meter_table(overview))?;
+    Ok(())
+}
+
+fn meter_table(overview: &TraceOverview) -> Table {
+    let mut table = Table::new(&[
+        Column::text("platform", "platform"),
+        Column::text("meter", "meter"),
+        Column::text("source", "source"),
+        Column::text("note", "note"),
+    ]);
+    let mut missing: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for meter in &overview.meters {
+        match &meter.source {
+            Some(source) => table.push(vec![
+                Cell::text(&meter.platform),
+                Cell::text(&meter.meter),
+                Cell::text(source),
+                Cell::text(&meter.note),
+            ]),
+            None => missing.entry((&meter.platform, &meter.note)).or_default().push(&meter.meter),
+        }
+    }
+    for ((platform, note), meters) in missing {
+        table.push(vec![
+            Cell::text(platform),
+            Cell::text(meters.join(", ")),
+            Cell::text("missing"),
+            Cell::text(note),
+        ]);
+    }
+    table
+}
+
+fn print_json(
+    trace: i64,
+    files: &[TraceFile],
+    overview: &TraceOverview,
+    skipped: &[(String, String)],
+    rejects: &Path,
+) -> Result<(), CommandFailure> {
+    let files_json: Vec<Value> = files
+        .iter()
+        .map(|file| {
+            let leftovers: Vec<Value> = file
+                .leftovers
+                .iter()
+                .map(|it| {
+                    json!({ "kind": it.kind.label(), "cause": it.cause, "records": it.records,
+                        "first_lines": it.first_lines })
+                })
+                .collect();
+            json!({ "file": file.path, "format": file.format, "bytes": file.bytes,
+                "records": file.records, "rows": file.rows, "leftovers": leftovers,
+                "digest": file.digest, "content": file.content })
+        })
+        .collect();
+    let meters: Vec<Value> = overview
+        .meters
+        .iter()
+        .map(|it| {
+            json!({ "platform": it.platform, "meter": it.meter, "source": it.source,
+                "note": it.note })
+        })
+        .collect();
+    let skipped: Vec<Value> =
+        skipped.iter().map(|(path, reason)| json!({ "file": path, "reason": reason })).collect();
+    let object = json!({
+        "trace": trace,
+        "rows": overview.rows,
+        "functions": overview.functions,
+        "platforms": overview.platforms,
+        "first": overview.first,
+        "last": overview.last,
+        "digest": files.last().map(|it| &it.digest),
+        "rejects": rejects.exists().then(|| display_path(rejects)),
+        "files": files_json,
+        "skipped": skipped,
+        "meters": meters,
+    });
+    let mut out = text_output();
+    writeln!(out, "{}", json_text(&object, true))?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Says why no invocation could be read.
+pub(super) fn describe_nothing(files: &[TraceFile], rejects: &Path) -> String {
+    let mut text = "no invocation could be read".to_owned();
+    for ((kind, cause), (count, lines)) in gather_causes(files) {
+        text.push_str(&match kind {
+            "note" => format!("\n{}: {cause}", lines.join("; ")),
+            _ => format!("\n{count} {kind}: {cause} ({})", lines.join("; ")),
+        });
+    }
+    if rejects.exists() {
+        text.push_str(&format!("\nthe rejected records are in {}", display_path(rejects)));
+    }
+    text
+}
