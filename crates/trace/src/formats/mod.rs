@@ -1,7 +1,7 @@
 //! Formats that can be imported, a file each.
 
 mod cloud_run;
-mod csv_fields;
+pub(crate) mod csv_fields;
 mod lambda;
 mod lambda_json;
 mod lambda_report;
