@@ -31,6 +31,7 @@ mod own_wasm;
 mod paper;
 mod pricing;
 mod query;
+mod reconcile;
 mod record;
 mod replay;
 mod runtimes;
