@@ -11,6 +11,7 @@ pub mod explain;
 pub mod gate;
 pub mod precision;
 mod prices;
+pub mod reconcile;
 mod row_writer;
 pub mod simulation_report;
 pub mod stored_comparison;

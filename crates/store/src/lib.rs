@@ -24,6 +24,7 @@ mod overview;
 mod part_bills;
 mod playback;
 mod played_part;
+mod provider_rows;
 mod query;
 mod reader;
 mod recorded_cells;
@@ -60,6 +61,7 @@ pub use playback::{
     RecordingPart,
 };
 pub use played_part::{CompactInvocation, CompactOption, MAX_PART_INVOCATIONS, PlayedPart};
+pub use provider_rows::ProviderRow;
 pub use query::{CellStats, MeterSource, RecordingRef};
 pub use reader::{Datum, QueryError, QueryStop, RowSink, SeenDatum, SqlReader, ViewColumn};
 pub use recorded_cells::RecordedCell;

@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod batch;
+pub mod bill_file;
 mod clock_text;
 mod exact_number;
 mod format;

@@ -16,7 +16,10 @@ use crate::replay::{Contract, ModelInfo, ReplaySummary};
 use crate::report::{self, Format, list_stand_ins, terminal_width};
 use crate::store::{BillRetention, ReplayPlan, SavedSimulation, Selection, Store};
 
-pub(super) use selection::{HEADLINE_MODELS, headline_contracts};
+pub(super) use selection::{
+    HEADLINE_MODELS, SelectionOptions, TermOptions, headline_contracts, select_contracts,
+    select_recordings,
+};
 
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
