@@ -14,6 +14,7 @@ mod exact_number;
 mod format;
 pub mod formats;
 pub mod mapping;
+pub mod parquet_file;
 mod reading;
 mod row;
 #[doc(hidden)]

@@ -22,6 +22,8 @@ use crate::format::{Framing, ImportSettings, RecordReader};
 pub(crate) use fill::{Filler, Values};
 use reader::MappedReader;
 
+use crate::reading::time_notation::TimeNotation;
+
 /// Maximum size of a mapping file, in bytes.
 pub const MAX_FILE_BYTES: usize = 64 * 1024;
 
@@ -121,6 +123,22 @@ impl Mapping {
     /// Returns the keys of the columns, for a file of columns.
     pub(crate) fn column_keys(&self) -> impl Iterator<Item = (Vec<String>, &'static str)> {
         self.columns.iter().map(|column| (column.selector.keys(), column.missing))
+    }
+
+    /// Returns the notation of a column of times, as the mapping writes it, and its nanoseconds if
+    /// it is a number since 1970; `None` if the column is none of times.
+    pub(crate) fn time_notation(&self, column: usize) -> Option<(String, Option<u64>)> {
+        let times = [self.plan.started.as_ref(), self.plan.ended.as_ref()];
+        let time = times.into_iter().flatten().find(|time| time.column == column)?;
+        Some(match &time.notation {
+            TimeNotation::Epoch(scale) => {
+                let units = [(1, "ns"), (1_000, "us"), (1_000_000, "ms")];
+                let unit = units.iter().find(|(nanos, _)| *nanos == scale.multiply);
+                (unit.map_or("s", |(_, name)| *name).to_owned(), Some(scale.multiply))
+            }
+            TimeNotation::Iso => ("iso".to_owned(), None),
+            TimeNotation::Pattern(_) => ("a pattern".to_owned(), None),
+        })
     }
 
     /// Returns a filler of rows.

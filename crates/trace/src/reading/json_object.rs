@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize as _};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::format::Reject;
@@ -141,16 +141,6 @@ pub(crate) fn scalar_text(value: JsonValue<'_>) -> Result<Cow<'_, str>, Reject> 
     }
 }
 
-/// Writes a text as a JSON string.
-pub(crate) fn quote_text(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::new(&mut out);
-    if text.serialize(&mut serializer).is_err() {
-        return String::new();
-    }
-    String::from_utf8(out).unwrap_or_default()
-}
-
 impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
@@ -266,6 +256,5 @@ mod tests {
         let keys: Vec<String> = (0..5_000).map(|key| format!("\"{key}\":1")).collect();
         let many = format!("{{{}}}", keys.join(","));
         assert!(JsonObject::parse(many.as_bytes()).is_err());
-        assert_eq!(quote_text("a\"\n"), "\"a\\\"\\n\"");
     }
 }
