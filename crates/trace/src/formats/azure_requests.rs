@@ -9,7 +9,7 @@ use cyclometer_core::units::Nanos;
 use crate::batch::{RowBatch, TraceNames};
 use crate::format::{Detection, FormatMeter, Framing, RecordOutcome, Reject, TraceFormat};
 use crate::reading::csv_reader::{CsvColumn, CsvRow, has_columns, open_csv_reader};
-use crate::reading::json_object::{JsonObject, parse_array, scalar_text};
+use crate::reading::json_object::{JsonObject, JsonValue, parse_array, scalar_text};
 use crate::reading::json_reader::{begins_like_json, contains_all, open_json_reader};
 use crate::reading::quantity::{COUNT, DURATION, UnitScale, parse_quantity};
 use crate::reading::row_maker::{RowMaker, RowNames};
@@ -120,14 +120,15 @@ fn read_object(
     let mut fields: Fields<'_> = Default::default();
     for (field, keys) in fields.iter_mut().zip(FIELDS) {
         if let Some(value) = object.first_value(keys)? {
-            // Custom dimensions are an object, or the text of one.
-            *field = Some(match value.get().starts_with('{') {
-                true => Cow::Borrowed(value.get()),
-                false => scalar_text(value)?,
-            });
+            *field = Some(text_or_object(value)?);
         }
     }
     read_request(&fields, maker, names, batch)
+}
+
+/// Returns the text of a value; custom dimensions are an object, or the text of one.
+fn text_or_object(value: JsonValue<'_>) -> Result<Cow<'_, str>, Reject> {
+    if value.get().starts_with('{') { Ok(Cow::Borrowed(value.get())) } else { scalar_text(value) }
 }
 
 /// Reads `{"name":"PrimaryResult","columns":[{"name":..}],"rows":[[..]]}`.
@@ -154,10 +155,7 @@ fn read_table(
         for (field, place) in fields.iter_mut().zip(places) {
             let value = place.and_then(|place| values.get(place));
             if let Some(value) = value.filter(|value| value.get() != "null") {
-                *field = Some(match value.get().starts_with('{') {
-                    true => Cow::Borrowed(value.get()),
-                    false => scalar_text(value)?,
-                });
+                *field = Some(text_or_object(value)?);
             }
         }
         match read_request(&fields, maker, names, batch)? {
@@ -250,10 +248,8 @@ fn parse_portal_time(text: &str, zone: Option<i32>) -> Result<i64, Reject> {
     if !text.contains('/') {
         return parse_iso_time(text, zone);
     }
-    let pattern = match text.contains('.') {
-        true => "%m/%d/%Y, %I:%M:%S.%f %p",
-        false => "%m/%d/%Y, %I:%M:%S %p",
-    };
+    let fraction = text.contains('.');
+    let pattern = if fraction { "%m/%d/%Y, %I:%M:%S.%f %p" } else { "%m/%d/%Y, %I:%M:%S %p" };
     let notation = TimeNotation::parse_pattern(pattern);
     let notation = notation.map_err(|_| Reject::new("a time in an unknown notation"))?;
     // Without AM or PM, the day may come before the month.

@@ -15,10 +15,10 @@ impl RecordReader for Refusal {
         _names: &mut TraceNames,
         _batch: &mut RowBatch,
     ) -> Result<RecordOutcome, Reject> {
-        match record.bytes.trim_ascii().is_empty() {
-            true => Ok(RecordOutcome::Other("empty line")),
-            false => Err(self.0),
+        if record.bytes.trim_ascii().is_empty() {
+            return Ok(RecordOutcome::Other("empty line"));
         }
+        Err(self.0)
     }
 }
 
@@ -105,7 +105,7 @@ pub static VERCEL_USAGE: TraceFormat = TraceFormat {
     },
 };
 
-/// Histograms of Prometheus, such as those of OpenFaaS and Knative.
+/// Histograms of Prometheus, such as those of `OpenFaaS` and Knative.
 pub static PROMETHEUS_TEXT: TraceFormat = TraceFormat {
     name: "prometheus-histograms",
     platform: None,

@@ -219,7 +219,9 @@ fn write_bytes(bytes: &[u8], writing: Writing) -> Result<Cow<'_, str>, Reject> {
             Ok(Cow::Owned(write_decimal(i128::from_be_bytes(full), scale)))
         }
         Writing::Uuid => {
-            Ok(Cow::Owned(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+            let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+            let pairs = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]);
+            Ok(Cow::Owned(pairs.collect()))
         }
         Writing::Plain | Writing::Unsigned => std::str::from_utf8(bytes)
             .map(Cow::Borrowed)
@@ -253,6 +255,9 @@ mod tests {
         assert!(write_bytes(&[0xff], Writing::Plain).is_err());
         // 1970-01-02 00:00:00.000000001.
         assert_eq!(int96_nanos(&[1, 0, 2_440_589]), 86_400_000_000_001);
-        assert_eq!(write_integer(-1, i128::from(u64::MAX), Writing::Unsigned), "18446744073709551615");
+        assert_eq!(
+            write_integer(-1, i128::from(u64::MAX), Writing::Unsigned),
+            "18446744073709551615"
+        );
     }
 }

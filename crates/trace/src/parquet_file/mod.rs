@@ -266,11 +266,7 @@ fn read_groups(
 }
 
 /// Checks the pages of the columns that are read.
-fn check_group(
-    file: &File,
-    group: &RowGroupMetaData,
-    leaves: &[Leaf],
-) -> Result<(), ParquetError> {
+fn check_group(file: &File, group: &RowGroupMetaData, leaves: &[Leaf]) -> Result<(), ParquetError> {
     let mut total = 0_u64;
     for leaf in leaves {
         let column = group.columns().get(leaf.place);
@@ -359,8 +355,8 @@ fn hand_over(
             .map(|(column, place)| place.map_or(Ok(None), |place| column.text(place)))
             .collect();
         let before = sink.batch.len();
-        let outcome = values
-            .and_then(|values| sink.filler.push_row(&values, sink.names, &mut sink.batch));
+        let outcome =
+            values.and_then(|values| sink.filler.push_row(&values, sink.names, &mut sink.batch));
         match outcome {
             Ok(RecordOutcome::Rows) => {}
             Ok(RecordOutcome::Other(kind)) => others.push((row_number, kind)),
