@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use thiserror::Error;
 
-use super::error::{MAX_FILE_BYTES, PricingError, UnknownModel};
+use super::contract::BaseModels;
+use super::contract::file::{ContractProbe, is_contract};
+use super::error::{MAX_FILE_BYTES, PricingError, SpannedProblem, UnknownModel};
 use super::model::PriceModel;
 use super::resolve;
 use cyclometer_system::catalog::{CatalogEntry, NamedCatalog};
@@ -22,8 +24,28 @@ include!(concat!(env!("OUT_DIR"), "/pricing.rs"));
 /// Built-in price models. A shipped file that is not accepted would be missing from this list: a
 /// unit test ensures that none is.
 static BUILTIN: LazyLock<Vec<PriceModel>> = LazyLock::new(|| {
-    let read = |(origin, text): &(&str, &str)| PriceModel::parse_all(text, origin).ok();
-    SHIPPED.iter().filter_map(read).flatten().collect()
+    let mut models: Vec<PriceModel> = Vec::new();
+    let (mut contracts, files): (Vec<_>, Vec<_>) =
+        SHIPPED.iter().partition(|(_, text)| is_contract(text));
+    for (origin, text) in files {
+        models.extend(PriceModel::parse_model(text, origin).into_iter().flatten());
+    }
+    // A contract may extend another, in a file that comes later.
+    loop {
+        let before = contracts.len();
+        contracts.retain(|(origin, text)| {
+            match PriceModel::parse_over(text, origin, models.as_slice()) {
+                Ok(read) => {
+                    models.extend(read);
+                    false
+                }
+                Err(_) => true,
+            }
+        });
+        if contracts.is_empty() || contracts.len() == before {
+            return models;
+        }
+    }
 });
 
 /// Returns the price files embedded in the library, as pairs of name and text.
@@ -51,7 +73,7 @@ pub fn find_builtin_model(id: &str) -> Result<&'static PriceModel, UnknownModel>
         .ok_or_else(|| unknown_model(id, builtin_models().iter()))
 }
 
-fn unknown_model<'a>(
+pub(super) fn unknown_model<'a>(
     id: &str,
     models: impl Iterator<Item = &'a PriceModel> + Clone,
 ) -> UnknownModel {
@@ -155,6 +177,7 @@ impl PriceCatalog {
             }
             other => other.map_err(|cause| failed(path, cause))?,
         };
+        let mut contracts = Vec::new();
         for (file, content) in files {
             let text = content
                 .map_err(|cause| failed(&file, cause))
@@ -168,11 +191,55 @@ impl PriceCatalog {
                     .into_iter()
                     .collect(),
             };
-            if let Err(error) = text.and_then(|text| self.add_text(&file, &text)) {
-                self.leave_out(ids, &error.to_string());
+            match text {
+                // A contract may extend a model whose file comes later.
+                Ok(text) if is_contract(&text) => contracts.push((file, text, ids)),
+                Ok(text) => {
+                    if let Err(error) = self.add_text(&file, &text) {
+                        self.leave_out(ids, &error.to_string());
+                    }
+                }
+                Err(error) => self.leave_out(ids, &error.to_string()),
             }
         }
+        self.add_contracts(contracts);
         Ok(())
+    }
+
+    /// Adds contracts in the order in which they extend each other.
+    fn add_contracts(&mut self, mut pending: Vec<(PathBuf, String, Vec<String>)>) {
+        loop {
+            let named: Vec<Option<ContractProbe>> =
+                pending.iter().map(|(_, text, _)| toml::from_str(text).ok()).collect();
+            let waits = |at: usize| {
+                let base = named[at].as_ref().map(|it| it.extends.get_ref());
+                let other = |(other, probe): (usize, &Option<ContractProbe>)| {
+                    let id = probe.as_ref().and_then(|it| it.id.as_ref());
+                    other != at && id.map(toml::Spanned::get_ref) == base && base.is_some()
+                };
+                named.iter().enumerate().any(other)
+            };
+            let waiting: Vec<bool> = (0..pending.len()).map(waits).collect();
+            let stuck = waiting.iter().all(|it| *it);
+            let mut rest = Vec::new();
+            for (index, (file, text, ids)) in pending.into_iter().enumerate() {
+                if waiting[index] && !stuck {
+                    rest.push((file, text, ids));
+                    continue;
+                }
+                let added = match named[index].as_ref().filter(|_| stuck) {
+                    Some(probe) => Err(describe_cycle(probe, &text, &file).into()),
+                    None => self.add_text(&file, &text),
+                };
+                if let Err(error) = added {
+                    self.leave_out(ids, &error.to_string());
+                }
+            }
+            if rest.is_empty() {
+                return;
+            }
+            pending = rest;
+        }
     }
 
     /// Leaves out the models of a file that is none.
@@ -185,11 +252,59 @@ impl PriceCatalog {
     }
 
     fn add_text(&mut self, path: &Path, text: &str) -> Result<(), PriceCatalogError> {
-        for model in PriceModel::parse_all(text, &display_path(path))? {
+        let models = PriceModel::parse_over(text, &display_path(path), self)?;
+        let ids: Vec<String> = models.iter().map(|model| model.id().to_owned()).collect();
+        for model in models {
             self.broken.retain(|(id, _)| id != model.id());
             self.models.add_entry(model);
         }
+        self.renew_contracts(ids);
         Ok(())
+    }
+
+    /// Returns the version of a model's tariff that was in force on a day, `YYYY-MM-DD`; the model
+    /// itself if none was, or if it is a contract, which extends one version.
+    #[must_use]
+    pub fn find_version<'a>(&'a self, model: &'a PriceModel, day: &str) -> &'a PriceModel {
+        let in_force = |other: &&PriceModel| {
+            other.contract().is_none()
+                && other.tariff() == model.tariff()
+                && other.effective_from() <= day
+                && other.effective_until().is_none_or(|end| day < end)
+        };
+        if model.contract().is_some() {
+            return model;
+        }
+        self.models().iter().find(in_force).unwrap_or(model)
+    }
+
+    /// Reads the contracts over models of these ids again: the models have been replaced.
+    fn renew_contracts(&mut self, mut replaced: Vec<String>) {
+        let is_over = |model: &PriceModel, ids: &[String]| {
+            let base = model.contract().map(|contract| contract.base().id());
+            base.is_some_and(|base| ids.iter().any(|id| id == base))
+                && !ids.iter().any(|id| id == model.id())
+        };
+        loop {
+            let found = self.models().iter().find(|model| is_over(model, &replaced));
+            let Some(old) = found.cloned() else { return };
+            let mut same: Vec<String> = Vec::new();
+            for model in self.models() {
+                if is_over(model, &replaced) && model.source_text() == old.source_text() {
+                    same.push(model.id().to_owned());
+                }
+            }
+            match PriceModel::parse_over(old.source_text(), old.origin(), &*self) {
+                Ok(models) => {
+                    for model in models.into_iter().filter(|it| same.iter().any(|id| id == it.id()))
+                    {
+                        self.models.replace_entry(model);
+                    }
+                }
+                Err(error) => self.leave_out(same.clone(), &error.to_string()),
+            }
+            replaced.extend(same);
+        }
     }
 
     /// Returns the model with the given id.
@@ -229,6 +344,21 @@ impl PriceCatalog {
     }
 }
 
+impl BaseModels for PriceCatalog {
+    fn find_base(&self, id: &str) -> Result<PriceModel, String> {
+        self.find_model(id).cloned().map_err(|error| error.to_string())
+    }
+}
+
+/// Describes that contracts extend each other in a circle.
+fn describe_cycle(probe: &ContractProbe, text: &str, file: &Path) -> PricingError {
+    let base = probe.extends.get_ref();
+    let message = format!(
+        "`{base}` is a contract that comes back to this one: the last one must extend a price model"
+    );
+    SpannedProblem::new(probe.extends.span(), message).into_located_error(text, &display_path(file))
+}
+
 /// Lists the ids that the lines of a price file name, whatever else is wrong with it.
 fn list_named_ids(text: &str) -> Vec<String> {
     let id_of = |line: &str| {
@@ -252,7 +382,7 @@ pub fn read_price_file(path: &Path) -> Result<String, PriceCatalogError> {
 /// Decodes the content of a price file as UTF-8.
 fn decode_text(path: &Path, content: Vec<u8>) -> Result<String, PriceCatalogError> {
     String::from_utf8(content).map_err(|error| {
-        let problem = super::error::SpannedProblem::new(0..0, format!("this is no text: {error}"));
+        let problem = SpannedProblem::new(0..0, format!("this is no text: {error}"));
         problem.into_located_error("", &display_path(path)).into()
     })
 }

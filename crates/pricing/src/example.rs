@@ -29,7 +29,7 @@ pub struct Example {
 pub enum ExampleFigure {
     /// Total amount.
     Amount,
-    /// Amount of a position.
+    /// Amount of a position, or of a line that a contract adds or takes off, without its sign.
     Line(Arc<str>),
     /// Quantity of a charge, before the allowance.
     Quantity(Arc<str>),
@@ -195,7 +195,11 @@ impl Example {
         let position = |name: &Arc<str>| settlement.positions.iter().find(|it| it.name == *name);
         let found = match of {
             ExampleFigure::Amount => Some(money(&settlement.exact, &settlement.total)),
-            ExampleFigure::Line(name) => position(name).map(|it| money(&it.amount, &it.rounded)),
+            ExampleFigure::Line(name) => {
+                let line = settlement.adjustments.iter().find(|it| it.name == *name);
+                let line = line.map(|it| money(&it.amount, &it.rounded).without_sign());
+                line.or_else(|| position(name).map(|it| money(&it.amount, &it.rounded)))
+            }
             ExampleFigure::Billable(name) => position(name).map(|it| it.billable.clone()),
             ExampleFigure::Quantity(name) => {
                 let subtotal = subtotals.iter().find(|it| it.charge.name == *name);

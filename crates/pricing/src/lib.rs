@@ -30,6 +30,7 @@
 mod catalog;
 mod charge;
 pub mod compile;
+mod contract;
 mod error;
 mod evaluate;
 mod example;
@@ -62,6 +63,10 @@ pub use catalog::{
     read_price_file,
 };
 pub use charge::{Charge, ModelInput, MonthlyAllowance, Pool, Tier};
+pub use contract::{
+    Adjustment, AdjustmentKind, Commitment, ContractDetails, MAX_DEPTH as MAX_CONTRACT_DEPTH,
+    MeasuredAt, PriceStep, SetAsideExample,
+};
 pub use error::{MAX_FILE_BYTES, PricingError, UnknownModel};
 pub use evaluate::{Bill, FactorTrace, LineItem, Missing, Refusal, TraceStep};
 pub use example::{Example, ExampleFailure, ExampleFigure, FigureDifference, PrintedFigure};

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::charge::{Charge, ModelInput, Pool, StandIn};
+use super::contract::file::is_contract;
+use super::contract::{BaseModels, ContractDetails, MAX_DEPTH, models_from_contract};
 use super::error::{MAX_FILE_BYTES, PricingError, SpannedProblem};
 use super::evaluate::{self, Bill, EvalContext, FactorTrace, Refusal};
 use super::example::Example;
@@ -50,6 +52,8 @@ pub struct PriceModel {
     pub(super) text: Arc<str>,
     pub(super) digest: Arc<str>,
     pub(super) origin: Arc<str>,
+    /// What the contract changes, if it is one.
+    pub(super) contract: Option<Arc<ContractDetails>>,
 }
 
 impl PriceModel {
@@ -62,6 +66,60 @@ impl PriceModel {
     /// missing key, a value that is refused. Whether the examples match is not checked here: see
     /// [`Example::check_against`].
     pub fn parse_all(text: &str, origin: &str) -> Result<Vec<Self>, PricingError> {
+        if is_contract(text) {
+            return Self::parse_over(text, origin, super::catalog::builtin_models());
+        }
+        Self::parse_model(text, origin)
+    }
+
+    /// Parses a price file, or a contract over one of the given models.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`PriceModel::parse_all`].
+    pub fn parse_with(text: &str, origin: &str, known: &[Self]) -> Result<Vec<Self>, PricingError> {
+        Self::parse_over(text, origin, known)
+    }
+
+    /// Parses the text that [`PriceModel::complete_text`] returned, which may be longer than a
+    /// file: a contract has those that it builds on in it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`PriceModel::parse_all`].
+    pub fn parse_complete(text: &str, origin: &str) -> Result<Vec<Self>, PricingError> {
+        let most = MAX_FILE_BYTES * 2 * (MAX_DEPTH + 1);
+        Self::parse_within(text, origin, super::catalog::builtin_models(), most)
+    }
+
+    pub(super) fn parse_over(
+        text: &str,
+        origin: &str,
+        known: &(impl BaseModels + ?Sized),
+    ) -> Result<Vec<Self>, PricingError> {
+        Self::parse_within(text, origin, known, MAX_FILE_BYTES)
+    }
+
+    fn parse_within(
+        text: &str,
+        origin: &str,
+        known: &(impl BaseModels + ?Sized),
+        most: usize,
+    ) -> Result<Vec<Self>, PricingError> {
+        if !is_contract(text) {
+            return Self::parse_model(text, origin);
+        }
+        if text.len() > most {
+            return Err(PricingError::TooLarge { origin: origin.to_owned(), size: text.len() });
+        }
+        toml::from_str(text)
+            .map_err(SpannedProblem::from)
+            .and_then(|file| models_from_contract(file, text, origin, known))
+            .map_err(|problem| problem.into_located_error(text, origin))
+    }
+
+    /// Parses a price file that is no contract.
+    pub(super) fn parse_model(text: &str, origin: &str) -> Result<Vec<Self>, PricingError> {
         if text.len() > MAX_FILE_BYTES {
             return Err(PricingError::TooLarge { origin: origin.to_owned(), size: text.len() });
         }
@@ -300,7 +358,7 @@ impl PriceModel {
         &self.text
     }
 
-    /// Returns the SHA-256 of [`PriceModel::source_text`], in hexadecimal.
+    /// Returns the SHA-256 of [`PriceModel::complete_text`], in hexadecimal.
     #[must_use]
     pub fn source_digest(&self) -> &str {
         &self.digest

@@ -227,14 +227,20 @@ impl Rounding {
         }
     }
 
+    /// Rounds a sum of the bill where the policy rounds sums.
+    #[must_use]
+    pub fn round_sum(self, amount: &Money) -> Money {
+        match self.policy.sum_direction() {
+            Some(direction) => Money(amount.0.round_to(self.digits, direction)),
+            None => amount.clone(),
+        }
+    }
+
     /// Returns the total of a billing period, from the exact amounts of its positions.
     #[must_use]
     pub fn round_total<'a>(self, positions: impl IntoIterator<Item = &'a Money>) -> Money {
         let sum: Money = positions.into_iter().map(|amount| self.round_line(amount)).sum();
-        match self.policy.sum_direction() {
-            Some(direction) => Money(sum.0.round_to(self.digits, direction)),
-            None => sum,
-        }
+        self.round_sum(&sum)
     }
 }
 

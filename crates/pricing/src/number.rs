@@ -116,6 +116,12 @@ impl Exact {
         Self(BigRational::from_integer(number.into()))
     }
 
+    /// Returns the number without its sign.
+    #[must_use]
+    pub fn without_sign(&self) -> Self {
+        Self(self.0.abs())
+    }
+
     /// Returns whether the number is 0.
     #[must_use]
     pub fn is_zero(&self) -> bool {

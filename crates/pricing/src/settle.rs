@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::charge::{Charge, Pool};
+use super::contract::Adjustment;
 use super::evaluate::{EvalContext, Refusal};
 use super::model::PriceModel;
 use super::money::{Money, Rounding};
@@ -67,9 +68,13 @@ pub struct Settlement {
     pub positions: Vec<Position>,
     /// Rounding that was applied.
     pub rounding: Rounding,
-    /// Total after rounding.
+    /// Sum of the positions after rounding, before adjustments.
+    pub subtotal: Money,
+    /// What a contract adds and takes off, in this order.
+    pub adjustments: Vec<Adjustment>,
+    /// Total after rounding and adjustments.
     pub total: Money,
-    /// Exact sum of the positions.
+    /// Exact sum of the positions and adjustments.
     pub exact: Money,
 }
 
@@ -145,6 +150,36 @@ impl PriceModel {
     /// Computes the bill of a period from its subtotals.
     #[must_use]
     pub fn settle(&self, subtotals: &[Subtotal], terms: &Terms, rounding: Rounding) -> Settlement {
+        self.settle_period(subtotals, terms, rounding, None)
+    }
+
+    /// Computes the bill of a period from the subtotals of each of its hours, the first hour
+    /// first: what a contract commits to by the hour is then used as the usage came, and
+    /// allowances and tiers are used up in that order. Hours beyond those given have no usage.
+    #[must_use]
+    pub fn settle_by_hour(
+        &self,
+        hours: &[Vec<Subtotal>],
+        terms: &Terms,
+        rounding: Rounding,
+    ) -> Settlement {
+        let mut sums: Vec<Subtotal> = Vec::new();
+        for subtotal in hours.iter().flatten() {
+            match sums.iter_mut().find(|sum| Arc::ptr_eq(&sum.charge, &subtotal.charge)) {
+                Some(sum) => sum.quantity += &subtotal.quantity,
+                None => sums.push(subtotal.clone()),
+            }
+        }
+        self.settle_period(&sums, terms, rounding, Some(hours))
+    }
+
+    fn settle_period(
+        &self,
+        subtotals: &[Subtotal],
+        terms: &Terms,
+        rounding: Rounding,
+        hours: Option<&[Vec<Subtotal>]>,
+    ) -> Settlement {
         let position = |(index, pool): (usize, &Pool)| {
             let from: Vec<Subtotal> =
                 subtotals.iter().filter(|sum| sum.charge.pool == index).cloned().collect();
@@ -153,8 +188,34 @@ impl PriceModel {
         let positions: Vec<Position> =
             self.pools().iter().enumerate().filter_map(position).collect();
         let amounts = || positions.iter().map(|position| &position.amount);
-        let (total, exact) = (rounding.round_total(amounts()), amounts().sum());
-        Settlement { positions, rounding, total, exact }
+        let (subtotal, exact) = (rounding.round_total(amounts()), amounts().sum());
+        let Some(contract) = self.contract() else {
+            let (total, adjustments) = (subtotal.clone(), Vec::new());
+            return Settlement { positions, rounding, subtotal, adjustments, total, exact };
+        };
+        let adjusted = self.adjust_bill(contract, &positions, terms, rounding, hours);
+        Settlement {
+            positions,
+            rounding,
+            subtotal,
+            adjustments: adjusted.lines,
+            total: adjusted.total,
+            exact: adjusted.exact,
+        }
+    }
+
+    /// Returns the exact amount of a quantity of a pool, after allowances and tiers.
+    pub(super) fn amount_of_quantity(
+        &self,
+        pool: usize,
+        quantity: &Exact,
+        terms: &Terms,
+        rounding: Rounding,
+    ) -> Exact {
+        let Some(found) = self.pools().get(pool) else { return Exact::default() };
+        let position =
+            settle_quantity(pool, found, (Vec::new(), quantity.clone()), terms, rounding);
+        position.amount.as_exact().clone()
     }
 }
 
@@ -168,6 +229,17 @@ fn settle_pool(
     let quantity = from.iter().fold(Exact::default(), |sum, subtotal| {
         &sum + &(&subtotal.quantity * &subtotal.charge.weight)
     });
+    settle_quantity(index, pool, (from, quantity), terms, rounding)
+}
+
+/// Settles a quantity of a pool, and the subtotals that it is the sum of.
+fn settle_quantity(
+    index: usize,
+    pool: &Pool,
+    (from, quantity): (Vec<Subtotal>, Exact),
+    terms: &Terms,
+    rounding: Rounding,
+) -> Position {
     let allowance = pool.free.as_ref().filter(|_| terms.free);
     let (mut free, mut credit) = (Exact::default(), Exact::default());
     if let Some(allowance) = allowance {

@@ -93,6 +93,13 @@ fn survives_storing(amount: &Money) {
 }
 
 fn survives_printing(model: &PriceModel) {
+    if model.contract().is_some() {
+        let again = PriceModel::parse_complete(model.complete_text(), model.origin());
+        let again = again.unwrap_or_else(|error| panic!("the complete text is refused: {error}"));
+        let same = again.iter().find(|it| it.id() == model.id());
+        assert!(same.is_some_and(|it| it.same_tariff(model)), "{}", model.complete_text());
+        return;
+    }
     let text = model.to_toml();
     if text.len() > MAX_FILE_BYTES {
         return;

@@ -146,6 +146,7 @@ impl PriceModel {
             text: _,
             digest: _,
             origin: _,
+            contract: _,
         } = self;
         *identity == other.identity
             && *rounding == other.rounding

@@ -20,9 +20,10 @@ mod table;
 pub mod tax;
 mod text_format;
 mod totals;
+mod trace_models;
 mod waste;
 
-pub use calendar_bills::calendar_table;
+pub use calendar_bills::{calendar_table, needs_hours};
 pub use cyclometer_stats::{half_interquartile_range, integer_quantile};
 pub use prices::{describe_extremes, format_bill, format_thousands, price_matrix, price_table};
 pub use row_writer::RowWriter;
@@ -34,4 +35,5 @@ pub use text_format::{
 pub use totals::{
     failure_notes, has_few_models, list_refusals, list_stand_ins, only_pair, totals_table,
 };
+pub use trace_models::{find_platform_model, list_default_models};
 pub use waste::{unmeasured_note, waste_table};

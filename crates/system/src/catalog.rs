@@ -71,6 +71,14 @@ impl<T: CatalogEntry> NamedCatalog<T> {
         self.add_family(vec![entry]);
     }
 
+    /// Puts an entry into the place of the one of its name, without a notice: it is the same, read
+    /// again.
+    pub fn replace_entry(&mut self, entry: T) {
+        if let Some(old) = self.entries.iter_mut().find(|it| it.name() == entry.name()) {
+            *old = entry;
+        }
+    }
+
     /// Removes the entry of that name, if there is one.
     pub fn remove_entry(&mut self, name: &str) {
         self.entries.retain(|it| it.name() != name);

@@ -49,7 +49,7 @@ pub(super) struct ReplayOptions {
     #[arg(long, value_name = "REQUESTS")]
     per_month: Option<String>,
     /// Bill each calendar month of a trace as one account, with its allowances, tiers and fees
-    #[arg(long, conflicts_with_all = ["per_month", "waste", "break_even", "explain"])]
+    #[arg(long, conflicts_with_all = ["per_month", "waste", "break_even", "explain", "days"])]
     by_month: bool,
     /// Split each bill into used, idle, head-room, rounding, start-up and fees
     #[arg(long)]
@@ -68,9 +68,20 @@ pub(super) struct ReplayOptions {
 
 /// Runs the command.
 pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOutcome {
-    let contracts = selection::select_contracts(common, &options.choice, &options.terms)?;
+    let catalog = common.price_catalog()?;
+    let named = !options.choice.model.is_empty();
+    let headline = HEADLINE_MODELS.map(str::to_owned);
+    let ids = if named { &options.choice.model[..] } else { &headline };
+    // What is wrong with the arguments is told before a database is looked for.
+    let mut contracts = selection::select_contracts(&catalog, ids, &options.terms)?;
     let mut store = common.open_for_results()?;
-    let plan = build_plan(&store, options, contracts)?;
+    let recordings = selection::select_recordings(&store, &options.recordings, &options.choice)?;
+    if !named {
+        let ids = report::list_default_models(&store, &recordings, &catalog)
+            .map_err(CommandFailure::failed)?;
+        contracts = selection::select_contracts(&catalog, &ids, &options.terms)?;
+    }
+    let plan = build_plan(options, recordings, contracts)?;
     if options.terms.is_sweep() {
         return sweep::run(common, &store, &plan);
     }
@@ -110,11 +121,10 @@ fn describe_keeping(simulation: &SavedSimulation) -> String {
 }
 
 fn build_plan(
-    store: &Store,
     options: &ReplayOptions,
+    recordings: Vec<i64>,
     contracts: Vec<Contract>,
 ) -> Result<ReplayPlan, CommandFailure> {
-    let recordings = selection::select_recordings(store, &options.recordings, &options.choice)?;
     let per_month = options.per_month.as_deref().map(selection::parse_request_count).transpose()?;
     Ok(ReplayPlan {
         selection: Selection {

@@ -2,10 +2,10 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::super::{CommandFailure, CommonOptions, history};
+use super::super::{CommandFailure, history};
 use crate::lane::StartKind;
 use crate::meter::Meter;
-use crate::pricing::{self, Dimension, Exact, Gigabyte, Terms};
+use crate::pricing::{self, Dimension, Exact, Gigabyte, PriceCatalog, Terms};
 use crate::quantity::parse_whole_number;
 use crate::replay::{Contract, WhatIf};
 use crate::store::{RecordingRef, Store};
@@ -15,7 +15,7 @@ use crate::suggest::find_nearest_name;
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct SelectionOptions {
     /// Price models, by id; `all`, or `current` for those valid today [default:
-    /// aws-lambda-x86,per-cycle]
+    /// aws-lambda-x86,per-cycle; of a trace, its platform's of that time]
     #[arg(long, value_delimiter = ',', value_name = "ID,ID")]
     pub model: Vec<String>,
     /// Only these lanes
@@ -64,19 +64,15 @@ impl SelectionOptions {
 
 pub(in crate::cli) use crate::report::answer::{HEADLINE_MODELS, headline_contracts};
 
-/// Returns the selected models, under the selected terms.
+/// Returns the models with these ids, under the selected terms.
 pub(super) fn select_contracts(
-    common: &CommonOptions,
-    choice: &SelectionOptions,
+    catalog: &PriceCatalog,
+    ids: &[String],
     options: &TermOptions,
 ) -> Result<Vec<Contract>, CommandFailure> {
-    let catalog = common.price_catalog()?;
-    let ids: Vec<&str> = match choice.model.as_slice() {
-        [] => HEADLINE_MODELS.to_vec(),
-        given => given.iter().map(String::as_str).collect(),
-    };
     let mut contracts: Vec<Contract> = Vec::new();
     for id in ids {
+        let id = id.as_str();
         let found = match id {
             "all" => catalog.models().iter().collect(),
             "current" => {

@@ -23,7 +23,7 @@ const MEASURED_BITS: u64 = 64;
 const GIVEN_BITS: u64 = 136;
 
 /// Refuses charges whose bill takes too many steps.
-pub(super) fn check_bill_cost(charges: &[Arc<Charge>], span: Range<usize>) -> ResolveResult<()> {
+pub(crate) fn check_bill_cost(charges: &[Arc<Charge>], span: Range<usize>) -> ResolveResult<()> {
     let steps = bill_steps(charges);
     if steps <= MAX_STEPS {
         return Ok(());

@@ -258,7 +258,7 @@ impl PriceKeys {
     }
 }
 
-fn resolve_tiers(files: Vec<Spanned<TierFile>>, unit: &str) -> ResolveResult<Vec<Tier>> {
+pub(crate) fn resolve_tiers(files: Vec<Spanned<TierFile>>, unit: &str) -> ResolveResult<Vec<Tier>> {
     let last = files.len() - 1;
     let mut tiers: Vec<Tier> = Vec::with_capacity(files.len());
     for (index, file) in files.into_iter().enumerate() {
@@ -314,7 +314,7 @@ fn resolve_allowance(
 }
 
 /// Parses `400000 GB-s` where the unit must be `unit`, in singular or plural.
-fn parse_in_unit(text: &Spanned<String>, unit: &str) -> ResolveResult<Exact> {
+pub(crate) fn parse_in_unit(text: &Spanned<String>, unit: &str) -> ResolveResult<Exact> {
     let problem = |message: String| SpannedProblem::new(text.span(), message);
     let read = |error: QuantityError| problem(error.to_string());
     let fits = |given: &str| given == unit || given.strip_suffix('s') == Some(unit);

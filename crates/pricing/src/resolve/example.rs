@@ -23,7 +23,7 @@ type InputValues = BTreeMap<Spanned<String>, Spanned<InputValue>>;
 type PrintedFigures = BTreeMap<Spanned<String>, Price>;
 
 /// Resolves an example and adds it to the model that it belongs to.
-pub(super) fn attach_example(
+pub(crate) fn attach_example(
     file: Spanned<ExampleFile>,
     models: &mut [PriceModel],
 ) -> ResolveResult<()> {
@@ -64,7 +64,9 @@ fn resolve_example(file: ExampleFile, model: &PriceModel) -> ResolveResult<Examp
     expected.extend(file.amount.map(|price| (ExampleFigure::Amount, printed_figure(price))));
     let positions = model.pools().iter().map(|pool| &pool.name);
     let charges = model.shared_charges().iter().map(|charge| &charge.name);
-    resolve_figures(file.lines, positions.clone(), ExampleFigure::Line, &mut expected)?;
+    let adjustments = model.adjustment_names();
+    let lines = positions.clone().chain(&adjustments);
+    resolve_figures(file.lines, lines, ExampleFigure::Line, &mut expected)?;
     resolve_figures(file.quantities, charges, ExampleFigure::Quantity, &mut expected)?;
     resolve_figures(file.billable, positions, ExampleFigure::Billable, &mut expected)?;
     Ok(Example {

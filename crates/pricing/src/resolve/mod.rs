@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+pub(crate) use arithmetic_cost::check_bill_cost;
+pub(crate) use charge::{parse_in_unit, resolve_tiers};
+pub(crate) use example::attach_example;
 pub(super) use example::{set_inputs, usage_groups};
 
 use super::charge::ModelInput;
@@ -25,7 +28,7 @@ use super::unit::Gigabyte;
 use cyclometer_core::suggest::find_nearest_name;
 
 /// Maximum numbers of elements in a file.
-pub(super) mod limits {
+pub(crate) mod limits {
     pub(crate) const CHARGES: usize = 64;
     pub(crate) const FACTORS: usize = 6;
     pub(crate) const INPUTS: usize = 64;
@@ -38,7 +41,7 @@ pub(super) mod limits {
     pub(crate) const DIGITS: u32 = 18;
 }
 
-type ResolveResult<T> = Result<T, SpannedProblem>;
+pub(crate) type ResolveResult<T> = Result<T, SpannedProblem>;
 
 /// Resolves all models of a file: the first, then its variants.
 pub(super) fn models_from_file(
@@ -65,13 +68,13 @@ pub(super) fn models_from_file(
     }
     check_distinct(&models, &spans)?;
     for written in examples {
-        example::attach_example(written, &mut models)?;
+        attach_example(written, &mut models)?;
     }
     Ok(models)
 }
 
 /// Checks that ids are unique, and that versions of one tariff are in effect at different times.
-fn check_distinct(
+pub(crate) fn check_distinct(
     models: &[PriceModel],
     spans: &[(Range<usize>, Range<usize>)],
 ) -> ResolveResult<()> {
@@ -124,7 +127,7 @@ fn resolve_model(file: ModelFile, source: &SourceFile) -> ResolveResult<PriceMod
     let inputs = resolve_inputs(file.input, file.gb, &month)?;
     let written = file.charge.span();
     let (pools, charges) = charge::resolve_charges(file.charge, file.pool, &inputs)?;
-    arithmetic_cost::check_bill_cost(&charges, written)?;
+    check_bill_cost(&charges, written)?;
     let id = file.id.into_inner().0;
     let identity = ModelIdentity {
         tariff: file.tariff.map_or_else(|| id.clone(), |tariff| tariff.0),
@@ -151,6 +154,7 @@ fn resolve_model(file: ModelFile, source: &SourceFile) -> ResolveResult<PriceMod
         text: Arc::clone(&source.text),
         digest: Arc::clone(&source.digest),
         origin: Arc::clone(&source.origin),
+        contract: None,
     })
 }
 
@@ -158,7 +162,7 @@ fn thirty_days() -> Exact {
     Exact::from(30 * terms::DAY)
 }
 
-fn resolve_digits(written: Option<&Spanned<u32>>) -> ResolveResult<Option<u32>> {
+pub(crate) fn resolve_digits(written: Option<&Spanned<u32>>) -> ResolveResult<Option<u32>> {
     match written {
         Some(digits) if *digits.get_ref() > limits::DIGITS => {
             let text = format!("amounts are rounded to 0 to {} decimals", limits::DIGITS);
@@ -241,7 +245,7 @@ fn resolve_default(
     Ok(())
 }
 
-fn check_count(
+pub(crate) fn check_count(
     count: usize,
     least: usize,
     most: usize,
@@ -258,7 +262,7 @@ fn check_count(
 }
 
 /// Creates the problem that a name is unknown, with the nearest known name.
-fn unknown_name<'a>(
+pub(crate) fn unknown_name<'a>(
     what: &str,
     name: &Spanned<String>,
     known: impl Iterator<Item = &'a str> + Clone,

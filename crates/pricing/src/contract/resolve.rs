@@ -1,0 +1,729 @@
+//! Resolution of a contract: the model that it extends with its prices, discounts and terms.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::file::{
+    AllowanceKey, CommitmentFile, ContractFile, CreditFile, CurrencyFile, MeasuredAt, MinimumFile,
+    Named, Percent, PriceChange, RegionFile, RegionKey, ShortOr, TaxFile,
+};
+use super::{
+    Commitment, ContractDetails, CoveredPool, MAX_DEPTH, Minimum, NamedAmount, PriceStep, Tax,
+    format_percent,
+};
+use crate::charge::{Charge, MonthlyAllowance, Pool, Tier};
+use crate::error::SpannedProblem;
+use crate::model::{PriceModel, hex_digest};
+use crate::money::Money;
+use crate::number::Exact;
+use crate::resolve::{
+    ResolveResult, attach_example, check_bill_cost, check_count, check_distinct, limits,
+    parse_in_unit, resolve_digits, resolve_tiers, unknown_name,
+};
+use crate::scalars::{Label, Ratio};
+use crate::unit::Dimension;
+
+/// Regions that one file may have.
+const MAX_REGIONS: usize = 64;
+
+/// Models that a contract may extend.
+pub(crate) trait BaseModels {
+    /// Returns the model of that id.
+    ///
+    /// # Errors
+    ///
+    /// Returns a description of what there is instead.
+    fn find_base(&self, id: &str) -> Result<PriceModel, String>;
+}
+
+impl BaseModels for [PriceModel] {
+    fn find_base(&self, id: &str) -> Result<PriceModel, String> {
+        let found = self.iter().find(|model| model.id() == id);
+        found.cloned().ok_or_else(|| crate::catalog::unknown_model(id, self.iter()).to_string())
+    }
+}
+
+/// Resolves all models of a contract file: one, or one for each of its regions.
+pub(crate) fn models_from_contract(
+    mut file: ContractFile,
+    text: &str,
+    origin: &str,
+    known: &(impl BaseModels + ?Sized),
+) -> ResolveResult<Vec<PriceModel>> {
+    let base = find_base(&file, origin, known)?;
+    let examples = std::mem::take(&mut file.example);
+    if examples.len() > limits::EXAMPLES {
+        let text = format!("more than {} examples", limits::EXAMPLES);
+        return Err(SpannedProblem::new(0..0, text));
+    }
+    let regions = match file.region.take() {
+        None => vec![None],
+        Some(RegionKey::Name(label)) => vec![Some(single_region(label))],
+        Some(RegionKey::List(list)) => {
+            let span = file.id.span();
+            check_count(list.len(), 1, MAX_REGIONS, "[[region]]", span)?;
+            list.into_iter().map(|region| Some(region.into_inner())).collect()
+        }
+    };
+    let complete: Arc<str> = complete_text(text, &file, &base).into();
+    let origin = Origin { text: text.into(), complete, name: origin.into(), base };
+    let mut models = Vec::new();
+    let mut spans = Vec::new();
+    for region in regions {
+        spans.push(identity_spans(&file, region.as_ref()));
+        models.push(resolve_one(&file, region, &origin)?);
+    }
+    check_distinct(&models, &spans)?;
+    for written in examples {
+        attach_example(written, &mut models)?;
+    }
+    Ok(models)
+}
+
+struct Origin {
+    text: Arc<str>,
+    complete: Arc<str>,
+    name: Arc<str>,
+    base: Arc<PriceModel>,
+}
+
+type Span = std::ops::Range<usize>;
+
+fn identity_spans(file: &ContractFile, region: Option<&RegionFile>) -> (Span, Span) {
+    let id = region.and_then(|it| it.id.as_ref()).map_or(file.id.span(), Spanned::span);
+    let from = region.and_then(|it| it.effective_from.as_ref()).or(file.effective_from.as_ref());
+    (id.clone(), from.map_or(id, Spanned::span))
+}
+
+/// Returns a region that is only a label.
+fn single_region(label: Label) -> RegionFile {
+    RegionFile {
+        region: Spanned::new(0..0, label),
+        id: None,
+        name: None,
+        source: None,
+        retrieved: None,
+        effective_from: None,
+        effective_until: None,
+        uncertain: None,
+        prices: BTreeMap::new(),
+        weights: BTreeMap::new(),
+    }
+}
+
+/// Finds the extended model: among those that the file carries, or else among the known ones.
+fn find_base(
+    file: &ContractFile,
+    origin: &str,
+    known: &(impl BaseModels + ?Sized),
+) -> ResolveResult<Arc<PriceModel>> {
+    let id = file.extends.get_ref();
+    let problem = |text: String| SpannedProblem::new(file.extends.span(), text);
+    if file.base.len() > MAX_DEPTH {
+        return Err(problem(format!("a contract carries at most {MAX_DEPTH} files")));
+    }
+    if *id == file.id.get_ref().0 {
+        return Err(problem(format!("`{id}` cannot extend itself: write the id of another model")));
+    }
+    let found = if file.base.is_empty() {
+        known.find_base(id)
+    } else {
+        let mut carried: Vec<PriceModel> = Vec::new();
+        for base in file.base.iter().rev() {
+            let read = PriceModel::parse_over(&base.text, origin, carried.as_slice());
+            let read = read.map_err(|error| problem(format!("a carried file: {error}")))?;
+            carried.extend(read);
+        }
+        carried.find_base(id)
+    };
+    let base = found.map_err(problem)?;
+    let depth = base.contract().map_or(0, |contract| contract.depth);
+    if depth >= MAX_DEPTH {
+        return Err(problem(format!(
+            "`{id}` is the last of {MAX_DEPTH} contracts over each other, the most there may be: \
+             extend one of those below it"
+        )));
+    }
+    Ok(Arc::new(base))
+}
+
+/// Builds the text of the contract with all files that it builds on.
+fn complete_text(text: &str, file: &ContractFile, base: &PriceModel) -> String {
+    let mut complete = text.to_owned();
+    if !file.base.is_empty() {
+        return complete;
+    }
+    let mut next = Some(base);
+    while let Some(model) = next {
+        let quoted = toml::Value::from(model.source_text());
+        complete.push_str(&format!("\n[[base]]\ntext = {quoted}\n"));
+        next = model.contract().map(ContractDetails::base);
+    }
+    complete
+}
+
+/// Resolves the contract for one region.
+fn resolve_one(
+    file: &ContractFile,
+    region: Option<RegionFile>,
+    origin: &Origin,
+) -> ResolveResult<PriceModel> {
+    let mut model = (*origin.base).clone();
+    model.examples.clear();
+    model.text = Arc::clone(&origin.text);
+    model.digest = hex_digest(&origin.complete).into();
+    model.origin = Arc::clone(&origin.name);
+    let base = origin.base.contract();
+    let label = region.as_ref().map(|it| Arc::clone(&it.region.get_ref().0));
+    set_identity(&mut model, file, region.as_ref())?;
+    let mut steps = Steps::new(&model);
+    if let Some(month) = &file.month {
+        set_month(&mut model, month.get_ref().0.clone());
+        steps.other.push(format!("a month of {}", Dimension::Time.format_value(&model.month)));
+    }
+    let what = label.as_deref().map_or_else(|| "contract".to_owned(), |it| format!("region {it}"));
+    steps.replace_prices(&mut model, &file.prices, "contract")?;
+    if let Some(region) = &region {
+        steps.replace_prices(&mut model, &region.prices, &what)?;
+    }
+    let mut charges: Vec<Charge> = model.charges.iter().map(|it| (**it).clone()).collect();
+    steps.replace_weights(&mut charges, &file.weights)?;
+    if let Some(region) = &region {
+        steps.replace_weights(&mut charges, &region.weights)?;
+    }
+    let factors = steps.discount(&mut model, file)?;
+    let rate = steps.convert(&mut model, file.currency.as_ref())?;
+    steps.set_allowances(&mut model, file)?;
+    for charge in &mut charges {
+        charge.rate = &charge.weight * &model.pools[charge.pool].list_rate();
+    }
+    model.charges = charges.into_iter().map(Arc::new).collect();
+    check_bill_cost(&model.charges, file.extends.span())?;
+    let total = file.discount.as_ref().map_or_else(|| Exact::from(1), Percent::remainder);
+    let scale = Scale { factors, total, rate };
+    let mut details = ContractDetails {
+        base: Arc::clone(&origin.base),
+        region: label.or_else(|| base.and_then(|it| it.region.clone())),
+        depth: base.map_or(0, |it| it.depth) + 1,
+        price_steps: steps.prices,
+        other_steps: steps.other,
+        commitment: base.and_then(|it| scale.inherit_commitment(it.commitment.as_ref())),
+        minimum: base.and_then(|it| it.minimum.clone()),
+        credit: base.and_then(|it| it.credit.clone()),
+        tax: base.and_then(|it| it.tax.clone()),
+        complete_text: Arc::clone(&origin.complete),
+    };
+    scale.convert_inherited(&mut details);
+    set_period_terms(&mut details, &model, file, &scale)?;
+    model.contract = Some(Arc::new(details));
+    check_line_names(&model, file)?;
+    Ok(model)
+}
+
+fn set_identity(
+    model: &mut PriceModel,
+    file: &ContractFile,
+    region: Option<&RegionFile>,
+) -> ResolveResult<()> {
+    let identity = &mut model.identity;
+    let written = &file.id.get_ref().0;
+    let label = region.filter(|it| it.region.span() != (0..0)).map(|it| &*it.region.get_ref().0);
+    identity.id = match (region.and_then(|it| it.id.as_ref()), label) {
+        (Some(id), _) => id.get_ref().0.clone(),
+        (None, Some(label)) => region_id(written, label, region)?,
+        (None, None) => written.clone(),
+    };
+    identity.name = match (region.and_then(|it| it.name.as_ref()), label) {
+        (Some(name), _) => Arc::clone(&name.0),
+        (None, Some(label)) => format!("{}, {label}", file.name.0).into(),
+        (None, None) => Arc::clone(&file.name.0),
+    };
+    let pick = |own: fn(&RegionFile) -> Option<&Label>, all: Option<&Label>| {
+        region.and_then(own).or(all).map(|label| Arc::clone(&label.0))
+    };
+    if let Some(source) = pick(|it| it.source.as_ref(), file.source.as_ref()) {
+        identity.source = source;
+    }
+    identity.uncertain = pick(|it| it.uncertain.as_ref(), file.uncertain.as_ref())
+        .or_else(|| identity.uncertain.take());
+    if let Some(day) = region.and_then(|it| it.retrieved.as_ref()).or(file.retrieved.as_ref()) {
+        identity.retrieved.clone_from(&day.0);
+    }
+    let from = region.and_then(|it| it.effective_from.as_ref()).or(file.effective_from.as_ref());
+    let until = region.and_then(|it| it.effective_until.as_ref()).or(file.effective_until.as_ref());
+    if let Some(day) = from {
+        identity.effective_from.clone_from(&day.get_ref().0);
+    }
+    if let Some(day) = until {
+        identity.effective_until = Some(day.get_ref().0.clone());
+    }
+    if let Some(span) = until.or(from).map(Spanned::span)
+        && identity.effective_until.as_ref().is_some_and(|end| *end <= identity.effective_from)
+    {
+        let text = "`effective_until` is the first day it no longer holds: after `effective_from`";
+        return Err(SpannedProblem::new(span, text));
+    }
+    identity.tariff = match &file.tariff {
+        Some(tariff) => tariff.0.clone(),
+        None => identity.id.clone(),
+    };
+    if let Some(policy) = file.rounding {
+        model.rounding.policy = policy;
+    }
+    if let Some(digits) = resolve_digits(file.digits.as_ref())? {
+        model.rounding.digits = digits;
+    }
+    Ok(())
+}
+
+/// Builds the id of a region's model from the file's id and the region.
+fn region_id(id: &str, label: &str, region: Option<&RegionFile>) -> ResolveResult<String> {
+    let whole = format!("{id}-{}", label.to_ascii_lowercase());
+    crate::scalars::Id::try_from(whole).map(|id| id.0).map_err(|error| {
+        let span = region.map_or(0..0, |it| it.region.span());
+        SpannedProblem::new(span, format!("{error}: give this region an `id` of its own"))
+    })
+}
+
+fn set_month(model: &mut PriceModel, month: Exact) {
+    for input in model.inputs.iter_mut().filter(|input| input.follows_period) {
+        input.default = Some(month.clone());
+    }
+    model.month = month;
+}
+
+/// The steps of a contract, applied to the model and noted.
+struct Steps {
+    prices: Vec<Vec<PriceStep>>,
+    other: Vec<String>,
+}
+
+/// Factors by which a contract changes what is billed.
+struct Scale {
+    /// What the contract's discounts and its currency leave of a list price, by pool.
+    factors: Vec<Exact>,
+    /// What the discount in total leaves.
+    total: Exact,
+    /// Units of the contract's currency for one of the extended model's.
+    rate: Exact,
+}
+
+impl Steps {
+    fn new(model: &PriceModel) -> Self {
+        Self { prices: vec![Vec::new(); model.pools.len()], other: Vec::new() }
+    }
+
+    fn note_price(&mut self, model: &PriceModel, pool: usize, name: &str, factor: Option<Exact>) {
+        let tier = model.pools[pool].tiers.first();
+        let price = tier.map(|tier| tier.price.clone()).unwrap_or_default();
+        let currency = model.currency().into();
+        self.prices[pool].push(PriceStep { name: name.into(), factor, price, currency });
+    }
+
+    fn replace_prices(
+        &mut self,
+        model: &mut PriceModel,
+        prices: &Named<PriceChange>,
+        what: &str,
+    ) -> ResolveResult<()> {
+        for (name, change) in prices {
+            let pool = find_pool(model, name)?;
+            let before = &model.pools[pool].tiers;
+            let tiers = match change.get_ref() {
+                PriceChange::Plain(_) if before.len() > 1 => {
+                    let text = format!(
+                        "`{}` has {} tiers: write all of them, such as [{{ up_to = \"{} {}\", \
+                         price = \"{}\" }}, {{ price = \"...\" }}]",
+                        name.get_ref(),
+                        before.len(),
+                        before[0].up_to.clone().unwrap_or_default(),
+                        model.pools[pool].unit(),
+                        before[0].price
+                    );
+                    return Err(SpannedProblem::new(change.span(), text));
+                }
+                PriceChange::Plain(price) => {
+                    vec![Tier { up_to: None, price: price.clone().into_money() }]
+                }
+                PriceChange::Tiers(list) => {
+                    check_count(list.len(), 1, limits::ROWS, "tiers", change.span())?;
+                    resolve_tiers(list.clone(), model.pools[pool].unit())?
+                }
+            };
+            model.pools[pool].tiers = tiers;
+            self.note_price(model, pool, what, None);
+        }
+        Ok(())
+    }
+
+    fn replace_weights(
+        &mut self,
+        charges: &mut [Charge],
+        weights: &BTreeMap<Spanned<String>, Spanned<Ratio>>,
+    ) -> ResolveResult<()> {
+        for (name, weight) in weights {
+            let found = charges.iter().position(|charge| &*charge.name == name.get_ref());
+            let Some(at) = found else {
+                return Err(unknown_name("charge", name, charges.iter().map(Charge::name)));
+            };
+            let shown = weight.get_ref().0.to_fraction_string();
+            let shown = shown.unwrap_or_else(|| weight.get_ref().0.to_plain_string());
+            self.other.push(format!("a weight of {shown} for {}", name.get_ref()));
+            charges[at].weight = weight.get_ref().0.clone();
+        }
+        Ok(())
+    }
+
+    /// Applies the discounts; returns what they leave of the list price of each pool.
+    fn discount(
+        &mut self,
+        model: &mut PriceModel,
+        file: &ContractFile,
+    ) -> ResolveResult<Vec<Exact>> {
+        let mut factors = vec![Exact::from(1); model.pools.len()];
+        let mut apply = |model: &mut PriceModel, pool: usize, percent: &Percent, what: &str| {
+            let left = percent.remainder();
+            scale_pool(&mut model.pools[pool], &left);
+            factors[pool] = &factors[pool] * &left;
+            let name = format!("{what} {}", format_percent(&percent.0));
+            self.note_price(model, pool, &name, Some(left));
+        };
+        for (name, percent) in &file.discounts {
+            let pool = find_pool(model, name)?;
+            let what = format!("discount on {}", name.get_ref());
+            apply(model, pool, percent.get_ref(), &what);
+        }
+        if let Some(percent) = &file.discount {
+            for pool in 0..model.pools.len() {
+                apply(model, pool, percent, "discount");
+            }
+        }
+        Ok(factors)
+    }
+
+    /// Converts all prices to the currency of the bill; returns the rate.
+    fn convert(
+        &mut self,
+        model: &mut PriceModel,
+        currency: Option<&Spanned<CurrencyFile>>,
+    ) -> ResolveResult<Exact> {
+        let Some(file) = currency.map(Spanned::get_ref) else { return Ok(Exact::from(1)) };
+        if file.per.get_ref().0 != model.currency() {
+            let text = format!(
+                "the prices are in {}: write the rate per {0}, not per {}",
+                model.currency(),
+                file.per.get_ref().0
+            );
+            return Err(SpannedProblem::new(file.per.span(), text));
+        }
+        if file.code.get_ref().0 == model.currency() {
+            let text = format!("the prices are in {} already", model.currency());
+            return Err(SpannedProblem::new(file.code.span(), text));
+        }
+        let rate = file.rate.get_ref().value.clone();
+        if rate.is_zero() {
+            return Err(SpannedProblem::new(file.rate.span(), "a rate is more than 0"));
+        }
+        model.identity.currency.clone_from(&file.code.get_ref().0);
+        let name = format!("{} per {}", file.code.get_ref().0, file.per.get_ref().0);
+        for pool in 0..model.pools.len() {
+            scale_pool(&mut model.pools[pool], &rate);
+            self.note_price(model, pool, &name, Some(rate.clone()));
+        }
+        self.other.push(format!(
+            "{} {name}, of {}: {}",
+            rate.to_plain_string(),
+            file.date.0,
+            file.source.0
+        ));
+        Ok(rate)
+    }
+
+    fn set_allowances(&mut self, model: &mut PriceModel, file: &ContractFile) -> ResolveResult<()> {
+        if let Some(written) = &file.allowances {
+            match written.get_ref() {
+                AllowanceKey::All(text) if text == "none" => {
+                    model.pools.iter_mut().for_each(|pool| pool.free = None);
+                    self.other.push("no monthly allowances".to_owned());
+                }
+                AllowanceKey::All(_) => {
+                    let text = "allowances are \"none\", or a table of them by name";
+                    return Err(SpannedProblem::new(written.span(), text));
+                }
+                AllowanceKey::ByName(names) => {
+                    for (name, text) in names {
+                        self.set_allowance(model, name, text)?;
+                    }
+                }
+            }
+        }
+        for (name, written) in &file.allowances_used {
+            let pool = find_pool(model, name)?;
+            let used = parse_in_unit(written, model.pools[pool].unit())?;
+            let unit = Arc::clone(&model.pools[pool].unit);
+            let Some(free) = &mut model.pools[pool].free else {
+                let text = format!("`{}` has no allowance that could be used", name.get_ref());
+                return Err(SpannedProblem::new(name.span(), text));
+            };
+            if used > free.quantity {
+                let all = &free.quantity;
+                let text =
+                    format!("the allowance of `{}` is {all} {unit}: write no more", name.get_ref());
+                return Err(SpannedProblem::new(written.span(), text));
+            }
+            free.quantity = &free.quantity - &used;
+            self.other.push(format!(
+                "{used} {unit} of the allowance of {} used elsewhere",
+                name.get_ref()
+            ));
+        }
+        Ok(())
+    }
+
+    fn set_allowance(
+        &mut self,
+        model: &mut PriceModel,
+        name: &Spanned<String>,
+        text: &Spanned<String>,
+    ) -> ResolveResult<()> {
+        let at = find_pool(model, name)?;
+        let pool = &mut model.pools[at];
+        if text.get_ref() == "none" {
+            pool.free = None;
+            self.other.push(format!("no allowance of {}", name.get_ref()));
+            return Ok(());
+        }
+        let quantity = parse_in_unit(text, &pool.unit)?;
+        self.other.push(format!("an allowance of {quantity} {} of {}", pool.unit, name.get_ref()));
+        let credit_price = pool.free.take().and_then(|free| free.credit_price);
+        pool.free = Some(MonthlyAllowance { quantity, credit_price });
+        Ok(())
+    }
+}
+
+/// Finds the pool of that name: a position of the bill.
+fn find_pool(model: &PriceModel, name: &Spanned<String>) -> ResolveResult<usize> {
+    if let Some(at) = model.pools.iter().position(|pool| &*pool.name == name.get_ref()) {
+        return Ok(at);
+    }
+    if let Some(charge) = model.charges.iter().find(|it| &*it.name == name.get_ref()) {
+        let pool = &model.pools[charge.pool].name;
+        let text = format!(
+            "`{}` is paid for as a part of `{pool}`: write `{pool}`, or its weight under [weights]",
+            name.get_ref()
+        );
+        return Err(SpannedProblem::new(name.span(), text));
+    }
+    Err(unknown_name("charge or pool", name, model.pools.iter().map(Pool::name)))
+}
+
+/// Multiplies all prices of a pool, and what its allowance is worth as money: the allowance
+/// covers as much as before.
+fn scale_pool(pool: &mut Pool, by: &Exact) {
+    for tier in &mut pool.tiers {
+        tier.price = Money::new(tier.price.as_exact() * by);
+    }
+    if let Some(price) = pool.free.as_mut().and_then(|free| free.credit_price.as_mut()) {
+        *price = Money::new(price.as_exact() * by);
+    }
+}
+
+impl Scale {
+    /// Returns the commitment of the extended contract under this one's discounts and currency.
+    fn inherit_commitment(&self, commitment: Option<&Commitment>) -> Option<Commitment> {
+        let mut commitment = commitment?.clone();
+        commitment.conversion = &commitment.conversion * &self.rate;
+        for covered in &mut commitment.covered {
+            covered.billed = &covered.billed * &self.billed_share(covered.pool);
+        }
+        Some(commitment)
+    }
+
+    /// Converts the amounts of the extended contract to this one's currency.
+    fn convert_inherited(&self, details: &mut ContractDetails) {
+        let amounts = details.minimum.iter_mut().map(|it| &mut it.amount);
+        for amount in amounts.chain(details.credit.iter_mut().map(|it| &mut it.amount)) {
+            *amount = Money::new(amount.as_exact() * &self.rate);
+        }
+    }
+
+    /// Returns the price on the bill over the price before this file's discounts.
+    fn billed_share(&self, pool: usize) -> Exact {
+        self.factors.get(pool).map_or_else(Exact::default, |factor| factor * &self.rate)
+    }
+}
+
+/// Sets what only the bill of a period has, where the file has it.
+fn set_period_terms(
+    details: &mut ContractDetails,
+    model: &PriceModel,
+    file: &ContractFile,
+    scale: &Scale,
+) -> ResolveResult<()> {
+    if let Some(written) = &file.commitment {
+        details.commitment = Some(resolve_commitment(written, model, details, scale)?);
+    }
+    if let Some(written) = &file.minimum {
+        let MinimumFile { amount, name, charges } = match written.get_ref() {
+            ShortOr::Short(amount) => {
+                MinimumFile { amount: amount.clone(), name: None, charges: None }
+            }
+            ShortOr::Table(table) => table.clone(),
+        };
+        let find = |names: Vec<Spanned<String>>| {
+            names.iter().map(|name| find_pool(model, name)).collect::<ResolveResult<Vec<_>>>()
+        };
+        details.minimum = Some(Minimum {
+            name: name.map_or_else(|| "minimum".into(), |label| label.0),
+            amount: amount.into_money(),
+            pools: charges.map(find).transpose()?,
+        });
+    }
+    if let Some(written) = &file.credit {
+        let CreditFile { amount, name } = match written.get_ref() {
+            ShortOr::Short(amount) => CreditFile { amount: amount.clone(), name: None },
+            ShortOr::Table(table) => table.clone(),
+        };
+        let name = name.map_or_else(|| "credit".into(), |label| label.0);
+        details.credit = Some(NamedAmount { name, amount: amount.into_money() });
+    }
+    if let Some(written) = &file.tax {
+        let TaxFile { rate, name } = match written.get_ref() {
+            ShortOr::Short(rate) => TaxFile { rate: rate.clone(), name: None },
+            ShortOr::Table(table) => table.clone(),
+        };
+        details.tax =
+            Some(Tax { name: name.map_or_else(|| "tax".into(), |it| it.0), rate: rate.0 });
+    }
+    Ok(())
+}
+
+/// Resolves a commitment. Its amount and its rates are of the prices before this file's other
+/// discounts, in the currency of the extended model.
+fn resolve_commitment(
+    written: &Spanned<CommitmentFile>,
+    model: &PriceModel,
+    details: &ContractDetails,
+    scale: &Scale,
+) -> ResolveResult<Commitment> {
+    let file = written.get_ref();
+    let measured_at = file.measured_at.unwrap_or(MeasuredAt::DiscountedPrices);
+    let mut covered: Vec<(CoveredPool, Exact)> = Vec::new();
+    for name in covered_names(file, written.span())? {
+        let pool = find_pool(model, name)?;
+        if covered.iter().any(|(other, _)| other.pool == pool) {
+            let text = format!("`{}` is covered twice", name.get_ref());
+            return Err(SpannedProblem::new(name.span(), text));
+        }
+        let list = list_price(model, details, pool);
+        let rate = commitment_rate(file, name, &list)?;
+        let unit_price = list.checked_div(&model.pools[pool].per).unwrap_or_default();
+        let price = &unit_price * &rate;
+        covered.push((CoveredPool { pool, rate, billed: scale.billed_share(pool) }, price));
+    }
+    // The highest discount first, and of equal ones the lowest price.
+    covered.sort_by(|(one, low), (other, high)| (&one.rate, low).cmp(&(&other.rate, high)));
+    let first = covered.first().map(|(it, _)| it.rate.clone());
+    if measured_at == MeasuredAt::ListPrices
+        && covered.iter().any(|(it, _)| Some(&it.rate) != first.as_ref())
+    {
+        let text = "what is measured at list prices has one `discount`: the amount is paid less \
+                    that";
+        return Err(SpannedProblem::new(written.span(), text));
+    }
+    if file.per_hour.get_ref().value.is_zero() {
+        let text = "a commitment is of more than 0 an hour";
+        return Err(SpannedProblem::new(file.per_hour.span(), text));
+    }
+    let conversion = if file.discounted { &scale.rate * &scale.total } else { scale.rate.clone() };
+    Ok(Commitment {
+        name: file.name.as_ref().map_or_else(|| "commitment".into(), |it| Arc::clone(&it.0)),
+        per_hour: file.per_hour.get_ref().clone().into_money(),
+        measured_at,
+        covered: covered.into_iter().map(|(it, _)| it).collect(),
+        conversion,
+        currency: details.base.currency().into(),
+    })
+}
+
+/// Returns the names of what a commitment covers: `covers`, or those that have a rate.
+fn covered_names(file: &CommitmentFile, span: Span) -> ResolveResult<Vec<&Spanned<String>>> {
+    if let Some(covers) = &file.covers {
+        let names: Vec<&Spanned<String>> = covers.get_ref().iter().collect();
+        check_count(names.len(), 1, limits::CHARGES, "names", covers.span())?;
+        let listed = |name: &Spanned<String>| names.iter().any(|it| it.get_ref() == name.get_ref());
+        let given = file.discounts.keys().chain(file.rates.keys());
+        if let Some(name) = given.into_iter().find(|name| !listed(name)) {
+            let text = format!("`{}` has a rate and is not among `covers`", name.get_ref());
+            return Err(SpannedProblem::new(name.span(), text));
+        }
+        return Ok(names);
+    }
+    let names: Vec<&Spanned<String>> = file.discounts.keys().chain(file.rates.keys()).collect();
+    if names.is_empty() {
+        let text = "what does it cover? Write covers = [\"duration\"], with the names of charges";
+        return Err(SpannedProblem::new(span, text));
+    }
+    Ok(names)
+}
+
+/// Returns the first tier's price before this file's discounts, in the extended model's currency.
+fn list_price(model: &PriceModel, details: &ContractDetails, pool: usize) -> Exact {
+    let steps = details.price_steps.get(pool).map_or(&[][..], Vec::as_slice);
+    let replaced = steps.iter().rev().find(|step| step.factor.is_none());
+    let own = || {
+        let base = details.base.pools().get(pool).and_then(|it| it.tiers().first());
+        base.map(|tier| tier.price.as_exact().clone()).unwrap_or_default()
+    };
+    debug_assert!(pool < model.pools.len());
+    replaced.map_or_else(own, |step| step.price.as_exact().clone())
+}
+
+/// Returns the discounted price of a position over its list price.
+fn commitment_rate(
+    file: &CommitmentFile,
+    name: &Spanned<String>,
+    list: &Exact,
+) -> ResolveResult<Exact> {
+    if let Some(price) = file.rates.get(name) {
+        let rate = price.get_ref().value.checked_div(list);
+        return match rate {
+            Some(rate) if rate <= Exact::from(1) => Ok(rate),
+            Some(_) => Err(SpannedProblem::new(
+                price.span(),
+                format!("a rate is no more than the list price, {}", list.to_plain_string()),
+            )),
+            None => Err(SpannedProblem::new(price.span(), "what is free has no rate")),
+        };
+    }
+    let percent = file.discounts.get(name).or(file.discount.as_ref());
+    let percent = percent.ok_or_else(|| {
+        let text = format!(
+            "how much less does `{}` cost? Write discount = \"17 %\", or its price under \
+             [commitment.rates]",
+            name.get_ref()
+        );
+        SpannedProblem::new(name.span(), text)
+    })?;
+    Ok(percent.get_ref().remainder())
+}
+
+/// Checks that every line of the bill has a name of its own.
+fn check_line_names(model: &PriceModel, file: &ContractFile) -> ResolveResult<()> {
+    let mut names = model.adjustment_names();
+    names.extend(model.pools.iter().map(|it| Arc::clone(&it.name)));
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(SpannedProblem::new(
+            file.id.span(),
+            format!(
+                "two lines of the bill would be called `{}`: give the commitment, minimum, credit \
+                 or tax another `name`",
+                pair[0]
+            ),
+        )),
+    }
+}
