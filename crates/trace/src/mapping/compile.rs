@@ -353,6 +353,6 @@ fn name_causes(label: &str) -> NumberCauses {
     NumberCauses {
         number: leak_text(format!("column {label}: no number")),
         negative: leak_text(format!("column {label}: a negative number")),
-        range: leak_text(format!("column {label}: a number beyond 64 bits")),
+        range: leak_text(format!("column {label}: a number beyond 63 bits")),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct NumberCauses {
 pub(crate) const DURATION: NumberCauses = NumberCauses {
     number: "a duration that is no number",
     negative: "a negative duration",
-    range: "a duration of more than 584 years",
+    range: "a duration of more than 292 years",
 };
 
 /// Words for a point in time that is given as a number.
@@ -53,14 +53,14 @@ pub(crate) const EPOCH: NumberCauses = NumberCauses {
 pub(crate) const SIZE: NumberCauses = NumberCauses {
     number: "a size that is no number",
     negative: "a negative size",
-    range: "a size beyond 64 bits",
+    range: "a size beyond 63 bits",
 };
 
 /// Words for a count, or another number.
 pub(crate) const COUNT: NumberCauses = NumberCauses {
     number: "a count that is no number",
     negative: "a negative count",
-    range: "a count beyond 64 bits",
+    range: "a count beyond 63 bits",
 };
 
 /// Digits that are kept; those after them cannot change a rounded result by more than a
@@ -72,7 +72,8 @@ const MAX_DIGITS: u32 = 25;
 ///
 /// # Errors
 ///
-/// Rejects text that is no number, a number below 0, and a result beyond 64 bits.
+/// Rejects text that is no number, a number below 0, and a result beyond the 63 bits that the
+/// database has for it.
 pub(crate) fn parse_quantity(
     text: &[u8],
     scale: UnitScale,
@@ -91,7 +92,8 @@ pub(crate) fn parse_quantity(
     if negative {
         return Err(Reject::new(causes.negative));
     }
-    number.scale(scale).ok_or(Reject::new(causes.range))
+    let value = number.scale(scale).filter(|value| i64::try_from(*value).is_ok());
+    value.ok_or(Reject::new(causes.range))
 }
 
 /// Number `mantissa` times ten to the power of `exponent`.
@@ -183,7 +185,7 @@ mod tests {
             // Beyond 2^53, where floats leave out every second number.
             ("9007199254740993", UnitScale::ONE, 9_007_199_254_740_993),
             ("1747081446154000001", UnitScale::ONE, 1_747_081_446_154_000_001),
-            ("18446744073709551615", UnitScale::ONE, u64::MAX),
+            ("9223372036854775807", UnitScale::ONE, 9_223_372_036_854_775_807),
             // The value of the double 0.1, in full.
             (
                 "0.1000000000000000055511151231257827021181583404541015625",
@@ -219,7 +221,7 @@ mod tests {
             ("1\0", DURATION.number),
             ("-0.5", DURATION.negative),
             ("-1e-9", DURATION.negative),
-            ("18446744073709.551616", DURATION.range),
+            ("9223372036854.775808", DURATION.range),
             ("1e30", DURATION.range),
             ("1e999999999999999999999999", DURATION.range),
         ] {
