@@ -74,6 +74,9 @@ pub static AZURE_REQUESTS_CSV: TraceFormat = TraceFormat {
     open: |settings, file| open_csv_reader("azure-functions", settings, file, COLUMNS, read_row),
 };
 
+/// Most rows of a table, which become rows of the trace together.
+const MAX_TABLE_ROWS: usize = 100_000;
+
 /// Names of a field: in the table `requests`, in `AppRequests`, in the portal's export.
 const FIELDS: [&[&str]; 12] = [
     &["timestamp", "TimeGenerated", "time", "timestamp [UTC]", "TimeGenerated [UTC]"],
@@ -149,7 +152,11 @@ fn read_table(
         }
     }
     let mut outcome = RecordOutcome::Other("table without rows");
-    for row in table.array("rows")? {
+    let rows = table.array("rows")?;
+    if rows.len() > MAX_TABLE_ROWS {
+        return Err(Reject::new("a table of more than 100,000 rows: export it as lines or CSV"));
+    }
+    for row in rows {
         let values = parse_array(row)?;
         let mut fields: Fields<'_> = Default::default();
         for (field, place) in fields.iter_mut().zip(places) {

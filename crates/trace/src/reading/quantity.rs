@@ -117,10 +117,14 @@ impl Decimal {
                 point = true;
                 continue;
             }
-            let digit = byte.is_ascii_digit().then(|| u128::from(byte - b'0'))?;
+            let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
             seen += 1;
             if kept < MAX_DIGITS {
-                decimal.mantissa = decimal.mantissa * 10 + digit;
+                // In 64 bits as long as they are enough.
+                decimal.mantissa = match u64::try_from(decimal.mantissa) {
+                    Ok(small) if kept < 18 => u128::from(small * 10 + u64::from(digit)),
+                    _ => decimal.mantissa * 10 + u128::from(digit),
+                };
                 kept += u32::from(decimal.mantissa > 0);
                 decimal.exponent -= i64::from(point);
             } else {
@@ -131,6 +135,19 @@ impl Decimal {
     }
 
     fn scale(self, scale: UnitScale) -> Option<u64> {
+        self.scale_small(scale).or_else(|| self.scale_any(scale))
+    }
+
+    /// Scales in 64 bits, which most numbers fit in; `None` if this one does not.
+    fn scale_small(self, scale: UnitScale) -> Option<u64> {
+        let places = u32::try_from(self.exponent.checked_neg()?).ok()?;
+        let value = u64::try_from(self.mantissa).ok()?.checked_mul(scale.multiply)?;
+        let divide = 10_u64.checked_pow(places)?.checked_mul(scale.divide.max(1))?;
+        let (whole, rest) = (value / divide, value % divide);
+        whole.checked_add(u64::from(rest >= divide - rest))
+    }
+
+    fn scale_any(self, scale: UnitScale) -> Option<u64> {
         let mut value = self.mantissa.checked_mul(u128::from(scale.multiply))?;
         let mut divide = u128::from(scale.divide.max(1));
         if self.exponent >= 0 {
@@ -200,6 +217,21 @@ mod tests {
             ("000000000000000000000000000000000000001.5", UnitScale::MEBIBYTES, 1_572_864),
         ] {
             assert_eq!(parse_quantity(text.as_bytes(), scale, DURATION), Ok(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn both_ways_of_scaling_agree() {
+        let scales = [1, 1_000, 1_000_000, 1_000_000_000, 1 << 20, 60_000_000_000];
+        for text in ["0.5", "1.499999", "155.51", "123456789012345678", "0.000000000000001", "7"] {
+            for multiply in scales {
+                for divide in [1, 3, 1_000] {
+                    let number = Decimal::parse(text.as_bytes()).expect("a number");
+                    let scale = UnitScale { multiply, divide };
+                    let small = number.scale_small(scale);
+                    assert!(small.is_none() || small == number.scale_any(scale), "{text}");
+                }
+            }
         }
     }
 
