@@ -22,8 +22,8 @@ const METERS: &[FormatMeter] = &[
     FormatMeter {
         meter: Meter::Wall,
         source: Some(Source::Log),
-        note: "duration in ms, as the host measured it; rows are weighted by itemCount, since \
-               Application Insights samples",
+        note: "duration in ms; the run is customDimensions.FunctionExecutionTimeMs where it is \
+               there; a row stands for itemCount requests, since Application Insights samples",
     },
     FormatMeter {
         meter: Meter::MemoryPeak,
@@ -210,7 +210,8 @@ fn read_request(
         (None, Some(time)) => Some(parse_portal_time(time, maker.zone_minutes())?),
         (None, None) => None,
     };
-    row.usage.phases.run = Some(Nanos(duration));
+    let custom = custom.map(CustomDimensions::parse).transpose()?.unwrap_or_default();
+    row.usage.phases.run = Some(Nanos(custom.execution.unwrap_or(duration)));
     row.usage.set(Meter::Wall, duration);
     row.status = match success {
         Some(text) if text.eq_ignore_ascii_case("false") => Status::Failed,
@@ -220,8 +221,7 @@ fn read_request(
         _ => Status::Ok,
     };
     row.weight = parse_weight(count.unwrap_or("1"))?;
-    let invocation = custom.map(find_invocation_id).transpose()?.flatten();
-    row.request = invocation.as_deref().or(id).map(RequestId::from_text);
+    row.request = custom.invocation.as_deref().or(id).map(RequestId::from_text);
     row.instance = instance.map(|name| names.find_or_add_instance(name)).transpose()?;
     batch.push(row);
     Ok(RecordOutcome::Rows)
@@ -245,9 +245,23 @@ pub(super) fn parse_weight(text: &str) -> Result<u32, Reject> {
     }
 }
 
-fn find_invocation_id(custom: &str) -> Result<Option<String>, Reject> {
-    let Ok(object) = JsonObject::parse(custom.as_bytes()) else { return Ok(None) };
-    Ok(object.text("InvocationId")?.map(Cow::into_owned))
+/// What the functions' host adds to a request.
+#[derive(Debug, Default)]
+struct CustomDimensions {
+    invocation: Option<String>,
+    /// Time of the function without the host's, in nanoseconds.
+    execution: Option<u64>,
+}
+
+impl CustomDimensions {
+    fn parse(text: &str) -> Result<Self, Reject> {
+        let Ok(object) = JsonObject::parse(text.as_bytes()) else { return Ok(Self::default()) };
+        let scale = UnitScale::MILLISECONDS;
+        Ok(Self {
+            invocation: object.text("InvocationId")?.map(Cow::into_owned),
+            execution: object.quantity("FunctionExecutionTimeMs", scale, DURATION)?,
+        })
+    }
 }
 
 /// Parses ISO times, and those of the portal in English of the United States.
@@ -277,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_request_has_its_units_and_weight() {
-        let new = r#"{"TimeGenerated":"2025-05-12T20:24:06.154Z","Id":"79cca9db3e2a9f11","Name":"Resize","Success":true,"DurationMs":2.0e2,"ItemCount":1,"Type":"AppRequests","Properties":"{\"InvocationId\":\"94f4a28a-dbe3-4114-9f2b-0b3ae40f4dbc\"}"}"#;
+        let new = r#"{"TimeGenerated":"2025-05-12T20:24:06.154Z","Id":"79cca9db3e2a9f11","Name":"Resize","Success":true,"DurationMs":2.0e2,"ItemCount":1,"Type":"AppRequests","Properties":"{\"InvocationId\":\"94f4a28a-dbe3-4114-9f2b-0b3ae40f4dbc\",\"FunctionExecutionTimeMs\":\"4.7239\"}"}"#;
         let other = r#"{"timestamp":"2025-05-12T20:24:06.154Z","itemType":"trace","itemCount":1}"#;
         let text = format!("{OLD}\n{new}\n{other}\n");
         let settings = ImportSettings { memory: Some(512 << 20), ..ImportSettings::default() };
@@ -293,6 +307,7 @@ mod tests {
         assert_eq!(input.names.cells()[0].function, "shop/Resize");
         assert_eq!(input.names.cells()[0].configuration, "512MB");
         assert_eq!(new.usage.get(Meter::Wall), Some(200_000_000));
+        assert_eq!(new.usage.phases.run, Some(Nanos(4_723_900)), "without the host");
         assert_eq!(new.request, old.request, "one invocation, told twice");
         assert_eq!(old.usage.get(Meter::CpuTime), None);
     }

@@ -78,8 +78,8 @@ pub static AZURE_METRICS: TraceFormat = TraceFormat {
     open: |_, _| {
         Box::new(Refusal(Reject::new(
             "sums of FunctionExecutionCount or FunctionExecutionUnits, which are no invocations \
-             and are rounded already: add them up and give them to the model azure-consumption as \
-             its inputs executions and execution_units",
+             and are rounded already: add them up and bill them by `cyclometer pricing explain \
+             azure-consumption --set executions=N --set 'execution_units=N MB-ms'`",
         )))
     },
 };
