@@ -27,7 +27,7 @@ pub static VERCEL_LOG_DRAIN: TraceFormat = TraceFormat {
             meter: Meter::Wall,
             source: Some(Source::Log),
             note: "Duration (and Init Duration) of the REPORT line in `message`, which projects \
-                   before fluid compute have; the start is the time of the line; drains may be \
+                   before fluid compute have; the start is the time of the request or line; drains may be \
                    sampled",
         },
         FormatMeter {
