@@ -66,6 +66,17 @@ pub struct Mapping {
     meters: Vec<(Meter, Provenance)>,
 }
 
+/// How a mapping reads a column of times.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MappedTime {
+    /// Notation, as the mapping writes it.
+    pub notation: &'static str,
+    /// Nanoseconds of its unit, if it is a number since 1970.
+    pub nanos: Option<u64>,
+    /// Zone of times without one, in minutes ahead of UTC.
+    pub zone_minutes: Option<i32>,
+}
+
 /// Kind of file, with what is needed to divide it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
@@ -125,20 +136,20 @@ impl Mapping {
         self.columns.iter().map(|column| (column.selector.keys(), column.missing))
     }
 
-    /// Returns the notation of a column of times, as the mapping writes it, and its nanoseconds if
-    /// it is a number since 1970; `None` if the column is none of times.
-    pub(crate) fn time_notation(&self, column: usize) -> Option<(String, Option<u64>)> {
+    /// Returns how the mapping reads a column of times; `None` if it is no such column.
+    pub(crate) fn find_time(&self, column: usize) -> Option<MappedTime> {
         let times = [self.plan.started.as_ref(), self.plan.ended.as_ref()];
         let time = times.into_iter().flatten().find(|time| time.column == column)?;
-        Some(match &time.notation {
+        let (notation, nanos) = match &time.notation {
             TimeNotation::Epoch(scale) => {
                 let units = [(1, "ns"), (1_000, "us"), (1_000_000, "ms")];
                 let unit = units.iter().find(|(nanos, _)| *nanos == scale.multiply);
-                (unit.map_or("s", |(_, name)| *name).to_owned(), Some(scale.multiply))
+                (unit.map_or("s", |(_, name)| *name), Some(scale.multiply))
             }
-            TimeNotation::Iso => ("iso".to_owned(), None),
-            TimeNotation::Pattern(_) => ("a pattern".to_owned(), None),
-        })
+            TimeNotation::Iso => ("iso", None),
+            TimeNotation::Pattern(_) => ("a pattern", None),
+        };
+        Some(MappedTime { notation, nanos, zone_minutes: time.zone_minutes })
     }
 
     /// Returns a filler of rows.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use parquet::basic::{LogicalType, TimeUnit};
+use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType, FixedLenByteArray, Int96};
 use parquet::errors::ParquetError;
@@ -21,6 +21,17 @@ pub(super) enum Writing {
     Decimal(u32),
     /// Sixteen bytes of a UUID.
     Uuid,
+    /// Integers, less this: times that count from 1970 in another zone.
+    Less(i64),
+}
+
+/// Type of a column of times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimeType {
+    /// Numbers since 1970, with the nanoseconds of their unit; whether in UTC.
+    Moment { nanos: u64, utc: bool },
+    /// Days, or times of a day.
+    Other(&'static str),
 }
 
 /// Returns how a column's values are written.
@@ -31,19 +42,45 @@ pub(super) fn find_writing(column: &ColumnDescriptor) -> Writing {
         }
         Some(LogicalType::Integer(integer)) if !integer.is_signed => Writing::Unsigned,
         Some(LogicalType::Uuid) => Writing::Uuid,
-        _ => Writing::Plain,
+        _ => match column.converted_type() {
+            // Old writers have these alone.
+            ConvertedType::DECIMAL => {
+                u32::try_from(column.type_scale()).map_or(Writing::Plain, Writing::Decimal)
+            }
+            ConvertedType::UINT_8
+            | ConvertedType::UINT_16
+            | ConvertedType::UINT_32
+            | ConvertedType::UINT_64 => Writing::Unsigned,
+            _ => Writing::Plain,
+        },
     }
 }
 
-/// Returns the nanoseconds of a column's unit, if its type is a point in time.
-pub(super) fn find_time_unit(column: &ColumnDescriptor) -> Option<u64> {
+/// Returns the type of a column of times; `None` for numbers and text.
+pub(super) fn find_time_type(column: &ColumnDescriptor) -> Option<TimeType> {
+    if column.physical_type() == Type::INT96 {
+        return Some(TimeType::Moment { nanos: 1, utc: true });
+    }
     match column.logical_type_ref() {
-        Some(LogicalType::Timestamp(time)) => Some(match time.unit {
-            TimeUnit::MILLIS => 1_000_000,
-            TimeUnit::MICROS => 1_000,
-            TimeUnit::NANOS => 1,
-        }),
-        _ if column.physical_type() == parquet::basic::Type::INT96 => Some(1),
+        Some(LogicalType::Timestamp(time)) => {
+            let nanos = match time.unit {
+                TimeUnit::MILLIS => 1_000_000,
+                TimeUnit::MICROS => 1_000,
+                TimeUnit::NANOS => 1,
+            };
+            return Some(TimeType::Moment { nanos, utc: time.is_adjusted_to_u_t_c });
+        }
+        Some(LogicalType::Date) => return Some(TimeType::Other("days")),
+        Some(LogicalType::Time(_)) => return Some(TimeType::Other("times of a day")),
+        _ => {}
+    }
+    match column.converted_type() {
+        ConvertedType::TIMESTAMP_MILLIS => Some(TimeType::Moment { nanos: 1_000_000, utc: true }),
+        ConvertedType::TIMESTAMP_MICROS => Some(TimeType::Moment { nanos: 1_000, utc: true }),
+        ConvertedType::DATE => Some(TimeType::Other("days")),
+        ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS => {
+            Some(TimeType::Other("times of a day"))
+        }
         _ => None,
     }
 }
@@ -194,6 +231,7 @@ fn write_integer(signed: i128, unsigned: i128, writing: Writing) -> Cow<'static,
     Cow::Owned(match writing {
         Writing::Unsigned => unsigned.to_string(),
         Writing::Decimal(scale) => write_decimal(signed, scale),
+        Writing::Less(shift) => (signed - i128::from(shift)).to_string(),
         Writing::Plain | Writing::Uuid => signed.to_string(),
     })
 }
@@ -223,7 +261,7 @@ fn write_bytes(bytes: &[u8], writing: Writing) -> Result<Cow<'_, str>, Reject> {
             let pairs = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]);
             Ok(Cow::Owned(pairs.collect()))
         }
-        Writing::Plain | Writing::Unsigned => std::str::from_utf8(bytes)
+        Writing::Plain | Writing::Unsigned | Writing::Less(_) => std::str::from_utf8(bytes)
             .map(Cow::Borrowed)
             .map_err(|_| Reject::new("text that is no UTF-8")),
     }

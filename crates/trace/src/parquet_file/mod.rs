@@ -18,8 +18,8 @@ use thiserror::Error;
 
 use crate::batch::{RowBatch, TraceNames};
 use crate::format::{ImportSettings, RecordOutcome, Reject};
-use crate::mapping::{Filler, Mapping, Values};
-use columns::{ColumnText, Writing, find_time_unit, find_writing};
+use crate::mapping::{Filler, MappedTime, Mapping, Values};
+use columns::{ColumnText, TimeType, Writing, find_time_type, find_writing};
 use page_guard::{PageProblem, check_pages};
 
 /// Rows that are read at once.
@@ -54,8 +54,22 @@ pub enum ParquetError {
         /// Unit of its type.
         type_unit: &'static str,
         /// Notation of the mapping.
-        given: String,
+        given: &'static str,
     },
+    /// The type of a column of times is of no point in time.
+    #[error("column `{column}` has {kind} by its type, which are no points in time")]
+    NoMoments {
+        /// Column.
+        column: String,
+        /// What it has.
+        kind: &'static str,
+    },
+    /// The times of a column count from 1970 in an unknown zone.
+    #[error(
+        "column `{0}` has times without a zone by its type: give `zone` in the mapping, or --zone \
+         (+00:00 if they are in UTC)"
+    )]
+    NoZone(String),
     /// The file claims sizes beyond the bounds.
     #[error("{0}")]
     TooLarge(String),
@@ -114,7 +128,7 @@ pub fn read_parquet(
     let read = AssertUnwindSafe(|| {
         let copy = file.try_clone().map_err(|error| describe_error(&error.into()))?;
         let reader = SerializedFileReader::new(copy).map_err(|error| describe_error(&error))?;
-        let leaves = find_leaves(&reader, mapping)?;
+        let leaves = find_leaves(&reader, mapping, settings.zone_minutes)?;
         let sink = Sink { names, filler, batch: RowBatch::default(), each };
         read_groups(file, &reader, &leaves, from_row, sink)
     });
@@ -184,6 +198,7 @@ struct Leaf {
 fn find_leaves(
     reader: &SerializedFileReader<File>,
     mapping: &Mapping,
+    zone_minutes: Option<i32>,
 ) -> Result<Vec<Leaf>, ParquetError> {
     let metadata = reader.metadata();
     let schema = metadata.file_metadata().schema_descr();
@@ -204,21 +219,44 @@ fn find_leaves(
         if column.max_rep_level() > 0 {
             return Err(ParquetError::Repeated(name));
         }
-        if let Some(unit) = find_time_unit(&column)
-            && let Some((given, scale)) = mapping.time_notation(number)
-            && scale != Some(unit)
-        {
-            let type_unit = match unit {
-                1 => "ns",
-                1_000 => "us",
-                _ => "ms",
-            };
-            return Err(ParquetError::OtherUnit { column: name, type_unit, given });
+        let mut writing = find_writing(&column);
+        if let (Some(kind), Some(time)) = (find_time_type(&column), mapping.find_time(number)) {
+            let zone = time.zone_minutes.or(zone_minutes);
+            if let Some(shift) = check_time(&name, kind, time, zone)? {
+                writing = Writing::Less(shift);
+            }
         }
-        let writing = find_writing(&column);
         leaves.push(Leaf { place, name, writing, max_level: column.max_def_level() });
     }
     Ok(leaves)
+}
+
+/// Checks a column of times, and returns what its numbers are ahead of those of UTC.
+fn check_time(
+    name: &str,
+    kind: TimeType,
+    time: MappedTime,
+    zone_minutes: Option<i32>,
+) -> Result<Option<i64>, ParquetError> {
+    let column = name.to_owned();
+    let (nanos, utc) = match kind {
+        TimeType::Moment { nanos, utc } => (nanos, utc),
+        TimeType::Other(kind) => return Err(ParquetError::NoMoments { column, kind }),
+    };
+    if time.nanos != Some(nanos) {
+        let type_unit = match nanos {
+            1 => "ns",
+            1_000 => "us",
+            _ => "ms",
+        };
+        return Err(ParquetError::OtherUnit { column, type_unit, given: time.notation });
+    }
+    if utc {
+        return Ok(None);
+    }
+    let minutes = zone_minutes.ok_or(ParquetError::NoZone(column))?;
+    let a_minute = i64::try_from(60_000_000_000 / nanos).unwrap_or(0);
+    Ok(Some(i64::from(minutes).saturating_mul(a_minute)))
 }
 
 /// Where rows go.

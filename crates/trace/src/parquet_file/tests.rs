@@ -127,6 +127,27 @@ fn columns_that_do_not_fit_are_named() {
 }
 
 #[test]
+fn times_of_other_zones_and_types_are_not_guessed() {
+    let mapping = "[trace]\nformat = \"parquet\"\nplatform = \"p\"\n[fields]\n\
+        started = { column = \"naive\", notation = \"ms\" }\n\
+        [meters]\nrun = { column = \"dur\", unit = \"ms\" }\n";
+    let local = "pyarrow-local.parquet";
+    let error = read_sample(local, mapping, 0).expect_err("no zone").to_string();
+    assert!(error.starts_with("column `naive` has times without a zone"), "{error}");
+    let zoned = mapping.replace("\"ms\" }\n[meters]", "\"ms\", zone = \"+02:00\" }\n[meters]");
+    let read = read_sample(local, &zoned, 0).expect("rows");
+    // 1747088646.154 s by the clock there are 7,200 s more than in UTC.
+    assert_eq!(read.rows[0].started_at, Some(1_747_081_446_154_000_000));
+    assert_eq!(read.rows[0].usage.phases.run, Some(Nanos(1_500_000)), "a decimal of one place");
+    let days = mapping.replace("naive", "day");
+    let error = read_sample(local, &days, 0).expect_err("days").to_string();
+    assert_eq!(error, "column `day` has days by its type, which are no points in time");
+    let old = mapping.replace("naive", "at");
+    let read = read_sample("pyarrow-old.parquet", &old, 0).expect("rows");
+    assert_eq!(read.rows[0].started_at, Some(1_747_081_446_154_000_000));
+}
+
+#[test]
 fn damaged_files_end_in_errors() {
     let whole = std::fs::read(sample("pyarrow-zstd.parquet")).expect("a sample");
     let read_bytes = |bytes: &[u8]| {
