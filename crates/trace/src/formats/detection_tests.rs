@@ -103,6 +103,8 @@ fn no_reader_fails_on_any_bytes() {
         b"\xff",
         b"null",
         b",",
+        b"9223372036",
+        b"9223372036854775807",
         b"99999999999999999999",
     ];
     for format in FORMATS {
