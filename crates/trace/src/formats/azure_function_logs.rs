@@ -131,9 +131,9 @@ pub(super) fn start_before(ended: Option<i64>, duration: u64) -> Result<Option<i
 }
 
 fn parse_message(message: &str) -> Result<Option<Executed<'_>>, Reject> {
-    let Some((_, rest)) = message.split_once("Executed ") else { return Ok(None) };
-    // Exporters write other quotes than the host.
-    let quote = |character: char| matches!(character, '\'' | '"' | '\\');
+    let Some((_, rest)) = message.split_once("Executed") else { return Ok(None) };
+    // Exporters write other quotes than the host, and leave out blanks.
+    let quote = |character: char| matches!(character, '\'' | '"' | '\\' | ' ');
     let Some((name, rest)) = rest.split_once(" (") else { return Ok(None) };
     let Some((fields, _)) = rest.split_once("ms)") else { return Ok(None) };
     let mut parts = fields.split(", ");
@@ -164,7 +164,7 @@ mod tests {
         let text = concat!(
             r#"{"time":"2021-02-04T07:45:44.5864815Z","resourceId":"/SUBSCRIPTIONS/X","category":"FunctionAppLogs","level":"Informational","location":"West Europe","properties":"{'appName':'','message':'Executed 'Functions.ingest' (Succeeded, Id=26849b40-bba5-41ee-9521-fc3205a39b5e, Duration=50ms)','hostInstanceId':'a1b2','eventName':'FunctionCompleted'}"}"#,
             "\n",
-            r#"{"time":"2021-02-04T07:45:44.5864815Z","category":"FunctionAppLogs","properties":{"message":"Executed 'Functions.ingest' (Failed, Id=36849b40-bba5-41ee-9521-fc3205a39b5e, Duration=7ms)","hostInstanceId":"d7e093b6","appName":"shop"}}"#,
+            r#"{"time":"2021-02-04T07:45:44.5864815Z","category":"FunctionAppLogs","properties":{"message":"Executed\"Functions.ingest\" (Failed, Id=36849b40-bba5-41ee-9521-fc3205a39b5e, Duration=7ms)","hostInstanceId":"d7e093b6","appName":"shop"}}"#,
             "\n",
             r#"{"TimeGenerated":"2021-02-04T07:45:44.586Z","Message":"Executing 'Functions.ingest' (Reason='', Id=1)","Category":"Function.ingest"}"#,
             "\n",
