@@ -19,6 +19,7 @@ pub mod import;
 pub mod input;
 mod json_text;
 pub mod mapping;
+pub mod parquet_file;
 mod reading;
 mod row;
 #[doc(hidden)]

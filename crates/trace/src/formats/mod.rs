@@ -68,3 +68,6 @@ pub fn detect_format(start: &[u8]) -> Option<&'static TraceFormat> {
     }
     best.map(|(_, format)| format)
 }
+
+#[cfg(test)]
+mod detection_tests;
