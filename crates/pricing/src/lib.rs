@@ -45,6 +45,7 @@ mod settle;
 #[doc(hidden)]
 pub mod survival;
 mod terms;
+mod time_step;
 #[cfg(test)]
 mod tests;
 mod toml_writer;
@@ -72,6 +73,7 @@ pub use number::{DecimalError, Exact, RoundingDirection};
 pub use schema::{ChargeBasis, Granularity, ModelInputKind, parse_period};
 pub use settle::{Position, Settlement, Subtotal, TierLine, UsageGroup};
 pub use terms::{Terms, TermsError};
+pub use time_step::TimeStep;
 pub use trace::{ChargeTrace, PartTrace};
 pub use unit::{Dimension, Gigabyte, Phase};
 pub use usage_builder::{UsageBuilder, UsageBuilderError};

@@ -11,6 +11,7 @@ pub mod gate;
 pub mod precision;
 mod prices;
 mod row_writer;
+pub mod savings;
 pub mod simulation_report;
 pub mod stored_comparison;
 pub mod subjects;

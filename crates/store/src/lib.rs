@@ -34,6 +34,7 @@ mod simulation;
 mod simulation_writer;
 mod stored_words;
 mod throttling;
+mod trace_overview;
 mod trace_writer;
 mod writer;
 
@@ -62,5 +63,6 @@ pub use saved_amounts::{AmountKind, AmountSum};
 pub use series::{CellSeries, SeriesRun, StoredLane};
 pub use simulation::{BillRetention, ReplayError, ReplayPlan, SavedSimulation};
 pub use throttling::ThrottlingCounts;
+pub use trace_overview::{FunctionRows, TraceFile, TraceLeftover, TraceOverview};
 pub use trace_writer::{FileProgress, TraceInput, TraceWriter};
 pub use writer::{StoredCallback, Writer};
