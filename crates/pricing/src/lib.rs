@@ -45,9 +45,9 @@ mod settle;
 #[doc(hidden)]
 pub mod survival;
 mod terms;
-mod time_step;
 #[cfg(test)]
 mod tests;
+mod time_step;
 mod toml_writer;
 mod trace;
 mod unit;

@@ -211,9 +211,8 @@ mod tests {
         let bare = replay_source(&mut plain, &contracts, &WhatIf::default()).expect("read");
         assert_eq!(seen, bare);
         let sums = sums.into_inner().expect("whole");
-        let [a, b] = ["a", "b"].map(|name| {
-            *sums.iter().find(|(key, _)| *key.workload == *name).expect("a cell").1
-        });
+        let [a, b] = ["a", "b"]
+            .map(|name| *sums.iter().find(|(key, _)| *key.workload == *name).expect("a cell").1);
         assert_eq!((a.rows, a.wall, a.peak), (2, (2, 2_000_000_000), (2, Bytes(300 * MIB))));
         assert_eq!((a.cpu_rows, a.cpu, a.wall_of_cpu), (1, 250_000_000, 1_000_000_000));
         assert_eq!(a.given, Some((Bytes(512 * MIB), Bytes(1_024 * MIB))));

@@ -112,9 +112,8 @@ impl Store {
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn newest_measured_recording(&self) -> Result<Option<i64>, StoreError> {
-        let sql = format!(
-            "SELECT MAX(id) FROM recording WHERE kind = 'recording' AND {HAS_FINISHED}"
-        );
+        let sql =
+            format!("SELECT MAX(id) FROM recording WHERE kind = 'recording' AND {HAS_FINISHED}");
         self.connection
             .query_row(&sql, [], |row| row.get(0))
             .map_err(StoreError::for_action("search for the newest recording"))

@@ -49,9 +49,7 @@ pub(super) fn run(
     let mut lines: Vec<String> = report
         .functions
         .iter()
-        .filter_map(|function| {
-            Some(describe_advice(&report, function, function.advice.first()?))
-        })
+        .filter_map(|function| Some(describe_advice(&report, function, function.advice.first()?)))
         .take(SHOWN_ADVICE)
         .collect();
     if lines.is_empty() {

@@ -196,9 +196,8 @@ pub(super) fn list_memory_targets(facts: &FunctionFacts) -> Vec<Bytes> {
     };
     let fits = |size: &Bytes| *size >= *least && *size < present;
     let smallest = sold.iter().copied().find(fits);
-    let was_measured = |size: &Bytes| {
-        facts.mean_wall_at(*size).is_some_and(|(_, runs)| runs >= LEAST_MEASURED)
-    };
+    let was_measured =
+        |size: &Bytes| facts.mean_wall_at(*size).is_some_and(|(_, runs)| runs >= LEAST_MEASURED);
     let measured = sold.iter().copied().filter(fits).find(was_measured);
     let mut targets: Vec<Bytes> = smallest.into_iter().chain(measured).collect();
     targets.dedup();
@@ -322,7 +321,8 @@ impl Question<'_> {
         }
         let then =
             priced_total(&self.facts.group, at).map_err(|reason| format!("{id}: {reason}"))?;
-        let mut advice = self.build_advice(Change::Model(at), (self.now, then), Evidence::Unchanged, id)?;
+        let mut advice =
+            self.build_advice(Change::Model(at), (self.now, then), Evidence::Unchanged, id)?;
         if other.granularity != Granularity::Coarse {
             advice.break_even = None;
         }
@@ -413,7 +413,7 @@ fn stretch_by_cpu(share: &Exact, size: Bytes, from: Bytes, is_trace: bool) -> Ex
 
 impl SweptSizes {
     /// Returns the measured factor between two sizes, if the sweep has both.
-    fn stretch_between(&self, size: Bytes, from: Bytes) -> Option<Evidence> {
+    pub fn stretch_between(&self, size: Bytes, from: Bytes) -> Option<Evidence> {
         let at = |wanted: Bytes| self.sizes.iter().find(|(size, _, _)| *size == wanted);
         let ((_, there, runs), (_, here, _)) = (at(size)?, at(from)?);
         #[expect(

@@ -15,7 +15,7 @@ mod tests;
 pub use advice::{Advice, Change, Evidence};
 pub use sentences::{
     describe_advice, describe_break_even, describe_change, describe_evidence, describe_split,
-    format_amount, list_notes,
+    format_amount, format_step, list_notes,
 };
 pub use table::{build_people_table, build_program_table};
 
@@ -346,7 +346,8 @@ fn sizes_of_pass(
     targets: &[Vec<Bytes>],
     pass: usize,
 ) -> HashMap<CellKey, Bytes> {
-    let wanted = facts.iter().zip(targets).filter_map(|(fact, sizes)| Some((fact, sizes.get(pass)?)));
+    let wanted =
+        facts.iter().zip(targets).filter_map(|(fact, sizes)| Some((fact, sizes.get(pass)?)));
     wanted
         .flat_map(|(fact, size)| fact.cells_above(*size).map(|(key, _)| (key.clone(), *size)))
         .collect()
@@ -381,11 +382,7 @@ fn load_sweeps(
 }
 
 /// Finds what the amounts are for.
-fn find_basis(
-    store: &Store,
-    plan: &SavingsPlan,
-    now: &ReplaySummary,
-) -> Result<Basis, StoreError> {
+fn find_basis(store: &Store, plan: &SavingsPlan, now: &ReplaySummary) -> Result<Basis, StoreError> {
     if let Some(requests) = &plan.requests {
         let billed = now.overall_group().models.first().map_or(0, |total| total.billed);
         return Ok(Basis::Requests { requests: requests.clone(), billed });
@@ -441,7 +438,8 @@ fn build_report(
     let total: Option<Money> = basis.has_sum().then(|| costs().sum());
     let mut split = Waste::<Money>::default();
     functions.iter().filter_map(|it| it.split.as_ref()).for_each(|it| split += it);
-    let saving = basis.has_sum().then(|| functions.iter().filter_map(FunctionSavings::saving).sum());
+    let saving =
+        basis.has_sum().then(|| functions.iter().filter_map(FunctionSavings::saving).sum());
     let overall = now.overall_group();
     let notes = overall.models.first().map(|total| &total.notes).into_iter().flatten();
     SavingsReport {

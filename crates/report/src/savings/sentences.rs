@@ -123,7 +123,9 @@ pub fn describe_split(split: &Waste<Money>) -> String {
     let mut parts: Vec<(&str, Exact)> = names
         .into_iter()
         .zip(split.named_parts())
-        .filter_map(|(name, (_, part))| Some((name, part.as_exact().checked_div(whole.as_exact())?)))
+        .filter_map(|(name, (_, part))| {
+            Some((name, part.as_exact().checked_div(whole.as_exact())?))
+        })
         .filter(|(_, share)| !share.is_zero())
         .collect();
     parts.sort_by(|(_, one), (_, two)| two.cmp(one));
@@ -135,10 +137,24 @@ pub fn describe_split(split: &Waste<Money>) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
+/// Formats a step of time exactly: `100 ms`, `1 s`.
+#[must_use]
+pub fn format_step(step: Nanos) -> String {
+    const MS: u64 = 1_000_000;
+    match step.0 {
+        nanos if nanos % (1_000 * MS) == 0 => format!("{} s", nanos / (1_000 * MS)),
+        nanos if nanos % MS == 0 => format!("{} ms", nanos / MS),
+        nanos => format!("{nanos} ns"),
+    }
+}
+
 /// Formats a period in days, or in hours where it is shorter than two.
 fn format_period(length: Nanos) -> String {
     let tenths = |unit: u64| {
-        Exact::from(length.0).checked_div(&Exact::from(unit)).unwrap_or_default().to_rounded_string(1)
+        Exact::from(length.0)
+            .checked_div(&Exact::from(unit))
+            .unwrap_or_default()
+            .to_rounded_string(1)
     };
     if length.0 >= 2 * DAY {
         format!("{} days", tenths(DAY))
@@ -154,11 +170,11 @@ pub fn list_notes(report: &SavingsReport) -> Vec<String> {
     let id = report.models.first().map_or("", String::as_str);
     let mut notes = vec![describe_basis(report, id)];
     if let Some(step) = report.time_step {
-        let least = (step.least.0 > 0).then(|| format!(", at least {}", step.least));
+        let least = (step.least.0 > 0).then(|| format!(", at least {}", format_step(step.least)));
         let least = least.unwrap_or_default();
         notes.push(match step.step.0 {
             0 => format!("{id} bills time as it is{least}"),
-            _ => format!("{id} bills time in steps of {}{least}", step.step),
+            _ => format!("{id} bills time in steps of {}{least}", format_step(step.step)),
         });
     }
     let several = |it: &&FunctionSavings| it.usage.given.is_some_and(|(one, two)| one != two);

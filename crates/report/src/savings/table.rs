@@ -40,10 +40,8 @@ pub fn build_people_table(report: &SavingsReport, limit: usize) -> Table {
         let money = |amount: Option<&Money>| {
             Cell::optional_text(amount.map(|amount| format_amount(amount, &report.currency)))
         };
-        let (preset, start) = key
-            .cell
-            .as_ref()
-            .map_or(("", ""), |(preset, start)| (preset.as_str(), start.label()));
+        let (preset, start) =
+            key.cell.as_ref().map_or(("", ""), |(preset, start)| (preset.as_str(), start.label()));
         table.push(vec![
             Cell::text(&*key.function),
             Cell::text(&*key.platform),
@@ -200,9 +198,9 @@ fn change_cells(
         Some(Evidence::Measured { stretch, .. }) => (Some("measured"), Some(stretch)),
         None => (None, None),
     };
-    let share = advice.zip(cost).and_then(|(advice, cost)| {
-        advice.saving.as_exact().checked_div(cost.as_exact())
-    });
+    let share = advice
+        .zip(cost)
+        .and_then(|(advice, cost)| advice.saving.as_exact().checked_div(cost.as_exact()));
     let note = match (advice, &function.cost) {
         (_, Err(reason)) => reason.clone(),
         (Some(advice), _) => super::describe_advice(report, function, advice),

@@ -37,7 +37,8 @@ const THUMBNAIL: Rows = Rows {
 
 /// Writes a trace of 15 days.
 fn write_trace(path: &std::path::Path, all: &[Rows]) -> i64 {
-    let mut writer = TraceWriter::begin(Store::open(path).expect("made"), None, "{}").expect("begun");
+    let mut writer =
+        TraceWriter::begin(Store::open(path).expect("made"), None, "{}").expect("begun");
     let recording = writer.recording();
     let input = TraceInput {
         position: 0,
@@ -165,20 +166,28 @@ fn cpu_time_tells_whether_less_memory_pays() {
     let Evidence::CpuTime { share, stretch } = &function.advice[0].evidence else {
         panic!("{function:?}")
     };
-    assert_eq!((share.to_plain_string(), stretch.to_rounded_string(4)), ("0.55".into(), "1.9501".into()));
+    assert_eq!(
+        (share.to_plain_string(), stretch.to_rounded_string(4)),
+        ("0.55".into(), "1.9501".into())
+    );
     // 2,000 x 0.0000166667 x (1 - 1.9501 / 2) = 0.00083...: 0.0333334 x 0.02493....
     let one = Exact::from(1);
     let half = stretch.checked_div(&Exact::from(2)).expect("not 0");
     let whole: Exact = "0.0333334".parse().expect("a number");
     assert_eq!(*function.advice[0].saving.as_exact(), &whole * &(&one - &half));
     // 600 of 1,000 ms: 2.04 times as long at half the price.
-    let report =
-        look_for_savings(&[Rows { cpu_ms: Some(600), ..bound }], &["aws-lambda-x86"], Grouping::Function);
+    let report = look_for_savings(
+        &[Rows { cpu_ms: Some(600), ..bound }],
+        &["aws-lambda-x86"],
+        Grouping::Function,
+    );
     assert_eq!(report.functions[0].advice, []);
     assert_eq!(
         report.functions[0].refusals,
-        ["512 MiB instead of 1024 MiB: CPU-bound, with CPU time of 60 % of its duration: with the \
-          CPU of that size it would take about 2.04 times as long, and it saves below 2.00 times"]
+        [
+            "512 MiB instead of 1024 MiB: CPU-bound, with CPU time of 60 % of its duration: with the \
+          CPU of that size it would take about 2.04 times as long, and it saves below 2.00 times"
+        ]
     );
     // Above 1769 MiB there is more than one CPU, of which one thread uses one.
     let large = Rows { mib: 8_192, peak_mib: Some(2_000), cpu_ms: Some(990), ..bound };
@@ -215,10 +224,31 @@ fn durations_at_another_size_in_the_same_trace_are_measured() {
 }
 
 #[test]
+fn a_sweep_that_measured_both_sizes_tells_the_durations() {
+    let sizes = vec![(Bytes(512 * MIB), 150e6, 20), (Bytes(1_024 * MIB), 100e6, 20)];
+    let sweep = SweptSizes { recording: 7, sizes };
+    let found = sweep.stretch_between(Bytes(512 * MIB), Bytes(1_024 * MIB));
+    let stretch: Exact = "1.5".parse().expect("a number");
+    assert_eq!(found, Some(Evidence::Measured { stretch, runs: 20, sweep: Some(7) }));
+    let told = describe_evidence(found.as_ref().expect("known"));
+    assert_eq!(told, "measured by the sweep in recording 7 in 20 invocations: 1.50 times as long");
+    assert_eq!(sweep.stretch_between(Bytes(512 * MIB), Bytes(2_048 * MIB)), None);
+    assert_eq!(
+        ["100ms", "1s", "0.5s"].map(|it| match it {
+            "100ms" => format_step(Nanos(100 * MS)),
+            "1s" => format_step(Nanos(1_000 * MS)),
+            _ => format_step(Nanos(500_001)),
+        }),
+        ["100 ms", "1 s", "500001 ns"]
+    );
+}
+
+#[test]
 fn functions_are_ranked_and_a_trace_without_times_has_no_month() {
     let small = Rows { name: "api", count: 10, ..THUMBNAIL };
     let tight = Rows { name: "report", mib: 480, count: 3_000, ..THUMBNAIL };
-    let mut report = look_for_savings(&[small, tight, THUMBNAIL], &["aws-lambda-x86"], Grouping::Function);
+    let mut report =
+        look_for_savings(&[small, tight, THUMBNAIL], &["aws-lambda-x86"], Grouping::Function);
     let names = |report: &SavingsReport| {
         report.functions.iter().map(|it| it.key.function.clone()).collect::<Vec<_>>().join(" ")
     };

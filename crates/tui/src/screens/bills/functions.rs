@@ -228,9 +228,9 @@ pub(super) fn handle_response(
         Ok(found) => {
             state.error = None;
             let recording = query.recording;
-            state.loaded.retain(|held| {
-                held.query.recording == recording && !held.query.is_like(&query)
-            });
+            state
+                .loaded
+                .retain(|held| held.query.recording == recording && !held.query.is_like(&query));
             state.loaded.push(found);
             let surplus = state.loaded.len().saturating_sub(KEPT);
             state.loaded.drain(..surplus);
@@ -371,7 +371,9 @@ fn show_everything(model: &mut Model) {
         lines.push(String::new());
     }
     lines.extend(function.cost.as_ref().err().map(|reason| format!("no price: {reason}")));
-    lines.extend(function.split.as_ref().map(|it| format!("what it is for: {}", describe_split(it))));
+    lines.extend(
+        function.split.as_ref().map(|it| format!("what it is for: {}", describe_split(it))),
+    );
     lines.extend(function.refusals.iter().cloned());
     lines.push(String::new());
     lines.extend(list_notes(report));
@@ -390,7 +392,11 @@ pub(super) fn lay_out(status_lines: usize, area: Rect) -> BillsLayout {
     if rest.width >= 140 {
         let detail = (rest.width * 2 / 5).clamp(56, 92);
         let table = Rect { width: rest.width - detail, ..rest };
-        return BillsLayout { status, table, detail: Rect { x: table.right(), width: detail, ..rest } };
+        return BillsLayout {
+            status,
+            table,
+            detail: Rect { x: table.right(), width: detail, ..rest },
+        };
     }
     let detail = match rest.height {
         0..=9 => 0,

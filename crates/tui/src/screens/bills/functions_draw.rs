@@ -21,7 +21,7 @@ use cyclometer_core::units::Count;
 use cyclometer_report::format_bill;
 use cyclometer_report::savings::{
     Basis, FunctionSavings, Grouping, SavingsReport, describe_advice, describe_change,
-    format_amount, list_notes,
+    format_amount, format_step, list_notes,
 };
 use cyclometer_report::sweep::format_size;
 
@@ -131,11 +131,7 @@ fn row_texts(report: &SavingsReport, function: &FunctionSavings) -> RowTexts {
         platform: function.key.platform.clone(),
         invocations: Count(function.invocations).to_string(),
         memory: or_dash(usage.given.map(|(least, most)| {
-            if least == most {
-                format_size(most)
-            } else {
-                format!("to {}", format_size(most))
-            }
+            if least == most { format_size(most) } else { format!("to {}", format_size(most)) }
         })),
         peak: or_dash((usage.peak.0 > 0).then(|| usage.peak.1.to_string())),
         cost: or_dash(function.cost.as_ref().ok().map(|cost| format_bill(cost, true))),
@@ -253,7 +249,8 @@ fn build_detail_lines(
         (_, Err(reason)) => push(&format!("no price: {reason}"), StyleRole::Warn),
         (Some(best), _) => push(&describe_advice(report, function, best), StyleRole::Good),
         (None, _) => {
-            let reason = function.refusals.first().map_or("no change saves anything", String::as_str);
+            let reason =
+                function.refusals.first().map_or("no change saves anything", String::as_str);
             push(&format!("nothing to save: {reason}"), StyleRole::Text);
         }
     }
@@ -292,7 +289,7 @@ fn describe_function(report: &SavingsReport, function: &FunctionSavings) -> Stri
     let step = report
         .time_step
         .filter(|step| step.step.0 > 0)
-        .map(|step| format!(", billed in steps of {}", step.step))
+        .map(|step| format!(", billed in steps of {}", format_step(step.step)))
         .unwrap_or_default();
     format!("{cost} by {}: {count} invocations{mean}{step}", report.models[0])
 }

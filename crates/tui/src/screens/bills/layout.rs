@@ -2,8 +2,8 @@
 
 use ratatui::layout::Rect;
 
-use super::functions::{self, BillsRows};
 use super::draw;
+use super::functions::{self, BillsRows};
 use crate::model::Model;
 
 /// Smallest width of a detail panel beside the table.

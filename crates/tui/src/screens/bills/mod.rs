@@ -17,10 +17,12 @@ mod draw;
 #[cfg(test)]
 mod drawing_tests;
 mod export;
+#[cfg(test)]
+mod fixture;
 mod functions;
 mod functions_draw;
 #[cfg(test)]
-mod fixture;
+mod functions_tests;
 mod keys;
 mod layout;
 mod queries;

@@ -10,7 +10,7 @@ use cyclometer_lanes::docker::{EngineImage, list_engine_images};
 use cyclometer_lanes::{LaneDescription, LaneSpec, open_lane};
 use cyclometer_meter::host::Fingerprint;
 use cyclometer_meter::perf::read_paranoid_level;
-use cyclometer_store::{StoreError};
+use cyclometer_store::StoreError;
 use cyclometer_system::procfs::ProcessIdentity;
 use cyclometer_workload::Workload;
 
