@@ -49,6 +49,7 @@ pub mod survival;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod time_step;
 mod toml_writer;
 mod trace;
 mod unit;
@@ -79,6 +80,7 @@ pub use number::{DecimalError, Exact, RoundingDirection};
 pub use schema::{ChargeBasis, Granularity, ModelInputKind, parse_period};
 pub use settle::{Position, Settlement, Subtotal, TierLine, UsageGroup};
 pub use terms::{Terms, TermsError};
+pub use time_step::TimeStep;
 pub use trace::{ChargeTrace, PartTrace};
 pub use unit::{Dimension, Gigabyte, Phase};
 pub use usage_builder::{UsageBuilder, UsageBuilderError};

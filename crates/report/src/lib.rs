@@ -13,6 +13,7 @@ pub mod precision;
 mod prices;
 pub mod reconcile;
 mod row_writer;
+pub mod savings;
 pub mod simulation_report;
 pub mod stored_comparison;
 pub mod subjects;

@@ -3,6 +3,7 @@
 mod break_even;
 mod calendar;
 mod explain;
+mod savings;
 mod selection;
 mod sweep;
 
@@ -31,6 +32,7 @@ pub(super) use selection::{
   cyclometer replay --waste --model aws-lambda-x86 what the bill is for
   cyclometer replay --memory sweep                 cheapest size that the peak allows
   cyclometer replay --explain nbody/native/cold    the arithmetic, step by step
+  cyclometer replay mine --savings                 which function could cost less
   cyclometer replay --break-even                   at which fine price revenue is the same
   cyclometer replay 3 4 --lane docker --workload nbody --format csv
 
@@ -60,9 +62,13 @@ pub(super) struct ReplayOptions {
     /// Show the fine prices that would yield the revenue of each coarse model
     #[arg(long, conflicts_with_all = ["waste", "per_month"])]
     break_even: bool,
+    /// Show what each function costs a month, what of that is waste, and which change
+    /// would save how much: less memory, or another of the models
+    #[arg(long, conflicts_with_all = ["waste", "break_even", "memory"])]
+    savings: bool,
     /// Print the arithmetic of an invocation by its number, or of a cell such as
     /// nbody/docker/cold, step by step
-    #[arg(long, value_name = "INVOCATION|CELL", conflicts_with_all = ["waste", "per_month", "break_even"])]
+    #[arg(long, value_name = "INVOCATION|CELL", conflicts_with_all = ["waste", "per_month", "break_even", "savings"])]
     explain: Option<String>,
     /// Bills of single invocations to keep: auto, all or none
     #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = ["auto", "all", "none"])]
@@ -85,6 +91,9 @@ pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOut
         contracts = selection::select_contracts(&catalog, &ids, &options.terms)?;
     }
     let plan = build_plan(options, recordings, contracts)?;
+    if options.savings {
+        return savings::run(common, options, &store, plan);
+    }
     if options.terms.is_sweep() {
         return sweep::run(common, &store, &plan);
     }

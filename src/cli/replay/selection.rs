@@ -111,7 +111,7 @@ impl TermOptions {
     }
 
     /// Applies inputs, days and allowances to all models that have them.
-    fn apply_to(&self, contracts: &mut [Contract]) -> Result<(), CommandFailure> {
+    pub(super) fn apply_to(&self, contracts: &mut [Contract]) -> Result<(), CommandFailure> {
         for (name, value) in self.parse_sets()? {
             if Meter::from_name(name).is_some() {
                 continue;
