@@ -1,5 +1,6 @@
 //! Catalog of price models: those embedded in the library, and the user's own.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -174,6 +175,13 @@ pub struct PriceCatalog {
     broken: Vec<(String, String)>,
 }
 
+/// A contract of a folder, and the ids that it names.
+struct ContractText {
+    path: PathBuf,
+    text: String,
+    ids: Vec<String>,
+}
+
 impl CatalogEntry for PriceModel {
     fn name(&self) -> &str {
         self.id()
@@ -245,7 +253,9 @@ impl PriceCatalog {
             };
             match text {
                 // A contract may extend a model whose file comes later.
-                Ok(text) if is_contract(&text) => contracts.push((file, text, ids)),
+                Ok(text) if is_contract(&text) => {
+                    contracts.push(ContractText { path: file, text, ids });
+                }
                 Ok(text) => {
                     if let Err(error) = self.add_text(&file, &text) {
                         self.leave_out(ids, &error.to_string());
@@ -254,44 +264,49 @@ impl PriceCatalog {
                 Err(error) => self.leave_out(ids, &error.to_string()),
             }
         }
-        self.add_contracts(contracts);
+        self.add_contracts(&contracts);
         Ok(())
     }
 
     /// Adds contracts in the order in which they extend each other.
-    fn add_contracts(&mut self, mut pending: Vec<(PathBuf, String, Vec<String>)>) {
-        loop {
-            let named: Vec<Option<ContractProbe>> =
-                pending.iter().map(|(_, text, _)| toml::from_str(text).ok()).collect();
-            let ids: Vec<Vec<String>> = named
-                .iter()
-                .map(|probe| probe.as_ref().map(ContractProbe::model_ids).unwrap_or_default())
-                .collect();
-            let waits = |at: usize| {
-                let base = named[at].as_ref().map(|it| it.extends.get_ref());
-                let has = |of: &Vec<String>| of.iter().any(|id| Some(id) == base);
-                ids.iter().enumerate().any(|(other, of)| other != at && has(of))
-            };
-            let waiting: Vec<bool> = (0..pending.len()).map(waits).collect();
-            let stuck = waiting.iter().all(|it| *it);
-            let mut rest = Vec::new();
-            for (index, (file, text, ids)) in pending.into_iter().enumerate() {
-                if waiting[index] && !stuck {
-                    rest.push((file, text, ids));
-                    continue;
-                }
-                let added = match named[index].as_ref().filter(|_| stuck) {
-                    Some(probe) => Err(describe_cycle(probe, &text, &file).into()),
-                    None => self.add_text(&file, &text),
+    fn add_contracts(&mut self, files: &[ContractText]) {
+        let probes: Vec<Option<ContractProbe>> =
+            files.iter().map(|file| toml::from_str(&file.text).ok()).collect();
+        let mut owners: HashMap<String, usize> = HashMap::new();
+        for (at, probe) in probes.iter().enumerate() {
+            let ids = probe.as_ref().map(ContractProbe::model_ids).unwrap_or_default();
+            owners.extend(ids.into_iter().map(|id| (id, at)));
+        }
+        let base_of = |at: usize| {
+            let probe = probes.get(at)?.as_ref()?;
+            owners.get(probe.extends.get_ref()).copied().filter(|base| *base != at)
+        };
+        // Files that have been added, and those that wait for what they extend.
+        let (mut added, mut waits) = (vec![false; files.len()], vec![false; files.len()]);
+        for start in 0..files.len() {
+            let mut chain = Vec::new();
+            let mut next = Some(start);
+            while let Some(at) = next.filter(|at| !added[*at] && !waits[*at]) {
+                waits[at] = true;
+                chain.push(at);
+                next = base_of(at);
+            }
+            let circle = next.filter(|at| waits[*at]);
+            let circle = circle.and_then(|at| chain.iter().position(|it| *it == at));
+            for (position, at) in chain.into_iter().enumerate().rev() {
+                let file = &files[at];
+                let in_circle = circle.is_some_and(|first| position >= first);
+                let result = match probes[at].as_ref().filter(|_| in_circle) {
+                    Some(probe) => Err(describe_cycle(probe, &file.text, &file.path).into()),
+                    None => self.add_text(&file.path, &file.text),
                 };
-                if let Err(error) = added {
-                    self.leave_out(ids, &error.to_string());
+                if let Err(error) = result {
+                    // The id of a file of regions is only the beginning of theirs.
+                    let ids = probes[at].as_ref().map(ContractProbe::model_ids);
+                    self.leave_out(ids.unwrap_or_else(|| file.ids.clone()), &error.to_string());
                 }
+                (added[at], waits[at]) = (true, false);
             }
-            if rest.is_empty() {
-                return;
-            }
-            pending = rest;
         }
     }
 

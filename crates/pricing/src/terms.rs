@@ -154,9 +154,14 @@ impl Terms {
         });
         let free = if self.free { "allowances" } else { "no allowances" };
         let period = super::unit::Dimension::Time.format_value(&self.period);
+        let contract = model.contract().map(|contract| {
+            let over = format!("contract over {}", contract.base_ids().join(" over "));
+            std::iter::once(over).chain(contract.period_terms())
+        });
         [free.to_owned(), format!("period {period}")]
             .into_iter()
             .chain(inputs)
+            .chain(contract.into_iter().flatten())
             .collect::<Vec<_>>()
             .join(", ")
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::files::display_path;
-use crate::pricing::{self, Example, PriceModel, is_contract};
+use crate::pricing::{self, Example, PriceModel, SetAsideExample, is_contract};
 use crate::report::{Cell, Column, Table};
 
 /// Options of `pricing check`.
@@ -127,15 +127,7 @@ fn print_results(
         let (held, aside) = model.inherited_examples();
         let (mut own, mut apart) = ([held, 0, 0], 0);
         for it in &aside {
-            by_example.push(vec![
-                Cell::text(model.id()),
-                Cell::text(it.example.name()),
-                Cell::text("set aside"),
-                Cell::text(it.example.rounding().policy.name()),
-                Cell::text("example"),
-                Cell::text(it.example.source()),
-                Cell::text(it.failure.to_string()),
-            ]);
+            by_example.push(set_aside_row(model, it));
         }
         set_aside += aside.len();
         for example in model.examples() {
@@ -200,4 +192,18 @@ fn print_results(
         pass + disputed + fail
     ));
     Ok(fail > 0)
+}
+
+/// Builds the row of an example of an extended model that does not hold under the contract.
+fn set_aside_row(model: &PriceModel, aside: &SetAsideExample<'_>) -> Vec<Cell> {
+    let example = aside.example;
+    vec![
+        Cell::text(model.id()),
+        Cell::text(example.name()),
+        Cell::text("set aside"),
+        Cell::text(example.rounding().policy.name()),
+        Cell::text("example"),
+        Cell::text(example.source()),
+        Cell::text(aside.failure.to_string()),
+    ]
 }

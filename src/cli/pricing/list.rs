@@ -54,8 +54,9 @@ pub(super) fn run(common: &CommonOptions, options: &PricingListOptions) -> Comma
     };
     let catalog = common.price_catalog()?;
     let is_listed = |model: &&PriceModel| {
-        let other = wanted.is_some_and(|wanted| wanted != model.granularity());
-        !other && !(options.current && model.effective_until().is_some())
+        let fits = wanted.is_none_or(|wanted| wanted == model.granularity());
+        let ended = model.effective_until().is_some();
+        fits && !(options.current && ended)
     };
     let all = if options.regions { regional_models() } else { catalog.models() };
     let listed: Vec<&PriceModel> = all.iter().filter(is_listed).collect();

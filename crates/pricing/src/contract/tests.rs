@@ -415,6 +415,23 @@ fn circles_and_towers_are_left_out_with_the_reason() {
 }
 
 #[test]
+fn a_folder_of_a_thousand_contracts_in_a_row_takes_no_time() {
+    let text = |level: usize| {
+        let base = if level == 0 { "aws-lambda-x86".to_owned() } else { format!("c{}", level - 1) };
+        format!("extends = \"{base}\"\nid = \"c{level}\"\nname = \"A contract\"\n")
+    };
+    let names: Vec<(String, String)> =
+        (0..1000).map(|level| (format!("{:04}.toml", 1000 - level), text(level))).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|(a, b)| (&**a, &**b)).collect();
+    let begun = cyclometer_testkit::cpu_time();
+    let (catalog, notices) = catalog_of(&files);
+    assert!(catalog.find_model("c3").is_ok() && catalog.find_model("c4").is_err());
+    assert_eq!(notices.lines().count(), 996, "{notices}");
+    let took = cyclometer_testkit::cpu_time().saturating_sub(begun);
+    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
 fn files_of_regions_may_share_the_id_of_their_model() {
     let of = |region: &str| {
         format!(
@@ -429,6 +446,10 @@ fn files_of_regions_may_share_the_id_of_their_model() {
     let ids = catalog.find_model("ours").unwrap().contract().unwrap().base_ids();
     assert_eq!(ids, ["aws-lambda-x86-eu-west-9", "aws-lambda-x86"]);
     assert!(catalog.find_model("aws-lambda-x86").unwrap().contract().is_none());
+    let (catalog, notices) = catalog_of(&[("b.toml", &of("x").replace("0.3", "-0.3"))]);
+    assert!(notices.contains("b.toml:6:"), "{notices}");
+    assert!(catalog.find_model("aws-lambda-x86").is_ok());
+    assert!(catalog.find_model("aws-lambda-x86-x").is_err());
     let own = of("a").replace("region = \"a\"", "region = \"a\"\nid = \"aws-lambda-x86\"");
     assert!(complaint_about(&own).contains("cannot extend itself"));
 }
