@@ -314,6 +314,7 @@ fn regional_models_are_listed_apart_and_a_wrong_region_is_told() {
         "{}",
         wrong.stderr
     );
+}
 
 /// A euro contract with a commitment, and what it extends in a file of its own.
 const OURS: &str = "extends = \"nimbus\"\nid = \"ours\"\nname = \"Nimbus, our contract\"\n\
