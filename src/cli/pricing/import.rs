@@ -118,9 +118,8 @@ fn select_regions<'a>(
             continue;
         }
         let shown: String = region.chars().take(40).collect();
-        let hint = match find_nearest_name(region, known()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => {
+        let hint = find_nearest_name(region, known()).map_or_else(
+            || {
                 let mut all: Vec<&str> = known().collect();
                 all.sort_unstable();
                 all.dedup();
@@ -128,8 +127,9 @@ fn select_regions<'a>(
                     "there are {}",
                     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
                 )
-            }
-        };
+            },
+            |near| format!("did you mean `{near}`?"),
+        );
         let text = format!("the list has no prices of the region `{shown}`: {hint}");
         return Err(CommandFailure::usage(text));
     }
@@ -198,10 +198,9 @@ fn say_summary(import: &PriceListImport, selected: &[&RegionalPrices], folder: O
         let mut kinds: Vec<(&String, &u64)> = import.unused.iter().collect();
         kinds.sort_by(|(one, n), (other, m)| m.cmp(n).then(one.cmp(other)));
         let named = kinds.iter().take(SHOWN_KINDS).map(|(kind, count)| format!("{count} {kind}"));
-        let mut text = named.collect::<Vec<_>>().join(", ");
-        if let Some(more) = kinds.len().checked_sub(SHOWN_KINDS).filter(|more| *more > 0) {
-            text.push_str(&format!(", and {more} other kinds"));
-        }
+        let more = kinds.len().checked_sub(SHOWN_KINDS).filter(|more| *more > 0);
+        let more = more.map(|more| format!("and {more} other kinds"));
+        let text = named.chain(more).collect::<Vec<_>>().join(", ");
         say(&format!("left out, since no model has a price for them: {unused} SKUs: {text}"));
     }
     match folder {
