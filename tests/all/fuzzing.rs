@@ -36,7 +36,7 @@ macro_rules! kinds {
 
 kinds! {
     manifest profile price_model usage_file worker_report worker_line launcher_answer engine_reply
-    database query
+    database query mapping trace_lines
 }
 
 fn number(variable: &str, usual: u64) -> u64 {

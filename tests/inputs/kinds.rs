@@ -6,6 +6,7 @@ use cyclometer::lane::survival::{
     worker_report_survives,
 };
 use cyclometer::pricing::survival::{price_model_survives, usage_file_survives};
+use cyclometer::trace::survival::{mapping_survives, trace_lines_survive};
 use cyclometer::workload::Manifest;
 
 /// A kind of input that anybody may have written.
@@ -164,6 +165,57 @@ pub const INPUT_KINDS: &[InputKind] = &[
         survives: |bytes| with_text(bytes, query_survives),
         words: QUERY_WORDS,
         longest: 8 << 10,
+    },
+    InputKind {
+        name: "mapping",
+        survives: |bytes| with_text(bytes, mapping_survives),
+        words: &[
+            "[trace]",
+            "format = \"csv\"",
+            "\"parquet\"",
+            "\"json\"",
+            "array",
+            "delimiter",
+            "header = false",
+            "decimal = \",\"",
+            "group = \".\"",
+            "zone = \"+02:00\"",
+            "[fields]",
+            "started",
+            "notation",
+            "%d.%m.%Y %H:%M:%S",
+            "column",
+            "value",
+            "values",
+            "[meters]",
+            "unit",
+            "MiB",
+            "GB-s",
+            "estimate = true",
+        ],
+        longest: TEXT,
+    },
+    InputKind {
+        name: "trace_lines",
+        survives: trace_lines_survive,
+        words: &[
+            "REPORT RequestId: ",
+            "\tDuration: 1 ms\t",
+            "\"duration\"",
+            "\"timestamp\"",
+            "\"itemCount\"",
+            "\"activationId\"",
+            "\"resourceSpans\"",
+            "app,func,end_timestamp,duration\n",
+            "pool22-300-128-1",
+            "2025-05-12T20:24:06.154Z",
+            "1747081446154",
+            "9223372036854775807",
+            "1e400",
+            "-1",
+            "\\u0000",
+        ],
+        longest: MESSAGE,
     },
 ];
 

@@ -23,6 +23,8 @@ pub mod parquet_file;
 mod reading;
 mod row;
 #[doc(hidden)]
+pub mod survival;
+#[doc(hidden)]
 pub mod testing;
 
 pub use batch::{CellId, CellLabel, InstanceId, RowBatch, TraceNames, memory_configuration};

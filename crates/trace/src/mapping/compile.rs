@@ -1,6 +1,8 @@
 //! Checking of a mapping, and what its columns are for.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use cyclometer_core::meter::{Meter, Provenance, Source};
 use cyclometer_core::suggest::format_suggestion;
@@ -113,8 +115,7 @@ fn compile_layout(trace: &RawTrace) -> Result<Layout, Problem> {
         RawLayout::Ndjson => Layout::Json { array_keys: &[] },
         RawLayout::Json => Layout::Json {
             array_keys: match &trace.array {
-                // Once for each mapping file, of which a run reads a few.
-                Some(key) => Vec::leak(vec![leak_text(key.get_ref().clone())]),
+                Some(key) => keep_key(key.get_ref()),
                 None => &[],
             },
         },
@@ -156,10 +157,29 @@ fn compile_zone(text: &Spanned<String>) -> Result<i32, Problem> {
         .ok_or_else(|| Problem::new(&text.span(), "a zone is like \"+02:00\" or \"UTC\""))
 }
 
-/// Keeps a text for as long as the program runs: causes of rejects are such texts, and each
-/// mapping file has a bounded number.
-fn leak_text(text: String) -> &'static str {
-    Box::leak(text.into_boxed_str())
+/// Keeps a text, once, for as long as the program runs: causes of rejects are such texts, and
+/// each mapping file has a bounded number.
+fn keep_text(text: String) -> &'static str {
+    static KEPT: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = kept.get(text.as_str()) {
+        return known;
+    }
+    let text: &'static str = Box::leak(text.into_boxed_str());
+    kept.insert(text);
+    text
+}
+
+/// Keeps the list of one key, once.
+fn keep_key(key: &str) -> &'static [&'static str] {
+    static KEPT: Mutex<Vec<&'static [&'static str]>> = Mutex::new(Vec::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = kept.iter().find(|list| **list == [key]) {
+        return known;
+    }
+    let list: &'static [&'static str] = Vec::leak(vec![keep_text(key.to_owned())]);
+    kept.push(list);
+    list
 }
 
 /// Collector of the columns that are used.
@@ -193,7 +213,7 @@ impl Compiler {
             return Err(Problem::new(span, format!("more than {MAX_COLUMNS} columns")));
         }
         let label = summarize_text(&selector.label(), 80);
-        let missing = leak_text(format!("there is no column {label} of the mapping"));
+        let missing = keep_text(format!("there is no column {label} of the mapping"));
         self.columns.push(Column { selector: selector.clone(), missing });
         Ok(self.columns.len() - 1)
     }
@@ -353,8 +373,8 @@ fn compile_constant(
 
 fn name_causes(label: &str) -> NumberCauses {
     NumberCauses {
-        number: leak_text(format!("column {label}: no number")),
-        negative: leak_text(format!("column {label}: a negative number")),
-        range: leak_text(format!("column {label}: a number beyond 63 bits")),
+        number: keep_text(format!("column {label}: no number")),
+        negative: keep_text(format!("column {label}: a negative number")),
+        range: keep_text(format!("column {label}: a number beyond 63 bits")),
     }
 }
