@@ -21,7 +21,7 @@ use cyclometer_replay::Contract;
 use cyclometer_report::Table;
 use cyclometer_report::savings::{
     FunctionOrder, FunctionSavings, Grouping, SavingsPlan, SavingsReport, build_program_table,
-    describe_advice, describe_split, list_notes, load_savings, present_model,
+    describe_advice, describe_split, describe_untouched, list_notes, load_savings, present_model,
 };
 use cyclometer_store::{ReplayError, Store};
 
@@ -374,6 +374,7 @@ fn show_everything(model: &mut Model) {
     lines.extend(
         function.split.as_ref().map(|it| format!("what it is for: {}", describe_split(it))),
     );
+    lines.extend(describe_untouched(function));
     lines.extend(function.refusals.iter().cloned());
     lines.push(String::new());
     lines.extend(list_notes(report));

@@ -18,10 +18,10 @@ use crate::widgets::grid::{GridCell, GridColumn, SelectionGrid, first_visible_ro
 use crate::widgets::text::{display_width, fit, fit_middle, wrap};
 use cyclometer_core::quantity::separate_thousands;
 use cyclometer_core::units::Count;
-use cyclometer_report::format_bill;
+use cyclometer_pricing::Money;
 use cyclometer_report::savings::{
     Basis, FunctionSavings, Grouping, SavingsReport, describe_advice, describe_change,
-    format_amount, format_step, list_notes,
+    describe_untouched, format_amount, format_memory, format_step, list_notes,
 };
 use cyclometer_report::sweep::format_size;
 
@@ -133,11 +133,17 @@ fn row_texts(report: &SavingsReport, function: &FunctionSavings) -> RowTexts {
         memory: or_dash(usage.given.map(|(least, most)| {
             if least == most { format_size(most) } else { format!("to {}", format_size(most)) }
         })),
-        peak: or_dash((usage.peak.0 > 0).then(|| usage.peak.1.to_string())),
-        cost: or_dash(function.cost.as_ref().ok().map(|cost| format_bill(cost, true))),
-        saving: or_dash(best.map(|advice| format_bill(&advice.saving, true))),
+        peak: or_dash((usage.peak.0 > 0).then(|| format_memory(usage.peak.1))),
+        cost: or_dash(function.cost.as_ref().ok().map(format_cell)),
+        saving: or_dash(best.map(|advice| format_cell(&advice.saving))),
         change: or_dash(best.map(|advice| describe_change(report, &advice.change))),
     }
+}
+
+/// Formats an amount for the table, where less than a cent is not told apart.
+fn format_cell(amount: &Money) -> String {
+    let text = amount.to_rounded_string(2);
+    if text == "0.00" && !amount.is_zero() { "<0.01".to_owned() } else { text }
 }
 
 fn build_grid(model: &Model, held: &LoadedFunctions, area: Rect) -> SelectionGrid {
@@ -165,7 +171,7 @@ fn build_grid(model: &Model, held: &LoadedFunctions, area: Rect) -> SelectionGri
         + widest(|row| &row.invocations).max(4)
         + widest(|row| &row.memory).max(6)
         + widest(|row| &row.peak).max(4)
-        + widest(|row| &row.cost).max(7)
+        + widest(|row| &row.cost).max(9)
         + widest(|row| &row.saving).max(5)
         + 5
         + if by_cell { 14 } else { 0 };
@@ -186,7 +192,7 @@ fn build_grid(model: &Model, held: &LoadedFunctions, area: Rect) -> SelectionGri
         GridColumn::for_numbers("runs", 4),
         GridColumn::for_numbers("memory", 6),
         GridColumn::for_numbers("peak", 4),
-        GridColumn::for_numbers(cost_title, 7),
+        GridColumn::for_numbers(cost_title, cost_title.len().max(7)),
         GridColumn::for_numbers("saves", 5),
         GridColumn::for_text("by", 8).growing(),
     ]);
@@ -271,6 +277,9 @@ fn build_detail_lines(
     let told = usize::from(function.advice.is_empty());
     for reason in function.refusals.iter().skip(told) {
         push(reason, StyleRole::Dim);
+    }
+    if let Some(text) = describe_untouched(function) {
+        push(&text, StyleRole::Text);
     }
     for note in list_notes(report) {
         push(&note, StyleRole::Dim);
