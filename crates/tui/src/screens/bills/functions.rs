@@ -137,6 +137,12 @@ impl FunctionsState {
         self.trace != Some(recording) && self.chosen.is_none_or(|(of, _)| of != recording)
     }
 
+    /// Returns whether a recording is known to be a trace.
+    #[must_use]
+    pub(crate) fn is_trace(&self, recording: i64) -> bool {
+        self.trace == Some(recording)
+    }
+
     /// Describes the order in words.
     #[must_use]
     pub(crate) fn describe_order(&self) -> String {

@@ -164,38 +164,8 @@ fn build_grid(model: &Model, held: &LoadedFunctions, area: Rect) -> SelectionGri
     let platforms = report.functions.first().is_some_and(|first| {
         report.functions.iter().any(|it| it.key.platform != first.key.platform)
     });
-    let widest = |text: fn(&RowTexts) -> &str| {
-        rows.iter().map(|row| display_width(text(row))).max().unwrap_or(0)
-    };
-    let fixed = 2
-        + widest(|row| &row.invocations).max(4)
-        + widest(|row| &row.memory).max(6)
-        + widest(|row| &row.peak).max(4)
-        + widest(|row| &row.cost).max(9)
-        + widest(|row| &row.saving).max(5)
-        + 5
-        + if by_cell { 14 } else { 0 };
-    let name_width = usize::from(area.width)
-        .saturating_sub(fixed)
-        .clamp(NAME, 48)
-        .min(widest(|row| &row.name).max(8));
-    let cost_title = match report.basis {
-        Basis::Trace => "cost",
-        _ => report.basis.unit(),
-    };
-    let mut columns = vec![GridColumn::for_text("function", name_width)];
-    if by_cell {
-        columns.push(GridColumn::for_text("size", 8));
-        columns.push(GridColumn::for_text("start", 5));
-    }
-    columns.extend([
-        GridColumn::for_numbers("runs", 4),
-        GridColumn::for_numbers("memory", 6),
-        GridColumn::for_numbers("peak", 4),
-        GridColumn::for_numbers(cost_title, cost_title.len().max(7)),
-        GridColumn::for_numbers("saves", 5),
-        GridColumn::for_text("by", 8).growing(),
-    ]);
+    let name_width = find_name_width(&rows, usize::from(area.width), by_cell);
+    let mut columns = build_columns(report, name_width);
     if platforms {
         columns.push(GridColumn::for_text("platform", 8));
     }
@@ -217,6 +187,42 @@ fn build_grid(model: &Model, held: &LoadedFunctions, area: Rect) -> SelectionGri
         selected: Some(state.cursor - first),
         ..SelectionGrid::default()
     }
+}
+
+/// Returns the width of the names: what the other columns leave, but not more than they need.
+fn find_name_width(rows: &[RowTexts], room: usize, by_cell: bool) -> usize {
+    let widest = |text: fn(&RowTexts) -> &str| {
+        rows.iter().map(|row| display_width(text(row))).max().unwrap_or(0)
+    };
+    let fixed = 7
+        + widest(|row| &row.invocations).max(4)
+        + widest(|row| &row.memory).max(6)
+        + widest(|row| &row.peak).max(4)
+        + widest(|row| &row.cost).max(9)
+        + widest(|row| &row.saving).max(5)
+        + if by_cell { 14 } else { 0 };
+    room.saturating_sub(fixed).clamp(NAME, 48).min(widest(|row| &row.name).max(8))
+}
+
+fn build_columns(report: &SavingsReport, name_width: usize) -> Vec<GridColumn> {
+    let cost_title = match report.basis {
+        Basis::Trace => "cost",
+        _ => report.basis.unit(),
+    };
+    let mut columns = vec![GridColumn::for_text("function", name_width)];
+    if report.grouping == Grouping::Cell {
+        columns.push(GridColumn::for_text("size", 8));
+        columns.push(GridColumn::for_text("start", 5));
+    }
+    columns.extend([
+        GridColumn::for_numbers("runs", 4),
+        GridColumn::for_numbers("memory", 6),
+        GridColumn::for_numbers("peak", 4),
+        GridColumn::for_numbers(cost_title, cost_title.len().max(7)),
+        GridColumn::for_numbers("saves", 5),
+        GridColumn::for_text("by", 8).growing(),
+    ]);
+    columns
 }
 
 fn render_detail(frame: &mut Frame<'_>, area: Rect, model: &Model) {
