@@ -127,7 +127,9 @@ impl FunctionFacts {
         model: Option<&PriceModel>,
     ) -> Self {
         let mut usage = CellUsage::default();
-        cells.iter().for_each(|(_, used)| usage.merge(used));
+        for (_, used) in &cells {
+            usage.merge(used);
+        }
         let mut observed: Vec<(Bytes, CellUsage)> = Vec::new();
         for used in siblings {
             let Some((size, _)) = used.given.filter(|(least, most)| least == most) else {
