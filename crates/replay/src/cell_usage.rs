@@ -104,7 +104,9 @@ impl<S: UsageSource> UsageSource for SummedSource<'_, S> {
         take: &mut dyn FnMut(&mut UsageColumns),
     ) -> Result<(), S::Error> {
         let mut wanted = request;
-        [WALL, CPU, PEAK, GIVEN].into_iter().for_each(|signal| wanted.signals.insert(signal));
+        for signal in [WALL, CPU, PEAK, GIVEN] {
+            wanted.signals.insert(signal);
+        }
         let mut cells: Vec<(CellKey, CellUsage)> = Vec::new();
         self.inner.read_usage(wanted, &mut |columns| {
             let mut next = 0;

@@ -47,6 +47,15 @@ use cyclometer_pricing::{ChargeBasis, PriceModel, Terms};
 /// Rows that are collected before a batch runs.
 const BATCH: usize = 4_096;
 
+/// Rows that are collected over all groups: with many groups, each collects fewer, so that memory
+/// does not grow with their number.
+const PENDING: usize = 1 << 20;
+
+/// Returns the number of rows that are collected in each of so many groups.
+fn rows_in_batch(groups: usize) -> usize {
+    (PENDING / groups.max(1)).clamp(16, BATCH)
+}
+
 /// One invocation to be billed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageRow {
@@ -131,25 +140,27 @@ impl PendingBatches {
         }
     }
 
-    /// Adds rows of a block, all of which have the signals in `present`.
+    /// Adds rows of a block, all of which have the signals in `present`; at most `most` of them
+    /// are kept for later.
     fn push_rows(
         &mut self,
         program: &mut PricingProgram,
         present: SignalSet,
         columns: &UsageColumns,
         mut rows: Range<usize>,
+        most: usize,
     ) {
         let Self { batches, sums } = self;
         let batch = find_batch(batches, present);
         while !rows.is_empty() {
-            let room = BATCH.saturating_sub(batch.len()).max(1);
+            let room = most.saturating_sub(batch.len()).max(1);
             let end = rows.end.min(rows.start + room);
             let fitting = rows.start..end;
             batch.extend_rows(fitting.len(), |signal| {
                 columns.column_values(signal, fitting.clone())
             });
             rows.start = end;
-            if batch.len() >= BATCH {
+            if batch.len() >= most {
                 program.run_batch(batch, sums);
                 batch.clear();
             }
@@ -306,11 +317,12 @@ impl Replayer {
     }
 
     fn push_run(&mut self, group: usize, columns: &UsageColumns, run: &RowRun) {
+        let most = rows_in_batch(self.groups.len());
         let Some(gathering) = self.groups.get_mut(group) else { return };
         gathering.failed += columns.count_failures(run.rows.clone());
         gathering.track_memory_of_run(columns, run);
         let own = run.present.intersection(self.requests.required_signals());
-        gathering.row_batches.push_rows(&mut self.requests, own, columns, run.rows.clone());
+        gathering.row_batches.push_rows(&mut self.requests, own, columns, run.rows.clone(), most);
         let Some(program) = &mut self.instances else { return };
         let mut values: SignalValues = [0; Signal::COUNT];
         for row in run.rows.clone() {

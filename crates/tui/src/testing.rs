@@ -363,6 +363,7 @@ pub fn text(model: &Model) -> String {
 /// Writes a trace of 15 days with three functions; returns its number. Of 400 invocations,
 /// `thumbnail` has 900 s at 10 GiB with a peak of 4000 MiB; `api` has 128 MiB, which its peak
 /// needs; of `etl` no peak is known.
+#[cfg(test)]
 pub(crate) fn write_trace(path: &std::path::Path) -> i64 {
     const SQL: &str = "
         INSERT INTO recording (id, label, started_at, ended_at, status, owner, plan, host, kind)

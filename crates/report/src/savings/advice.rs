@@ -1,5 +1,6 @@
 //! Advice on one function: less memory, or another model.
 
+use super::sentences::format_memory;
 use super::{Basis, FunctionKey, FunctionSavings, MOST_SIZES, SavingsPlan};
 use crate::sweep::{format_size, least_memory};
 use cyclometer_core::units::Bytes;
@@ -74,6 +75,8 @@ pub struct Advice {
     pub evidence: Evidence,
     /// Largest peak of memory, and the least memory with head-room above it; of less memory only.
     pub peak: Option<(Bytes, Bytes)>,
+    /// What the bill of another model assumes in place of what was not measured.
+    pub assumptions: Vec<String>,
 }
 
 /// Sizes of a function that a sweep measured: memory, median duration, number of runs.
@@ -124,7 +127,9 @@ impl FunctionFacts {
         model: Option<&PriceModel>,
     ) -> Self {
         let mut usage = CellUsage::default();
-        cells.iter().for_each(|(_, used)| usage.merge(used));
+        for (_, used) in &cells {
+            usage.merge(used);
+        }
         let mut observed: Vec<(Bytes, CellUsage)> = Vec::new();
         for used in siblings {
             let Some((size, _)) = used.given.filter(|(least, most)| least == most) else {
@@ -279,9 +284,11 @@ fn describe_tight_memory(usage: &CellUsage, least: Bytes, margin: u32) -> String
         return "the memory that it is given is not in the log: no advice on memory".to_owned();
     };
     format!(
-        "memory stays: its largest peak of {peak} and {} % head-room are {least}, and no smaller \
-         size than {} has that",
+        "memory stays: its largest peak of {} and {} % head-room are {}, and no smaller size than \
+         {} has that",
+        format_memory(peak),
         margin / 10,
+        format_memory(least),
         format_size(given)
     )
 }
@@ -323,6 +330,7 @@ impl Question<'_> {
             priced_total(&self.facts.group, at).map_err(|reason| format!("{id}: {reason}"))?;
         let mut advice =
             self.build_advice(Change::Model(at), (self.now, then), Evidence::Unchanged, id)?;
+        advice.assumptions = then.notes.keys().map(ToString::to_string).collect();
         if other.granularity != Granularity::Coarse {
             advice.break_even = None;
         }
@@ -354,6 +362,7 @@ impl Question<'_> {
             break_even,
             evidence,
             peak: None,
+            assumptions: Vec::new(),
         })
     }
 

@@ -15,7 +15,7 @@ mod tests;
 pub use advice::{Advice, Change, Evidence};
 pub use sentences::{
     describe_advice, describe_break_even, describe_change, describe_evidence, describe_split,
-    format_amount, format_step, list_notes,
+    describe_untouched, format_amount, format_memory, format_step, list_notes,
 };
 pub use table::{build_people_table, build_program_table};
 

@@ -4,7 +4,7 @@ use super::advice::format_limit;
 use super::{Advice, Basis, Change, Evidence, FunctionSavings, Grouping, SavingsReport};
 use crate::sweep::format_size;
 use crate::{format_bill, format_count, format_percent, format_thousands, format_timestamp};
-use cyclometer_core::units::Nanos;
+use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_core::visible_text::escape_line;
 use cyclometer_pricing::{Exact, Money, Waste};
 
@@ -19,6 +19,24 @@ pub fn format_amount(amount: &Money, currency: &str) -> String {
         "USD" => format!("${figure}"),
         other => format!("{other} {figure}"),
     }
+}
+
+/// Formats memory in whole MiB, as sizes are configured, rounded up: `310 MiB`.
+#[must_use]
+pub fn format_memory(size: Bytes) -> String {
+    format!("{} MiB", size.0.div_ceil(1 << 20))
+}
+
+/// Describes how much of its memory a function never touches, where the peak of every invocation
+/// is known and all have the same size.
+#[must_use]
+pub fn describe_untouched(function: &FunctionSavings) -> Option<String> {
+    let ((known, peak), (least, most)) = (function.usage.peak, function.usage.given?);
+    if least != most || known != function.usage.rows || peak > most {
+        return None;
+    }
+    let share = Exact::from(peak.0).checked_div(&Exact::from(most.0))?;
+    Some(format!("no invocation touched more than {} % of its memory", format_percent(&share, 0)))
 }
 
 /// Names a function, or a cell of one.
@@ -67,10 +85,18 @@ pub fn describe_advice(
         .unwrap_or_default();
     let memory = advice.peak.map(|(peak, least)| {
         let margin = report.margin / 10;
-        format!("its largest peak is {peak}, with {margin} % head-room {least}; ")
+        format!(
+            "its largest peak is {}, with {margin} % head-room {}; ",
+            format_memory(peak),
+            format_memory(least)
+        )
     });
+    let assumed = match advice.assumptions.as_slice() {
+        [] => String::new(),
+        several => format!("; assumed: {}", several.join("; ")),
+    };
     format!(
-        "{change} saves {saves} {}{share}: {}{}{}",
+        "{change} saves {saves} {}{share}: {}{}{}{assumed}",
         report.basis.unit(),
         memory.unwrap_or_default(),
         describe_evidence(&advice.evidence),

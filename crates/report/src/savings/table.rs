@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::{Advice, Basis, Change, Evidence, FunctionSavings, Grouping, SavingsReport};
-use super::{describe_change, format_amount};
+use super::{describe_change, format_amount, format_memory};
 use crate::sweep::format_size;
 use crate::{Cell, Column, Table, format_percent};
 use cyclometer_core::units::Bytes;
@@ -49,7 +49,7 @@ pub fn build_people_table(report: &SavingsReport, limit: usize) -> Table {
             Cell::text(start),
             Cell::optional_count(Some(function.invocations)),
             Cell::optional_text(given_text(function)),
-            Cell::optional_size(known_peak(function)),
+            Cell::optional_text(known_peak(function).map(format_memory)),
             money(function.cost.as_ref().ok()),
             Cell::optional_text(wasted_text(function)),
             money(best.map(|advice| &advice.saving)),

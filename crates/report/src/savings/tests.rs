@@ -244,6 +244,20 @@ fn a_sweep_that_measured_both_sizes_tells_the_durations() {
 }
 
 #[test]
+fn another_model_says_what_it_assumes() {
+    let report =
+        look_for_savings(&[THUMBNAIL], &["aws-lambda-x86", "google-cloud-run"], Grouping::Function);
+    let function = &report.functions[0];
+    let to_model = |advice: &&Advice| advice.change == Change::Model(1);
+    // Cloud Run bills CPUs, of which a log of Lambda has none.
+    let told = match function.advice.iter().find(to_model) {
+        Some(advice) => describe_advice(&report, function, advice),
+        None => function.refusals.join("; "),
+    };
+    assert!(told.contains("; assumed: ") || told.contains("google-cloud-run: "), "{told}");
+}
+
+#[test]
 fn functions_are_ranked_and_a_trace_without_times_has_no_month() {
     let small = Rows { name: "api", count: 10, ..THUMBNAIL };
     let tight = Rows { name: "report", mib: 480, count: 3_000, ..THUMBNAIL };

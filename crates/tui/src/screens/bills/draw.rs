@@ -215,10 +215,8 @@ fn build_function_segments(model: &Model, rows: BillsRows) -> Vec<StatusSegment>
     let plain = |keys: String, text: String| StatusSegment { keys, text, role: StyleRole::Text };
     let number = model.shown_recording().unwrap_or_default();
     let report = functions::shown_functions(model).map(|held| &held.report);
-    let name = match report {
-        Some(report) if report.is_trace => format!("trace {number}"),
-        _ => format!("recording {number}"),
-    };
+    let is_trace = state.is_trace(number) || report.is_some_and(|report| report.is_trace);
+    let name = format!("{} {number}", if is_trace { "trace" } else { "recording" });
     let present = report.and_then(|report| report.models.first()).map(|id| format!("by {id}"));
     let mut segments = vec![plain(String::new(), name)];
     segments.extend(present.map(|text| plain(String::new(), text)));

@@ -21,7 +21,7 @@ use cyclometer_replay::Contract;
 use cyclometer_report::Table;
 use cyclometer_report::savings::{
     FunctionOrder, FunctionSavings, Grouping, SavingsPlan, SavingsReport, build_program_table,
-    describe_advice, describe_split, list_notes, load_savings, present_model,
+    describe_advice, describe_split, describe_untouched, list_notes, load_savings, present_model,
 };
 use cyclometer_store::{ReplayError, Store};
 
@@ -135,6 +135,12 @@ impl FunctionsState {
     #[must_use]
     pub(crate) fn is_undecided(&self, recording: i64) -> bool {
         self.trace != Some(recording) && self.chosen.is_none_or(|(of, _)| of != recording)
+    }
+
+    /// Returns whether a recording is known to be a trace.
+    #[must_use]
+    pub(crate) fn is_trace(&self, recording: i64) -> bool {
+        self.trace == Some(recording)
     }
 
     /// Describes the order in words.
@@ -374,6 +380,7 @@ fn show_everything(model: &mut Model) {
     lines.extend(
         function.split.as_ref().map(|it| format!("what it is for: {}", describe_split(it))),
     );
+    lines.extend(describe_untouched(function));
     lines.extend(function.refusals.iter().cloned());
     lines.push(String::new());
     lines.extend(list_notes(report));

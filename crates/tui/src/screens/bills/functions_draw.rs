@@ -18,10 +18,10 @@ use crate::widgets::grid::{GridCell, GridColumn, SelectionGrid, first_visible_ro
 use crate::widgets::text::{display_width, fit, fit_middle, wrap};
 use cyclometer_core::quantity::separate_thousands;
 use cyclometer_core::units::Count;
-use cyclometer_report::format_bill;
+use cyclometer_pricing::Money;
 use cyclometer_report::savings::{
     Basis, FunctionSavings, Grouping, SavingsReport, describe_advice, describe_change,
-    format_amount, format_step, list_notes,
+    describe_untouched, format_amount, format_memory, format_step, list_notes,
 };
 use cyclometer_report::sweep::format_size;
 
@@ -133,11 +133,17 @@ fn row_texts(report: &SavingsReport, function: &FunctionSavings) -> RowTexts {
         memory: or_dash(usage.given.map(|(least, most)| {
             if least == most { format_size(most) } else { format!("to {}", format_size(most)) }
         })),
-        peak: or_dash((usage.peak.0 > 0).then(|| usage.peak.1.to_string())),
-        cost: or_dash(function.cost.as_ref().ok().map(|cost| format_bill(cost, true))),
-        saving: or_dash(best.map(|advice| format_bill(&advice.saving, true))),
+        peak: or_dash((usage.peak.0 > 0).then(|| format_memory(usage.peak.1))),
+        cost: or_dash(function.cost.as_ref().ok().map(format_cell)),
+        saving: or_dash(best.map(|advice| format_cell(&advice.saving))),
         change: or_dash(best.map(|advice| describe_change(report, &advice.change))),
     }
+}
+
+/// Formats an amount for the table, where less than a cent is not told apart.
+fn format_cell(amount: &Money) -> String {
+    let text = amount.to_rounded_string(2);
+    if text == "0.00" && !amount.is_zero() { "<0.01".to_owned() } else { text }
 }
 
 fn build_grid(model: &Model, held: &LoadedFunctions, area: Rect) -> SelectionGrid {
@@ -158,38 +164,8 @@ fn build_grid(model: &Model, held: &LoadedFunctions, area: Rect) -> SelectionGri
     let platforms = report.functions.first().is_some_and(|first| {
         report.functions.iter().any(|it| it.key.platform != first.key.platform)
     });
-    let widest = |text: fn(&RowTexts) -> &str| {
-        rows.iter().map(|row| display_width(text(row))).max().unwrap_or(0)
-    };
-    let fixed = 2
-        + widest(|row| &row.invocations).max(4)
-        + widest(|row| &row.memory).max(6)
-        + widest(|row| &row.peak).max(4)
-        + widest(|row| &row.cost).max(7)
-        + widest(|row| &row.saving).max(5)
-        + 5
-        + if by_cell { 14 } else { 0 };
-    let name_width = usize::from(area.width)
-        .saturating_sub(fixed)
-        .clamp(NAME, 48)
-        .min(widest(|row| &row.name).max(8));
-    let cost_title = match report.basis {
-        Basis::Trace => "cost",
-        _ => report.basis.unit(),
-    };
-    let mut columns = vec![GridColumn::for_text("function", name_width)];
-    if by_cell {
-        columns.push(GridColumn::for_text("size", 8));
-        columns.push(GridColumn::for_text("start", 5));
-    }
-    columns.extend([
-        GridColumn::for_numbers("runs", 4),
-        GridColumn::for_numbers("memory", 6),
-        GridColumn::for_numbers("peak", 4),
-        GridColumn::for_numbers(cost_title, 7),
-        GridColumn::for_numbers("saves", 5),
-        GridColumn::for_text("by", 8).growing(),
-    ]);
+    let name_width = find_name_width(&rows, usize::from(area.width), by_cell);
+    let mut columns = build_columns(report, name_width);
     if platforms {
         columns.push(GridColumn::for_text("platform", 8));
     }
@@ -211,6 +187,42 @@ fn build_grid(model: &Model, held: &LoadedFunctions, area: Rect) -> SelectionGri
         selected: Some(state.cursor - first),
         ..SelectionGrid::default()
     }
+}
+
+/// Returns the width of the names: what the other columns leave, but not more than they need.
+fn find_name_width(rows: &[RowTexts], room: usize, by_cell: bool) -> usize {
+    let widest = |text: fn(&RowTexts) -> &str| {
+        rows.iter().map(|row| display_width(text(row))).max().unwrap_or(0)
+    };
+    let fixed = 7
+        + widest(|row| &row.invocations).max(4)
+        + widest(|row| &row.memory).max(6)
+        + widest(|row| &row.peak).max(4)
+        + widest(|row| &row.cost).max(9)
+        + widest(|row| &row.saving).max(5)
+        + if by_cell { 14 } else { 0 };
+    room.saturating_sub(fixed).clamp(NAME, 48).min(widest(|row| &row.name).max(8))
+}
+
+fn build_columns(report: &SavingsReport, name_width: usize) -> Vec<GridColumn> {
+    let cost_title = match report.basis {
+        Basis::Trace => "cost",
+        _ => report.basis.unit(),
+    };
+    let mut columns = vec![GridColumn::for_text("function", name_width)];
+    if report.grouping == Grouping::Cell {
+        columns.push(GridColumn::for_text("size", 8));
+        columns.push(GridColumn::for_text("start", 5));
+    }
+    columns.extend([
+        GridColumn::for_numbers("runs", 4),
+        GridColumn::for_numbers("memory", 6),
+        GridColumn::for_numbers("peak", 4),
+        GridColumn::for_numbers(cost_title, cost_title.len().max(7)),
+        GridColumn::for_numbers("saves", 5),
+        GridColumn::for_text("by", 8).growing(),
+    ]);
+    columns
 }
 
 fn render_detail(frame: &mut Frame<'_>, area: Rect, model: &Model) {
@@ -271,6 +283,9 @@ fn build_detail_lines(
     let told = usize::from(function.advice.is_empty());
     for reason in function.refusals.iter().skip(told) {
         push(reason, StyleRole::Dim);
+    }
+    if let Some(text) = describe_untouched(function) {
+        push(&text, StyleRole::Text);
     }
     for note in list_notes(report) {
         push(&note, StyleRole::Dim);

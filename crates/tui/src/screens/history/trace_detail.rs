@@ -52,6 +52,12 @@ impl TraceDetail {
             page.push_pair("label", label);
         }
         page.push_pair("holds", &self.counts_text());
+        let is_lost = |it: &&TraceLeftover| it.kind == "rejected";
+        let lost: i64 = overview.leftovers.iter().filter(is_lost).map(|it| it.records).sum();
+        if lost > 0 {
+            let text = format!("{} cannot be read", format_count(lost, "record"));
+            page.push_text(StyleRole::Warn, &format!("{text}, and are in no figure: see below"));
+        }
         if !overview.regions.is_empty() {
             page.push_pair("regions", &overview.regions.join(", "));
         }
@@ -63,7 +69,7 @@ impl TraceDetail {
         page.push_title("functions with the most invocations");
         page.push_table(&self.busiest_table(), 0);
         page.push_title("its files");
-        page.push_table(&self.file_table(), 0);
+        page.push_table(&self.file_table(), 1);
         let more = overview.file_count - i64::try_from(overview.files.len()).unwrap_or(0);
         if more > 0 {
             page.push_text(StyleRole::Dim, &format!("and {}", format_count(more, "more file")));
@@ -72,7 +78,8 @@ impl TraceDetail {
         if overview.leftovers.is_empty() {
             page.push_text(StyleRole::Text, "nothing: every record is an invocation");
         } else {
-            page.push_table(&leftover_table(&overview.leftovers), 0);
+            let named = overview.file_count > 1;
+            page.push_table(&leftover_table(&overview.leftovers, named), 0);
         }
         if !self.sources.is_empty() {
             page.push_title("where its figures come from");
@@ -171,13 +178,14 @@ fn format_length(length: Nanos) -> String {
     }
 }
 
-fn leftover_table(all: &[TraceLeftover]) -> Table {
+/// Lists what gave no row, with the name of the file if there are several.
+fn leftover_table(all: &[TraceLeftover], named: bool) -> Table {
     let mut table = Table::new(&[
         Column::text("what", "kind"),
         Column::number("records", "records"),
         Column::text("cause", "cause"),
         Column::text("first lines", "first_lines"),
-        Column::text("of", "file"),
+        if named { Column::text("of", "file") } else { Column::hidden("file") },
     ]);
     for it in all {
         let kind = if it.kind == "other" { "no invocation" } else { &it.kind };
