@@ -13,6 +13,7 @@ mod paper;
 mod pricing;
 mod progress;
 mod query;
+mod reconcile;
 mod record;
 mod recording;
 mod replay;
@@ -124,6 +125,8 @@ enum CliCommand {
     Import(Box<import::ImportOptions>),
     /// Price a recording's invocations with every price model
     Replay(replay::ReplayOptions),
+    /// Hold what a provider billed against what a price model says, row by row
+    Reconcile(reconcile::ReconcileOptions),
     /// List, show and check price models, and explain what they charge
     Pricing(pricing::PricingOptions),
     /// List, show, compare, label or delete recordings and simulations
@@ -315,6 +318,7 @@ fn dispatch(common: &CommonOptions, command: CliCommand) -> CommandOutcome {
         CliCommand::Record(options) => record::run(common, &options),
         CliCommand::Import(options) => import::run(common, &options),
         CliCommand::Replay(options) => replay::run(common, &options),
+        CliCommand::Reconcile(options) => reconcile::run(common, &options),
         CliCommand::Pricing(options) => pricing::run(common, &options),
         CliCommand::History(options) => history::run(common, &options),
         CliCommand::Query(options) => query::run(common, &options),

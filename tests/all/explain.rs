@@ -234,7 +234,10 @@ fn three_forms_say_the_same() {
 
     let csv = explain(&place, args, &["--format", "csv"]);
     let duration = csv.stdout.lines().nth(1).expect("a row");
-    assert_eq!(duration, "duration,GB-s,540000,400000,140000,0.0000166667,1,0,2.333338,2.33,USD");
+    assert_eq!(
+        duration,
+        "duration,GB-s,540000,400000,140000,0.0000166667,1,0,2.333338,2.33,USD,position,"
+    );
     assert!(csv.stderr.contains("1536 MiB"), "{}", csv.stderr);
 }
 

@@ -32,6 +32,7 @@ mod own_wasm;
 mod paper;
 mod pricing;
 mod query;
+mod reconcile;
 mod record;
 mod replay;
 mod runtimes;

@@ -226,3 +226,194 @@ fn the_schema_is_json_and_the_meters_have_dimensions() {
     let table = ok(&place, &["schema", "--meters"]).stdout;
     assert!(table.contains("memory_time") && table.contains("size_time"), "{table}");
 }
+
+/// An offer file of AWS, by the shape of its documentation: two prices and an unknown SKU.
+const OFFER: &str = r#"{
+  "formatVersion": "v1.0", "offerCode": "AWSLambda", "version": "20260919002359",
+  "publicationDate": "2026-09-19T00:23:59Z",
+  "products": {
+    "A": {"sku": "A", "attributes": {"usagetype": "EUC1-Request", "regionCode": "eu-central-1"}},
+    "B": {"sku": "B", "attributes": {"usagetype": "AFS1-Request", "regionCode": "af-south-1"}},
+    "C": {"sku": "C", "attributes": {"usagetype": "AFS1-\u001b[2J", "regionCode": "af-south-1"}}
+  },
+  "terms": {"OnDemand": {
+    "A": {"A.J": {"effectiveDate": "2026-09-01T00:00:00Z", "priceDimensions": {"A.J.6": {
+      "beginRange": "0", "endRange": "Inf", "pricePerUnit": {"USD": "0.0000003000"}}}}},
+    "B": {"B.J": {"effectiveDate": "2026-09-01T00:00:00Z", "priceDimensions": {"B.J.6": {
+      "beginRange": "0", "endRange": "Inf", "pricePerUnit": {"USD": "0.0000002700"}}}}}
+  }}
+}"#;
+
+#[test]
+fn a_price_list_is_imported_checked_and_used() {
+    let place = Place::new();
+    let list = place.write("offer.json", OFFER).display().to_string();
+    let folder = place.path().join("prices").display().to_string();
+
+    let only_shown = ok(&place, &["import", "aws-offer", &list]);
+    assert!(
+        only_shown.stderr.contains("nothing was written: name a folder"),
+        "{}",
+        only_shown.stderr
+    );
+    assert!(!std::path::Path::new(&folder).exists());
+
+    let args = ["import", "aws-offer", &list, "--folder", &folder, "--format", "json"];
+    let imported = ok(&place, &args);
+    let rows = imported.json();
+    let contracts: Vec<&str> = rows
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|row| row["contract"].as_str())
+        .collect();
+    assert_eq!(contracts, ["aws-lambda-x86-af-south-1", "aws-lambda-x86-eu-central-1"]);
+    let told = r"1 SKUs: 1 \x1b[2J";
+    assert!(imported.stderr.contains(told), "{}", imported.stderr);
+
+    let file = format!("{folder}/aws-lambda-x86-eu-central-1.toml");
+    let checked = ok(&place, &["check", &file, "--format", "json"]).json();
+    assert_eq!(checked[0]["model"], "aws-lambda-x86-eu-central-1");
+    assert_eq!(checked[0]["fail"], 0);
+
+    // 3 million requests of no time, 1 million free: 2 x 0.30, and shipped 2 x 0.20.
+    let explain = |more: &[&str]| {
+        let mut args = more.to_vec();
+        args.extend(["explain", "aws-lambda-x86-eu-central-1", "--requests", "3000000"]);
+        args.extend(["--set", "run=0ms", "--set", "memory_allocated=128MiB"]);
+        ok(&place, &args).stdout
+    };
+    assert!(explain(&["--pricing", &folder]).contains("0.60"));
+    let shipped = explain(&[]);
+    assert!(shipped.contains("0.40") && shipped.contains("eu-central-1"), "{shipped}");
+
+    let again = pricing(&place, &["import", "aws-offer", &list, "--folder", &folder]);
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains("exists and is left alone, and nothing"), "{}", again.stderr);
+    let region = pricing(&place, &["import", "aws-offer", &list, "--region", "eu-centrl-1"]);
+    assert_eq!(region.code, 2);
+    assert!(region.stderr.contains("did you mean `eu-central-1`?"), "{}", region.stderr);
+    let other = pricing(&place, &["import", "google-skus", &list]);
+    assert_eq!(other.code, 1);
+    assert!(other.stderr.contains("it has no list `skus`"), "{}", other.stderr);
+}
+
+#[test]
+fn regional_models_are_listed_apart_and_a_wrong_region_is_told() {
+    let place = Place::new();
+    let rows = ok(&place, &["list", "--regions", "--format", "json"]).json();
+    let rows = rows.as_array().expect("a list");
+    assert_eq!(rows.len(), cyclometer::pricing::regional_models().len());
+    let milan = rows.iter().find(|row| row["model"] == "aws-lambda-arm-eu-south-1").expect("it");
+    assert_eq!(milan["extends"], "aws-lambda-arm");
+    assert_eq!(milan["region"], "eu-south-1");
+    let wrong = pricing(&place, &["show", "aws-lambda-x86-eu-centrl-1"]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.stderr.contains("did you mean `aws-lambda-x86-eu-central-1`?"),
+        "{}",
+        wrong.stderr
+    );
+}
+
+/// A euro contract with a commitment, and what it extends in a file of its own.
+const OURS: &str = "extends = \"nimbus\"\nid = \"ours\"\nname = \"Nimbus, our contract\"\n\
+                    region = \"cloud-9\"\ndiscount = \"12 %\"\ntax = { rate = \"19 %\", name = \"VAT\" }\n\
+                    [currency]\ncode = \"EUR\"\nrate = \"0.5\"\nper = \"USD\"\ndate = 2026-11-01\n\
+                    source = \"a test\"\n";
+
+#[test]
+fn a_contract_is_checked_listed_shown_and_explained() {
+    let place = Place::new();
+    let base = model(&place, "nimbus", "prices/z-nimbus.toml");
+    let ours = place.write("prices/ours.toml", OURS).display().to_string();
+    let folder = place.path().join("prices").display().to_string();
+
+    // The contract comes first, and what it extends after it.
+    let checked = ok(&place, &["check", &ours, &base, "--format", "json"]);
+    let rows = checked.json();
+    let of_ours = rows.as_array().expect("rows").iter().find(|it| it["model"] == "ours");
+    assert_eq!(of_ours.expect("a row")["set_aside"], 1, "{rows:#}");
+    assert!(checked.stderr.contains("1 of models that a contract extends"), "{}", checked.stderr);
+    let reasons = ok(&place, &["check", &ours, &base, "--examples", "--format", "json"]).json();
+    let aside = reasons.as_array().expect("rows").iter().find(|it| it["result"] == "set aside");
+    let reason = aside.expect("a row")["reason"].to_string();
+    assert!(reason.contains("expects the total to be 4.65"), "{reason}");
+
+    let with = |args: &[&str]| {
+        let mut command = place.command(&["--pricing", &folder, "pricing"]);
+        command.args(args).env("XDG_CONFIG_HOME", place.path().join("config"));
+        let run = Run::of(&command.output().expect("the program starts"));
+        assert_eq!(run.code, 0, "{args:?} failed: {}", run.stderr);
+        run
+    };
+    let listed = with(&["list", "--format", "json"]).json();
+    let row = listed.as_array().expect("rows").iter().find(|it| it["model"] == "ours");
+    let row = row.expect("it is listed");
+    assert_eq!((&row["extends"], &row["region"]), (&"nimbus".into(), &"cloud-9".into()));
+    let table = with(&["list"]).stdout;
+    assert!(table.contains("contract over"), "{table}");
+    let shown = with(&["show", "ours"]).stdout;
+    for part in ["contract over nimbus, region cloud-9", "on the whole bill: VAT of 19 %"] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    assert_eq!(with(&["show", "ours", "--text"]).stdout, OURS);
+
+    let usage = ["--requests", "1M", "--set", "run=1s", "--set", "memory_allocated=1GiB"];
+    let explain = [&["explain", "ours", "--no-free"][..], &usage].concat();
+    let text = with(&explain).stdout;
+    for part in
+        ["region cloud-9", "discount 12 %: x 0.88", "EUR per USD: x 0.5", "VAT  ", "19 % of"]
+    {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let json = with(&[&explain[..], &["--format", "json"]].concat()).json();
+    assert_eq!(json["model"]["contract"]["extends"][0], "nimbus");
+    let lines = json["adjustments"].as_array().expect("lines");
+    assert_eq!((&lines[0]["kind"], &lines[0]["rate"]), (&"tax".into(), &"0.19".into()));
+    let csv = with(&[&explain[..], &["--format", "csv"]].concat()).stdout;
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let last = reader.records().last().expect("a row").expect("valid");
+    assert_eq!((&last[0], last.iter().rev().nth(1)), ("VAT", Some("tax")), "{csv}");
+}
+
+#[test]
+fn a_new_contract_changes_nothing_until_it_is_told_to() {
+    let place = Place::new();
+    let new = ["new", "--contract", "ours", "--extends", "aws-lambda-x86"];
+    let text = ok(&place, &new).stdout;
+    assert!(text.contains("#discount = \"12 %\""), "{text}");
+    let path = place.write("ours.toml", &text).display().to_string();
+    let rows = ok(&place, &["check", &path, "--format", "json"]).json();
+    assert_eq!((&rows[0]["model"], &rows[0]["set_aside"]), (&"ours".into(), &0.into()));
+    // With one key switched on, examples are set aside.
+    let on = text.replacen("#discount", "discount", 1);
+    place.write("ours.toml", &on);
+    let rows = ok(&place, &["check", &path, "--format", "json"]).json();
+    assert!(rows[0]["set_aside"].as_u64() > Some(0), "{rows:#}");
+
+    let bad = pricing(&place, &["new", "--contract", "ours", "--extends", "aws-lambda-x68"]);
+    assert_eq!(bad.code, 2);
+    assert!(bad.stderr.contains("did you mean `aws-lambda-x86`?"), "{}", bad.stderr);
+    let alone = pricing(&place, &["new", "--contract", "ours"]);
+    assert!(alone.code == 2 && alone.stderr.contains("--extends"), "{}", alone.stderr);
+}
+
+#[test]
+fn contracts_that_cannot_be_used_say_where_and_why() {
+    let place = Place::new();
+    let own = OURS.replace("\"nimbus\"", "\"ours\"");
+    let path = place.write("own.toml", own).display().to_string();
+    let run = pricing(&place, &["check", &path]);
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("own.toml:1:11: `ours` cannot extend itself"), "{}", run.stderr);
+    // A folder goes on without a contract whose model is missing.
+    place.write("folder/ours.toml", OURS);
+    let folder = place.path().join("folder").display().to_string();
+    let mut command = place.command(&["--pricing", &folder, "pricing", "show", "ours"]);
+    command.env("XDG_CONFIG_HOME", place.path().join("config"));
+    let run = Run::of(&command.output().expect("the program starts"));
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("there is no price model `nimbus`"), "{}", run.stderr);
+}

@@ -270,3 +270,57 @@ fn bills_of_invocations_can_be_left_out_or_asked_for() {
     place.ok(&["replay", "--model", "aws-lambda-x86", "--bills", "all"]);
     assert_eq!(count(), 8);
 }
+
+/// A contract over AWS Lambda: 50 % off, at least $25, and 19 % of tax.
+const CONTRACT: &str = "extends = \"aws-lambda-x86\"\nid = \"ours\"\nname = \"Ours\"\n\
+                        discount = \"50 %\"\nminimum = \"25\"\ntax = { rate = \"19 %\", name = \"VAT\" }\n";
+
+#[test]
+fn a_contract_is_a_model_of_a_replay() {
+    let place = place();
+    let file = place.write("ours.toml", CONTRACT).display().to_string();
+    let run = |more: &[&str]| {
+        let mut args = vec!["--pricing", &file, "replay", "--model", "ours", "--lane", "native"];
+        args.extend_from_slice(more);
+        place.ok(&args)
+    };
+    // 1 GiB x 0.12 s x 0.0000166667 x 0.5 + 0.0000001 = 0.000001100002, four times.
+    let list = run(&["--format", "json"]);
+    let rows = list.json();
+    let total = row(&rows, &[("model", "ours"), ("lane", "native")])["list_total"].clone();
+    assert_eq!(total, "0.000004400008", "{rows:#}");
+    assert!(
+        list.stderr.contains("ours: list prices are without minimum of 25, VAT of 19 %"),
+        "{}",
+        list.stderr
+    );
+    // 10 million: 1,200,000 - 400,000 GB-s are 6.66668, 9 million requests 0.90; 25 x 1.19.
+    let month = run(&["--per-month", "10M", "--format", "json"]);
+    let rows = month.json();
+    let price = row(&rows, &[("model", "ours"), ("lane", "native")]);
+    assert_eq!(price["month_total"], "29.75", "{price:#}");
+    // The lines are stored, and the text is enough to compute it again.
+    let connection = place.open();
+    let mut lines = connection
+        .prepare("SELECT position, amount FROM settlement ORDER BY position")
+        .expect("stored");
+    let lines: Vec<(String, String)> = lines
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .expect("rows")
+        .map(|row| row.expect("a row"))
+        .collect();
+    let named = |name: &str| lines.iter().find(|line| line.0 == name).map(|line| &*line.1);
+    assert_eq!(named("minimum"), Some("17.43332"), "{lines:?}");
+    assert_eq!(named("VAT"), Some("4.75"), "{lines:?}");
+    let text: String = connection
+        .query_row("SELECT text FROM simulation_model ORDER BY simulation_id LIMIT 1", [], |row| {
+            row.get(0)
+        })
+        .expect("a text");
+    let again = cyclometer::pricing::PriceModel::parse_complete(&text, "stored").expect("complete");
+    assert_eq!(again[0].id(), "ours");
+    // Another contract of that id is another simulation.
+    place.write("ours.toml", CONTRACT.replace("50 %", "40 %"));
+    let other = run(&["--per-month", "10M", "--format", "json"]);
+    assert!(!other.stderr.contains("was stored before"), "{}", other.stderr);
+}

@@ -211,7 +211,8 @@ impl Decimal {
     }
 
     /// Writes out all digits, for advice in messages.
-    fn to_plain(&self) -> String {
+    #[must_use]
+    pub fn to_plain(&self) -> String {
         let digits = self.digits.to_string();
         let Ok(decimals) = usize::try_from(self.decimals) else {
             let zeros = "0".repeat(self.decimals.unsigned_abs() as usize);

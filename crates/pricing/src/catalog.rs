@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 
 use thiserror::Error;
 
-use super::contract::BaseModels;
 use super::contract::file::{ContractProbe, is_contract};
-use super::error::{MAX_FILE_BYTES, PricingError, SpannedProblem, UnknownModel};
+use super::contract::{BaseModels, ContractDetails};
+use super::error::{KnownRegions, MAX_FILE_BYTES, PricingError, SpannedProblem, UnknownModel};
 use super::model::PriceModel;
 use super::resolve;
+use cyclometer_core::suggest::find_nearest_name;
 use cyclometer_system::catalog::{CatalogEntry, NamedCatalog};
 use cyclometer_system::files::{self, Bound, FileError, Folder, LinkPolicy, display_path};
 
@@ -18,7 +19,7 @@ pub(crate) const PRICE_FILE_BOUND: Bound = Bound::new("a price file", MAX_FILE_B
 /// Maximum number of price files in a folder.
 const MAX_FILES: usize = 1_000;
 
-// `SHIPPED`: name and text of every file in `pricing/`.
+// `SHIPPED`: name and text of every file in `pricing/`; `REGIONAL`: of those in `pricing/regions`.
 include!(concat!(env!("OUT_DIR"), "/pricing.rs"));
 
 /// Built-in price models. A shipped file that is not accepted would be missing from this list: a
@@ -48,6 +49,29 @@ static BUILTIN: LazyLock<Vec<PriceModel>> = LazyLock::new(|| {
     }
 });
 
+/// Regional models: contracts over built-in models, one for each region. They are found by id, and
+/// are not among the models that are listed or replayed when none is named.
+static REGIONAL_MODELS: LazyLock<Vec<PriceModel>> = LazyLock::new(|| {
+    let read = |(origin, text): &(&str, &str)| {
+        PriceModel::parse_over(text, origin, BUILTIN.as_slice()).ok()
+    };
+    REGIONAL.iter().filter_map(read).flatten().collect()
+});
+
+/// Returns the files with regional prices embedded in the library, as pairs of name and text.
+#[must_use]
+pub fn regional_files() -> &'static [(&'static str, &'static str)] {
+    REGIONAL
+}
+
+/// Returns the models with regional prices embedded in the library: contracts over built-in
+/// models, whose ids are those of the models with the region behind, such as
+/// `aws-lambda-x86-eu-central-1`.
+#[must_use]
+pub fn regional_models() -> &'static [PriceModel] {
+    &REGIONAL_MODELS
+}
+
 /// Returns the price files embedded in the library, as pairs of name and text.
 #[must_use]
 pub fn builtin_files() -> &'static [(&'static str, &'static str)] {
@@ -70,7 +94,38 @@ pub fn find_builtin_model(id: &str) -> Result<&'static PriceModel, UnknownModel>
     builtin_models()
         .iter()
         .find(|model| model.id() == id)
+        .or_else(|| find_regional_model(id))
         .ok_or_else(|| unknown_model(id, builtin_models().iter()))
+}
+
+/// Returns the built-in model of that id with regional prices.
+fn find_regional_model(id: &str) -> Option<&'static PriceModel> {
+    regional_models().iter().find(|model| model.id() == id)
+}
+
+/// Returns the regions that a built-in model has prices of, if `id` is that of such a model with
+/// something else behind it.
+fn list_regions_of(id: &str) -> Option<KnownRegions> {
+    let of_model = |model: &'static PriceModel| {
+        let region = model.contract()?.region()?;
+        let base = model.id().strip_suffix(region)?.strip_suffix('-')?;
+        let wanted = id.strip_prefix(base)?.strip_prefix('-')?;
+        Some((base, wanted, region))
+    };
+    let found: Vec<_> = regional_models().iter().filter_map(of_model).collect();
+    let base = found.iter().map(|(base, ..)| *base).max_by_key(|base| base.len())?;
+    let of_base = found.iter().filter(|(other, ..)| *other == base);
+    let regions: Vec<&str> = of_base.map(|(_, _, region)| *region).collect();
+    let wanted = id.get(base.len() + 1..).unwrap_or_default();
+    // Ids of other models begin like this one: `aws-lambda-x86-2020` is no region.
+    let behind_base = |model: &'static PriceModel| model.id().strip_prefix(base)?.strip_prefix('-');
+    let others: Vec<&str> = builtin_models().iter().filter_map(behind_base).collect();
+    let endings = regions.iter().chain(&others).copied();
+    Some(KnownRegions {
+        model: base.to_owned(),
+        nearest: find_nearest_name(wanted, endings).map(str::to_owned),
+        regions: regions.join(", "),
+    })
 }
 
 pub(super) fn unknown_model<'a>(
@@ -79,11 +134,8 @@ pub(super) fn unknown_model<'a>(
 ) -> UnknownModel {
     UnknownModel {
         id: id.chars().take(64).collect(),
-        nearest: cyclometer_core::suggest::find_nearest_name(
-            id,
-            models.clone().map(PriceModel::id),
-        )
-        .map(str::to_owned),
+        nearest: find_nearest_name(id, models.clone().map(PriceModel::id)).map(str::to_owned),
+        regions: list_regions_of(id).map(Box::new),
         known: models.map(PriceModel::id).collect::<Vec<_>>().join(", "),
         broken: None,
     }
@@ -211,13 +263,14 @@ impl PriceCatalog {
         loop {
             let named: Vec<Option<ContractProbe>> =
                 pending.iter().map(|(_, text, _)| toml::from_str(text).ok()).collect();
+            let ids: Vec<Vec<String>> = named
+                .iter()
+                .map(|probe| probe.as_ref().map(ContractProbe::model_ids).unwrap_or_default())
+                .collect();
             let waits = |at: usize| {
                 let base = named[at].as_ref().map(|it| it.extends.get_ref());
-                let other = |(other, probe): (usize, &Option<ContractProbe>)| {
-                    let id = probe.as_ref().and_then(|it| it.id.as_ref());
-                    other != at && id.map(toml::Spanned::get_ref) == base && base.is_some()
-                };
-                named.iter().enumerate().any(other)
+                let has = |of: &Vec<String>| of.iter().any(|id| Some(id) == base);
+                ids.iter().enumerate().any(|(other, of)| other != at && has(of))
             };
             let waiting: Vec<bool> = (0..pending.len()).map(waits).collect();
             let stuck = waiting.iter().all(|it| *it);
@@ -314,10 +367,17 @@ impl PriceCatalog {
     /// Returns [`UnknownModel`] if there is no such model, with the most similar id and the list
     /// of all ids.
     pub fn find_model(&self, id: &str) -> Result<&PriceModel, UnknownModel> {
-        self.models.find_entry(id).ok_or_else(|| UnknownModel {
+        let regional = || find_regional_model(id).filter(|model| !self.is_replaced(model));
+        self.models.find_entry(id).or_else(regional).ok_or_else(|| UnknownModel {
             broken: self.broken.iter().find(|(other, _)| other == id).map(|(_, why)| why.clone()),
             ..unknown_model(id, self.models().iter())
         })
+    }
+
+    /// Returns whether a regional model is over a model that another has taken the place of.
+    fn is_replaced(&self, model: &PriceModel) -> bool {
+        let base = model.contract().map(ContractDetails::base);
+        base.is_some_and(|base| self.models.find_entry(base.id()).is_none_or(|it| it != base))
     }
 
     /// Returns all models.

@@ -79,6 +79,8 @@ pub struct Pool {
     /// Number of units that each price is for.
     pub(super) per: Exact,
     pub(super) free: Option<MonthlyAllowance>,
+    /// Name of the position whose allowance this one uses up as far as that one leaves it.
+    pub(super) rest_of: Option<Arc<str>>,
     pub(super) package: Option<Exact>,
     /// Whether several charges may feed it, by name.
     pub(super) shared: bool,
@@ -131,6 +133,12 @@ impl Pool {
     #[must_use]
     pub const fn allowance(&self) -> Option<&MonthlyAllowance> {
         self.free.as_ref()
+    }
+
+    /// Returns the name of the position whose allowance is shared: this one gets what it leaves.
+    #[must_use]
+    pub fn shares_allowance_of(&self) -> Option<&str> {
+        self.rest_of.as_deref()
     }
 
     /// Returns the package size that quantities are rounded up to.

@@ -39,7 +39,7 @@ pub enum PricingError {
 
 /// Error: no price model has the requested id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{}", describe_unknown(id, .broken.as_deref(), .nearest.as_deref(), known))]
+#[error("{}", describe_unknown(self))]
 pub struct UnknownModel {
     /// Requested id.
     pub id: String,
@@ -49,17 +49,39 @@ pub struct UnknownModel {
     pub known: String,
     /// Error of the file that names the model and is none; `None`: no file names it.
     pub broken: Option<String>,
+    /// Regions that there are, if the id is that of a model with a region behind it.
+    pub regions: Option<Box<KnownRegions>>,
+}
+
+/// Regions that a model has prices of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownRegions {
+    /// Id of the model.
+    pub model: String,
+    /// What most resembles the requested region: another one, or the end of another model's id.
+    pub nearest: Option<String>,
+    /// All regions, as a readable list.
+    pub regions: String,
 }
 
 /// Says why there is no such model, and suggests the nearest id, or lists all known ids.
-fn describe_unknown(id: &str, broken: Option<&str>, nearest: Option<&str>, known: &str) -> String {
-    match (broken, nearest) {
-        (Some(reason), _) => format!("price model `{id}` cannot be used: {reason}"),
-        (None, Some(near)) => format!(
+fn describe_unknown(error: &UnknownModel) -> String {
+    let UnknownModel { id, nearest, known, broken, regions } = error;
+    match (broken, regions.as_deref(), nearest) {
+        (Some(reason), ..) => format!("price model `{id}` cannot be used: {reason}"),
+        (None, Some(KnownRegions { model, nearest: Some(near), .. }), _) => format!(
+            "there is no price model `{id}`: did you mean `{model}-{near}`? (`cyclometer pricing \
+             list` has all, and with --regions those of regions)"
+        ),
+        (None, Some(KnownRegions { model, regions, .. }), _) => format!(
+            "there is no price model `{id}`: of `{model}` there are the regions {regions}, and \
+             `cyclometer pricing import` reads the provider's price list for others"
+        ),
+        (None, None, Some(near)) => format!(
             "there is no price model `{id}`: did you mean `{near}`? (`cyclometer pricing list` \
              has all)"
         ),
-        (None, None) => format!("there is no price model `{id}`: there are {known}"),
+        (None, None, None) => format!("there is no price model `{id}`: there are {known}"),
     }
 }
 

@@ -39,6 +39,7 @@ mod memory_sizes;
 mod model;
 mod money;
 mod number;
+pub mod price_list;
 mod resolve;
 mod scalars;
 mod schema;
@@ -48,6 +49,7 @@ pub mod survival;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod time_step;
 mod toml_writer;
 mod trace;
 mod unit;
@@ -60,23 +62,25 @@ pub use cyclometer_core::{meter, units};
 
 pub use catalog::{
     PriceCatalog, PriceCatalogError, builtin_files, builtin_models, find_builtin_model,
-    read_price_file,
+    read_price_file, regional_files, regional_models,
 };
 pub use charge::{Charge, ModelInput, MonthlyAllowance, Pool, Tier};
+pub use contract::file::is_contract;
 pub use contract::{
     Adjustment, AdjustmentKind, Commitment, ContractDetails, MAX_DEPTH as MAX_CONTRACT_DEPTH,
     MeasuredAt, PriceStep, SetAsideExample,
 };
-pub use error::{MAX_FILE_BYTES, PricingError, UnknownModel};
+pub use error::{KnownRegions, MAX_FILE_BYTES, PricingError, UnknownModel};
 pub use evaluate::{Bill, FactorTrace, LineItem, Missing, Refusal, TraceStep};
 pub use example::{Example, ExampleFailure, ExampleFigure, FigureDifference, PrintedFigure};
-pub use json_schema::json_schema;
+pub use json_schema::{contract_json_schema, json_schema};
 pub use model::PriceModel;
 pub use money::{Money, Rounding, RoundingPolicy};
 pub use number::{DecimalError, Exact, RoundingDirection};
 pub use schema::{ChargeBasis, Granularity, ModelInputKind, parse_period};
 pub use settle::{Position, Settlement, Subtotal, TierLine, UsageGroup};
 pub use terms::{Terms, TermsError};
+pub use time_step::TimeStep;
 pub use trace::{ChargeTrace, PartTrace};
 pub use unit::{Dimension, Gigabyte, Phase};
 pub use usage_builder::{UsageBuilder, UsageBuilderError};

@@ -110,6 +110,18 @@ impl Exact {
             .ok_or(DecimalError::Malformed)
     }
 
+    /// Parses the output of [`Exact::to_plain_string`] of any number, also below 0.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`str::parse`], except for numbers below 0.
+    pub fn parse_signed(text: &str) -> Result<Self, DecimalError> {
+        match text.strip_prefix('-') {
+            Some(size) => size.parse().map(|size: Self| Self(-size.0)),
+            None => text.parse(),
+        }
+    }
+
     /// Creates a whole number of any size.
     #[must_use]
     pub fn from_integer(number: impl Into<BigInt>) -> Self {

@@ -97,6 +97,7 @@ pub(super) struct PoolFile {
     pub per: Option<Spanned<Per>>,
     pub free: Option<Spanned<String>>,
     pub credit_price: Option<Spanned<Price>>,
+    pub free_rest_of: Option<Spanned<String>>,
     pub package: Option<Spanned<String>>,
     #[serde(default)]
     pub tier: Vec<Spanned<TierFile>>,
@@ -119,6 +120,7 @@ pub(super) struct ChargeFile {
     pub per: Option<Spanned<Per>>,
     pub free: Option<Spanned<String>>,
     pub credit_price: Option<Spanned<Price>>,
+    pub free_rest_of: Option<Spanned<String>>,
     pub package: Option<Spanned<String>>,
     #[serde(default)]
     pub tier: Vec<Spanned<TierFile>>,

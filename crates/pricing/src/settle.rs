@@ -183,7 +183,10 @@ impl PriceModel {
         let position = |(index, pool): (usize, &Pool)| {
             let from: Vec<Subtotal> =
                 subtotals.iter().filter(|sum| sum.charge.pool == index).cloned().collect();
-            (!from.is_empty()).then(|| settle_pool(index, pool, from, terms, rounding))
+            (!from.is_empty()).then(|| {
+                let rest = self.allowance_left_for(pool, subtotals);
+                settle_pool(index, pool, from, rest.as_ref(), terms, rounding)
+            })
         };
         let positions: Vec<Position> =
             self.pools().iter().enumerate().filter_map(position).collect();
@@ -208,28 +211,44 @@ impl PriceModel {
     pub(super) fn amount_of_quantity(
         &self,
         pool: usize,
-        quantity: &Exact,
+        (quantity, rest): (&Exact, Option<&Exact>),
         terms: &Terms,
         rounding: Rounding,
     ) -> Exact {
         let Some(found) = self.pools().get(pool) else { return Exact::default() };
         let position =
-            settle_quantity(pool, found, (Vec::new(), quantity.clone()), terms, rounding);
+            settle_quantity(pool, found, (Vec::new(), quantity.clone()), rest, terms, rounding);
         position.amount.as_exact().clone()
     }
+
+    /// Returns what another position leaves of its allowance, if this one uses it up.
+    pub(super) fn allowance_left_for(&self, pool: &Pool, subtotals: &[Subtotal]) -> Option<Exact> {
+        let name = pool.rest_of.as_deref().filter(|_| pool.free.is_none())?;
+        let (index, other) =
+            self.pools().iter().enumerate().find(|(_, other)| &*other.name == name)?;
+        let taken = sum_quantities(subtotals.iter().filter(|sum| sum.charge.pool == index));
+        let whole = &other.free.as_ref()?.quantity;
+        Some(if taken < *whole { whole - &taken } else { Exact::default() })
+    }
+}
+
+/// Adds up the subtotals of a position, in its unit.
+fn sum_quantities<'a>(subtotals: impl Iterator<Item = &'a Subtotal>) -> Exact {
+    subtotals.fold(Exact::default(), |sum, subtotal| {
+        &sum + &(&subtotal.quantity * &subtotal.charge.weight)
+    })
 }
 
 fn settle_pool(
     index: usize,
     pool: &Pool,
     from: Vec<Subtotal>,
+    rest: Option<&Exact>,
     terms: &Terms,
     rounding: Rounding,
 ) -> Position {
-    let quantity = from.iter().fold(Exact::default(), |sum, subtotal| {
-        &sum + &(&subtotal.quantity * &subtotal.charge.weight)
-    });
-    settle_quantity(index, pool, (from, quantity), terms, rounding)
+    let quantity = sum_quantities(from.iter());
+    settle_quantity(index, pool, (from, quantity), rest, terms, rounding)
 }
 
 /// Settles a quantity of a pool, and the subtotals that it is the sum of.
@@ -237,6 +256,7 @@ fn settle_quantity(
     index: usize,
     pool: &Pool,
     (from, quantity): (Vec<Subtotal>, Exact),
+    rest: Option<&Exact>,
     terms: &Terms,
     rounding: Rounding,
 ) -> Position {
@@ -250,6 +270,9 @@ fn settle_quantity(
                 credit = worth.checked_div(&pool.per).unwrap_or_default();
             }
         }
+    }
+    if let Some(rest) = rest.filter(|_| terms.free) {
+        free = rest.clone().min(quantity.clone());
     }
     let mut billable = &quantity - &free;
     if let Some(package) = &pool.package {

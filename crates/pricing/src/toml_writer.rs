@@ -416,6 +416,7 @@ fn print_prices(pool: &Pool, table: &str, keys: &mut TomlWriter) {
             keys.write_key("credit_price", format_decimal(price.as_exact()));
         }
     }
+    keys.write_texts([("free_rest_of", pool.rest_of.as_deref())]);
     if let Some(package) = &pool.package {
         keys.write_key("package", in_unit(package));
     }

@@ -10,6 +10,7 @@
 
 mod bill_checkpoints;
 pub mod break_even;
+mod cell_usage;
 mod instance_span;
 mod parts;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::sync::Arc;
 pub use bill_checkpoints::{
     BillCheckpoints, CHECKPOINT_INTERVAL, CarriedBills, CheckpointBuilder, CheckpointRow,
 };
+pub use cell_usage::{CellUsage, ResizedSource, SummedSource, UsageByCell};
 pub use cyclometer_core::cell_key::CellKey;
 pub use parts::{PartError, replay_source, replay_sources};
 pub use summary::{

@@ -293,19 +293,67 @@ impl ReplaySummary {
         model: usize,
         requests: &Exact,
     ) -> Result<Settlement, MonthlyBillError> {
+        let (contract, terms) = self.contract(model).ok_or(MonthlyBillError::NoSuchModel)?;
+        let billed = group.models.get(model).map_or(0, |total| total.billed);
+        let scale =
+            requests.checked_div(&Exact::from(billed)).ok_or(MonthlyBillError::NothingBilled)?;
+        let subtotals = self.group_subtotals(group, model, terms, &scale)?;
+        Ok(contract.settle(&subtotals, terms, contract.rounding()))
+    }
+
+    /// Computes the bill of a period of `length` nanoseconds in which the invocations of these
+    /// groups were all there were. Each group is an hour, in order, where `by_hour`; commitments
+    /// are used up hour by hour then.
+    ///
+    /// # Errors
+    ///
+    /// When the model did not bill all of them, or needs to know more.
+    pub fn period_bill(
+        &self,
+        groups: &[&GroupTotal],
+        model: usize,
+        length: Exact,
+        by_hour: bool,
+    ) -> Result<Settlement, MonthlyBillError> {
+        let (contract, terms) = self.contract(model).ok_or(MonthlyBillError::NoSuchModel)?;
+        let mut terms = terms.clone();
+        terms.set_period(length);
+        let mut parts: Vec<Vec<Subtotal>> = Vec::new();
+        for group in groups {
+            let mut subtotals = self.group_subtotals(group, model, &terms, &Exact::from(1))?;
+            if !parts.is_empty() {
+                // Once a period is once, not once an hour.
+                let once = cyclometer_pricing::ChargeBasis::Period;
+                subtotals.retain(|sum| sum.charge.basis() != once);
+            }
+            parts.push(subtotals);
+        }
+        let rounding = contract.rounding();
+        if by_hour {
+            return Ok(contract.settle_by_hour(&parts, &terms, rounding));
+        }
+        let subtotals: Vec<Subtotal> = parts.into_iter().flatten().collect();
+        Ok(contract.settle(&subtotals, &terms, rounding))
+    }
+
+    /// Returns the quantities of all charges for `scale` times the invocations of a group.
+    fn group_subtotals(
+        &self,
+        group: &GroupTotal,
+        model: usize,
+        terms: &Terms,
+        scale: &Exact,
+    ) -> Result<Vec<Subtotal>, MonthlyBillError> {
         let pair = self.contract(model).zip(group.models.get(model));
-        let ((contract, terms), total) = pair.ok_or(MonthlyBillError::NoSuchModel)?;
+        let ((contract, _), total) = pair.ok_or(MonthlyBillError::NoSuchModel)?;
         if let Some(refusal) = total.refused.keys().next() {
             return Err(refusal.clone().into());
         }
-        let scale = requests
-            .checked_div(&Exact::from(total.billed))
-            .ok_or(MonthlyBillError::NothingBilled)?;
         let mut subtotals = Vec::new();
         let mut counted = contract.invocation_charges(terms).zip(&total.charges).peekable();
         for charge in contract.shared_charges() {
             let quantity = if counted.peek().is_some_and(|(next, _)| Arc::ptr_eq(next, charge)) {
-                counted.next().map(|(_, total)| &total.quantity * &scale)
+                counted.next().map(|(_, total)| &total.quantity * scale)
             } else if charge.basis() == cyclometer_pricing::ChargeBasis::Period {
                 Some(contract.period_quantity(charge, terms)?)
             } else {
@@ -316,7 +364,7 @@ impl ReplaySummary {
             let charge = Arc::clone(charge);
             subtotals.push(Subtotal { charge, quantity: quantity.unwrap_or_default() });
         }
-        Ok(contract.settle(&subtotals, terms, contract.rounding()))
+        Ok(subtotals)
     }
 
     /// Returns the models, in the order they were given.

@@ -157,6 +157,18 @@ impl UsageColumns {
         self.present[..self.len].iter_mut().for_each(|present| present.insert(signal));
     }
 
+    /// Lowers values of a signal that are above the limit of their cell; cells without a limit,
+    /// and rows without a value, stay as they are.
+    pub(super) fn lower_values(&mut self, signal: Signal, limits: &[Option<u64>]) {
+        let Some(column) = self.columns.get_mut(signal.column_index()) else { return };
+        let rows = self.row_cells[..self.len].iter().zip(column);
+        for (cell, value) in rows {
+            if let Some(limit) = limits.get(*cell).copied().flatten() {
+                *value = (*value).min(limit);
+            }
+        }
+    }
+
     pub(super) fn cell_key(&self, cell: usize) -> Option<&CellKey> {
         self.cells.get(cell)
     }

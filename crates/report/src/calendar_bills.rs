@@ -3,16 +3,88 @@
 
 use std::num::NonZeroU64;
 
+use std::collections::BTreeMap;
+
 use super::table::{Cell, Column, Table};
-use cyclometer_pricing::{Exact, Money};
-use cyclometer_store::CalendarReplay;
+use cyclometer_pricing::{ContractDetails, Exact, Money, RoundingPolicy, Settlement};
+use cyclometer_replay::{Contract, GroupTotal, MonthlyBillError, ReplaySummary};
+use cyclometer_store::{CalendarPeriod, CalendarReplay};
 
 /// Significant digits of list prices in text; bills are shown as they are rounded.
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(5);
 
-/// Builds one row a month and model: all invocations of the month as one account's.
+/// Nanoseconds of an hour.
+const HOUR: u64 = 3_600_000_000_000;
+
+/// Computes the bill of each month and model, all invocations of the month as one account's:
+/// `hours` are the same invocations by hour, which commitments are used up by.
+fn settle_month(
+    months: &CalendarReplay,
+    hours: Option<&CalendarReplay>,
+    hour_totals: &BTreeMap<usize, GroupTotal>,
+    (month, group): (usize, &GroupTotal),
+    model: usize,
+) -> Result<Settlement, MonthlyBillError> {
+    let period = months.periods.get(month).ok_or(MonthlyBillError::NothingBilled)?;
+    let length = bill_length(&months.summary, model, period);
+    let committed = months.summary.contract(model).and_then(|(model, _)| model.contract());
+    match hours.filter(|_| committed.is_some_and(ContractDetails::has_commitment)) {
+        None => months.summary.period_bill(&[group], model, length, false),
+        Some(hours) => {
+            let within = |at: &usize| {
+                let hour = hours.periods.get(*at);
+                hour.is_some_and(|hour| (period.from..period.until).contains(&hour.from))
+            };
+            let of_month: Vec<&GroupTotal> =
+                hour_totals.iter().filter(|(at, _)| within(at)).map(|(_, group)| group).collect();
+            hours.summary.period_bill(&of_month, model, length, true)
+        }
+    }
+}
+
+/// Describes the lines of a bill as they are printed: `duration 1.20; requests 0.01`.
+fn describe_lines(bill: &Settlement) -> String {
+    let charged = bill.positions.iter().filter(|it| !it.quantity.is_zero());
+    let positions = charged.map(|it| (&it.name, &it.rounded));
+    let adjustments = bill.adjustments.iter().map(|it| (&it.name, &it.rounded));
+    let lines = positions.chain(adjustments);
+    let lines: Vec<String> =
+        lines.map(|(name, amount)| format!("{name} {}", format_amount(bill, amount))).collect();
+    lines.join("; ")
+}
+
+/// Formats an amount of a bill with the digits that the bill is rounded to, if it is rounded.
+fn format_amount(bill: &Settlement, amount: &Money) -> String {
+    match bill.rounding.policy {
+        RoundingPolicy::None => amount.to_plain_string(),
+        _ => amount.to_rounded_string(bill.rounding.digits),
+    }
+}
+
+/// Returns the length of a bill: that of the month in the calendar, unless a contract has months
+/// of its own.
+fn bill_length(summary: &ReplaySummary, model: usize, period: &CalendarPeriod) -> Exact {
+    let own = summary.contract(model).and_then(|(model, _)| {
+        let base = model.contract()?.base();
+        (base.default_period() != model.default_period()).then(|| model.default_period().clone())
+    });
+    let hours = (period.until - period.from).unsigned_abs() / HOUR;
+    own.unwrap_or_else(|| &Exact::from(hours) * &Exact::from(HOUR))
+}
+
+/// Returns whether a bill of these months needs to know the usage of each hour.
 #[must_use]
-pub fn calendar_table(replay: &CalendarReplay) -> Table {
+pub fn needs_hours(contracts: &[Contract]) -> bool {
+    let committed =
+        |(model, _): &Contract| model.contract().is_some_and(ContractDetails::has_commitment);
+    contracts.iter().any(committed)
+}
+
+/// Builds one row a month and model: all invocations of the month as one account's. `hours` are
+/// the same invocations by hour, for models for which [`needs_hours`] says so.
+#[must_use]
+pub fn calendar_table(replay: &CalendarReplay, hours: Option<&CalendarReplay>) -> Table {
+    let hour_totals = hours.map(CalendarReplay::period_totals).unwrap_or_default();
     let mut table = Table::new(&[
         Column::text("month", "month"),
         Column::text("model", "model"),
@@ -22,14 +94,14 @@ pub fn calendar_table(replay: &CalendarReplay) -> Table {
         Column::hidden("bill_exact"),
         Column::text("", "currency"),
         Column::hidden("refused"),
+        Column::hidden("lines"),
         Column::text("note", "note"),
     ]);
     for (period, group) in replay.period_totals() {
         let label = replay.periods.get(period).map_or("", |period| &period.label);
         for (at, info) in replay.summary.models().iter().enumerate() {
             let total = group.models.get(at);
-            let billed = Exact::from(total.map_or(0, |total| total.billed));
-            let bill = replay.summary.monthly_bill(&group, at, &billed);
+            let bill = settle_month(replay, hours, &hour_totals, (period, &group), at);
             let note = bill.as_ref().err().map(ToString::to_string);
             let bill = bill.ok();
             let list: Option<&Money> = total.filter(|it| it.billed > 0).map(|it| &it.total);
@@ -38,16 +110,106 @@ pub fn calendar_table(replay: &CalendarReplay) -> Table {
                 Cell::text(&*info.id),
                 Cell::optional_count(Some(group.invocations)),
                 Cell::optional_money(list, DIGITS),
-                Cell::optional(bill.as_ref().map(|bill| {
-                    let text = bill.total.to_plain_string();
-                    (text.clone(), text)
-                })),
+                Cell::optional(
+                    bill.as_ref().map(|bill| {
+                        (format_amount(bill, &bill.total), bill.total.to_plain_string())
+                    }),
+                ),
                 Cell::optional_text(bill.as_ref().map(|bill| bill.exact.to_plain_string())),
                 Cell::text(&*info.currency),
                 Cell::new("", total.map_or(0, cyclometer_replay::ModelTotal::refusal_count)),
+                Cell::optional_text(bill.as_ref().map(describe_lines)),
                 Cell::optional_text(note),
             ]);
         }
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_core::invocation::StartKind;
+    use cyclometer_core::meter::Meter;
+    use cyclometer_core::units::Nanos;
+    use cyclometer_pricing::{PriceCatalog, Terms};
+    use cyclometer_store::{
+        FileProgress, PeriodLength, ReplayPlan, Store, TraceInput, TraceWriter,
+    };
+    use cyclometer_trace::{CellLabel, RowBatch, TraceNames, TraceRow};
+
+    /// 2025-05-12T20:00:00Z: `date -u -d 2025-05-12T20:00:00Z +%s`.
+    const MAY: i64 = 1_747_080_000_000_000_000;
+
+    /// Stores a trace of invocations of 1 s with 1 GiB: times, and how many there are.
+    fn store_trace(store: Store, rows: &[(i64, u32)]) -> (Store, i64) {
+        let mut names = TraceNames::default();
+        let label = CellLabel {
+            platform: "aws-lambda".into(),
+            function: "resize".into(),
+            configuration: "1024MB".into(),
+            region: None,
+            start: StartKind::Warm,
+        };
+        let cell = names.find_or_add_cell(&label).expect("a cell");
+        let mut batch = RowBatch::default();
+        for (at, weight) in rows {
+            let mut row = TraceRow::new(cell, false);
+            (row.started_at, row.weight) = (Some(*at), *weight);
+            row.usage.phases.run = Some(Nanos(1_000_000_000));
+            row.usage.set(Meter::Wall, 1_000_000_000);
+            row.usage.set(Meter::MemoryAllocated, 1 << 30);
+            batch.push(row);
+        }
+        let mut writer = TraceWriter::begin(store, None, "{}").expect("begun");
+        let input = TraceInput {
+            position: 0,
+            path: "a".into(),
+            format: "x".into(),
+            bytes: None,
+            identity: String::new(),
+        };
+        let file = writer.begin_file(&input).expect("a file");
+        let progress = FileProgress { file, ..FileProgress::default() };
+        writer.store_batch(&names, &batch, &progress).expect("stored");
+        let trace = writer.recording();
+        (writer.finish(&[]).expect("finished"), trace)
+    }
+
+    #[test]
+    fn a_commitment_is_used_up_hour_by_hour() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("plan.toml");
+        let text = "extends = \"aws-lambda-x86\"\nid = \"plan\"\nname = \"A plan\"\n\
+            allowances = \"none\"\n[commitment]\nname = \"Plan\"\nper_hour = \"0.50\"\n\
+            discount = \"17 %\"\ncovers = [\"duration\"]\n";
+        std::fs::write(&file, text).expect("written");
+        let mut catalog = PriceCatalog::with_builtin_models();
+        catalog.add_path(&file).expect("a contract");
+        let model = catalog.find_model("plan").expect("there");
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        let (store, trace) = store_trace(store, &[(MAY, 72_000)]);
+        let contract = (model.clone(), Terms::for_model(model));
+        let plan = ReplayPlan::for_recordings(vec![trace], vec![contract]);
+        assert!(needs_hours(&plan.contracts));
+        let months = store.replay_by_period(&plan, PeriodLength::Month).expect("months");
+        let hours = store.replay_by_period(&plan, PeriodLength::Hour).expect("hours");
+        let (month, group) = months.period_totals().into_iter().next().expect("a month");
+        let totals = hours.period_totals();
+        let bill = settle_month(&months, Some(&hours), &totals, (month, &group), 0);
+        // 72,000 GB-s x $0.0000166667 = $1.2000024 and 72,000 x $0.0000002 = $0.0144. In that hour
+        // $0.50 / 0.83 = $0.6024... are covered; the other 743 hours of May cost $0.50 each:
+        // 1.20 + 0.01 - 0.60 + 0.50 + 371.50 = 372.61.
+        let bill = bill.expect("a bill");
+        assert_eq!(bill.total.to_plain_string(), "372.61");
+        assert_eq!(
+            describe_lines(&bill),
+            "duration 1.20; requests 0.01; Plan: duration covered -0.60; Plan: used 0.50; \
+             Plan: unused 371.50"
+        );
+        // Spread over the month, all of it would be covered: 0.996001992 are used.
+        // 1.20 + 0.01 - 1.20 + 1.00 + 371.00 = 372.01.
+        let spread = settle_month(&months, None, &totals, (month, &group), 0);
+        assert_eq!(spread.expect("a bill").total.to_plain_string(), "372.01");
+    }
 }

@@ -11,7 +11,9 @@ pub mod explain;
 pub mod gate;
 pub mod precision;
 mod prices;
+pub mod reconcile;
 mod row_writer;
+pub mod savings;
 pub mod simulation_report;
 pub mod stored_comparison;
 pub mod subjects;
@@ -23,7 +25,7 @@ mod totals;
 mod trace_models;
 mod waste;
 
-pub use calendar_bills::calendar_table;
+pub use calendar_bills::{calendar_table, needs_hours};
 pub use cyclometer_stats::{half_interquartile_range, integer_quantile};
 pub use prices::{describe_extremes, format_bill, format_thousands, price_matrix, price_table};
 pub use row_writer::RowWriter;

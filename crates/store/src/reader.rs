@@ -500,7 +500,8 @@ impl Aggregate<Option<Exact>, Option<String>> for DecimalSum {
             }
             ValueRef::Blob(_) => return Err(wrong("a BLOB is no decimal".to_owned())),
         };
-        let term: Exact = term.parse().map_err(|error| wrong(format!("`{term}` {error}")))?;
+        let term =
+            Exact::parse_signed(&term).map_err(|error| wrong(format!("`{term}` {error}")))?;
         *sum.get_or_insert_default() += &term;
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rusqlite::OptionalExtension;
 
 use super::open::{Store, StoreError};
-use cyclometer_pricing::Money;
+use cyclometer_pricing::{Exact, Money};
 
 /// Kind of amounts of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,9 +125,9 @@ impl Store {
     }
 }
 
-/// Parses a stored amount.
+/// Parses a stored amount; those that a contract takes off are below 0.
 pub(super) fn parse_money(text: &str) -> Result<Money, StoreError> {
-    text.parse().map_err(|error| {
+    Exact::parse_signed(text).map(Money::from).map_err(|error| {
         StoreError::NotFound(format!(
             "the database holds an amount that is none: `{text}` {error}; was it edited by hand?"
         ))

@@ -1,9 +1,9 @@
 //! Replaying recordings through price models and storing the result.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -13,10 +13,11 @@ use super::invocation_scan::{self, RecordedUsage, Selection};
 use super::open::{AsStoreError, Store, StoreError};
 use super::simulation_writer;
 use cyclometer_core::invocation::StartKind;
+use cyclometer_core::units::Bytes;
 use cyclometer_pricing::Exact;
 use cyclometer_replay::{
-    CellKey, Contract, PartError, ReplaySummary, UsageRequest, WhatIf, replay_source,
-    replay_sources,
+    CellKey, Contract, PartError, ReplaySummary, ResizedSource, SummedSource, UsageByCell,
+    UsageRequest, UsageSource, WhatIf, replay_source, replay_sources,
 };
 use cyclometer_workload::hex;
 
@@ -216,6 +217,47 @@ impl Store {
         Ok(summary)
     }
 
+    /// Replays without storing anything, and sums up what each cell used.
+    ///
+    /// # Errors
+    /// Fails when there is nothing to bill, or the database fails.
+    pub fn replay_with_usage(
+        &self,
+        plan: &ReplayPlan,
+    ) -> Result<(ReplaySummary, UsageByCell), ReplayError> {
+        let cells = invocation_scan::select_cells(&self.connection, &plan.selection)?;
+        let sums = Mutex::default();
+        let summary = self.sum_plan_through(
+            plan,
+            &cells,
+            |it| SummedSource::new(it, &sums),
+            |it| SummedSource::new(it, &sums),
+        )?;
+        if summary.overall_group().invocations == 0 {
+            return Err(ReplayError::Empty(plan.describe_recordings()));
+        }
+        Ok((summary, sums.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Replays, without storing anything, as if the cells in `sizes` had had at most that much
+    /// memory. Times stay as they were measured.
+    ///
+    /// # Errors
+    /// Fails when the database fails.
+    pub fn replay_resized(
+        &self,
+        plan: &ReplayPlan,
+        sizes: &HashMap<CellKey, Bytes>,
+    ) -> Result<ReplaySummary, StoreError> {
+        let cells = invocation_scan::select_cells(&self.connection, &plan.selection)?;
+        self.sum_plan_through(
+            plan,
+            &cells,
+            |it| ResizedSource::new(it, sizes),
+            |it| ResizedSource::new(it, sizes),
+        )
+    }
+
     pub(super) fn find_saved_simulation(&self, inputs: &str) -> Result<Option<i64>, StoreError> {
         self.connection
             .query_row("SELECT id FROM simulation WHERE inputs = ?1", [inputs], |row| row.get(0))
@@ -266,6 +308,22 @@ impl Store {
         plan: &ReplayPlan,
         cells: &HashMap<i64, CellKey>,
     ) -> Result<ReplaySummary, StoreError> {
+        self.sum_plan_through(plan, cells, |it| it, |it| it)
+    }
+
+    /// Sums up a plan, whose rows pass through the sources that `wrap` and `wrap_part` make: the
+    /// first where all are read at once, the second where they are read in several parts.
+    fn sum_plan_through<'a, S, P>(
+        &'a self,
+        plan: &ReplayPlan,
+        cells: &'a HashMap<i64, CellKey>,
+        wrap: impl Fn(RecordedUsage<'a, &'a Connection>) -> S,
+        wrap_part: impl Fn(RecordedUsage<'a, Connection>) -> P,
+    ) -> Result<ReplaySummary, StoreError>
+    where
+        S: UsageSource<Error = StoreError>,
+        P: UsageSource<Error = StoreError> + Send,
+    {
         let (contracts, what_if) = (&plan.contracts, &plan.what_if);
         let Some((first, last)) = invocation_scan::invocation_range(&self.connection, cells)?
         else {
@@ -274,10 +332,11 @@ impl Store {
         let ordered = UsageRequest::for_contracts(contracts).in_request_order;
         let parts = split_range(first, last, ordered);
         if let [only] = parts.as_slice() {
-            let mut source = RecordedUsage::new(&self.connection, cells, *only);
+            let mut source = wrap(RecordedUsage::new(&self.connection, cells, *only));
             return replay_source(&mut source, contracts, what_if);
         }
-        let reader = |range| Ok(RecordedUsage::new(self.open_another_reader()?, cells, range));
+        let reader =
+            |range| Ok(wrap_part(RecordedUsage::new(self.open_another_reader()?, cells, range)));
         let sources = parts.into_iter().map(reader).collect::<Result<Vec<_>, StoreError>>()?;
         replay_sources(sources, contracts, what_if).map_err(|error| match error {
             PartError::Source(error) => error,

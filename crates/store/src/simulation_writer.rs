@@ -226,7 +226,7 @@ fn insert_models(connection: &Connection, plan: &ReplayPlan, id: i64) -> rusqlit
                 model.source_digest(),
                 model.currency(),
                 model.granularity().name(),
-                model.source_text()
+                model.complete_text()
             ],
         )?;
     }
@@ -247,7 +247,7 @@ fn insert_cell_totals(
         insert_waste(connection, id, cell, &info.id, total)?;
         let Some(requests) = &plan.per_month else { continue };
         if let Ok(month) = summary.monthly_bill(group, index, requests) {
-            insert_settlement(connection, id, cell, &info.id, requests, &month)?;
+            insert_settlement(connection, id, cell, info, requests, &month)?;
         }
     }
     Ok(())
@@ -314,7 +314,7 @@ fn insert_settlement(
     connection: &Connection,
     id: i64,
     cell: i64,
-    model: &str,
+    info: &cyclometer_replay::ModelInfo,
     requests: &Exact,
     month: &cyclometer_pricing::Settlement,
 ) -> rusqlite::Result<()> {
@@ -326,7 +326,7 @@ fn insert_settlement(
     for position in &month.positions {
         insert.execute(params![
             id,
-            model,
+            info.id,
             cell,
             &*position.name,
             &*position.unit,
@@ -336,6 +336,23 @@ fn insert_settlement(
             position.billable.to_plain_string(),
             position.amount.to_plain_string(),
             position.amount.to_fraction_string(),
+        ])?;
+    }
+    // Lines of a contract: what they are computed from is their quantity.
+    for line in &month.adjustments {
+        let basis = line.basis.to_plain_string();
+        insert.execute(params![
+            id,
+            info.id,
+            cell,
+            &*line.name,
+            info.currency,
+            requests.to_plain_string(),
+            basis,
+            "0",
+            basis,
+            line.amount.to_plain_string(),
+            line.amount.to_fraction_string(),
         ])?;
     }
     Ok(())

@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod batch;
+pub mod bill_file;
 mod clock_text;
 mod exact_number;
 mod format;
@@ -18,6 +19,7 @@ pub mod import;
 pub mod input;
 mod json_text;
 pub mod mapping;
+pub mod parquet_file;
 mod reading;
 mod row;
 #[doc(hidden)]

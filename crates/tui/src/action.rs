@@ -100,7 +100,8 @@ pub enum UserAction {
     Compare,
     /// Timeline: overlays two whole lanes.
     Overlay,
-    /// History: shows or hides simulations under their recording.
+    /// History: shows or hides simulations under their recording. Bills: groups by function, by
+    /// cell or by price model.
     Fold,
     /// History: labels an item.
     Label,

@@ -359,3 +359,44 @@ pub fn text(model: &Model) -> String {
     };
     (0..buffer.area.height).map(line).collect::<Vec<_>>().join("\n")
 }
+
+/// Writes a trace of 15 days with three functions; returns its number. Of 400 invocations,
+/// `thumbnail` has 900 s at 10 GiB with a peak of 4000 MiB; `api` has 128 MiB, which its peak
+/// needs; of `etl` no peak is known.
+pub(crate) fn write_trace(path: &std::path::Path) -> i64 {
+    const SQL: &str = "
+        INSERT INTO recording (id, label, started_at, ended_at, status, owner, plan, host, kind)
+        VALUES (5, 'october', '2026-10-01T00:00:00.000Z', '2026-10-16T00:00:00.000Z', 'done', '',
+            '{}', '{}', 'trace');
+        INSERT INTO lane (id, recording_id, name) VALUES (51, 5, 'aws-lambda');
+        INSERT INTO lane_meter (lane_id, start, meter, source, note) VALUES
+            (51, 'warm', 'wall', 'log', 'Duration'),
+            (51, 'warm', 'cpu_time', NULL, 'not in REPORT lines');
+        INSERT INTO cell (id, recording_id, lane_id, workload, preset, start, region,
+            offset_base_ns) VALUES
+            (51, 5, 51, 'thumbnail', '10240MB', 'warm', 'us-east-1', 1790812800000000000),
+            (52, 5, 51, 'api', '128MB', 'warm', 'us-east-1', 1790812800000000000),
+            (53, 5, 51, 'etl', '2048MB', 'cold', 'us-east-1', 1790812800000000000);
+        WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 399)
+        INSERT INTO invocation (cell_id, sequence, status, offset_ns, run_ns, wall_ns,
+            memory_peak_bytes, memory_allocated_bytes)
+        SELECT 51, i + 1, 'ok', 1790812800000000000 + i * 3248120300751, 900000000000,
+            900000000000, 4194304000, 10737418240 FROM n;
+        INSERT INTO invocation (cell_id, sequence, status, offset_ns, run_ns, wall_ns,
+            memory_peak_bytes, memory_allocated_bytes) VALUES
+            (52, 1, 'ok', 1790812800000000000, 50400000, 50400000, 115343360, 134217728),
+            (52, 2, 'failed', 1790812800000000001, 100000, 100000, 94371840, 134217728),
+            (53, 1, 'ok', 1792108800000000000, 60000000000, 60000000000, NULL, 2147483648);
+        INSERT INTO trace_file (id, recording_id, position, path, format, bytes, identity, records,
+            rows, digest, checkpoint) VALUES
+            (1, 5, 0, '/logs/october.log.gz', 'aws-lambda-report', 81920, 'x', 1209, 403,
+                '0123456789abcdef0123456789abcdef', NULL);
+        INSERT INTO trace_leftover (file_id, kind, cause, records, first_lines) VALUES
+            (1, 'other', 'START and END lines', 804, '[1,3,4]'),
+            (1, 'rejected', 'the duration is negative', 2, '[17,95]');";
+    let store = cyclometer_store::Store::open(path).expect("a database");
+    drop(store);
+    let connection = rusqlite::Connection::open(path).expect("opened");
+    connection.execute_batch(SQL).expect("a trace");
+    5
+}

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::files::display_path;
-use crate::pricing::{self, Example, PriceModel};
+use crate::pricing::{self, Example, PriceModel, is_contract};
 use crate::report::{Cell, Column, Table};
 
 /// Options of `pricing check`.
@@ -50,7 +50,7 @@ pub(super) fn run(common: &CommonOptions, options: &PricingCheckOptions) -> Comm
     let mut models: Vec<PriceModel> = Vec::new();
     if options.files.is_empty() {
         let catalog = common.price_catalog()?;
-        for (origin, text) in pricing::builtin_files() {
+        for (origin, text) in pricing::builtin_files().iter().chain(pricing::regional_files()) {
             if let Err(error) = PriceModel::parse_all(text, origin) {
                 say(&format!("error: {error}"));
                 failed = true;
@@ -61,11 +61,27 @@ pub(super) fn run(common: &CommonOptions, options: &PricingCheckOptions) -> Comm
             failed = true;
         }
         models.extend_from_slice(catalog.models());
+        let has_examples = |model: &&PriceModel| !model.examples().is_empty();
+        models.extend(pricing::regional_models().iter().filter(has_examples).cloned());
     }
+    let mut texts = Vec::new();
     for file in &options.files {
         let text = pricing::read_price_file(file).map_err(CommandFailure::failed)?;
-        match PriceModel::parse_all(&text, &display_path(file)) {
-            Ok(found) => models.extend(found),
+        texts.push((display_path(file), text));
+    }
+    // A contract may extend a model whose file comes later.
+    texts.sort_by_key(|(_, text)| is_contract(text));
+    let mut known: Vec<PriceModel> = Vec::new();
+    if texts.iter().any(|(_, text)| is_contract(text)) {
+        known.extend_from_slice(common.price_catalog()?.models());
+    }
+    for (origin, text) in texts {
+        match PriceModel::parse_with(&text, &origin, &known) {
+            Ok(found) => {
+                known.retain(|old| !found.iter().any(|new| new.id() == old.id()));
+                known.extend_from_slice(&found);
+                models.extend(found);
+            }
             Err(error) => {
                 say(&format!("error: {error}"));
                 failed = true;
@@ -91,7 +107,13 @@ fn print_results(
         Column::number("fail", "fail"),
         Column::number("own rounding", "own_rounding"),
         Column::text("rounding", "rounding"),
+        if models.iter().any(|model| model.contract().is_some()) {
+            Column::number("set aside", "set_aside")
+        } else {
+            Column::hidden("set_aside")
+        },
     ]);
+    let mut set_aside = 0;
     let mut by_example = Table::new(&[
         Column::text("model", "model"),
         Column::text("example", "example"),
@@ -102,7 +124,20 @@ fn print_results(
         Column::hidden("reason"),
     ]);
     for model in models {
-        let (mut own, mut apart) = ([0_usize; 3], 0);
+        let (held, aside) = model.inherited_examples();
+        let (mut own, mut apart) = ([held, 0, 0], 0);
+        for it in &aside {
+            by_example.push(vec![
+                Cell::text(model.id()),
+                Cell::text(it.example.name()),
+                Cell::text("set aside"),
+                Cell::text(it.example.rounding().policy.name()),
+                Cell::text("example"),
+                Cell::text(it.example.source()),
+                Cell::text(it.failure.to_string()),
+            ]);
+        }
+        set_aside += aside.len();
         for example in model.examples() {
             let (slot, word, reason) = match ExampleVerdict::for_example(example, model) {
                 ExampleVerdict::Passes => (0, "passes", String::new()),
@@ -128,12 +163,13 @@ fn print_results(
         }
         by_model.push(vec![
             Cell::text(model.id()),
-            Cell::new(model.examples().len(), model.examples().len()),
+            Cell::new(model.examples().len() + held, model.examples().len() + held),
             Cell::new(own[0], own[0]),
             Cell::new(own[1], own[1]),
             Cell::new(own[2], own[2]),
             Cell::new(apart, apart),
             Cell::text(model.rounding().policy.name()),
+            Cell::new(aside.len(), aside.len()),
         ]);
         own_rounding += apart;
         for (sum, own) in counts.iter_mut().zip(own) {
@@ -151,8 +187,15 @@ fn print_results(
              model's"
         ),
     };
+    let aside = match set_aside {
+        0 => String::new(),
+        several => format!(
+            "; {several} of models that a contract extends are set aside, since they no longer hold \
+             (--examples --format json has the reasons)"
+        ),
+    };
     say(&format!(
-        "{} models, {} examples: {pass} pass, {disputed} disputed, {fail} fail{apart}",
+        "{} models, {} examples: {pass} pass, {disputed} disputed, {fail} fail{apart}{aside}",
         models.len(),
         pass + disputed + fail
     ));

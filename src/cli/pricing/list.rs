@@ -7,13 +7,17 @@ use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::meter::Meter;
 use crate::output::text_output;
 use crate::pricing::{
-    ChargeBasis, Dimension, Exact, Granularity, ModelInput, Phase, PriceModel, Tier,
+    ChargeBasis, ContractDetails, Dimension, Exact, Granularity, ModelInput, Phase, PriceModel,
+    Tier, regional_models,
 };
 use crate::report::{Cell, Column, Format, Table};
 
 /// Options of `pricing list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct PricingListOptions {
+    /// The models with regional prices instead, such as aws-lambda-x86-eu-central-1
+    #[arg(long)]
+    regions: bool,
     /// Only models valid today
     #[arg(long)]
     current: bool,
@@ -30,7 +34,8 @@ pub(super) struct ShowOptions {
     /// Print the model's file instead
     #[arg(long)]
     text: bool,
-    /// With --text: print a variant as a complete file of its own
+    /// With --text: print a variant as a complete file of its own, and a contract
+    /// with all files that it builds on
     #[arg(long, requires = "text")]
     resolved: bool,
 }
@@ -48,6 +53,12 @@ pub(super) fn run(common: &CommonOptions, options: &PricingListOptions) -> Comma
         }
     };
     let catalog = common.price_catalog()?;
+    let is_listed = |model: &&PriceModel| {
+        let other = wanted.is_some_and(|wanted| wanted != model.granularity());
+        !other && !(options.current && model.effective_until().is_some())
+    };
+    let all = if options.regions { regional_models() } else { catalog.models() };
+    let listed: Vec<&PriceModel> = all.iter().filter(is_listed).collect();
     let mut table = Table::new(&[
         Column::text("model", "model"),
         Column::text("from", "effective_from"),
@@ -65,12 +76,14 @@ pub(super) fn run(common: &CommonOptions, options: &PricingListOptions) -> Comma
         Column::hidden("source"),
         Column::hidden("origin"),
         Column::hidden("digest"),
+        if listed.iter().any(|model| model.contract().is_some()) {
+            Column::text("contract over", "extends")
+        } else {
+            Column::hidden("extends")
+        },
+        Column::hidden("region"),
     ]);
-    for model in catalog.models() {
-        let other = wanted.is_some_and(|wanted| wanted != model.granularity());
-        if other || (options.current && model.effective_until().is_some()) {
-            continue;
-        }
+    for model in listed {
         table.push(model_row(model));
     }
     common.print_table(&table)?;
@@ -100,6 +113,8 @@ fn model_row(model: &PriceModel) -> Vec<Cell> {
         Cell::text(model.source()),
         Cell::text(model.origin()),
         Cell::text(model.source_digest()),
+        Cell::optional_text(model.contract().map(|it| it.base_ids().join(" "))),
+        maybe(model.contract().and_then(ContractDetails::region)),
     ]
 }
 
@@ -116,7 +131,12 @@ pub(super) fn run_show(common: &CommonOptions, options: &ShowOptions) -> Command
     let catalog = common.price_catalog()?;
     let model = catalog.find_model(&options.model).map_err(CommandFailure::usage)?;
     if options.text {
-        let resolved = options.resolved.then(|| model.to_toml());
+        // A contract has all that it builds on in it.
+        let complete = || match model.contract() {
+            Some(_) => model.complete_text().to_owned(),
+            None => model.to_toml(),
+        };
+        let resolved = options.resolved.then(complete);
         let text = resolved.as_deref().unwrap_or(model.source_text());
         text_output().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
@@ -160,6 +180,16 @@ fn print_head(model: &PriceModel) -> Result<(), CommandFailure> {
     writeln!(out, "source, read {}: {}", model.retrieved_on(), model.source())?;
     if let Some(what) = model.uncertainty_note() {
         writeln!(out, "uncertain: {what}")?;
+    }
+    if let Some(contract) = model.contract() {
+        let region = contract.region().map(|it| format!(", region {it}")).unwrap_or_default();
+        writeln!(out, "contract over {}{region}", contract.base_ids().join(", over "))?;
+        for step in contract.other_steps() {
+            writeln!(out, "  {step}")?;
+        }
+        for term in contract.period_terms() {
+            writeln!(out, "  on the whole bill: {term}")?;
+        }
     }
     writeln!(out)?;
     Ok(())

@@ -1,7 +1,9 @@
-//! `pricing`: lists, shows, checks and explains price models, and starts new ones.
+//! `pricing`: lists, shows, checks and explains price models, starts new ones, and imports price lists.
 
 mod check;
+mod contract_template;
 mod explain;
+mod import;
 mod list;
 mod new;
 
@@ -28,6 +30,8 @@ enum PricingCommand {
     Explain(Box<explain::PricingExplainOptions>),
     /// Write a price file to start from
     New(new::PricingNewOptions),
+    /// Write contracts with the regional prices of a provider's price list
+    Import(import::PriceImportOptions),
     /// Print the JSON Schema of price files, or the meters
     Schema(new::SchemaOptions),
 }
@@ -40,6 +44,7 @@ pub(super) fn run(common: &CommonOptions, options: &PricingOptions) -> CommandOu
         PricingCommand::Check(options) => check::run(common, options),
         PricingCommand::Explain(options) => explain::run(common, options),
         PricingCommand::New(options) => new::run(common, options),
+        PricingCommand::Import(options) => import::run(common, options),
         PricingCommand::Schema(options) => new::run_schema(common, options),
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::files::{create_new, display_path};
 use crate::meter::Meter;
 use crate::output::{json_text, text_output};
-use crate::pricing::{Dimension, PriceModel, PricingError, json_schema};
+use crate::pricing::{Dimension, PriceModel, PricingError, contract_json_schema, json_schema};
 use crate::report::{Cell, Column, Table};
 
 /// Options of `pricing new`.
@@ -18,10 +18,17 @@ use crate::report::{Cell, Column, Table};
 #[command(after_help = "Examples:
   cyclometer pricing new my-cloud --file my-cloud.toml
   cyclometer pricing check my-cloud.toml
+  cyclometer pricing new --contract our-lambda --extends aws-lambda-x86
   cyclometer --pricing my-cloud.toml replay latest")]
 pub(super) struct PricingNewOptions {
     /// Id of the new model: a-z, 0-9 and -
     id: String,
+    /// Write a contract: discounts, region, tax and so on over the prices of another model
+    #[arg(long, requires = "extends")]
+    contract: bool,
+    /// Model that the contract extends
+    #[arg(long, value_name = "MODEL", requires = "contract")]
+    extends: Option<String>,
     /// File to write, which must not exist yet [default: standard output]
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -38,6 +45,9 @@ pub(super) struct SchemaOptions {
     /// List the meters instead, with their dimension and units
     #[arg(long)]
     meters: bool,
+    /// Print the schema of contracts instead
+    #[arg(long, conflicts_with = "meters")]
+    contract: bool,
 }
 
 /// Returns a price file that passes `pricing check` as it is.
@@ -57,7 +67,14 @@ fn fill_template(id: &str) -> Result<String, CommandFailure> {
 
 /// Runs `pricing new`.
 pub(super) fn run(common: &CommonOptions, options: &PricingNewOptions) -> CommandOutcome {
-    let text = fill_template(&options.id)?;
+    let text = match &options.extends {
+        None => fill_template(&options.id)?,
+        Some(base) => {
+            let catalog = common.price_catalog()?;
+            let base = catalog.find_model(base).map_err(CommandFailure::usage)?;
+            super::contract_template::write_contract(&options.id, base)?
+        }
+    };
     if let Ok(other) = common.price_catalog()?.find_model(&options.id) {
         say(&format!("note: there is a `{}` already, from {}", other.id(), other.origin()));
     }
@@ -93,8 +110,9 @@ pub(super) fn run_schema(common: &CommonOptions, options: &SchemaOptions) -> Com
         common.print_table(&meter_table())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let schema = if options.contract { contract_json_schema() } else { json_schema() };
     let mut out = text_output();
-    writeln!(out, "{}", json_text(&json_schema(), true))?;
+    writeln!(out, "{}", json_text(&schema, true))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,7 +1,7 @@
 //! `replay --by-month`: bills a trace by calendar month, as one account.
 
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
-use crate::report::calendar_table;
+use crate::report::{calendar_table, needs_hours};
 use crate::store::{PeriodLength, ReplayPlan, Store};
 use std::process::ExitCode;
 
@@ -9,7 +9,11 @@ use std::process::ExitCode;
 pub(super) fn run(common: &CommonOptions, store: &Store, plan: &ReplayPlan) -> CommandOutcome {
     let replay =
         store.replay_by_period(plan, PeriodLength::Month).map_err(CommandFailure::failed)?;
-    common.print_table(&calendar_table(&replay))?;
+    let hours = needs_hours(&plan.contracts)
+        .then(|| store.replay_by_period(plan, PeriodLength::Hour))
+        .transpose()
+        .map_err(CommandFailure::failed)?;
+    common.print_table(&calendar_table(&replay, hours.as_ref()))?;
     if common.format.is_for_people() {
         say("months are UTC; each has its own allowances, tiers and fees; list prices have none");
     }

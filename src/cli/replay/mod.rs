@@ -3,6 +3,7 @@
 mod break_even;
 mod calendar;
 mod explain;
+mod savings;
 mod selection;
 mod sweep;
 
@@ -16,7 +17,10 @@ use crate::replay::{Contract, ModelInfo, ReplaySummary};
 use crate::report::{self, Format, list_stand_ins, terminal_width};
 use crate::store::{BillRetention, ReplayPlan, SavedSimulation, Selection, Store};
 
-pub(super) use selection::{HEADLINE_MODELS, headline_contracts};
+pub(super) use selection::{
+    HEADLINE_MODELS, SelectionOptions, TermOptions, headline_contracts, select_contracts,
+    select_recordings,
+};
 
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +32,7 @@ pub(super) use selection::{HEADLINE_MODELS, headline_contracts};
   cyclometer replay --waste --model aws-lambda-x86 what the bill is for
   cyclometer replay --memory sweep                 cheapest size that the peak allows
   cyclometer replay --explain nbody/native/cold    the arithmetic, step by step
+  cyclometer replay mine --savings                 which function could cost less
   cyclometer replay --break-even                   at which fine price revenue is the same
   cyclometer replay 3 4 --lane docker --workload nbody --format csv
 
@@ -49,7 +54,7 @@ pub(super) struct ReplayOptions {
     #[arg(long, value_name = "REQUESTS")]
     per_month: Option<String>,
     /// Bill each calendar month of a trace as one account, with its allowances, tiers and fees
-    #[arg(long, conflicts_with_all = ["per_month", "waste", "break_even", "explain"])]
+    #[arg(long, conflicts_with_all = ["per_month", "waste", "break_even", "explain", "days"])]
     by_month: bool,
     /// Split each bill into used, idle, head-room, rounding, start-up and fees
     #[arg(long)]
@@ -57,9 +62,13 @@ pub(super) struct ReplayOptions {
     /// Show the fine prices that would yield the revenue of each coarse model
     #[arg(long, conflicts_with_all = ["waste", "per_month"])]
     break_even: bool,
+    /// Show what each function costs a month, what of that is waste, and which change
+    /// would save how much: less memory, or another of the models
+    #[arg(long, conflicts_with_all = ["waste", "break_even", "memory"])]
+    savings: bool,
     /// Print the arithmetic of an invocation by its number, or of a cell such as
     /// nbody/docker/cold, step by step
-    #[arg(long, value_name = "INVOCATION|CELL", conflicts_with_all = ["waste", "per_month", "break_even"])]
+    #[arg(long, value_name = "INVOCATION|CELL", conflicts_with_all = ["waste", "per_month", "break_even", "savings"])]
     explain: Option<String>,
     /// Bills of single invocations to keep: auto, all or none
     #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = ["auto", "all", "none"])]
@@ -82,6 +91,9 @@ pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOut
         contracts = selection::select_contracts(&catalog, &ids, &options.terms)?;
     }
     let plan = build_plan(options, recordings, contracts)?;
+    if options.savings {
+        return savings::run(common, options, &store, plan);
+    }
     if options.terms.is_sweep() {
         return sweep::run(common, &store, &plan);
     }
@@ -206,6 +218,10 @@ fn say_remarks(
         say(report::comparison::WHOLE_CPUS);
     }
     for note in list_stand_ins(summary) {
+        say(&note);
+    }
+    let models = plan.contracts.iter().map(|(model, _)| model);
+    for note in report::explain::list_contract_notes(models, plan.per_month.is_some()) {
         say(&note);
     }
     if !common.format.is_for_people() {

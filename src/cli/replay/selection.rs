@@ -65,7 +65,7 @@ impl SelectionOptions {
 pub(in crate::cli) use crate::report::answer::{HEADLINE_MODELS, headline_contracts};
 
 /// Returns the models with these ids, under the selected terms.
-pub(super) fn select_contracts(
+pub(in crate::cli) fn select_contracts(
     catalog: &PriceCatalog,
     ids: &[String],
     options: &TermOptions,
@@ -111,7 +111,7 @@ impl TermOptions {
     }
 
     /// Applies inputs, days and allowances to all models that have them.
-    fn apply_to(&self, contracts: &mut [Contract]) -> Result<(), CommandFailure> {
+    pub(super) fn apply_to(&self, contracts: &mut [Contract]) -> Result<(), CommandFailure> {
         for (name, value) in self.parse_sets()? {
             if Meter::from_name(name).is_some() {
                 continue;
@@ -192,7 +192,7 @@ fn unknown_input_message(name: &str, contracts: &[Contract]) -> String {
 }
 
 /// Returns the recordings that were named, or those begun since a moment.
-pub(super) fn select_recordings(
+pub(in crate::cli) fn select_recordings(
     store: &Store,
     names: &[String],
     choice: &SelectionOptions,

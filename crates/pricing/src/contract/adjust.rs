@@ -198,13 +198,20 @@ impl PriceModel {
         let mut spend = HourlySpend::new(commitment, false);
         let mut sums: Vec<(Exact, Exact)> =
             vec![(Exact::default(), Exact::default()); commitment.covered.len()];
+        let whole = hours.concat();
+        let left_for = |covered: &CoveredPool| {
+            self.pools().get(covered.pool).and_then(|pool| self.allowance_left_for(pool, &whole))
+        };
+        let rests: Vec<Option<Exact>> = commitment.covered.iter().map(left_for).collect();
         for hour in hours {
             let mut amounts = Vec::with_capacity(sums.len());
-            for (covered, (quantity, before)) in commitment.covered.iter().zip(&mut sums) {
+            let covered = commitment.covered.iter().zip(&rests);
+            for ((covered, rest), (quantity, before)) in covered.zip(&mut sums) {
                 for subtotal in hour.iter().filter(|it| it.charge.pool == covered.pool) {
                     *quantity += &(&subtotal.quantity * &subtotal.charge.weight);
                 }
-                let after = self.amount_of_quantity(covered.pool, quantity, terms, rounding);
+                let so_far = (&*quantity, rest.as_ref());
+                let after = self.amount_of_quantity(covered.pool, so_far, terms, rounding);
                 amounts.push(&after - before);
                 *before = after;
             }
@@ -390,7 +397,7 @@ fn add_minimum(minimum: &Minimum, positions: &[Position], ledger: &mut Ledger) {
     let note = if amount.is_zero() {
         format!("{} is reached by {of}", minimum.amount.to_plain_string())
     } else {
-        format!("what {of} lacks to {}", minimum.amount.to_plain_string())
+        format!("what is missing to {}: {of}", minimum.amount.to_plain_string())
     };
     let line = Line {
         kind: AdjustmentKind::Minimum,

@@ -53,8 +53,7 @@ pub(crate) struct ContractFile {
     pub tax: Option<Spanned<ShortOr<Percent, TaxFile>>>,
     #[serde(default)]
     pub example: Vec<Spanned<ExampleFile>>,
-    #[serde(default)]
-    pub base: Vec<BaseFile>,
+    pub base: Option<Spanned<Vec<BaseFile>>>,
 }
 
 /// One of several regions of a contract file, each a model of its own.
@@ -302,11 +301,35 @@ deserialize_by_form!(
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ContractProbe {
     pub extends: Spanned<String>,
-    pub id: Option<Spanned<String>>,
+    id: Option<String>,
+    region: Option<toml::Value>,
+}
+
+impl ContractProbe {
+    /// Returns the ids of the models that the file has.
+    pub(crate) fn model_ids(&self) -> Vec<String> {
+        let id = self.id.as_deref().unwrap_or_default();
+        let Some(regions) = self.region.as_ref().and_then(toml::Value::as_array) else {
+            return vec![id.to_owned()];
+        };
+        let text = |region: &toml::Value, key| {
+            region.get(key).and_then(toml::Value::as_str).map(str::to_owned)
+        };
+        let of_region = |region: &toml::Value| {
+            text(region, "id").or_else(|| text(region, "region").map(|it| region_model_id(id, &it)))
+        };
+        regions.iter().filter_map(of_region).collect()
+    }
+}
+
+/// Returns the id of a region's model that is given none.
+pub(crate) fn region_model_id(id: &str, region: &str) -> String {
+    format!("{id}-{}", region.to_ascii_lowercase())
 }
 
 /// Returns whether the text is that of a contract: `extends` is among its first keys.
-pub(crate) fn is_contract(text: &str) -> bool {
+#[must_use]
+pub fn is_contract(text: &str) -> bool {
     let head = text.lines().map(str::trim_start).take_while(|line| !line.starts_with('['));
     head.filter_map(|line| line.split_once('=')).any(|(key, _)| {
         let key = key.trim();

@@ -9,7 +9,7 @@ mod adjust;
 pub(crate) mod file;
 mod resolve;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 
@@ -145,6 +145,12 @@ impl ContractDetails {
     #[must_use]
     pub fn other_steps(&self) -> &[String] {
         &self.other_steps
+    }
+
+    /// Returns whether spend is committed by the hour, so that a bill depends on when usage came.
+    #[must_use]
+    pub const fn has_commitment(&self) -> bool {
+        self.commitment.is_some()
     }
 
     /// Describes what only the bill of a whole period has: a commitment, a minimum, a credit, a

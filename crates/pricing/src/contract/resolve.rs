@@ -1,13 +1,14 @@
 //! Resolution of a contract: the model that it extends with its prices, discounts and terms.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use toml::Spanned;
 
 use super::file::{
     AllowanceKey, CommitmentFile, ContractFile, CreditFile, CurrencyFile, MeasuredAt, MinimumFile,
-    Named, Percent, PriceChange, RegionFile, RegionKey, ShortOr, TaxFile,
+    Named, Percent, PriceChange, RegionFile, RegionKey, ShortOr, TaxFile, region_model_id,
 };
 use super::{
     Commitment, ContractDetails, CoveredPool, MAX_DEPTH, Minimum, NamedAmount, PriceStep, Tax,
@@ -73,7 +74,11 @@ pub(crate) fn models_from_contract(
     let mut spans = Vec::new();
     for region in regions {
         spans.push(identity_spans(&file, region.as_ref()));
-        models.push(resolve_one(&file, region, &origin)?);
+        let model = resolve_one(&file, region.as_ref(), &origin)?;
+        if model.id() == file.extends.get_ref() {
+            return Err(SpannedProblem::new(file.extends.span(), extends_itself(model.id())));
+        }
+        models.push(model);
     }
     check_distinct(&models, &spans)?;
     for written in examples {
@@ -113,6 +118,10 @@ fn single_region(label: Label) -> RegionFile {
     }
 }
 
+fn extends_itself(id: &str) -> String {
+    format!("`{id}` cannot extend itself: write the id of another model")
+}
+
 /// Finds the extended model: among those that the file carries, or else among the known ones.
 fn find_base(
     file: &ContractFile,
@@ -121,23 +130,25 @@ fn find_base(
 ) -> ResolveResult<Arc<PriceModel>> {
     let id = file.extends.get_ref();
     let problem = |text: String| SpannedProblem::new(file.extends.span(), text);
-    if file.base.len() > MAX_DEPTH {
-        return Err(problem(format!("a contract carries at most {MAX_DEPTH} files")));
-    }
-    if *id == file.id.get_ref().0 {
-        return Err(problem(format!("`{id}` cannot extend itself: write the id of another model")));
-    }
-    let found = if file.base.is_empty() {
-        known.find_base(id)
-    } else {
-        let mut carried: Vec<PriceModel> = Vec::new();
-        for base in file.base.iter().rev() {
-            let read = PriceModel::parse_over(&base.text, origin, carried.as_slice());
-            let read = read.map_err(|error| problem(format!("a carried file: {error}")))?;
-            carried.extend(read);
+    let found = match &file.base {
+        None => known.find_base(id),
+        Some(written) => {
+            let list = written.get_ref();
+            check_count(list.len(), 1, MAX_DEPTH, "[[base]]", written.span())?;
+            let mut carried: Vec<PriceModel> = Vec::new();
+            for base in list.iter().rev() {
+                let read = PriceModel::parse_over(&base.text, origin, carried.as_slice());
+                let read = read.map_err(|error| problem(format!("a carried file: {error}")))?;
+                carried.extend(read);
+            }
+            carried.find_base(id)
         }
-        carried.find_base(id)
     };
+    // A file of regions has no model of its own id.
+    let own = *id == file.id.get_ref().0 && !matches!(file.region, Some(RegionKey::List(_)));
+    if own {
+        return Err(problem(extends_itself(id)));
+    }
     let base = found.map_err(problem)?;
     let depth = base.contract().map_or(0, |contract| contract.depth);
     if depth >= MAX_DEPTH {
@@ -152,13 +163,14 @@ fn find_base(
 /// Builds the text of the contract with all files that it builds on.
 fn complete_text(text: &str, file: &ContractFile, base: &PriceModel) -> String {
     let mut complete = text.to_owned();
-    if !file.base.is_empty() {
+    if file.base.is_some() {
         return complete;
     }
     let mut next = Some(base);
     while let Some(model) = next {
         let quoted = toml::Value::from(model.source_text());
-        complete.push_str(&format!("\n[[base]]\ntext = {quoted}\n"));
+        // Writing to a string cannot fail.
+        let _ = write!(complete, "\n[[base]]\ntext = {quoted}\n");
         next = model.contract().map(ContractDetails::base);
     }
     complete
@@ -167,7 +179,7 @@ fn complete_text(text: &str, file: &ContractFile, base: &PriceModel) -> String {
 /// Resolves the contract for one region.
 fn resolve_one(
     file: &ContractFile,
-    region: Option<RegionFile>,
+    region: Option<&RegionFile>,
     origin: &Origin,
 ) -> ResolveResult<PriceModel> {
     let mut model = (*origin.base).clone();
@@ -176,8 +188,8 @@ fn resolve_one(
     model.digest = hex_digest(&origin.complete).into();
     model.origin = Arc::clone(&origin.name);
     let base = origin.base.contract();
-    let label = region.as_ref().map(|it| Arc::clone(&it.region.get_ref().0));
-    set_identity(&mut model, file, region.as_ref())?;
+    let label = region.map(|it| Arc::clone(&it.region.get_ref().0));
+    set_identity(&mut model, file, region)?;
     let mut steps = Steps::new(&model);
     if let Some(month) = &file.month {
         set_month(&mut model, month.get_ref().0.clone());
@@ -185,12 +197,12 @@ fn resolve_one(
     }
     let what = label.as_deref().map_or_else(|| "contract".to_owned(), |it| format!("region {it}"));
     steps.replace_prices(&mut model, &file.prices, "contract")?;
-    if let Some(region) = &region {
+    if let Some(region) = region {
         steps.replace_prices(&mut model, &region.prices, &what)?;
     }
     let mut charges: Vec<Charge> = model.charges.iter().map(|it| (**it).clone()).collect();
     steps.replace_weights(&mut charges, &file.weights)?;
-    if let Some(region) = &region {
+    if let Some(region) = region {
         steps.replace_weights(&mut charges, &region.weights)?;
     }
     let factors = steps.discount(&mut model, file)?;
@@ -280,7 +292,7 @@ fn set_identity(
 
 /// Builds the id of a region's model from the file's id and the region.
 fn region_id(id: &str, label: &str, region: Option<&RegionFile>) -> ResolveResult<String> {
-    let whole = format!("{id}-{}", label.to_ascii_lowercase());
+    let whole = region_model_id(id, label);
     crate::scalars::Id::try_from(whole).map(|id| id.0).map_err(|error| {
         let span = region.map_or(0..0, |it| it.region.span());
         SpannedProblem::new(span, format!("{error}: give this region an `id` of its own"))
@@ -490,6 +502,7 @@ impl Steps {
     ) -> ResolveResult<()> {
         let at = find_pool(model, name)?;
         let pool = &mut model.pools[at];
+        pool.rest_of = None;
         if text.get_ref() == "none" {
             pool.free = None;
             self.other.push(format!("no allowance of {}", name.get_ref()));

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Contracts whose examples are bills by hand or of a published source.
-const CONFORMANCE: &[(&str, &str)] = &[
+pub(crate) const CONFORMANCE: &[(&str, &str)] = &[
     ("savings-plan.toml", include_str!("conformance/savings-plan.toml")),
     ("cloud-run-cud.toml", include_str!("conformance/cloud-run-cud.toml")),
     ("regions.toml", include_str!("conformance/regions.toml")),
@@ -228,6 +228,27 @@ fn allowances_are_used_up_in_the_order_of_the_hours() {
     assert_eq!(amounts, ["-3", "1.5", "1.5"]);
 }
 
+#[test]
+fn equal_hours_are_those_that_usage_is_spread_over() {
+    let mine = contract(
+        "allowances = \"none\"\ndiscount = \"12 %\"\n[commitment]\nper_hour = \"0.00003\"\n\
+         discounts = { duration = \"17 %\", requests = \"5 %\" }\n",
+    );
+    let hour = vec![subtotal(&mine, "duration", "2"), subtotal(&mine, "invocations", "20")];
+    let known = mine.settle_by_hour(&vec![hour; 24], &hours(&mine, 24), mine.rounding());
+    let sums = [subtotal(&mine, "duration", "48"), subtotal(&mine, "invocations", "480")];
+    let spread = mine.settle(&sums, &hours(&mine, 24), mine.rounding());
+    assert_eq!(known.positions, spread.positions);
+    assert_eq!((known.exact, known.total), (spread.exact, spread.total));
+    for (one, other) in known.adjustments.iter().zip(&spread.adjustments) {
+        assert_eq!((one.kind, &one.amount), (other.kind, &other.amount));
+    }
+    // By hour 2 x 0.0000166667 x 0.83 = 0.000027666722 and of 20 x 0.0000002 x 0.95 = 0.0000038
+    // what is left of 0.00003.
+    let unused = spread.adjustments.iter().find(|it| it.kind == AdjustmentKind::CommitmentUnused);
+    assert!(unused.is_some_and(|it| it.amount.is_zero()));
+}
+
 /// The illustrative rates of "Understanding how Savings Plans apply to your AWS usage".
 const GUIDE: &str = r#"
 id = "guide"
@@ -394,6 +415,25 @@ fn circles_and_towers_are_left_out_with_the_reason() {
 }
 
 #[test]
+fn files_of_regions_may_share_the_id_of_their_model() {
+    let of = |region: &str| {
+        format!(
+            "extends = \"aws-lambda-x86\"\nid = \"aws-lambda-x86\"\nname = \"AWS Lambda\"\n\
+             [[region]]\nregion = \"{region}\"\nprices = {{ requests = \"0.3\" }}\n"
+        )
+    };
+    let over = "extends = \"aws-lambda-x86-eu-west-9\"\nid = \"ours\"\nname = \"Ours\"\n";
+    let (catalog, notices) =
+        catalog_of(&[("a.toml", over), ("b.toml", &of("eu-west-8")), ("c.toml", &of("EU-West-9"))]);
+    assert_eq!(notices, "");
+    let ids = catalog.find_model("ours").unwrap().contract().unwrap().base_ids();
+    assert_eq!(ids, ["aws-lambda-x86-eu-west-9", "aws-lambda-x86"]);
+    assert!(catalog.find_model("aws-lambda-x86").unwrap().contract().is_none());
+    let own = of("a").replace("region = \"a\"", "region = \"a\"\nid = \"aws-lambda-x86\"");
+    assert!(complaint_about(&own).contains("cannot extend itself"));
+}
+
+#[test]
 fn a_contract_follows_the_model_that_takes_the_place_of_its_own() {
     let base = find_builtin_model("aws-lambda-x86").unwrap();
     let mut catalog = PriceCatalog::with_builtin_models();
@@ -493,6 +533,7 @@ fn what_is_wrong_is_told_with_its_place() {
             "there are two models `mine-a`",
         ),
         ("region = \"a\u{202e}b\"\n", "control character"),
+        ("base = []\n", "there are 0 [[base]] here"),
         ("[[base]]\ntext = \"x\"\n", "a carried file: mine.toml:1:"),
     ] {
         let told = complaint(rest);
@@ -524,7 +565,8 @@ fn huge_numbers_are_refused_or_exact() {
         .pools()
         .iter()
         .map(|pool| format!("\"{}\" = \"{fine}7 %\"\n", pool.name()))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let text = format!("{HEAD}[discounts]\n{pools}");
     crate::survival::price_model_survives(&text);
 }
@@ -541,8 +583,28 @@ fn a_discount_of_everything_leaves_nothing() {
 }
 
 #[test]
-fn usage_of_a_contract_survives_everything() {
-    for (_, text) in CONFORMANCE {
+fn broken_contracts_are_models_or_complaints_with_a_place() {
+    for (origin, text) in CONFORMANCE {
         crate::survival::price_model_survives(text);
+        for (_, mutant) in crate::tests::mutations::mutants(origin, text).take(60) {
+            crate::survival::price_model_survives(&mutant);
+        }
+    }
+}
+
+#[test]
+fn the_contract_of_the_documentation_comes_out() {
+    let page = include_str!("../../../../docs/price-models.md");
+    let blocks = page.split("```toml\n").skip(1);
+    let blocks = blocks.map(|rest| rest.split("```").next().unwrap_or_default());
+    let contracts: Vec<&str> = blocks.filter(|it| it.starts_with("extends")).collect();
+    assert_eq!(contracts.len(), 2);
+    for text in contracts {
+        let models = PriceModel::parse_all(text, "the page").unwrap_or_else(|it| panic!("{it}"));
+        for model in &models {
+            for example in model.examples() {
+                example.check_against(model).unwrap_or_else(|it| panic!("{it}"));
+            }
+        }
     }
 }

@@ -27,11 +27,19 @@ pub(super) enum ValueShape {
     Whole(u64, u64),
 }
 
-const fn required_key(name: &'static str, value: ValueShape, about: &'static str) -> SchemaKey {
+pub(super) const fn required_key(
+    name: &'static str,
+    value: ValueShape,
+    about: &'static str,
+) -> SchemaKey {
     SchemaKey { name, required: true, value, about }
 }
 
-const fn optional_key(name: &'static str, value: ValueShape, about: &'static str) -> SchemaKey {
+pub(super) const fn optional_key(
+    name: &'static str,
+    value: ValueShape,
+    about: &'static str,
+) -> SchemaKey {
     SchemaKey { name, required: false, value, about }
 }
 
@@ -48,6 +56,8 @@ const MONTH: &str = "days of a billing period, or a time such as \"730 h\", unle
                      unless given";
 const FREE: &str = "monthly allowance, in the unit of the position: \"400000 GB-s\"";
 const CREDIT: &str = "the allowance is money: `free` at this price, off the amount, never below 0";
+const REST: &str =
+    "free is what the allowance of that position leaves, in the same unit: \"active vCPU\"";
 const PACKAGE: &str = "what is left after the allowance is billed up to whole packages";
 const PER: &str = "how many units the price is for, such as 1_000_000; 1 unless given";
 const PRICE: &str = "the price of `per` units";
@@ -185,6 +195,7 @@ pub(super) const POOL: &[SchemaKey] = &[
     optional_key("per", ValueShape::Definition("per"), PER),
     optional_key("free", ValueShape::Definition("quantity"), FREE),
     optional_key("credit_price", ValueShape::Definition("decimal"), CREDIT),
+    optional_key("free_rest_of", ValueShape::Definition("name"), REST),
     optional_key("package", ValueShape::Definition("quantity"), PACKAGE),
     optional_key("tier", ValueShape::List("tier", 0, MANY), TIER),
 ];
@@ -214,6 +225,7 @@ pub(super) const CHARGE: &[SchemaKey] = &[
     optional_key("per", ValueShape::Definition("per"), PER),
     optional_key("free", ValueShape::Definition("quantity"), FREE),
     optional_key("credit_price", ValueShape::Definition("decimal"), CREDIT),
+    optional_key("free_rest_of", ValueShape::Definition("name"), REST),
     optional_key("package", ValueShape::Definition("quantity"), PACKAGE),
     optional_key("tier", ValueShape::List("tier", 0, MANY), TIER),
     optional_key("pool", ValueShape::Definition("name"), "the pool that has the price"),

@@ -2,11 +2,13 @@
 //! units from [`Dimension`], limits from `resolve`; the meaning of each key is in `keys`, and
 //! tests keep the two consistent.
 
+mod contract;
 mod keys;
 mod probe;
 
 use serde_json::{Map, Value, json};
 
+pub use self::contract::contract_json_schema;
 use self::keys::{SchemaKey, ValueShape};
 use super::money::RoundingPolicy;
 use super::scalars::MAX_LABEL_CHARS;
@@ -170,12 +172,13 @@ fn price_rules(one_of: &[&str]) -> Value {
     json!({
         "oneOf": require_each(one_of),
         "dependentRequired": { "credit_price": ["free"] },
+        "dependentSchemas": { "free_rest_of": { "not": { "required": ["free"] } } },
     })
 }
 
 fn charge_rules() -> Value {
     let mut charge = price_rules(&["price", "tier", "pool"]);
-    let own = require_each(&["per", "free", "credit_price", "package"]);
+    let own = require_each(&["per", "free", "credit_price", "free_rest_of", "package"]);
     merge_object(
         &mut charge,
         json!({

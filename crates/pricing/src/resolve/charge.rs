@@ -37,11 +37,14 @@ pub(super) fn resolve_charges(
 struct PoolResolver {
     declared: Vec<(Range<usize>, Pool)>,
     used: Vec<Pool>,
+    /// Positions that use up the allowance of another, with the name of that one.
+    rests: Vec<(Arc<str>, Spanned<String>)>,
 }
 
 impl PoolResolver {
     fn new(files: Vec<Spanned<PoolFile>>) -> ResolveResult<Self> {
         let mut declared: Vec<(Range<usize>, Pool)> = Vec::new();
+        let mut rests = Vec::new();
         for file in files {
             let span = file.span();
             let file = file.into_inner();
@@ -52,9 +55,11 @@ impl PoolResolver {
                 per: file.per,
                 free: file.free,
                 credit_price: file.credit_price,
+                free_rest_of: file.free_rest_of,
                 package: file.package,
                 tier: file.tier,
             };
+            rests.extend(prices.free_rest_of.clone().map(|rest| (name.get_ref().0.clone(), rest)));
             let pool = prices.into_pool(name.into_inner().0, file.unit.0, true, &span)?;
             if declared.iter().any(|(_, other)| other.name == pool.name) {
                 return Err(SpannedProblem::new(
@@ -64,7 +69,7 @@ impl PoolResolver {
             }
             declared.push((at, pool));
         }
-        Ok(Self { declared, used: Vec::new() })
+        Ok(Self { declared, used: Vec::new(), rests })
     }
 
     /// Returns the index of the declared pool with that name among those in use.
@@ -96,6 +101,9 @@ impl PoolResolver {
     }
 
     fn into_used_pools(self) -> ResolveResult<Vec<Pool>> {
+        for (name, other) in &self.rests {
+            self.check_shared_allowance(name, other)?;
+        }
         let unused =
             self.declared.iter().find(|(_, pool)| !self.used.iter().any(|it| it.name == pool.name));
         match unused {
@@ -105,6 +113,31 @@ impl PoolResolver {
             }
             None => Ok(self.used),
         }
+    }
+}
+
+impl PoolResolver {
+    /// Checks that a position of this name may use up what `other` leaves of its allowance.
+    fn check_shared_allowance(&self, name: &str, other: &Spanned<String>) -> ResolveResult<()> {
+        let find = |name: &str| self.used.iter().find(|pool| &*pool.name == name);
+        // A pool that no charge feeds is complained of elsewhere.
+        let Some(own) = find(name) else { return Ok(()) };
+        let others = self.used.iter().filter(|pool| &*pool.name != name);
+        let Some(pool) = find(other.get_ref()).filter(|pool| &*pool.name != name) else {
+            return Err(unknown_name("other position", other, others.map(Pool::name)));
+        };
+        let text = match &pool.free {
+            None => format!("`{}` has no allowance that it could leave", pool.name),
+            Some(free) if free.credit_price.is_some() => {
+                format!("the allowance of `{}` is money: its rest is no quantity", pool.name)
+            }
+            Some(_) if pool.unit != own.unit => format!(
+                "the allowance of `{}` is in {}, and this position in {}",
+                pool.name, pool.unit, own.unit
+            ),
+            Some(_) => return Ok(()),
+        };
+        Err(SpannedProblem::new(other.span(), text))
     }
 }
 
@@ -189,6 +222,7 @@ fn resolve_pool(
         per: file.per,
         free: file.free,
         credit_price: file.credit_price,
+        free_rest_of: file.free_rest_of,
         package: file.package,
         tier: file.tier,
     };
@@ -200,6 +234,8 @@ fn resolve_pool(
             ));
         }
         let at = file.name.span();
+        let rest = prices.free_rest_of.clone();
+        pools.rests.extend(rest.map(|rest| (file.name.get_ref().0.clone(), rest)));
         let pool = prices.into_pool(file.name.into_inner().0, Arc::clone(unit), false, span)?;
         return Ok((pools.add_own_pool(pool, at)?, Exact::from(1)));
     };
@@ -217,6 +253,7 @@ struct PriceKeys {
     per: Option<Spanned<Per>>,
     free: Option<Spanned<String>>,
     credit_price: Option<Spanned<Price>>,
+    free_rest_of: Option<Spanned<String>>,
     package: Option<Spanned<String>>,
     tier: Vec<Spanned<TierFile>>,
 }
@@ -227,6 +264,7 @@ impl PriceKeys {
             && self.per.is_none()
             && self.free.is_none()
             && self.credit_price.is_none()
+            && self.free_rest_of.is_none()
             && self.package.is_none()
             && self.tier.is_empty()
     }
@@ -251,10 +289,15 @@ impl PriceKeys {
                 return Err(SpannedProblem::new(span.clone(), text));
             }
         };
+        if let (Some(rest), Some(_)) = (&self.free_rest_of, &self.free) {
+            let text = "a position has `free` or `free_rest_of`, not both";
+            return Err(SpannedProblem::new(rest.span(), text));
+        }
         let free = resolve_allowance(self.free, self.credit_price, &unit)?;
+        let rest_of = self.free_rest_of.map(|name| name.into_inner().into());
         let package = self.package.map(|text| resolve_package(&text, &unit)).transpose()?;
         let per = self.per.map_or(Exact::from(1), |per| per.into_inner().0);
-        Ok(Pool { name, unit, tiers, per, free, package, shared })
+        Ok(Pool { name, unit, tiers, per, free, rest_of, package, shared })
     }
 }
 

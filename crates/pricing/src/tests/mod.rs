@@ -4,7 +4,7 @@
 mod evaluate;
 mod factors;
 mod hostile;
-mod mutations;
+pub(super) mod mutations;
 mod properties;
 mod refusals;
 mod schema;

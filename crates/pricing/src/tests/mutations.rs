@@ -207,7 +207,7 @@ fn other_name(text: &str, dice: &mut Dice) -> String {
 
 /// Returns an endless sequence of mutants of a file, the same in every run, with a description of
 /// each.
-pub(super) fn mutants<'a>(
+pub(crate) fn mutants<'a>(
     origin: &'a str,
     text: &'a str,
 ) -> impl Iterator<Item = (&'static str, String)> + 'a {

@@ -167,6 +167,8 @@ fn charges() {
         ("package = ▸\"10 ms\"", "`ms` is not the unit of this position"),
         ("package = ▸\"0 s\"", "a package holds more than 0"),
         ("credit_price = ▸\"1\"", "`credit_price` is what `free` is worth: it has none"),
+        ("free = \"1 s\"\nfree_rest_of = ▸\"x\"", "a position has `free` or `free_rest_of`"),
+        ("free_rest_of = ▸\"cpu\"", "there is no other position `cpu`: there is none"),
         ("weight = ▸\"2\"", "a weight is for charges with a `pool`"),
         ("pool = ▸\"x\"", "a charge with a `pool` has no prices of its own"),
         ("when = ▸\"x\"", "there is no input `x`: there is none"),

@@ -1,6 +1,7 @@
 //! Settlement of a month: allowances, tiers, packages, pools and fees. All figures are worked out
 //! by hand.
 
+use super::refusals::refused;
 use super::{HEAD, parse, with};
 use crate::{Charge, Exact, Gigabyte, PriceModel, Settlement, Terms, UsageGroup};
 use cyclometer_core::meter::{Meter, Usage};
@@ -289,4 +290,57 @@ fn examples_are_held_to_their_printed_digits() {
     }
     // A free month costs nothing, and 0.014 is 0.01 on a bill by the cent.
     assert_eq!(example("free = false\namount = \"0.01\""), Ok(()));
+}
+
+#[test]
+fn a_position_uses_up_what_another_leaves_of_its_allowance() {
+    let idle = "[[input]]\nname = \"idle\"\nkind = \"time\"\ndefault = \"30 s\"\nabout = \"x\"\n";
+    let text = with(
+        "free = \"100 s\"",
+        &format!(
+            "[[charge]]\nname = \"idle\"\nbasis = \"period\"\nprice = \"0.01\"\n\
+         free_rest_of = \"cpu\"\n[[charge.factor]]\ninput = \"idle\"\nunit = \"s\"\n{idle}"
+        ),
+    );
+    let model = parse(&text);
+    let mut terms = Terms::for_model(&model);
+    let free = |used: u64, terms: &Terms| {
+        let bill = settle(&model, &[group(&model, used, 1)], terms);
+        let free = bill.positions[1].free.to_plain_string();
+        (free, bill.total.to_plain_string())
+    };
+    // Of 100 s, 80 are used: 20 of the 30 idle ones are free, and 10 cost 0.01 each.
+    assert_eq!(free(80, &terms), pair("20", "0.1"));
+    // More is left than there are idle ones.
+    assert_eq!(free(10, &terms), pair("30", "0"));
+    // Nothing is left: 1 x 0.02 + 30 x 0.01.
+    assert_eq!(free(100, &terms), pair("0", "0.3"));
+    assert_eq!(free(101, &terms), pair("0", "0.32"));
+    terms.exclude_allowances();
+    assert_eq!(free(10, &terms), pair("0", "0.5"));
+}
+
+#[test]
+fn an_allowance_that_cannot_be_shared_is_refused() {
+    let second = |keys: &str| {
+        format!(
+            "[[charge]]\nname = \"wall\"\nprice = \"1\"\n{keys}\n[[charge.factor]]\n\
+             meter = \"wall\"\nunit = \"s\"\n"
+        )
+    };
+    let text = |first: &str, keys: &str| with(first, &second(keys));
+    let rest = "free_rest_of = ▸\"cpu\"";
+    refused(&text("", rest), "`cpu` has no allowance that it could leave");
+    let money = "free = \"1 s\"\ncredit_price = \"1\"";
+    refused(&text(money, rest), "the allowance of `cpu` is money: its rest is no quantity");
+    let unit = format!("unit = \"h\"\n{rest}");
+    refused(
+        &text("free = \"1 s\"", &unit),
+        "the allowance of `cpu` is in s, and this position in h",
+    );
+    refused(
+        &text("free = \"1 s\"", "free_rest_of = ▸\"cpi\""),
+        "there is no other position `cpi`: did you mean `cpu`?",
+    );
+    parse(&text("free = \"1 s\"", &rest.replace('▸', "")));
 }

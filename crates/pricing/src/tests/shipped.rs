@@ -1,7 +1,9 @@
 //! Tests of the built-in models, of finding models, and of the files of the documentation.
 
 use super::{CHARGE, HEAD, builtin_files, parse};
-use crate::{PriceCatalog, PriceModel, builtin_models, find_builtin_model};
+use crate::{
+    PriceCatalog, PriceModel, builtin_models, find_builtin_model, regional_files, regional_models,
+};
 
 #[test]
 fn every_shipped_file_is_accepted_and_bills_its_examples() {
@@ -183,12 +185,14 @@ fn parts_of_files_in_the_documentation_are_accepted_where_they_belong() {
             "[[charge.factor]]\nmeter = \"cpu_time\"\nunit = \"s\"\n[[charge]]\nname = \"duration\"",
         )
         .replace("name = \"cpu\"", "name = \"cpu\"\nunit = \"vCPU-s\"")
-        .replace("name = \"duration\"", "name = \"duration\"\nunit = \"GB-s\"")
-        .replace(
-            "[[charge]]\nname = \"plan\"",
-            "[[charge.factor]]\nmeter = \"memory_time\"\nunit = \"GB-s\"\n[[charge]]\nname = \"plan\"",
-        );
-    assert_eq!(parse(&format!("{HEAD}{months}")).charges().len(), 4);
+        .replace("duration\"\nprice", "duration\"\nunit = \"GB-s\"\nprice")
+        .replace("name = \"duration\"", "name = \"duration\"\nunit = \"GB-s\"");
+    let months = ["idle duration", "plan"].iter().fold(months, |text, name| {
+        let charge = format!("[[charge]]\nname = \"{name}\"");
+        let factor = "[[charge.factor]]\nmeter = \"memory_time\"\nunit = \"GB-s\"\n";
+        text.replace(&charge, &format!("{factor}{charge}"))
+    });
+    assert_eq!(parse(&format!("{HEAD}{months}")).charges().len(), 5);
 }
 
 #[test]
@@ -207,4 +211,58 @@ fn the_example_of_the_reference_comes_out() {
     let models = PriceModel::parse_all(&text, "the page").unwrap_or_else(|error| panic!("{error}"));
     let model = models.iter().find(|model| model.id() == "example-arm").unwrap();
     model.examples()[0].check_against(model).unwrap();
+}
+
+#[test]
+fn every_regional_file_is_accepted_and_bills_its_examples() {
+    let mut models = 0;
+    for (origin, text) in regional_files() {
+        let parsed = PriceModel::parse_all(text, origin).unwrap_or_else(|error| panic!("{error}"));
+        for model in &parsed {
+            let contract = model.contract().expect("a contract");
+            let base = contract.base_ids().pop().expect("a model").trim_end_matches("-tier2");
+            let region = contract.region().expect("a region");
+            assert_eq!(model.id(), format!("{base}-{region}"), "{origin}");
+            for example in model.examples() {
+                example
+                    .check_against(model)
+                    .unwrap_or_else(|failure| panic!("{origin}: {failure}"));
+            }
+        }
+        models += parsed.len();
+    }
+    assert_eq!(regional_models().len(), models, "a file is missing in the program");
+    assert!(models > 150, "{models}");
+    let known = |id: &str| builtin_models().iter().any(|model| model.id() == id);
+    assert!(!regional_models().iter().any(|model| known(model.id())));
+}
+
+#[test]
+fn regional_models_are_found_by_id_and_a_wrong_region_is_told() {
+    let catalog = PriceCatalog::with_builtin_models();
+    let listed = catalog.models().len();
+    // Frankfurt: provisioned concurrency costs 0.0000050147 a GB-second.
+    let frankfurt = catalog.find_model("aws-lambda-x86-eu-central-1").unwrap();
+    let pool = frankfurt.pools().iter().find(|pool| pool.name() == "provisioned capacity").unwrap();
+    assert_eq!(pool.tiers()[0].price.to_plain_string(), "0.0000050147");
+    assert_eq!(catalog.models().len(), listed, "they are not among the models of `all`");
+    let wrong = |id: &str| catalog.find_model(id).unwrap_err().to_string();
+    let message = wrong("aws-lambda-x86-eu-centrl-1");
+    let expected = "there is no price model `aws-lambda-x86-eu-centrl-1`: did you mean \
+                    `aws-lambda-x86-eu-central-1`?";
+    assert!(message.starts_with(expected), "{message}");
+    let message = wrong("google-cloud-run-mars");
+    assert!(message.contains("of `google-cloud-run` there are the regions "), "{message}");
+    assert!(message.contains("europe-west3"), "{message}");
+    assert!(wrong("aws-lambda-x86-2021").contains("did you mean `aws-lambda-x86-2020`?"));
+    assert!(wrong("google-cloud-run-job").contains("did you mean `google-cloud-run-jobs`?"));
+    assert!(wrong("aws-lambda-x68").contains("did you mean `aws-lambda-x86`"), "as before");
+    // Whoever replaces a model has no regional prices over the one that was replaced.
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{HEAD}{CHARGE}").replace("\"test\"", "\"aws-lambda-x86\"");
+    std::fs::write(folder.path().join("mine.toml"), text).unwrap();
+    let mut mine = PriceCatalog::with_builtin_models();
+    mine.add_path(folder.path()).unwrap();
+    assert!(mine.find_model("aws-lambda-x86-eu-central-1").is_err());
+    assert!(mine.find_model("aws-lambda-arm-eu-central-1").is_ok());
 }

@@ -1,6 +1,7 @@
 //! Explanation of the bill of one invocation at the list price: every step, and what each
 //! part pays for.
 
+use super::contract::{describe_period_terms, write_contract_head, write_price_steps};
 use super::number_format::{CurrencyFormat, TIED, format_amount, format_factor, format_metered};
 use super::page::TextPage;
 use super::steps;
@@ -83,6 +84,7 @@ impl BillExplanation<'_> {
             0,
             &format!("{} ({}), from {from}, {}", model.name(), model.id(), model.currency()),
         );
+        write_contract_head(&mut page, model);
         let used = steps::list_usage(model, &self.group).join(", ");
         let of = if used.is_empty() { String::new() } else { format!(": {used}") };
         page.add_text(0, &format!("one invocation at the list price{of}"));
@@ -92,6 +94,9 @@ impl BillExplanation<'_> {
         }
         page.add_gap();
         page.add_row(2, "total", "", &self.format_money(&self.total));
+        if let Some(text) = model.contract().and_then(describe_period_terms) {
+            page.add_text(2, &text);
+        }
         self.write_decomposition(&mut page);
         if let Some(what) = model.uncertainty_note() {
             page.add_gap();
@@ -137,6 +142,7 @@ impl BillExplanation<'_> {
                 &format_amount(&fed, pool.unit()),
             );
         }
+        write_price_steps(page, self.model, charge.pool_index());
         let price = pool.tiers().first().map(|tier| tier.price.as_exact());
         let left = CurrencyFormat(self.model.currency())
             .format_price(price.unwrap_or(&Exact::default()), pool.units_per_price());

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::contract::{describe_period_terms, write_contract_head, write_price_steps};
 use super::number_format::{CurrencyFormat, TIED, format_amount, format_factor};
 use super::page::TextPage;
 use cyclometer_core::meter::Usage;
@@ -86,6 +87,7 @@ impl<'a> CellExplanation<'a> {
         let model = self.model;
         let billed = self.billed_invocations();
         page.add_text(0, &format!("{} ({}), {}", model.name(), model.id(), model.currency()));
+        write_contract_head(&mut page, model);
         page.add_text(0, &format!("{of}: {billed} invocations at list prices"));
         for (refusal, count) in &self.refused {
             page.add_text(2, &format!("refused {count} more: {refusal}"));
@@ -107,6 +109,9 @@ impl<'a> CellExplanation<'a> {
                 "=",
                 &currency.format_exact(&million),
             );
+        }
+        if let Some(text) = model.contract().and_then(describe_period_terms) {
+            page.add_text(2, &text);
         }
         if let Some(what) = model.uncertainty_note() {
             page.add_gap();
@@ -151,6 +156,7 @@ impl<'a> CellExplanation<'a> {
             let times = format!("x{TIED}{}", format_factor(weight));
             page.add_row(INDENT, &times, "=", &format_amount(&fed, pool.unit()));
         }
+        write_price_steps(page, self.model, charge.pool_index());
         let currency = CurrencyFormat(self.model.currency());
         let price = pool.tiers().first().map(|tier| tier.price.as_exact().clone());
         let left = currency.format_price(&price.unwrap_or_default(), pool.units_per_price());

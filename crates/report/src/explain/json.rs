@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::{BillExplanation, Explanation};
 use cyclometer_core::meter::Meter;
 use cyclometer_pricing::{
-    ChargeBasis, ChargeTrace, Dimension, Exact, FactorTrace, Money, PartTrace, Phase, Position,
-    PriceModel, Rounding, Terms, UsageGroup, Waste,
+    Adjustment, ChargeBasis, ChargeTrace, ContractDetails, Dimension, Exact, FactorTrace, Money,
+    PartTrace, Phase, Position, PriceModel, Rounding, Terms, UsageGroup, Waste,
 };
 
 impl Explanation<'_> {
@@ -25,6 +25,9 @@ impl Explanation<'_> {
         let positions =
             self.settlement.positions.iter().map(|position| self.position_json(position));
         object.set("positions", positions.collect::<Vec<_>>());
+        object.set_money("subtotal", &self.settlement.subtotal);
+        let lines = self.settlement.adjustments.iter().map(adjustment_json);
+        object.set("adjustments", lines.collect::<Vec<_>>());
         object.set_money("total", &self.settlement.total);
         object.set_money("exact_total", &self.settlement.exact);
         object.into_value()
@@ -49,6 +52,9 @@ impl Explanation<'_> {
             if let Some(price) = &free.credit_price {
                 object.set_money("credit_price", price);
             }
+        }
+        if let Some(other) = pool.shares_allowance_of() {
+            object.set("free_rest_of", other);
         }
         if let Some(package) = pool.package_size() {
             object.set_exact("package", package);
@@ -146,7 +152,47 @@ fn model_json(model: &PriceModel) -> Value {
         "source": model.source(),
         "retrieved": model.retrieved_on(),
         "uncertain": model.uncertainty_note(),
+        "contract": model.contract().map(|contract| contract_json(model, contract)),
     })
+}
+
+fn contract_json(model: &PriceModel, contract: &ContractDetails) -> Value {
+    let prices = model.pools().iter().enumerate().map(|(index, pool)| {
+        let steps = contract.price_steps(index).iter().map(|step| {
+            let mut object = ExactObject::default();
+            object.set("step", &*step.name);
+            match &step.factor {
+                Some(factor) => object.set_exact("factor", factor),
+                None => object.set("factor", Value::Null),
+            }
+            object.set_money("price", &step.price);
+            object.set("currency", &*step.currency);
+            object.into_value()
+        });
+        json!({ "position": pool.name(), "steps": steps.collect::<Vec<_>>() })
+    });
+    json!({
+        "extends": contract.base_ids(),
+        "region": contract.region(),
+        "prices": prices.collect::<Vec<_>>(),
+        "other_changes": contract.other_steps(),
+        "of_a_whole_bill": contract.period_terms(),
+    })
+}
+
+fn adjustment_json(line: &Adjustment) -> Value {
+    let mut object = ExactObject::default();
+    object.set("kind", line.kind.name());
+    object.set("name", &*line.name);
+    object.set_money("basis", &line.basis);
+    match &line.rate {
+        Some(rate) => object.set_exact("rate", rate),
+        None => object.set("rate", Value::Null),
+    }
+    object.set_money("amount", &line.amount);
+    object.set_money("rounded", &line.rounded);
+    object.set("note", &*line.note);
+    object.into_value()
 }
 
 fn terms_json(model: &PriceModel, terms: &Terms) -> Value {

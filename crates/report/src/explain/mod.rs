@@ -3,6 +3,7 @@
 
 mod bill;
 mod cell;
+mod contract;
 mod json;
 mod month;
 mod number_format;
@@ -14,6 +15,7 @@ mod text;
 
 pub use bill::{BillExplanation, explain_bill};
 pub use cell::CellExplanation;
+pub use contract::list_contract_notes;
 pub use month::month_text;
 
 use crate::{Cell, Column, Table};
@@ -84,6 +86,8 @@ impl Explanation<'_> {
             Column::number("amount", "amount"),
             Column::number("printed", "rounded"),
             Column::text("currency", "currency"),
+            Column::hidden("kind"),
+            Column::hidden("note"),
         ]);
         for position in &self.settlement.positions {
             let pool = &self.model.pools()[position.pool];
@@ -100,6 +104,30 @@ impl Explanation<'_> {
                 Cell::text(position.amount.to_plain_string()),
                 Cell::text(position.rounded.to_plain_string()),
                 Cell::text(self.model.currency()),
+                Cell::text("position"),
+                Cell::text(""),
+            ]);
+        }
+        for line in &self.settlement.adjustments {
+            let rate = line
+                .rate
+                .as_ref()
+                .map(|rate| rate.to_fraction_string().unwrap_or_else(|| rate.to_plain_string()));
+            let basis = line.basis.to_plain_string();
+            table.push(vec![
+                Cell::text(&*line.name),
+                Cell::text(self.model.currency()),
+                Cell::text(&basis),
+                Cell::text("0"),
+                Cell::text(&basis),
+                Cell::text(rate.unwrap_or_default()),
+                Cell::text("1"),
+                Cell::text("0"),
+                Cell::text(line.amount.to_plain_string()),
+                Cell::text(line.rounded.to_plain_string()),
+                Cell::text(self.model.currency()),
+                Cell::text(line.kind.name()),
+                Cell::text(&line.note),
             ]);
         }
         table

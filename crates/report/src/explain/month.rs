@@ -1,6 +1,7 @@
 //! Explanation of the bill of a month of invocations like the recorded ones.
 
 use super::Explanation;
+use super::contract::write_contract_head;
 use super::number_format::{TIED, format_amount, format_factor, format_number};
 use super::page::TextPage;
 use super::text::{is_same_unit, title_with_unit};
@@ -35,6 +36,7 @@ pub fn month_text(
             format_amount(requests, "request")
         ),
     );
+    write_contract_head(&mut page, model);
     for position in settlement.positions.iter().filter(|it| !it.quantity.is_zero()) {
         page.add_gap();
         scale.write_quantities(&mut page, model, position);

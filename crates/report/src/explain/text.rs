@@ -1,6 +1,7 @@
 //! Explanations as text on a page of 80 columns.
 
 use super::Explanation;
+use super::contract::{write_adjustments, write_contract_head, write_price_steps};
 use super::number_format::{
     CurrencyFormat, TIED, format_amount, format_factor, format_metered, format_number,
 };
@@ -64,6 +65,7 @@ impl Explanation<'_> {
                 model.currency()
             ),
         );
+        write_contract_head(page, model);
         match self.groups {
             [] => page.add_text(0, "no requests: what is billed by the period alone"),
             [_] => page.add_text(0, &self.describe_group(0)),
@@ -251,9 +253,10 @@ impl Explanation<'_> {
         if !position.free.is_zero() {
             let taken = format_amount(&position.free, unit);
             let more = pool.allowance().filter(|free| free.quantity != position.free);
-            let taken = match more {
-                Some(free) => format!("{taken} (of {})", format_number(&free.quantity)),
-                None => taken,
+            let taken = match (more, pool.shares_allowance_of()) {
+                (Some(free), _) => format!("{taken} (of {})", format_number(&free.quantity)),
+                (None, Some(other)) => format!("{taken} (left of `{other}`)"),
+                (None, None) => taken,
             };
             page.add_row(INDENT, "free", "-", &taken);
             let left = &position.quantity - &position.free;
@@ -267,6 +270,7 @@ impl Explanation<'_> {
     }
 
     pub(super) fn write_price(&self, page: &mut TextPage, position: &Position, pool: &Pool) {
+        write_price_steps(page, self.model, position.pool);
         let printed = self.printed_amount(position);
         let money = |money: &Money| self.currency().format_exact(money.as_exact());
         let final_row = |page: &mut TextPage, indent, left: &str, amount: &Money| match &printed {
@@ -348,8 +352,12 @@ impl Explanation<'_> {
                 page.add_row(2, &position.name, ["+", ""][usize::from(index == 0)], &amount);
             }
         }
+        if !self.settlement.adjustments.is_empty() {
+            self.write_contract_lines(page, counted.len() > 1);
+        }
         let sums = !rounds_lines(rounding.policy) && rounding.policy != RoundingPolicy::None;
-        let sign = if counted.len() > 1 { "=" } else { "" };
+        let adjusted = !self.settlement.adjustments.is_empty();
+        let sign = if counted.len() > 1 || adjusted { "=" } else { "" };
         let (label, total) = if rounding.policy == RoundingPolicy::None {
             (
                 "total (not rounded)".to_owned(),
@@ -369,6 +377,23 @@ impl Explanation<'_> {
         } else {
             page.add_row(2, &label, sign, &total);
         }
+    }
+
+    /// Writes the sum of the positions, and what the contract adds to it and takes off.
+    fn write_contract_lines(&self, page: &mut TextPage, several: bool) {
+        let rounding = self.settlement.rounding;
+        let money = |amount: &Exact| {
+            if rounds_lines(rounding.policy) {
+                self.currency().format_rounded(&Money::from(amount.clone()), rounding.digits)
+            } else {
+                self.currency().format_exact(amount)
+            }
+        };
+        let sign = if several { "=" } else { "" };
+        page.add_row(2, "together", sign, &money(self.settlement.subtotal.as_exact()));
+        write_adjustments(page, &self.settlement, |line| {
+            money(&line.rounded.as_exact().without_sign())
+        });
     }
 
     /// Lists the charges without a quantity by name, so that none is forgotten.

@@ -84,8 +84,9 @@ fn read_object(
     let Some(executed) = parse_message(&message)? else {
         return Ok(RecordOutcome::Other("line that is no finished execution"));
     };
-    let app = match inner.text("appName")? {
-        Some(app) => Some(app),
+    let quoted = |key| text.as_deref().and_then(|text| find_quoted(text, key)).map(Cow::Borrowed);
+    let app = match inner.text("appName")?.or_else(|| quoted("appName")) {
+        Some(app) => Some(app).filter(|app| !app.is_empty()),
         None => object.first_text(&["AppName", "appName"])?,
     };
     let function = join_names(app.as_deref(), Some(executed.function));
@@ -105,7 +106,7 @@ fn read_object(
     row.usage.set(Meter::Wall, executed.duration);
     row.status = if executed.succeeded { Status::Ok } else { Status::Failed };
     row.request = Some(RequestId::from_text(executed.id));
-    let instance = match inner.text("hostInstanceId")? {
+    let instance = match inner.text("hostInstanceId")?.or_else(|| quoted("hostInstanceId")) {
         Some(instance) => Some(instance),
         None => object.first_text(&["HostInstanceId", "hostInstanceId"])?,
     };
@@ -113,6 +114,12 @@ fn read_object(
     row.instance = instance.map(|name| names.find_or_add_instance(&name)).transpose()?;
     batch.push(row);
     Ok(RecordOutcome::Rows)
+}
+
+/// Returns the value of a key in text like JSON with single quotes: `'key':'value'`.
+fn find_quoted<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("'{key}':'"))?;
+    rest.split_once('\'').map(|(value, _)| value)
 }
 
 /// Returns the start of what ended after a duration.
@@ -124,9 +131,9 @@ pub(super) fn start_before(ended: Option<i64>, duration: u64) -> Result<Option<i
 }
 
 fn parse_message(message: &str) -> Result<Option<Executed<'_>>, Reject> {
-    let Some((_, rest)) = message.split_once("Executed ") else { return Ok(None) };
-    // Exporters write other quotes than the host.
-    let quote = |character: char| matches!(character, '\'' | '"' | '\\');
+    let Some((_, rest)) = message.split_once("Executed") else { return Ok(None) };
+    // Exporters write other quotes than the host, and leave out blanks.
+    let quote = |character: char| matches!(character, '\'' | '"' | '\\' | ' ');
     let Some((name, rest)) = rest.split_once(" (") else { return Ok(None) };
     let Some((fields, _)) = rest.split_once("ms)") else { return Ok(None) };
     let mut parts = fields.split(", ");
@@ -155,9 +162,9 @@ mod tests {
         // By the table's reference and the host's messages; as streamed to an event hub
         // (properties as text with single quotes), repaired by a shipper, and as a table.
         let text = concat!(
-            r#"{"time":"2021-02-04T07:45:44.5864815Z","resourceId":"/SUBSCRIPTIONS/X","category":"FunctionAppLogs","level":"Informational","location":"West Europe","properties":"{'appName':'','message':'Executed 'Functions.ingest' (Succeeded, Id=26849b40-bba5-41ee-9521-fc3205a39b5e, Duration=50ms)','eventName':'FunctionCompleted'}"}"#,
+            r#"{"time":"2021-02-04T07:45:44.5864815Z","resourceId":"/SUBSCRIPTIONS/X","category":"FunctionAppLogs","level":"Informational","location":"West Europe","properties":"{'appName':'','message':'Executed 'Functions.ingest' (Succeeded, Id=26849b40-bba5-41ee-9521-fc3205a39b5e, Duration=50ms)','hostInstanceId':'a1b2','eventName':'FunctionCompleted'}"}"#,
             "\n",
-            r#"{"time":"2021-02-04T07:45:44.5864815Z","category":"FunctionAppLogs","properties":{"message":"Executed 'Functions.ingest' (Failed, Id=36849b40-bba5-41ee-9521-fc3205a39b5e, Duration=7ms)","hostInstanceId":"d7e093b6","appName":"shop"}}"#,
+            r#"{"time":"2021-02-04T07:45:44.5864815Z","category":"FunctionAppLogs","properties":{"message":"Executed\"Functions.ingest\" (Failed, Id=36849b40-bba5-41ee-9521-fc3205a39b5e, Duration=7ms)","hostInstanceId":"d7e093b6","appName":"shop"}}"#,
             "\n",
             r#"{"TimeGenerated":"2021-02-04T07:45:44.586Z","Message":"Executing 'Functions.ingest' (Reason='', Id=1)","Category":"Function.ingest"}"#,
             "\n",
@@ -173,7 +180,7 @@ mod tests {
         assert_eq!(input.names.cells()[0].region.as_deref(), Some("West Europe"));
         assert_eq!(input.names.cells()[0].function, "ingest");
         assert_eq!(input.names.cells()[1].function, "shop/ingest");
-        assert_eq!(input.names.instances(), ["d7e093b6"]);
+        assert_eq!(input.names.instances(), ["a1b2", "d7e093b6"]);
         assert_eq!(input.others, ["line that is no finished execution"]);
         assert_eq!(input.rejects, [(4, Reject::new(DURATION.negative))]);
     }

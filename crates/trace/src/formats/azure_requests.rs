@@ -9,7 +9,7 @@ use cyclometer_core::units::Nanos;
 use crate::batch::{RowBatch, TraceNames};
 use crate::format::{Detection, FormatMeter, Framing, RecordOutcome, Reject, TraceFormat};
 use crate::reading::csv_reader::{CsvColumn, CsvRow, has_columns, open_csv_reader};
-use crate::reading::json_object::{JsonObject, parse_array, scalar_text};
+use crate::reading::json_object::{JsonObject, JsonValue, parse_array, scalar_text};
 use crate::reading::json_reader::{begins_like_json, contains_all, open_json_reader};
 use crate::reading::quantity::{COUNT, DURATION, UnitScale, parse_quantity};
 use crate::reading::row_maker::{RowMaker, RowNames};
@@ -22,8 +22,8 @@ const METERS: &[FormatMeter] = &[
     FormatMeter {
         meter: Meter::Wall,
         source: Some(Source::Log),
-        note: "duration in ms, as the host measured it; rows are weighted by itemCount, since \
-               Application Insights samples",
+        note: "duration in ms; the run is customDimensions.FunctionExecutionTimeMs where it is \
+               there; a row stands for itemCount requests, since Application Insights samples",
     },
     FormatMeter {
         meter: Meter::MemoryPeak,
@@ -74,6 +74,9 @@ pub static AZURE_REQUESTS_CSV: TraceFormat = TraceFormat {
     open: |settings, file| open_csv_reader("azure-functions", settings, file, COLUMNS, read_row),
 };
 
+/// Most rows of a table, which become rows of the trace together.
+const MAX_TABLE_ROWS: usize = 100_000;
+
 /// Names of a field: in the table `requests`, in `AppRequests`, in the portal's export.
 const FIELDS: [&[&str]; 12] = [
     &["timestamp", "TimeGenerated", "time", "timestamp [UTC]", "TimeGenerated [UTC]"],
@@ -120,14 +123,15 @@ fn read_object(
     let mut fields: Fields<'_> = Default::default();
     for (field, keys) in fields.iter_mut().zip(FIELDS) {
         if let Some(value) = object.first_value(keys)? {
-            // Custom dimensions are an object, or the text of one.
-            *field = Some(match value.get().starts_with('{') {
-                true => Cow::Borrowed(value.get()),
-                false => scalar_text(value)?,
-            });
+            *field = Some(text_or_object(value)?);
         }
     }
     read_request(&fields, maker, names, batch)
+}
+
+/// Returns the text of a value; custom dimensions are an object, or the text of one.
+fn text_or_object(value: JsonValue<'_>) -> Result<Cow<'_, str>, Reject> {
+    if value.get().starts_with('{') { Ok(Cow::Borrowed(value.get())) } else { scalar_text(value) }
 }
 
 /// Reads `{"name":"PrimaryResult","columns":[{"name":..}],"rows":[[..]]}`.
@@ -148,16 +152,17 @@ fn read_table(
         }
     }
     let mut outcome = RecordOutcome::Other("table without rows");
-    for row in table.array("rows")? {
+    let rows = table.array("rows")?;
+    if rows.len() > MAX_TABLE_ROWS {
+        return Err(Reject::new("a table of more than 100,000 rows: export it as lines or CSV"));
+    }
+    for row in rows {
         let values = parse_array(row)?;
         let mut fields: Fields<'_> = Default::default();
         for (field, place) in fields.iter_mut().zip(places) {
             let value = place.and_then(|place| values.get(place));
             if let Some(value) = value.filter(|value| value.get() != "null") {
-                *field = Some(match value.get().starts_with('{') {
-                    true => Cow::Borrowed(value.get()),
-                    false => scalar_text(value)?,
-                });
+                *field = Some(text_or_object(value)?);
             }
         }
         match read_request(&fields, maker, names, batch)? {
@@ -205,7 +210,8 @@ fn read_request(
         (None, Some(time)) => Some(parse_portal_time(time, maker.zone_minutes())?),
         (None, None) => None,
     };
-    row.usage.phases.run = Some(Nanos(duration));
+    let custom = custom.map(CustomDimensions::parse).transpose()?.unwrap_or_default();
+    row.usage.phases.run = Some(Nanos(custom.execution.unwrap_or(duration)));
     row.usage.set(Meter::Wall, duration);
     row.status = match success {
         Some(text) if text.eq_ignore_ascii_case("false") => Status::Failed,
@@ -215,8 +221,7 @@ fn read_request(
         _ => Status::Ok,
     };
     row.weight = parse_weight(count.unwrap_or("1"))?;
-    let invocation = custom.map(find_invocation_id).transpose()?.flatten();
-    row.request = invocation.as_deref().or(id).map(RequestId::from_text);
+    row.request = custom.invocation.as_deref().or(id).map(RequestId::from_text);
     row.instance = instance.map(|name| names.find_or_add_instance(name)).transpose()?;
     batch.push(row);
     Ok(RecordOutcome::Rows)
@@ -240,9 +245,23 @@ pub(super) fn parse_weight(text: &str) -> Result<u32, Reject> {
     }
 }
 
-fn find_invocation_id(custom: &str) -> Result<Option<String>, Reject> {
-    let Ok(object) = JsonObject::parse(custom.as_bytes()) else { return Ok(None) };
-    Ok(object.text("InvocationId")?.map(Cow::into_owned))
+/// What the functions' host adds to a request.
+#[derive(Debug, Default)]
+struct CustomDimensions {
+    invocation: Option<String>,
+    /// Time of the function without the host's, in nanoseconds.
+    execution: Option<u64>,
+}
+
+impl CustomDimensions {
+    fn parse(text: &str) -> Result<Self, Reject> {
+        let Ok(object) = JsonObject::parse(text.as_bytes()) else { return Ok(Self::default()) };
+        let scale = UnitScale::MILLISECONDS;
+        Ok(Self {
+            invocation: object.text("InvocationId")?.map(Cow::into_owned),
+            execution: object.quantity("FunctionExecutionTimeMs", scale, DURATION)?,
+        })
+    }
 }
 
 /// Parses ISO times, and those of the portal in English of the United States.
@@ -250,10 +269,8 @@ fn parse_portal_time(text: &str, zone: Option<i32>) -> Result<i64, Reject> {
     if !text.contains('/') {
         return parse_iso_time(text, zone);
     }
-    let pattern = match text.contains('.') {
-        true => "%m/%d/%Y, %I:%M:%S.%f %p",
-        false => "%m/%d/%Y, %I:%M:%S %p",
-    };
+    let fraction = text.contains('.');
+    let pattern = if fraction { "%m/%d/%Y, %I:%M:%S.%f %p" } else { "%m/%d/%Y, %I:%M:%S %p" };
     let notation = TimeNotation::parse_pattern(pattern);
     let notation = notation.map_err(|_| Reject::new("a time in an unknown notation"))?;
     // Without AM or PM, the day may come before the month.
@@ -274,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_request_has_its_units_and_weight() {
-        let new = r#"{"TimeGenerated":"2025-05-12T20:24:06.154Z","Id":"79cca9db3e2a9f11","Name":"Resize","Success":true,"DurationMs":2.0e2,"ItemCount":1,"Type":"AppRequests","Properties":"{\"InvocationId\":\"94f4a28a-dbe3-4114-9f2b-0b3ae40f4dbc\"}"}"#;
+        let new = r#"{"TimeGenerated":"2025-05-12T20:24:06.154Z","Id":"79cca9db3e2a9f11","Name":"Resize","Success":true,"DurationMs":2.0e2,"ItemCount":1,"Type":"AppRequests","Properties":"{\"InvocationId\":\"94f4a28a-dbe3-4114-9f2b-0b3ae40f4dbc\",\"FunctionExecutionTimeMs\":\"4.7239\"}"}"#;
         let other = r#"{"timestamp":"2025-05-12T20:24:06.154Z","itemType":"trace","itemCount":1}"#;
         let text = format!("{OLD}\n{new}\n{other}\n");
         let settings = ImportSettings { memory: Some(512 << 20), ..ImportSettings::default() };
@@ -290,6 +307,7 @@ mod tests {
         assert_eq!(input.names.cells()[0].function, "shop/Resize");
         assert_eq!(input.names.cells()[0].configuration, "512MB");
         assert_eq!(new.usage.get(Meter::Wall), Some(200_000_000));
+        assert_eq!(new.usage.phases.run, Some(Nanos(4_723_900)), "without the host");
         assert_eq!(new.request, old.request, "one invocation, told twice");
         assert_eq!(old.usage.get(Meter::CpuTime), None);
     }

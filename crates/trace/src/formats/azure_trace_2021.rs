@@ -20,8 +20,8 @@ pub static AZURE_TRACE_2021: TraceFormat = TraceFormat {
         FormatMeter {
             meter: Meter::Wall,
             source: Some(Source::Log),
-            note: "duration in s; the start is end_timestamp less duration, from the beginning of \
-                   the trace, which stands as 1970",
+            note: "duration in s; the start is end_timestamp less duration, counted from \
+                   2021-01-31 00:00 UTC, on which the trace begins",
         },
         FormatMeter {
             meter: Meter::MemoryAllocated,
@@ -37,6 +37,9 @@ pub static AZURE_TRACE_2021: TraceFormat = TraceFormat {
     },
     open: |settings, file| open_csv_reader("azure-functions", settings, file, COLUMNS, read_row),
 };
+
+/// Beginning of the trace, 2021-01-31 00:00 UTC, in nanoseconds since 1970.
+const BEGINNING: i64 = 1_612_051_200_000_000_000;
 
 const COLUMNS: &[CsvColumn] = &[
     CsvColumn { names: &["app"], missing: Some("below a header without app") },
@@ -60,8 +63,11 @@ fn read_row(
     let duration = duration.ok_or(Reject::new("no duration"))?;
     let given = RowNames { function: Some(&function), ..RowNames::default() };
     let mut out = maker.make_row(names, &given)?;
-    // What began before the trace has no start in it.
-    out.started_at = end.checked_sub(duration).and_then(|start| i64::try_from(start).ok());
+    let from_begin = i64::try_from(end).ok().zip(i64::try_from(duration).ok());
+    let start = from_begin.and_then(|(end, duration)| {
+        end.checked_add(BEGINNING)?.checked_sub(duration).filter(|start| *start >= 0)
+    });
+    out.started_at = Some(start.ok_or(Reject::new(EPOCH.range))?);
     out.usage.set(Meter::Wall, duration);
     out.usage.phases.run = Some(Nanos(duration));
     batch.push(out);
@@ -82,17 +88,22 @@ mod tests {
             734272c01926d19690e5ec308bab64ef97950b75b1c7582283e0783fce1751d8,313c03f53a0d31f70aec25f62efb33e7dd779725ca4af579018452d1204beaad,5160.142570018768,0.134\n\
             7fa05b607ae861b85ec53cea12d3efaed8be0f9a92f5d6e8067244161d491e96,9bc86d6cd1ee254aaa313492f0fd88be8bd7b92d50d4237ff52d7685440c0906,5241.567729949951,42.356\n\
             a,f,1.0,2.5e0\n\
-            a,f,1.0,-0.001\n";
+            a,f,1.0,-0.001\n\
+            a,f,9223372036,1\n";
         let input = read_lines(&AZURE_TRACE_2021, &ImportSettings::default(), text);
         let [first, second, early] = &input.rows[..] else { panic!("{:?}", input.rejects) };
         assert_eq!(first.usage.get(Meter::Wall), Some(134_000_000));
-        // 5160.142570019 s less 0.134 s.
-        assert_eq!(first.started_at, Some(5_160_008_570_019));
+        // 5160.142570019 s less 0.134 s; `date -u -d 2021-01-31 +%s` is 1612051200.
+        assert_eq!(first.started_at, Some(1_612_051_200_000_000_000 + 5_160_008_570_019));
         assert_eq!(second.usage.phases.run, Some(Nanos(42_356_000_000)));
         // 5241.567729950 s less 42.356 s.
-        assert_eq!(second.started_at, Some(5_199_211_729_950));
-        assert_eq!(early.started_at, None);
-        assert_eq!(input.rejects, [(5, Reject::new(DURATION.negative))]);
+        assert_eq!(second.started_at, Some(1_612_051_200_000_000_000 + 5_199_211_729_950));
+        // 1.5 s before the trace.
+        assert_eq!(early.started_at, Some(1_612_051_198_500_000_000));
+        assert_eq!(
+            input.rejects,
+            [(5, Reject::new(DURATION.negative)), (6, Reject::new(EPOCH.range))]
+        );
         assert!(input.names.cells()[0].function.ends_with("1204beaad"));
         assert_eq!(input.others, ["header"]);
     }
@@ -108,6 +119,6 @@ mod tests {
         second.restore_state(&first.save_state().expect("a header"));
         let row = crate::format::Record { bytes: b"1,a,f,2", line: 9 };
         assert_eq!(second.read_record(&row, &mut names, &mut batch), Ok(RecordOutcome::Rows));
-        assert_eq!(batch.rows()[0].started_at, Some(1_000_000_000));
+        assert_eq!(batch.rows()[0].started_at, Some(1_612_051_201_000_000_000));
     }
 }

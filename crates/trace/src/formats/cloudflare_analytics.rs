@@ -24,7 +24,7 @@ pub static CLOUDFLARE_ANALYTICS: TraceFormat = TraceFormat {
             meter: Meter::CpuTime,
             source: Some(Source::Estimate),
             note: "sum.cpuTimeUs over sum.requests: the mean of a group, whose row stands for all \
-                   its requests; the data set itself is sampled",
+                   its requests, and tariffs round the mean, not each; the data set is sampled",
         },
         FormatMeter {
             meter: Meter::Wall,
@@ -86,7 +86,12 @@ fn read_group(
     let script = dimensions.text("scriptName")?;
     let function = script.as_deref();
     let mut row = maker.make_row(names, &RowNames { function, ..RowNames::default() })?;
-    let time = dimensions.first_text(&["datetime", "datetimeMinute", "datetimeHour"])?;
+    let time = dimensions.first_text(&[
+        "datetime",
+        "datetimeMinute",
+        "datetimeFifteenMinutes",
+        "datetimeHour",
+    ])?;
     row.started_at = time.map(|text| parse_iso_time(&text, Some(0))).transpose()?;
     let half = u64::from(requests / 2);
     row.usage.set(Meter::CpuTime, cpu.saturating_add(half) / u64::from(requests));
@@ -106,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_group_is_a_row_of_its_mean_and_weight() {
-        // Made by the tutorial's query; `cpuTimeUs` is a sum of the data set's schema.
+        // Made by the tutorial's query; `cpuTimeUs` is a sum of the data set's schema, as its
+        // introspection tells it.
         let text = concat!(
             r#"{"data":{"viewer":{"accounts":[{"workersInvocationsAdaptive":[{"dimensions":{"datetime":"2025-05-12T20:24:06Z","scriptName":"shop","status":"success"},"quantiles":{"cpuTimeP50":1001},"sum":{"errors":0,"requests":4,"cpuTimeUs":5002}}]}]}}}"#,
             "\n",

@@ -7,6 +7,13 @@ use crate::format::Reject;
 /// Most fields of a record.
 const MAX_FIELDS: usize = 2000;
 
+/// Place in a record that comes in pieces.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecordPlace {
+    written: usize,
+    count: usize,
+}
+
 /// Parser of records, whose memory is used again.
 #[derive(Debug, Default)]
 pub struct CsvFields {
@@ -22,36 +29,71 @@ impl CsvFields {
     ///
     /// Rejects a record with more than 2,000 fields, or text after its end.
     pub fn parse_record(&mut self, record: &[u8]) -> Result<(), Reject> {
+        let mut place = self.begin_record();
         // Quotes only make a record shorter.
-        self.text.resize(record.len().max(1), 0);
-        self.ends.resize(MAX_FIELDS + 1, 0);
-        let (mut read, mut written, mut count) = (0, 0, 0);
+        let most = self.text.len().max(record.len());
+        self.text.resize(most, 0);
         let mut reader = Reader::new();
+        let mut begin = 0;
         loop {
             // Nothing more to read is the end of the record.
-            let (result, input, output, ends) = reader.read_record(
-                &record[read..],
-                &mut self.text[written..],
-                &mut self.ends[count..],
-            );
-            (read, written, count) = (read + input, written + output, count + ends);
+            let is_end = begin == record.len();
+            let (result, read) = self.feed(&mut reader, &record[begin..], &mut place);
+            begin += read;
             match result {
-                ReadRecordResult::InputEmpty if read == record.len() && input == 0 => break,
-                ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::Record | ReadRecordResult::End => break,
+                ReadRecordResult::InputEmpty if !is_end => {}
+                ReadRecordResult::InputEmpty | ReadRecordResult::Record | ReadRecordResult::End => {
+                    break;
+                }
                 ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
                     return Err(Reject::new("more than 2,000 fields"));
                 }
             }
         }
-        if count > MAX_FIELDS {
-            return Err(Reject::new("more than 2,000 fields"));
-        }
-        if !record[read..].iter().all(u8::is_ascii_whitespace) {
+        if !record[begin..].iter().all(u8::is_ascii_whitespace) {
             return Err(Reject::new("a line break outside of quotes"));
         }
-        self.count = count;
+        self.end_record(&place);
         Ok(())
+    }
+
+    /// Begins a record that comes in pieces.
+    pub fn begin_record(&mut self) -> RecordPlace {
+        let least = self.text.len().max(1 << 10);
+        self.text.resize(least, 0);
+        self.ends.resize(MAX_FIELDS, 0);
+        self.count = 0;
+        RecordPlace::default()
+    }
+
+    /// Takes a piece of a record, and returns what came of it and how much was taken.
+    pub fn feed(
+        &mut self,
+        reader: &mut Reader,
+        bytes: &[u8],
+        place: &mut RecordPlace,
+    ) -> (ReadRecordResult, usize) {
+        let text = &mut self.text[place.written..];
+        let (result, read, written, ends) =
+            reader.read_record(bytes, text, &mut self.ends[place.count..]);
+        place.written += written;
+        place.count += ends;
+        (result, read)
+    }
+
+    /// Makes room for a longer record; `false` if it is longer than `most` or has too many fields.
+    pub fn grow_within(&mut self, most: usize) -> bool {
+        let size = self.text.len().saturating_mul(2);
+        let grows = size <= most;
+        if grows {
+            self.text.resize(size, 0);
+        }
+        grows
+    }
+
+    /// Ends a record.
+    pub const fn end_record(&mut self, place: &RecordPlace) {
+        self.count = place.count;
     }
 
     /// Returns the number of fields.

@@ -13,7 +13,7 @@ use crate::row::RequestId;
 const CPU: NumberCauses = NumberCauses {
     number: "a cpu_usage that is no number",
     negative: "a negative cpu_usage",
-    range: "a cpu_usage beyond 64 bits",
+    range: "a cpu_usage beyond 63 bits",
 };
 
 /// Requests of one day.
@@ -144,7 +144,8 @@ fn read_row(
 fn multiply(one: u64, other: u64, divide: u128) -> Result<u64, Reject> {
     let product = u128::from(one) * u128::from(other);
     let rounded = (product + divide / 2) / divide;
-    u64::try_from(rounded).map_err(|_| Reject::new("a product of usage and time beyond 64 bits"))
+    let value = i64::try_from(rounded).ok().and_then(|value| u64::try_from(value).ok());
+    value.ok_or(Reject::new("a product of usage and time beyond 63 bits"))
 }
 
 #[cfg(test)]

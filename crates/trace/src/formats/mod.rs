@@ -6,7 +6,7 @@ mod azure_trace_2021;
 mod cloud_run;
 mod cloudflare_analytics;
 mod cloudflare_trace;
-mod csv_fields;
+pub(crate) mod csv_fields;
 mod huawei_2025;
 mod knative;
 mod lambda;
@@ -68,3 +68,6 @@ pub fn detect_format(start: &[u8]) -> Option<&'static TraceFormat> {
     }
     best.map(|(_, format)| format)
 }
+
+#[cfg(test)]
+mod detection_tests;

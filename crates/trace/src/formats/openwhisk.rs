@@ -1,4 +1,4 @@
-//! Apache OpenWhisk: records of activations, and the events of its metrics.
+//! Apache `OpenWhisk`: records of activations, and the events of its metrics.
 
 use cyclometer_core::invocation::Status;
 use cyclometer_core::meter::{Meter, Source};

@@ -92,10 +92,10 @@ fn read_batch(
     } else {
         return Ok(RecordOutcome::Other("record without spans"));
     }
-    Ok(match batch.len() > before {
-        true => RecordOutcome::Rows,
-        false => RecordOutcome::Other("spans that serve no function"),
-    })
+    if batch.len() > before {
+        return Ok(RecordOutcome::Rows);
+    }
+    Ok(RecordOutcome::Other("spans that serve no function"))
 }
 
 fn read_resource(

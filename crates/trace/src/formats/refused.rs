@@ -15,10 +15,10 @@ impl RecordReader for Refusal {
         _names: &mut TraceNames,
         _batch: &mut RowBatch,
     ) -> Result<RecordOutcome, Reject> {
-        match record.bytes.trim_ascii().is_empty() {
-            true => Ok(RecordOutcome::Other("empty line")),
-            false => Err(self.0),
+        if record.bytes.trim_ascii().is_empty() {
+            return Ok(RecordOutcome::Other("empty line"));
         }
+        Err(self.0)
     }
 }
 
@@ -78,34 +78,33 @@ pub static AZURE_METRICS: TraceFormat = TraceFormat {
     open: |_, _| {
         Box::new(Refusal(Reject::new(
             "sums of FunctionExecutionCount or FunctionExecutionUnits, which are no invocations \
-             and are rounded already: add them up and give them to the model azure-consumption as \
-             its inputs executions and execution_units",
+             and are rounded already: add them up and bill them by `cyclometer pricing explain \
+             azure-consumption --set executions=N --set 'execution_units=N MB-ms'`",
         )))
     },
 };
 
-/// Usage by day, of Vercel's dashboard and its API in the format of FOCUS.
+/// Charges by day, of Vercel's API in the format of FOCUS.
 pub static VERCEL_USAGE: TraceFormat = TraceFormat {
-    name: "vercel-usage",
+    name: "vercel-charges",
     platform: Some("vercel"),
-    about: "Vercel usage by day: refused, it has sums and no invocations",
+    about: "Vercel charges by day (FOCUS): refused, they are a bill and no invocations",
     schema: "https://vercel.com/docs/rest-api/billing",
-    framing: Framing::Csv,
+    framing: Framing::JsonValues { array_keys: &[] },
     meters: &[],
     detect: |start| {
-        let named = has_columns(start, &["Function Invocations"])
-            || has_columns(start, &["function_invocation_successful_count"]);
-        certain_if(named)
+        let found = contains_all(start, &["\"BilledCost\"", "Vercel"]);
+        certain_if(begins_like_json(start) && found)
     },
     open: |_, _| {
         Box::new(Refusal(Reject::new(
-            "usage of Vercel by day, which has sums and no invocations: log drains have REPORT \
+            "charges of Vercel by day, which are a bill and no invocations: log drains have REPORT \
              lines on older projects",
         )))
     },
 };
 
-/// Histograms of Prometheus, such as those of OpenFaaS and Knative.
+/// Histograms of Prometheus, such as those of `OpenFaaS` and Knative.
 pub static PROMETHEUS_TEXT: TraceFormat = TraceFormat {
     name: "prometheus-histograms",
     platform: None,
@@ -141,7 +140,10 @@ mod tests {
                 &AZURE_METRICS,
                 r#"{"name":{"value":"FunctionExecutionUnits"},"timeseries":[{"data":[{"total":793294592.0}]}]}"#,
             ),
-            (&VERCEL_USAGE, "Date,Function Invocations\n2025-01-01,5\n"),
+            (
+                &VERCEL_USAGE,
+                r#"{"BilledCost":1.5,"ServiceName":"Active CPU","ServiceProviderName":"Vercel"}"#,
+            ),
             (
                 &PROMETHEUS_TEXT,
                 "# TYPE gateway_functions_seconds histogram\ngateway_functions_seconds_sum 1\n",

@@ -27,7 +27,8 @@ pub static VERCEL_LOG_DRAIN: TraceFormat = TraceFormat {
             meter: Meter::Wall,
             source: Some(Source::Log),
             note: "Duration (and Init Duration) of the REPORT line in `message`, which projects \
-                   before fluid compute have; drains may be sampled",
+                   before fluid compute have; the start is the time of the request or line; drains may be \
+                   sampled",
         },
         FormatMeter {
             meter: Meter::MemoryAllocated,
@@ -89,6 +90,8 @@ fn read_line(
     let cell = maker.make_row(names, &given)?;
     row.cell = cell.cell;
     row.instance = None;
+    // What AWS billed Vercel for, not what Vercel bills.
+    row.billed = None;
     // The line is written when the invocation ends; its start is not in it.
     let written = line.text("timestamp")?;
     let scale = UnitScale::MILLISECONDS;
@@ -152,6 +155,7 @@ mod tests {
         let row = &input.rows[0];
         assert_eq!(row.usage.phases.run, Some(Nanos(155_510_000)));
         assert_eq!(row.usage.phases.start, Some(Nanos(20_000_000)));
+        assert_eq!(row.billed, None);
         assert_eq!(row.usage.get(Meter::MemoryAllocated), Some(1 << 30));
         assert_eq!(row.started_at, Some(1_747_081_446_154_000_000));
         let cell = &input.names.cells()[0];

@@ -246,7 +246,9 @@ impl Compiler {
         let column = self.add_column(&time.column, &raw.span())?;
         let notation = compile_time_notation(&time.notation)?;
         let own = time.zone.as_ref().map(compile_zone).transpose()?;
-        if let Some(zone) = time.zone.as_ref().filter(|_| !notation.may_lack_zone()) {
+        // Types of Parquet tell whether their numbers count from 1970 UTC.
+        let may_lack_zone = notation.may_lack_zone() || self.layout == Layout::Parquet;
+        if let Some(zone) = time.zone.as_ref().filter(|_| !may_lack_zone) {
             return Err(Problem::new(&zone.span(), "times in this notation have their zone"));
         }
         Ok(Some(TimeColumn { column, notation, zone_minutes: own.or(self.zone) }))
@@ -353,6 +355,6 @@ fn name_causes(label: &str) -> NumberCauses {
     NumberCauses {
         number: leak_text(format!("column {label}: no number")),
         negative: leak_text(format!("column {label}: a negative number")),
-        range: leak_text(format!("column {label}: a number beyond 64 bits")),
+        range: leak_text(format!("column {label}: a number beyond 63 bits")),
     }
 }

@@ -10,7 +10,7 @@ use crate::batch::{RowBatch, TraceNames};
 use crate::format::{ImportSettings, RecordOutcome, Reject};
 use crate::mapping::numbers::NumberNotation;
 use crate::mapping::units::Target;
-use crate::reading::quantity::{COUNT, NumberCauses, UnitScale, parse_quantity};
+use crate::reading::quantity::{COUNT, DURATION, NumberCauses, UnitScale, parse_quantity};
 use crate::reading::row_maker::{RowMaker, RowNames};
 use crate::reading::time_notation::TimeNotation;
 use crate::row::{RequestId, TraceRow};
@@ -131,7 +131,7 @@ impl Filler {
             ..RowNames::default()
         };
         let mut row = self.maker.make_row(names, &given)?;
-        copy_usage(&measured, &mut row);
+        copy_usage(&measured, &mut row)?;
         self.fill_fields(&mut row, values, names)?;
         batch.push(row);
         Ok(RecordOutcome::Rows)
@@ -209,7 +209,7 @@ fn put_value(row: &mut TraceRow, target: Target, value: Option<u64>) {
 }
 
 /// Copies what was measured; wall is the sum of the phases where it is not told.
-fn copy_usage(measured: &TraceRow, row: &mut TraceRow) {
+fn copy_usage(measured: &TraceRow, row: &mut TraceRow) -> Result<(), Reject> {
     for meter in Meter::ALL {
         if let Some(value) = measured.usage.get(*meter) {
             row.usage.set(*meter, value);
@@ -222,8 +222,10 @@ fn copy_usage(measured: &TraceRow, row: &mut TraceRow) {
         && let Some(run) = phases.run
     {
         let before = phases.startup_time().map_or(0, |span| span.0);
-        row.usage.set(Meter::Wall, run.0.saturating_add(before));
+        let wall = run.0.checked_add(before).filter(|wall| i64::try_from(*wall).is_ok());
+        row.usage.set(Meter::Wall, wall.ok_or(Reject::new(DURATION.range))?);
     }
+    Ok(())
 }
 
 impl MeterColumn {

@@ -22,6 +22,8 @@ use crate::format::{Framing, ImportSettings, RecordReader};
 pub(crate) use fill::{Filler, Values};
 use reader::MappedReader;
 
+use crate::reading::time_notation::TimeNotation;
+
 /// Maximum size of a mapping file, in bytes.
 pub const MAX_FILE_BYTES: usize = 64 * 1024;
 
@@ -62,6 +64,17 @@ pub struct Mapping {
     columns: Vec<Column>,
     plan: fill::Plan,
     meters: Vec<(Meter, Provenance)>,
+}
+
+/// How a mapping reads a column of times.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MappedTime {
+    /// Notation, as the mapping writes it.
+    pub notation: &'static str,
+    /// Nanoseconds of its unit, if it is a number since 1970.
+    pub nanos: Option<u64>,
+    /// Zone of times without one, in minutes ahead of UTC.
+    pub zone_minutes: Option<i32>,
 }
 
 /// Kind of file, with what is needed to divide it.
@@ -121,6 +134,22 @@ impl Mapping {
     /// Returns the keys of the columns, for a file of columns.
     pub(crate) fn column_keys(&self) -> impl Iterator<Item = (Vec<String>, &'static str)> {
         self.columns.iter().map(|column| (column.selector.keys(), column.missing))
+    }
+
+    /// Returns how the mapping reads a column of times; `None` if it is no such column.
+    pub(crate) fn find_time(&self, column: usize) -> Option<MappedTime> {
+        let times = [self.plan.started.as_ref(), self.plan.ended.as_ref()];
+        let time = times.into_iter().flatten().find(|time| time.column == column)?;
+        let (notation, nanos) = match &time.notation {
+            TimeNotation::Epoch(scale) => {
+                let units = [(1, "ns"), (1_000, "us"), (1_000_000, "ms")];
+                let unit = units.iter().find(|(nanos, _)| *nanos == scale.multiply);
+                (unit.map_or("s", |(_, name)| *name), Some(scale.multiply))
+            }
+            TimeNotation::Iso => ("iso", None),
+            TimeNotation::Pattern(_) => ("a pattern", None),
+        };
+        Some(MappedTime { notation, nanos, zone_minutes: time.zone_minutes })
     }
 
     /// Returns a filler of rows.

@@ -323,3 +323,18 @@ fn quick_mappings_are_read_by_their_grammar() {
         assert!(error.starts_with(wanted), "{error}");
     }
 }
+
+#[test]
+fn the_documented_mapping_is_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/mapping-files.md");
+    let text = std::fs::read_to_string(path).expect("the document");
+    let (_, rest) = text.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let input = read(
+        example,
+        "Function;Begin;Id;State;Duration;RAM\nf;12.05.2025 22:24:06;a;503;1.234,5;64\n",
+    );
+    assert_eq!(input.rejects, []);
+    assert_eq!(input.rows[0].usage.phases.run, Some(Nanos(1_234_500_000)));
+    assert_eq!(input.rows[0].status, Status::Failed);
+}

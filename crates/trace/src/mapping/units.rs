@@ -63,7 +63,8 @@ impl Target {
         }
         let names = known.iter().map(|(name, _)| *name);
         let list = names.clone().collect::<Vec<_>>().join(", ");
-        Err(match find_nearest_name(unit, names) {
+        let same = names.clone().find(|name| name.eq_ignore_ascii_case(unit));
+        Err(match same.or_else(|| find_nearest_name(unit, names)) {
             Some(near) => format!("unknown unit `{unit}`: did you mean `{near}`? there are {list}"),
             None => format!("unknown unit `{unit}`: there are {list}"),
         })

@@ -39,7 +39,7 @@ pub(crate) struct NumberCauses {
 pub(crate) const DURATION: NumberCauses = NumberCauses {
     number: "a duration that is no number",
     negative: "a negative duration",
-    range: "a duration of more than 584 years",
+    range: "a duration of more than 292 years",
 };
 
 /// Words for a point in time that is given as a number.
@@ -53,14 +53,14 @@ pub(crate) const EPOCH: NumberCauses = NumberCauses {
 pub(crate) const SIZE: NumberCauses = NumberCauses {
     number: "a size that is no number",
     negative: "a negative size",
-    range: "a size beyond 64 bits",
+    range: "a size beyond 63 bits",
 };
 
 /// Words for a count, or another number.
 pub(crate) const COUNT: NumberCauses = NumberCauses {
     number: "a count that is no number",
     negative: "a negative count",
-    range: "a count beyond 64 bits",
+    range: "a count beyond 63 bits",
 };
 
 /// Digits that are kept; those after them cannot change a rounded result by more than a
@@ -72,7 +72,8 @@ const MAX_DIGITS: u32 = 25;
 ///
 /// # Errors
 ///
-/// Rejects text that is no number, a number below 0, and a result beyond 64 bits.
+/// Rejects text that is no number, a number below 0, and a result beyond the 63 bits that the
+/// database has for it.
 pub(crate) fn parse_quantity(
     text: &[u8],
     scale: UnitScale,
@@ -91,7 +92,8 @@ pub(crate) fn parse_quantity(
     if negative {
         return Err(Reject::new(causes.negative));
     }
-    number.scale(scale).ok_or(Reject::new(causes.range))
+    let value = number.scale(scale).filter(|value| i64::try_from(*value).is_ok());
+    value.ok_or(Reject::new(causes.range))
 }
 
 /// Number `mantissa` times ten to the power of `exponent`.
@@ -115,10 +117,14 @@ impl Decimal {
                 point = true;
                 continue;
             }
-            let digit = byte.is_ascii_digit().then(|| u128::from(byte - b'0'))?;
+            let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
             seen += 1;
             if kept < MAX_DIGITS {
-                decimal.mantissa = decimal.mantissa * 10 + digit;
+                // In 64 bits as long as they are enough.
+                decimal.mantissa = match u64::try_from(decimal.mantissa) {
+                    Ok(small) if kept < 18 => u128::from(small * 10 + u64::from(digit)),
+                    _ => decimal.mantissa * 10 + u128::from(digit),
+                };
                 kept += u32::from(decimal.mantissa > 0);
                 decimal.exponent -= i64::from(point);
             } else {
@@ -129,6 +135,19 @@ impl Decimal {
     }
 
     fn scale(self, scale: UnitScale) -> Option<u64> {
+        self.scale_small(scale).or_else(|| self.scale_any(scale))
+    }
+
+    /// Scales in 64 bits, which most numbers fit in; `None` if this one does not.
+    fn scale_small(self, scale: UnitScale) -> Option<u64> {
+        let places = u32::try_from(self.exponent.checked_neg()?).ok()?;
+        let value = u64::try_from(self.mantissa).ok()?.checked_mul(scale.multiply)?;
+        let divide = 10_u64.checked_pow(places)?.checked_mul(scale.divide.max(1))?;
+        let (whole, rest) = (value / divide, value % divide);
+        whole.checked_add(u64::from(rest >= divide - rest))
+    }
+
+    fn scale_any(self, scale: UnitScale) -> Option<u64> {
         let mut value = self.mantissa.checked_mul(u128::from(scale.multiply))?;
         let mut divide = u128::from(scale.divide.max(1));
         if self.exponent >= 0 {
@@ -183,7 +202,7 @@ mod tests {
             // Beyond 2^53, where floats leave out every second number.
             ("9007199254740993", UnitScale::ONE, 9_007_199_254_740_993),
             ("1747081446154000001", UnitScale::ONE, 1_747_081_446_154_000_001),
-            ("18446744073709551615", UnitScale::ONE, u64::MAX),
+            ("9223372036854775807", UnitScale::ONE, 9_223_372_036_854_775_807),
             // The value of the double 0.1, in full.
             (
                 "0.1000000000000000055511151231257827021181583404541015625",
@@ -198,6 +217,21 @@ mod tests {
             ("000000000000000000000000000000000000001.5", UnitScale::MEBIBYTES, 1_572_864),
         ] {
             assert_eq!(parse_quantity(text.as_bytes(), scale, DURATION), Ok(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn both_ways_of_scaling_agree() {
+        let scales = [1, 1_000, 1_000_000, 1_000_000_000, 1 << 20, 60_000_000_000];
+        for text in ["0.5", "1.499999", "155.51", "123456789012345678", "0.000000000000001", "7"] {
+            for multiply in scales {
+                for divide in [1, 3, 1_000] {
+                    let number = Decimal::parse(text.as_bytes()).expect("a number");
+                    let scale = UnitScale { multiply, divide };
+                    let small = number.scale_small(scale);
+                    assert!(small.is_none() || small == number.scale_any(scale), "{text}");
+                }
+            }
         }
     }
 
@@ -219,7 +253,7 @@ mod tests {
             ("1\0", DURATION.number),
             ("-0.5", DURATION.negative),
             ("-1e-9", DURATION.negative),
-            ("18446744073709.551616", DURATION.range),
+            ("9223372036854.775808", DURATION.range),
             ("1e30", DURATION.range),
             ("1e999999999999999999999999", DURATION.range),
         ] {

@@ -30,8 +30,10 @@ pub(crate) struct RowMaker {
     platform: String,
     settings: ImportSettings,
     file: String,
-    /// Last cell, which most rows share with the row before.
-    last_cell: Option<(CellLabel, CellId)>,
+    /// Names of the last cell, and its number: most rows share it with the row before. Their
+    /// memory is used again.
+    label: CellLabel,
+    last_cell: Option<(Option<u64>, CellId)>,
 }
 
 impl RowMaker {
@@ -41,6 +43,13 @@ impl RowMaker {
             platform: platform.to_owned(),
             settings: settings.clone(),
             file: file.to_owned(),
+            label: CellLabel {
+                platform: String::new(),
+                function: String::new(),
+                configuration: String::new(),
+                region: None,
+                start: StartKind::Warm,
+            },
             last_cell: None,
         }
     }
@@ -76,25 +85,32 @@ impl RowMaker {
         let region = region.or(self.settings.region.as_deref());
         let platform = given.platform.unwrap_or(&self.platform);
         let start = if given.cold { StartKind::Cold } else { StartKind::Warm };
-        let configuration = memory_configuration(memory);
-        if let Some((label, cell)) = &self.last_cell
+        let label = &mut self.label;
+        if let Some((known, cell)) = self.last_cell
+            && known == memory
             && label.start == start
             && label.function == function
             && label.region.as_deref() == region
-            && label.configuration == configuration
             && label.platform == platform
         {
-            return Ok(*cell);
+            return Ok(cell);
         }
-        let label = CellLabel {
-            platform: platform.to_owned(),
-            function: function.to_owned(),
-            configuration,
-            region: region.map(str::to_owned),
-            start,
-        };
-        let cell = names.find_or_add_cell(&label)?;
-        self.last_cell = Some((label, cell));
+        label.start = start;
+        label.configuration = memory_configuration(memory);
+        replace_text(&mut label.function, function);
+        replace_text(&mut label.platform, platform);
+        match (&mut label.region, region) {
+            (Some(known), Some(region)) => replace_text(known, region),
+            (known, region) => *known = region.map(str::to_owned),
+        }
+        self.last_cell = None;
+        let cell = names.find_or_add_cell(label)?;
+        self.last_cell = Some((memory, cell));
         Ok(cell)
     }
+}
+
+fn replace_text(text: &mut String, by: &str) {
+    text.clear();
+    text.push_str(by);
 }

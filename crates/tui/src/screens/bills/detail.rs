@@ -208,17 +208,24 @@ fn build_line_item_rows(
         return Vec::new();
     };
     let there = month.positions.iter().filter(|position| !position.quantity.is_zero());
-    there
-        .map(|position| {
-            [
-                position.name.to_string(),
-                format!("{} {}", format_quantity(&position.quantity), position.unit),
-                format_quantity(&position.free),
-                format_quantity(&position.billable),
-                format_bill(&position.rounded, true),
-            ]
-        })
-        .collect()
+    let positions = there.map(|position| {
+        [
+            position.name.to_string(),
+            format!("{} {}", format_quantity(&position.quantity), position.unit),
+            format_quantity(&position.free),
+            format_quantity(&position.billable),
+            format_bill(&position.rounded, true),
+        ]
+    });
+    // Lines of a contract; what is taken off has its sign.
+    let adjustments = month.adjustments.iter().map(|line| {
+        let amount = line.rounded.as_exact();
+        let sign = if *amount < Exact::default() { "-" } else { "" };
+        let size = format_bill(&Money::from(amount.without_sign()), true);
+        let nothing = String::new;
+        [line.name.to_string(), nothing(), nothing(), nothing(), format!("{sign}{size}")]
+    });
+    positions.chain(adjustments).collect()
 }
 
 fn build_lane_rows(

@@ -7,8 +7,9 @@ use ratatui::widgets::Paragraph;
 
 use super::bill_query::{MEMORY_SIZES, MONTHLY_REQUESTS};
 use super::bill_table::{BillTable, ModelRow};
+use super::functions::BillsRows;
 use super::layout::BillsLayout;
-use super::{BillsState, LoadedBills, SLOW_AFTER, detail_panel};
+use super::{BillsState, LoadedBills, SLOW_AFTER, detail_panel, functions, functions_draw};
 use crate::action::UserAction;
 use crate::frame::inner_area;
 use crate::model::Model;
@@ -116,6 +117,10 @@ pub(crate) fn cell_at_position(
 /// Draws the screen.
 pub fn render(frame: &mut Frame<'_>, layout: &BillsLayout, model: &Model) {
     render_status(frame, layout.status, model);
+    let rows = model.screens.bills.functions.rows_for(model.shown_recording());
+    if rows != BillsRows::Models {
+        return functions_draw::render(frame, layout, model);
+    }
     render_table(frame, layout.table, model);
     detail_panel::render(frame, layout.detail, model);
 }
@@ -173,6 +178,10 @@ fn render_status(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 /// Builds the status segments: every setting that decides what is shown.
 fn build_status_segments(model: &Model) -> Vec<StatusSegment> {
     let state = &model.screens.bills;
+    let rows = state.functions.rows_for(model.shown_recording());
+    if rows != BillsRows::Models {
+        return build_function_segments(model, rows);
+    }
     let key = |action: UserAction| model.keymap.key_for(action, model.screen).unwrap_or_default();
     let both = |less: UserAction, more: UserAction| format!("{} {}", key(less), key(more));
     let plain = |keys: String, text: String| StatusSegment { keys, text, role: StyleRole::Text };
@@ -195,14 +204,44 @@ fn build_status_segments(model: &Model) -> Vec<StatusSegment> {
         plain(key(UserAction::Models), models.to_owned()),
         plain(key(UserAction::Sort), state.sort.describe(state.reverse, lane)),
     ];
-    if !state.filter_words.is_empty() {
-        segments.push(StatusSegment {
-            keys: key(UserAction::Filter),
-            text: format!("only with: {}", state.filter_words),
-            role: StyleRole::Warn,
-        });
-    }
+    segments.extend(build_filter_segment(model));
     segments
+}
+
+/// Builds the status segments of the view by functions.
+fn build_function_segments(model: &Model, rows: BillsRows) -> Vec<StatusSegment> {
+    let state = &model.screens.bills.functions;
+    let key = |action: UserAction| model.keymap.key_for(action, model.screen).unwrap_or_default();
+    let plain = |keys: String, text: String| StatusSegment { keys, text, role: StyleRole::Text };
+    let number = model.shown_recording().unwrap_or_default();
+    let report = functions::shown_functions(model).map(|held| &held.report);
+    let name = match report {
+        Some(report) if report.is_trace => format!("trace {number}"),
+        _ => format!("recording {number}"),
+    };
+    let present = report.and_then(|report| report.models.first()).map(|id| format!("by {id}"));
+    let mut segments = vec![plain(String::new(), name)];
+    segments.extend(present.map(|text| plain(String::new(), text)));
+    segments.push(plain(key(UserAction::Fold), rows.describe().to_owned()));
+    segments.push(plain(key(UserAction::Sort), state.describe_order()));
+    if is_slow(model, state.pending.as_ref().map(|(_, since)| *since)) {
+        segments.push(plain(String::new(), "computing".to_owned()));
+    }
+    if let Some(error) = state.error.as_ref().filter(|_| report.is_some()) {
+        let text = error.message.clone();
+        segments.push(StatusSegment { keys: String::new(), text, role: StyleRole::Bad });
+    }
+    segments.extend(build_filter_segment(model));
+    segments
+}
+
+fn build_filter_segment(model: &Model) -> Option<StatusSegment> {
+    let words = &model.screens.bills.filter_words;
+    (!words.is_empty()).then(|| StatusSegment {
+        keys: model.keymap.key_for(UserAction::Filter, model.screen).unwrap_or_default(),
+        text: format!("only with: {words}"),
+        role: StyleRole::Warn,
+    })
 }
 
 fn recording_label(model: &Model) -> String {

@@ -6,6 +6,13 @@ use crate::keymap::ScreenKey;
 /// Keys that mean something on this screen alone.
 pub(crate) const KEYS: &[ScreenKey] = &[
     ScreenKey::new("sort", UserAction::Sort, &["s"], "sort by the next column", "sort"),
+    ScreenKey::new(
+        "bills-rows",
+        UserAction::Fold,
+        &["f"],
+        "by function, by cell, or by price model",
+        "functions",
+    ),
     ScreenKey::new("reverse", UserAction::Reverse, &["S"], "turn the order round", ""),
     ScreenKey::new("filter", UserAction::Filter, &["/"], "only models with these words", "filter"),
     ScreenKey::new("less-memory", UserAction::LessMemory, &["["], "what if less memory", ""),

@@ -3,6 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::draw;
+use super::functions::{self, BillsRows};
 use crate::model::Model;
 
 /// Smallest width of a detail panel beside the table.
@@ -23,6 +24,10 @@ impl BillsLayout {
     /// Divides an area into the parts of the screen.
     pub fn new(model: &Model, area: Rect) -> Self {
         let lines = draw::count_status_lines(model, area.width);
+        let rows = model.screens.bills.functions.rows_for(model.shown_recording());
+        if rows != BillsRows::Models {
+            return functions::lay_out(lines, area);
+        }
         // Without a table there is room for the whole error message.
         let figures = model.screens.bills.loaded.is_some();
         let trouble = usize::from(figures && model.screens.bills.error.is_some());

@@ -19,6 +19,10 @@ mod drawing_tests;
 mod export;
 #[cfg(test)]
 mod fixture;
+mod functions;
+mod functions_draw;
+#[cfg(test)]
+mod functions_tests;
 mod keys;
 mod layout;
 mod queries;
@@ -44,6 +48,7 @@ use cyclometer_report::Table;
 use bill_query::{BillsQuery, MEMORY_SIZES, MONTHLY_REQUESTS, current_query};
 use bill_table::BillTable;
 use detail::BillDetail;
+use functions::{BillsRows, FunctionsState};
 use layout::BillsLayout;
 use queries::{BillsQueryError, ExplainedCell, ReplayedBills};
 use sorting::BillSortKey;
@@ -63,7 +68,9 @@ const LEGEND: &str = "A row a price model, a column a lane. Lanes may have diffe
     with memory would take longer or shorter. The bar is what the bill at list prices is for: \
     work that was done, idle time, memory that was never touched, grids and minimums, start-up, \
     fees, and what is unmeasured, since CPU time by phase or memory is not known; enter shows the \
-    arithmetic.";
+    arithmetic. f groups by function and by cell instead, as it is for traces: what each costs by \
+    one model, for a trace in a month of 30 days like the period that it covers, and the change \
+    that would save the most, with how that is known.";
 
 /// Duration from which on a running computation is indicated on the screen.
 const SLOW_AFTER: Nanos = Nanos(300_000_000);
@@ -117,6 +124,8 @@ pub(crate) struct BillsState {
     visible_rows: Vec<usize>,
     /// Texts about the selected cell.
     detail: Option<BillDetail>,
+    /// View by functions.
+    functions: FunctionsState,
     /// Layout of the last frame.
     layout: BillsLayout,
 }
@@ -145,6 +154,10 @@ impl Screen for BillsState {
 
     fn answered(model: &mut Model, answer: BillsResponse) -> Vec<Effect> {
         match answer {
+            BillsResponse::IsTrace { recording } => functions::show_trace(model, recording),
+            BillsResponse::Functions { query, result } => {
+                functions::handle_response(model, *query, result)
+            }
             BillsResponse::Table { request, result } => {
                 let (now, state) = (model.now, &mut model.screens.bills);
                 let Some((_, since)) = state.pending.take_if(|(asked, _)| *asked == *request)
@@ -186,6 +199,7 @@ impl Screen for BillsState {
             // Returning to the screen retries after an error.
             model.screens.bills.last_answered = None;
         }
+        functions::update_visible(model);
         request_missing_bills(model)
     }
 
@@ -194,6 +208,9 @@ impl Screen for BillsState {
     }
 
     fn apply_action(model: &mut Model, action: UserAction) -> Vec<Effect> {
+        if let Some(effects) = functions::apply_action(model, action) {
+            return effects;
+        }
         let state = &mut model.screens.bills;
         let page = isize::try_from(state.layout.rows_per_page()).unwrap_or(1);
         state.pending_explanation = None;
@@ -241,6 +258,9 @@ impl Screen for BillsState {
     }
 
     fn click(model: &mut Model, at: Position) -> Vec<Effect> {
+        if functions::click(model, at) {
+            return Vec::new();
+        }
         let layout = model.screens.bills.layout;
         let Some((row, lane)) = draw::cell_at_position(model, &layout, at) else {
             return Vec::new();
@@ -259,6 +279,7 @@ impl Screen for BillsState {
 
     fn set_filter(model: &mut Model, words: String) {
         model.screens.bills.filter_words = words;
+        functions::update_visible(model);
         update_rows_and_detail(model);
     }
 
@@ -275,7 +296,7 @@ impl Screen for BillsState {
     }
 
     fn table(model: &Model) -> Table {
-        export::export_table(model)
+        functions::export_table(model).unwrap_or_else(|| export::export_table(model))
     }
 
     fn submit_dialog(_: &mut Model, dialog: &Infallible, _: DialogAnswer<'_>) -> Vec<Effect> {
@@ -285,6 +306,10 @@ impl Screen for BillsState {
 
 /// Requests the bills to be shown, unless they are loaded or already requested.
 fn request_missing_bills(model: &mut Model) -> Vec<Effect> {
+    let shown = model.shown_recording();
+    if model.screens.bills.functions.rows_for(shown) != BillsRows::Models {
+        return functions::request_missing(model);
+    }
     let Some(mut wish) = current_query(model) else {
         let BillsState {
             pending: asked,
@@ -324,8 +349,9 @@ fn request_missing_bills(model: &mut Model) -> Vec<Effect> {
         }
     }
     let known = state.loaded.as_ref().map(|held| Arc::clone(&held.replayed));
+    let unless_trace = state.functions.is_undecided(wish.source.recording);
     state.pending = Some((wish.clone(), now));
-    vec![BillsState::query(BillsRequest::Table { request: Box::new(wish), known })]
+    vec![BillsState::query(BillsRequest::Table { request: Box::new(wish), known, unless_trace })]
 }
 
 /// Resets a workload filter that names no workload of this recording.

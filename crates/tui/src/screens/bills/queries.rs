@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::bill_query::{BillsQuery, BillsSource};
 use super::bill_table::BillTable;
+use super::functions::{self, FunctionsQuery, LoadedFunctions};
 use crate::model::TuiSettings;
 use crate::query_worker::{QueryContext, QueryRequest};
 use cyclometer_meter::Meter;
@@ -28,7 +29,11 @@ pub enum BillsRequest {
         request: Box<BillsQuery>,
         /// Result of the previous replay; reused if only the view changed.
         known: Option<Arc<ReplayedBills>>,
+        /// Whether a trace is not to be replayed, since its functions are shown instead.
+        unless_trace: bool,
     },
+    /// Costs of functions, and what could be saved.
+    Functions(Box<FunctionsQuery>),
     /// Arithmetic of a cell.
     Explain(Box<ExplainedCell>),
 }
@@ -44,6 +49,18 @@ pub enum BillsResponse {
         request: Box<BillsQuery>,
         /// Replayed bills and the table made of them, or the reason why there are none.
         result: Result<(Arc<ReplayedBills>, BillTable), BillsQueryError>,
+    },
+    /// The recording is a trace.
+    IsTrace {
+        /// Number of the recording.
+        recording: i64,
+    },
+    /// Costs of functions, and what could be saved.
+    Functions {
+        /// Query that this responds to.
+        query: Box<FunctionsQuery>,
+        /// Savings, or the reason why there are none.
+        result: Result<Arc<LoadedFunctions>, BillsQueryError>,
     },
     /// Arithmetic of a cell.
     Explained {
@@ -91,7 +108,13 @@ pub(crate) struct BillsQueryError {
 /// Answers a request on the query worker's thread.
 pub fn answer(context: &mut QueryContext, ask: BillsRequest) -> BillsResponse {
     match ask {
-        BillsRequest::Table { request, known } => {
+        BillsRequest::Functions(query) => functions::answer(context, query),
+        BillsRequest::Table { request, unless_trace: true, .. }
+            if is_trace(context, request.source.recording) =>
+        {
+            BillsResponse::IsTrace { recording: request.source.recording }
+        }
+        BillsRequest::Table { request, known, .. } => {
             let known = known.filter(|known| known.source == request.source);
             let known =
                 known.map_or_else(|| replay_source(context, &request.source).map(Arc::new), Ok);
@@ -106,6 +129,12 @@ pub fn answer(context: &mut QueryContext, ask: BillsRequest) -> BillsResponse {
             BillsResponse::Explained { cell, text }
         }
     }
+}
+
+/// Returns whether a recording is known to be a trace.
+fn is_trace(context: &mut QueryContext, recording: i64) -> bool {
+    // Where the database cannot be read, the replay says why.
+    context.read_store().and_then(|store| store.is_trace(recording)).unwrap_or(false)
 }
 
 /// Returns the models of a source under their default terms.

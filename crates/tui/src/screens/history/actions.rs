@@ -14,20 +14,23 @@ use cyclometer_store::{DeletionExtent, HistoryItem};
 /// Opens the selected item: the bills of a recording, or the amounts of a
 /// simulation.
 pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
-    let Some(item) = model.screens.history.selected_row().map(|row| row.item) else {
-        return Vec::new();
-    };
+    let selected = model.screens.history.selected_row().map(|row| (row.item, row.is_trace));
+    let Some((item, is_trace)) = selected else { return Vec::new() };
     match item {
         HistoryItem::Recording(id) => {
             model.opened = Some(id);
             let effects = go_to_screen(model, ScreenId::Bills);
             let key = |action| model.keymap.key_for(action, ScreenId::History).unwrap_or_default();
-            let text = format!(
-                "recording {id} is open: {} bills, {} timeline; {} in history closes it",
-                key(UserAction::Go(ScreenId::Bills)),
-                key(UserAction::Go(ScreenId::Timeline)),
-                key(UserAction::Back)
-            );
+            let (bills, back) = (key(UserAction::Go(ScreenId::Bills)), key(UserAction::Back));
+            let text = if is_trace {
+                format!("trace {id} is open: {bills} bills; {back} in history closes it")
+            } else {
+                let timeline = key(UserAction::Go(ScreenId::Timeline));
+                format!(
+                    "recording {id} is open: {bills} bills, {timeline} timeline; {back} in \
+                     history closes it"
+                )
+            };
             model.notify(text);
             effects
         }
@@ -96,6 +99,10 @@ pub(super) fn compare_with_marked(model: &mut Model) -> Vec<Effect> {
         Some(first) if first == second => {
             Some(format!("{first} is the marked one: select another to compare it with"))
         }
+        Some(first) if trace_name(state, [first, second]).is_some() => {
+            let name = trace_name(state, [first, second]).unwrap_or_default();
+            Some(format!("{name} has no runs that can be compared: a log has other work each time"))
+        }
         Some(HistoryItem::Recording(_)) if matches!(second, HistoryItem::Recording(_)) => None,
         Some(HistoryItem::Simulation(_)) if matches!(second, HistoryItem::Simulation(_)) => None,
         Some(first) => Some(format!(
@@ -113,6 +120,12 @@ pub(super) fn compare_with_marked(model: &mut Model) -> Vec<Effect> {
     }
     model.screens.history.comparing = Some((first, second));
     vec![HistoryState::query(HistoryRequest::Compare { first, second, width: text_width(model) })]
+}
+
+/// Returns the name of the first of two items that is a trace.
+fn trace_name(state: &HistoryState, items: [HistoryItem; 2]) -> Option<String> {
+    let mut rows = items.into_iter().filter_map(|item| state.find_row(item));
+    rows.find(|row| row.is_trace).map(HistoryRow::name)
 }
 
 pub(super) fn prompt_for_label(model: &mut Model) -> Vec<Effect> {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::conclusion::conclusion_sentences;
+use super::trace_detail::TraceDetail;
 use crate::model::TuiSettings;
 use crate::theme::StyleRole;
 use crate::widgets::bar::format_percent;
@@ -31,6 +32,8 @@ pub(crate) struct DetailLine {
 pub(crate) enum ItemDetail {
     /// A recording.
     Recording(Box<RecordingDetail>),
+    /// A trace.
+    Trace(Box<TraceDetail>),
     /// A simulation.
     Simulation(Box<SimulationReport>),
 }
@@ -60,6 +63,9 @@ impl ItemDetail {
         item: HistoryItem,
     ) -> Result<Self, StoreError> {
         Ok(match item {
+            HistoryItem::Recording(id) if store.is_trace(id)? => {
+                Self::Trace(Box::new(TraceDetail::read(store, id)?))
+            }
             HistoryItem::Recording(id) => {
                 let cells = store.cell_stats(id)?;
                 Self::Recording(Box::new(RecordingDetail {
@@ -85,6 +91,7 @@ impl ItemDetail {
         let mut page = DetailBuilder { width, lines: Vec::new() };
         match self {
             Self::Recording(it) => push_recording(&mut page, it),
+            Self::Trace(it) => it.push_to(&mut page),
             Self::Simulation(it) => push_simulation(&mut page, it),
         }
         page.lines
@@ -92,19 +99,19 @@ impl ItemDetail {
 }
 
 /// Builder of the lines of the details.
-struct DetailBuilder {
-    width: usize,
-    lines: Vec<DetailLine>,
+pub(super) struct DetailBuilder {
+    pub(super) width: usize,
+    pub(super) lines: Vec<DetailLine>,
 }
 
 impl DetailBuilder {
-    fn push_text(&mut self, role: StyleRole, text: &str) {
+    pub(super) fn push_text(&mut self, role: StyleRole, text: &str) {
         for text in wrap(text, self.width) {
             self.lines.push(DetailLine { role, text });
         }
     }
 
-    fn push_title(&mut self, text: &str) {
+    pub(super) fn push_title(&mut self, text: &str) {
         if !self.lines.is_empty() {
             self.lines.push(DetailLine { role: StyleRole::Text, text: String::new() });
         }
@@ -112,7 +119,7 @@ impl DetailBuilder {
     }
 
     /// Appends a label with its text beside it.
-    fn push_pair(&mut self, label: &str, text: &str) {
+    pub(super) fn push_pair(&mut self, label: &str, text: &str) {
         const LABEL: usize = 10;
         let room = self.width.saturating_sub(LABEL).max(1);
         for (at, line) in wrap(text, room).into_iter().enumerate() {
@@ -122,7 +129,7 @@ impl DetailBuilder {
         }
     }
 
-    fn push_table(&mut self, table: &Table, shared: usize) {
+    pub(super) fn push_table(&mut self, table: &Table, shared: usize) {
         // Not wrapped again: a table that does not fit is cut when it is drawn.
         let text = table.render_within(self.width, shared);
         self.lines.extend(text.lines().enumerate().map(|(at, line)| DetailLine {
@@ -275,7 +282,7 @@ fn join_parts<const N: usize>(parts: [Option<String>; N]) -> String {
     if parts.is_empty() { "not kept".to_owned() } else { parts.join(", ") }
 }
 
-fn meter_source_table(all: &[MeterSource]) -> Table {
+pub(super) fn meter_source_table(all: &[MeterSource]) -> Table {
     let mut table = Table::new(&[
         Column::text("lane", "lane"),
         Column::text("start", "start"),

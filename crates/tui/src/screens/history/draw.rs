@@ -160,7 +160,7 @@ fn row_cells(model: &Model, row: &HistoryRow, [label, lanes, of]: [usize; 3]) ->
         GridCell::with_role(row_signs(model, row.item), StyleRole::Key),
         GridCell::new(indented_number(model, row)),
         GridCell::new(format_timestamp(&row.begun).chars().take(16).collect::<String>()),
-        GridCell::with_role(row.status.clone(), status_role(&row.status)),
+        GridCell::with_role(row.shown_status().to_owned(), status_role(row.shown_status())),
         GridCell::new(row.invocations.to_string()),
         GridCell::with_role(bad, bad_role),
         GridCell::new(fit(&row.label, label)),
@@ -195,7 +195,7 @@ fn status_role(status: &str) -> StyleRole {
         "running" => StyleRole::Good,
         "failed" => StyleRole::Bad,
         "interrupted" => StyleRole::Warn,
-        "done" => StyleRole::Text,
+        "done" | "trace" => StyleRole::Text,
         _ => StyleRole::Dim,
     }
 }
@@ -216,7 +216,7 @@ fn render_details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let height = usize::from(area.height.saturating_sub(2)).saturating_sub(lines.len());
     let selected = state.selected_row().map(|row| row.item);
     let known = state.detail.as_ref().filter(|detail| Some(detail.row.item) == selected);
-    let mut title = selected.map_or_else(|| "details".to_owned(), |item| item.to_string());
+    let mut title = state.selected_row().map_or_else(|| "details".to_owned(), HistoryRow::name);
     match known.map(|detail| &detail.result) {
         None if selected.is_some() => {
             lines.push(Line::from(Span::styled(" reading", style(StyleRole::Dim))));

@@ -17,6 +17,12 @@ pub const LIMIT: u32 = 1_000;
 /// Word that a simulation shows in place of a status.
 const SIMULATED: &str = "simulated";
 
+/// Word that a trace shows in place of a status.
+const TRACE: &str = "trace";
+
+/// Most bytes of the names of a trace that a filter looks at.
+const LONGEST_SEARCH_TEXT: usize = 64 << 10;
+
 /// Row of a recording or a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HistoryRow {
@@ -38,6 +44,8 @@ pub(crate) struct HistoryRow {
     pub lanes: String,
     /// Workloads, or price models.
     pub contents: String,
+    /// Whether it is a trace.
+    pub is_trace: bool,
     /// Recording that the row stands under.
     pub under: Option<HistoryItem>,
     /// Everything that is visible of the row, in lower case, for the filter.
@@ -138,7 +146,7 @@ impl HistorySort {
                 .is_empty()
                 .cmp(&two.label.is_empty())
                 .then_with(|| words(&one.label, &two.label)),
-            Self::Status => one.status.cmp(&two.status),
+            Self::Status => one.shown_status().cmp(two.shown_status()),
             Self::Invocations => two.invocations.cmp(&one.invocations),
             Self::Failed => two.bad.cmp(&one.bad),
             Self::Lanes => words(&one.lanes, &two.lanes),
@@ -148,21 +156,29 @@ impl HistorySort {
 }
 
 impl HistoryRow {
-    fn from_recording(head: RecordingSummary, tally: RecordingCounts) -> Self {
-        Self {
+    fn from_recording(head: RecordingSummary, invocations: i64, bad: Option<i64>) -> Self {
+        let names = if head.is_trace { shorten_list(&head.workloads) } else { String::new() };
+        let row = Self {
             item: HistoryItem::Recording(head.id),
             number: head.id.to_string(),
             begun: head.started_at,
             label: head.label.unwrap_or_default(),
             status: head.status,
-            invocations: tally.invocations,
-            bad: Some(tally.bad),
+            invocations,
+            bad,
             lanes: head.lanes,
             contents: head.workloads,
+            is_trace: head.is_trace,
             under: None,
             search_text: String::new(),
+        };
+        let mut row = row.with_search_text();
+        if row.is_trace {
+            // A trace may have more functions than a list should carry around.
+            row.search_text.truncate(row.search_text.floor_char_boundary(LONGEST_SEARCH_TEXT));
+            row.contents = names;
         }
-        .with_search_text()
+        row
     }
 
     fn from_simulation(info: SimulationInfo) -> Self {
@@ -180,6 +196,7 @@ impl HistoryRow {
             bad: None,
             lanes: format!("of {}", info.recordings),
             contents: info.models,
+            is_trace: false,
             under,
             search_text: String::new(),
         }
@@ -193,7 +210,7 @@ impl HistoryRow {
             &*self.number,
             &begun,
             &self.label,
-            &self.status,
+            self.shown_status(),
             &counts,
             &self.lanes,
             &self.contents,
@@ -209,13 +226,28 @@ impl HistoryRow {
         self.status == "running"
     }
 
+    /// Returns the status as it is shown: that of a trace, which is always whole, is its kind.
+    #[must_use]
+    pub(crate) fn shown_status(&self) -> &str {
+        if self.is_trace { TRACE } else { &self.status }
+    }
+
+    /// Returns the kind and number of the item.
+    #[must_use]
+    pub(crate) fn name(&self) -> String {
+        match self.item {
+            HistoryItem::Recording(id) if self.is_trace => format!("{TRACE} {id}"),
+            item => item.to_string(),
+        }
+    }
+
     /// Returns the name of the item in a sentence.
     #[must_use]
     pub fn title(&self) -> String {
         if self.label.is_empty() {
-            self.item.to_string()
+            self.name()
         } else {
-            format!("{} (`{}`)", self.item, self.label)
+            format!("{} (`{}`)", self.name(), self.label)
         }
     }
 
@@ -231,7 +263,7 @@ impl HistoryWidths {
         let widest = |text: fn(&HistoryRow) -> usize| rows.iter().map(text).max().unwrap_or(0);
         Self {
             number: widest(|row| row.number.len()),
-            status: widest(|row| row.status.len()),
+            status: widest(|row| row.shown_status().len()),
             runs: widest(|row| row.invocations.to_string().len()),
             label: widest(|row| display_width(&row.label)),
             lanes: widest(|row| display_width(&row.lanes)),
@@ -250,9 +282,15 @@ impl HistoryList {
         let (recordings, simulations) = store.count_items()?;
         let mut rows = Vec::new();
         for head in store.newest_recordings(LIMIT)? {
+            if head.is_trace {
+                // Millions of rows are not counted for a list.
+                let imported = store.imported_rows(head.id)?;
+                rows.push(HistoryRow::from_recording(head, imported, None));
+                continue;
+            }
             let before = known.and_then(|lists| lists.known_tally(&head));
             let tally = before.map_or_else(|| store.count_invocations(head.id), Ok)?;
-            rows.push(HistoryRow::from_recording(head, tally));
+            rows.push(HistoryRow::from_recording(head, tally.invocations, Some(tally.bad)));
         }
         let newest = HistoryFilter { limit: Some(LIMIT), ..HistoryFilter::default() };
         rows.extend(store.list_simulations(&newest)?.into_iter().map(HistoryRow::from_simulation));
@@ -362,7 +400,8 @@ impl HistoryRow {
         let none = || Cell::optional::<String>(None);
         let (kind, number, rest) = match self.item {
             HistoryItem::Recording(id) => {
-                ("recording", id, [text(&self.lanes), text(&self.contents), none(), none()])
+                let kind = if self.is_trace { TRACE } else { "recording" };
+                (kind, id, [text(&self.lanes), text(&self.contents), none(), none()])
             }
             HistoryItem::Simulation(id) => {
                 let of = self.lanes.strip_prefix("of ").unwrap_or_default();

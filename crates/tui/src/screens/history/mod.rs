@@ -18,6 +18,7 @@ mod keys;
 mod layout;
 mod list;
 mod queries;
+mod trace_detail;
 
 pub use detail::{format_share, sampler_text};
 pub use queries::{HistoryRequest, HistoryResponse};
@@ -47,7 +48,9 @@ const LEGEND: &str = "A line a recording (12), times in UTC; + has simulations \
     (s12), which stand under it once they are unfolded. runs: \
     invocations that are stored; failed: those among them that failed or ran out of time. A \
     simulation has no lanes of its own: `of 12` is the recording that was priced, and failures \
-    are that recording's. Enter opens a recording, so that bills and timeline are of it, and esc \
+    are that recording's. A trace is a log that was imported: its lanes are platforms, its \
+    workloads functions, and it begins with its earliest invocation; its failures are counted \
+    in its details. Enter opens a recording, so that bills and timeline are of it, and esc \
     closes it again; enter on a simulation shows its amounts. Mark one with a and compare it with \
     another with c: times and counts by medians, bills by means, each with a bootstrap interval \
     of 99 %; the marked one is the first. Deleting asks twice and takes with a recording its \

@@ -487,3 +487,42 @@ fn every_size_can_be_drawn() {
         testing::text(&model);
     }
 }
+
+#[test]
+fn a_trace_is_listed_with_its_period_and_what_does_not_apply_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.db");
+    fill(&path);
+    testing::write_trace(&path);
+    let (mut model, mut context) = model(&path, (80, 24));
+    let effects = HistoryState::entered(&mut model);
+    settle(&mut model, &mut context, effects);
+    let rows = &model.screens.history.lists.as_ref().expect("read").rows;
+    let row = rows.iter().find(|row| row.is_trace).expect("a trace");
+    assert_eq!((row.shown_status(), row.invocations, row.bad), ("trace", 403, None));
+    let exported = HistoryState::table(&model).to_markdown();
+    assert!(exported.contains("| trace "), "{exported}");
+    for (_, key_name) in (0..rows.len()).zip(std::iter::repeat("down")) {
+        if model.screens.history.selected_row().is_some_and(|row| row.is_trace) {
+            break;
+        }
+        key(&mut model, &mut context, key_name);
+    }
+    for size in testing::SIZES {
+        model.size = size;
+        crate::frame::lay_out(&mut model);
+        let effects = HistoryState::tick(&mut model);
+        settle(&mut model, &mut context, effects);
+        let name = format!("trace_{}x{}", size.0, size.1);
+        let settings = Arc::clone(&model.settings);
+        insta::assert_snapshot!(name, picture(&mut model));
+        model.settings = settings;
+    }
+    key(&mut model, &mut context, "a");
+    key(&mut model, &mut context, "up");
+    key(&mut model, &mut context, "c");
+    assert_eq!(
+        notice(&model),
+        "trace 5 has no runs that can be compared: a log has other work each time"
+    );
+}

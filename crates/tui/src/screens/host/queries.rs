@@ -10,7 +10,7 @@ use cyclometer_lanes::docker::{EngineImage, list_engine_images};
 use cyclometer_lanes::{LaneDescription, LaneSpec, open_lane};
 use cyclometer_meter::host::Fingerprint;
 use cyclometer_meter::perf::read_paranoid_level;
-use cyclometer_store::{RecordingRef, StoreError};
+use cyclometer_store::StoreError;
 use cyclometer_system::procfs::ProcessIdentity;
 use cyclometer_workload::Workload;
 
@@ -203,11 +203,9 @@ fn check_newest_sampler(context: &mut QueryContext) -> HostFinding {
         );
     }
     let read = context.read_store().and_then(|store| {
-        let (recordings, _) = store.count_items()?;
-        if recordings == 0 {
-            return Ok(None);
-        }
-        store.recording_details(store.find_recording(RecordingRef::Latest)?).map(Some)
+        // Traces have no sampler.
+        let newest = store.newest_measured_recording()?;
+        newest.map(|recording| store.recording_details(recording)).transpose()
     });
     match read {
         Ok(Some(about)) => {

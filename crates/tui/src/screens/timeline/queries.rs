@@ -12,6 +12,10 @@ use cyclometer_replay::{CarriedBills, Contract};
 use cyclometer_store::PlayedPart;
 use cyclometer_store::{PartBills, PlaybackInvocation, RecordingPart, StoreError};
 
+/// Reason why a trace is not played, after its number.
+const IS_TRACE: &str = "is a trace: a log has no samples over time, so that there is no timeline; \
+    its functions are on the bills screen";
+
 /// Bills of a part that could not be computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedBills {
@@ -137,6 +141,9 @@ pub fn answer(context: &mut QueryContext, ask: TimelineRequest) -> TimelineRespo
     match ask {
         TimelineRequest::LoadPart { recording, part, after, limit, before } => {
             let result = context.read_store().and_then(|store| {
+                if store.is_trace(recording)? {
+                    return Err(StoreError::NotFound(format!("{recording} {IS_TRACE}")));
+                }
                 PlayedPart::from_store_in_order(store, recording, part, after, limit, before)
             });
             TimelineResponse::Loaded {
