@@ -59,7 +59,7 @@ impl SeenRequests {
         }
         self.requests += 1;
         // Ids may be random, or count upwards.
-        let hash = mix(u128::from_le_bytes(request.0));
+        let hash = mix(request.0);
         let block = usize::try_from(hash % (WORDS / BLOCK) as u64).unwrap_or(0) * BLOCK;
         let mut bits = hash >> 24;
         let mut known = true;
@@ -79,10 +79,11 @@ impl SeenRequests {
     }
 }
 
-/// Mixes the bits of an id into 64 (the finalizer of SplitMix64, twice).
-const fn mix(id: u128) -> u64 {
-    let [low, high] = [id as u64, (id >> 64) as u64];
-    finalize(finalize(low).wrapping_add(high))
+/// Mixes the bits of an id into 64 (the finalizer of `SplitMix64`, twice).
+fn mix(id: [u8; 16]) -> u64 {
+    let (low, high) = id.split_at(8);
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+    finalize(finalize(word(low)).wrapping_add(word(high)))
 }
 
 const fn finalize(value: u64) -> u64 {
@@ -221,7 +222,7 @@ fn read_candidates(
     let mut wanted = HashSet::new();
     while let Some(row) = rows.next()? {
         let request: [u8; 16] = row.get(0)?;
-        if mix(u128::from_le_bytes(request)) % passes == pass {
+        if mix(request) % passes == pass {
             wanted.insert(request);
         }
     }

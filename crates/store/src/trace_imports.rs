@@ -157,7 +157,8 @@ impl Store {
                  a trace"
             )));
         };
-        if let Some(process) = found.process {
+        let own = i32::try_from(std::process::id()).ok();
+        if let Some(process) = found.process.filter(|process| Some(*process) != own) {
             return Err(StoreError::NotFound(format!(
                 "trace {recording} is being imported by process {process}: stop that first"
             )));

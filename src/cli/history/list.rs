@@ -153,7 +153,23 @@ pub(super) fn run(common: &CommonOptions, options: &ListOptions) -> CommandOutco
         say("nothing matches; `cyclometer history` without filters lists all there is");
     }
     print_tables(common, kind, &recordings, &simulations)?;
+    say_unfinished_imports(&store)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells of traces that are not listed, since they are not whole yet.
+fn say_unfinished_imports(store: &Store) -> Result<(), CommandFailure> {
+    for it in store.list_unfinished_imports().map_err(CommandFailure::failed)? {
+        let trace = it.recording;
+        say(&match it.process {
+            Some(process) => format!("note: process {process} is importing trace {trace}"),
+            None => format!(
+                "note: the import of trace {trace} was not finished: its own command goes on with \
+                 it, `cyclometer import --discard {trace}` removes it"
+            ),
+        });
+    }
+    Ok(())
 }
 
 fn print_tables(

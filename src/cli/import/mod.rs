@@ -35,8 +35,8 @@ stored once.
 as everywhere.
 
 Exit status: 0 done, 1 failed or no invocation could be read, 2 wrong usage,
-3 done but records were rejected, files left out or inputs broken off; 130
-stopped by Ctrl-C, to be gone on with.")]
+3 done but records were rejected, an input broke off, or a named file was left
+out (one of a folder is only told); 130 stopped by Ctrl-C, to be gone on with.")]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ImportOptions {
     #[command(subcommand)]

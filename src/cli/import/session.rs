@@ -27,12 +27,15 @@ use crate::trace::input::{
 const START: u64 = 64 << 10;
 
 /// Import that is about to run.
-struct PreparedImport {
-    plan: ImportPlan,
+pub(super) struct PreparedImport {
+    pub plan: ImportPlan,
     /// Same for two commands that import the same files in the same way.
     fingerprint: String,
     description: Value,
-    skipped: Vec<(String, String)>,
+    /// Paths that are left out, with the reason of each.
+    pub skipped: Vec<(String, String)>,
+    /// Paths that the user named.
+    pub named: Vec<String>,
 }
 
 /// Removes an unfinished import.
@@ -108,7 +111,8 @@ fn prepare(options: &ImportOptions, cancel: &Cancel) -> Result<PreparedImport, C
         format,
         rejects: options.rejects.clone().unwrap_or_default(),
     };
-    Ok(PreparedImport { plan, fingerprint, description: described, skipped })
+    let named = options.paths.iter().map(|path| display_path(path)).collect();
+    Ok(PreparedImport { plan, fingerprint, description: described, skipped, named })
 }
 
 fn identify(file: &InputFile) -> Result<FileIdentity, CommandFailure> {
@@ -318,7 +322,7 @@ fn drive_import(
     if was_resumed {
         digest_parts(&store, trace, plan, cancel)?;
     }
-    summary::print(common, &store, trace, &prepared.skipped, &plan.rejects)
+    summary::print(common, &store, trace, prepared)
 }
 
 /// Leaves an import to be gone on with, or removes it if nothing can.
@@ -386,7 +390,7 @@ fn list_meters(
         for meter in Meter::ALL.iter().copied() {
             let of_meter = || known.iter().filter(|it| it.0 == meter).map(|it| &it.1);
             let mut found: Vec<Provenance> =
-                of_meter().filter(|it| it.source.is_some()).cloned().collect();
+                of_meter().filter(|it| has_source(meter, it, plan)).cloned().collect();
             if found.is_empty() {
                 let given = match meter {
                     Meter::MemoryAllocated => plan.settings.memory.map(|_| "given with --memory"),
@@ -396,7 +400,9 @@ fn list_meters(
                 let missing = || Provenance::missing("the log does not have it");
                 found.push(match given {
                     Some(note) => Provenance::from_source(Source::Plan, note),
-                    None => of_meter().next().cloned().unwrap_or_else(missing),
+                    None => of_meter()
+                        .next()
+                        .map_or_else(missing, |it| Provenance::missing(it.note.as_str())),
                 });
             }
             found.dedup();
@@ -404,4 +410,14 @@ fn list_meters(
         }
     }
     Ok(all)
+}
+
+/// Returns whether a format has a meter; what a user gives it has only if it is given.
+fn has_source(meter: Meter, provenance: &Provenance, plan: &ImportPlan) -> bool {
+    let is_given = match meter {
+        Meter::MemoryAllocated => plan.settings.memory.is_some(),
+        Meter::VcpuAllocated => plan.settings.vcpu_milli.is_some(),
+        _ => true,
+    };
+    provenance.source.is_some_and(|source| source != Source::Plan || is_given)
 }

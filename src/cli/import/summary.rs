@@ -8,6 +8,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use super::session::PreparedImport;
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::files::display_path;
 use crate::output::{json_text, text_output};
@@ -24,9 +25,9 @@ pub(super) fn print(
     common: &CommonOptions,
     store: &Store,
     trace: i64,
-    skipped: &[(String, String)],
-    rejects: &Path,
+    prepared: &PreparedImport,
 ) -> CommandOutcome {
+    let (skipped, rejects) = (&prepared.skipped, prepared.plan.rejects.as_path());
     let files = store.trace_files(trace).map_err(CommandFailure::failed)?;
     let overview = store.trace_overview(trace).map_err(CommandFailure::failed)?;
     let has_rejects = rejects.exists();
@@ -49,7 +50,9 @@ pub(super) fn print(
         "next: cyclometer replay {trace} · cyclometer history show {trace} · cyclometer replay \
          {trace} --waste"
     ));
-    let is_whole = skipped.is_empty() && files.iter().all(is_read_whole);
+    let is_left_out =
+        |file: &TraceFile| file.format.is_empty() && prepared.named.contains(&file.path);
+    let is_whole = files.iter().all(|file| is_read_whole(file) && !is_left_out(file));
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 

@@ -12,6 +12,9 @@ use crate::common::{Place, Run, numbers};
 /// Rows that take an import long enough to be killed in the middle of.
 const MANY: u32 = 300_000;
 
+/// Rows of an import that is killed twenty times.
+const KILLED: u32 = 800_000;
+
 fn digest(place: &Place) -> String {
     place.ok(&["query", "SELECT digest FROM v_trace_file", "--format", "csv"]).stdout
 }
@@ -43,7 +46,7 @@ fn stored_rows(place: &Place) -> Option<i64> {
 #[test]
 fn an_import_that_is_killed_twenty_times_ends_the_same() {
     let whole = Place::new();
-    let log = report_log(0, MANY);
+    let log = report_log(0, KILLED);
     let path = whole.write("a.log", &log);
     let path = path.to_str().expect("text");
     import(&whole, &[path], 0);
@@ -72,12 +75,12 @@ fn an_import_that_is_killed_twenty_times_ends_the_same() {
         let list = place.ok(&["history", "list", "--format", "json"]);
         assert_eq!(list.json()["recordings"], serde_json::json!([]), "nothing is half seen");
     }
-    assert!(resumed > 0, "none of {kills} went on");
+    assert!(resumed > 5, "{resumed} of {kills} went on");
     let end = place.run(&["import", path]);
     assert!(end.code == 0 || end.stderr.contains("imported already"), "{}", end.stderr);
     assert_eq!(digest(&place), wanted);
     let connection = place.open();
-    assert_eq!(numbers(&connection, "SELECT COUNT(*) FROM v_invocation"), [i64::from(MANY)]);
+    assert_eq!(numbers(&connection, "SELECT COUNT(*) FROM v_invocation"), [i64::from(KILLED)]);
     let sums = |place: &Place| numbers(&place.open(), "SELECT SUM(run_ns) FROM v_invocation");
     assert_eq!(sums(&place), sums(&whole));
     assert_eq!(numbers(&connection, "SELECT COUNT(*) FROM recording"), [1]);

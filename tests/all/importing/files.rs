@@ -99,7 +99,10 @@ fn nothing_to_read_leaves_nothing() {
     let run = place.run(&["import", "/no/such/file"]);
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert_eq!(place.run(&["import"]).code, 2);
-    assert_eq!(place.run(&["import", "a", "--from", "aws-lambda-reprot"]).code, 1);
+    let path = path.to_str().expect("text");
+    let run = place.run(&["import", path, "--from", "aws-lambda-reprot"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("did you mean `aws-lambda-report`?"), "{}", run.stderr);
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn a_file_is_imported_once() {
     let path = place.write("logs/a.log", report_log(0, 3));
     place.write("logs/copy.log", report_log(0, 3));
     let folder = place.path().join("logs");
-    let summary = import(&place, &[folder.to_str().expect("text")], 3);
+    let summary = import(&place, &[folder.to_str().expect("text")], 0);
     assert_eq!(summary["rows"], 3, "the copy is left out");
     assert!(summary["skipped"][0]["reason"].as_str().expect("text").contains("the same content"));
     let run = place.run(&["import", path.to_str().expect("text")]);

@@ -169,7 +169,7 @@ pub fn run_import(
 ) -> Result<ImportEnd, SinkError> {
     let (sender, receiver) = sync_channel(QUEUE);
     // Batches that were stored go back, with their memory.
-    let (give_back, returned) = sync_channel::<ImportBatch>(QUEUE + 2);
+    let (give_back, returned) = sync_channel::<Box<ImportBatch>>(QUEUE + 2);
     std::thread::scope(|scope| {
         let reading = Reading::new(plan, resume, sender, returned, cancel)?;
         let reader = start_thread_within(scope, "import", move || reading.read_all());
@@ -205,7 +205,7 @@ fn store_message(
     message: ReadMessage,
     sink: &mut dyn TraceSink,
     progress: &mut ImportProgress,
-) -> Result<Option<ImportBatch>, SinkError> {
+) -> Result<Option<Box<ImportBatch>>, SinkError> {
     match message {
         ReadMessage::Begin(header, counter) => {
             progress.path.clone_from(&header.path);

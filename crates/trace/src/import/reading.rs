@@ -28,7 +28,7 @@ const CLOCK_FORWARD: i64 = 30 * 86_400_000_000_000;
 /// Message to the thread that stores.
 pub(super) enum ReadMessage {
     Begin(FileHeader, ReadCounter),
-    Batch(ImportBatch),
+    Batch(Box<ImportBatch>),
 }
 
 /// Reason to stop reading.
@@ -55,7 +55,7 @@ pub(super) struct Reading<'a> {
     rejects: RejectsFile,
     from: (usize, Option<FileCheckpoint>, Leftovers),
     sender: SyncSender<ReadMessage>,
-    returned: Receiver<ImportBatch>,
+    returned: Receiver<Box<ImportBatch>>,
     cancel: Cancel,
 }
 
@@ -65,7 +65,7 @@ struct FileReading {
     path: String,
     leftovers: Leftovers,
     checkpoint: FileCheckpoint,
-    batch: ImportBatch,
+    batch: Box<ImportBatch>,
 }
 
 impl<'a> Reading<'a> {
@@ -73,7 +73,7 @@ impl<'a> Reading<'a> {
         plan: &'a ImportPlan,
         resume: ResumePoint,
         sender: SyncSender<ReadMessage>,
-        returned: Receiver<ImportBatch>,
+        returned: Receiver<Box<ImportBatch>>,
         cancel: &Cancel,
     ) -> Result<Self, SinkError> {
         let ResumePoint { file, checkpoint, leftovers, names, digest, rejects } = resume;

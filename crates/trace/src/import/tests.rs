@@ -120,7 +120,7 @@ fn run(plan: &ImportPlan, sink: &mut MemorySink) -> Result<ImportEnd, SinkError>
 fn log(lines: usize) -> String {
     let mut text = String::new();
     for line in 0..lines {
-        text.push_str(&match line % 5 {
+        let entry = match line % 5 {
             0 => format!("START RequestId: {line:032x}\n"),
             4 => format!("REPORT RequestId: {line:032x}\tDuration: x ms\tMemory Size: 128 MB\n"),
             _ => format!(
@@ -128,7 +128,8 @@ fn log(lines: usize) -> String {
                  Memory Size: {} MB\t\n",
                 128 + line % 3
             ),
-        });
+        };
+        text.push_str(&entry);
     }
     text
 }
