@@ -48,6 +48,8 @@ pub struct GroupSums {
     pub free_quantity: Exact,
     /// Part of the quantity that a commitment covers.
     pub covered_quantity: Exact,
+    /// Cost of the quantity that is neither.
+    pub paid_cost: Exact,
 }
 
 /// Lines of a bill that are no usage which is compared.
@@ -83,6 +85,9 @@ pub enum Agreement {
     Same,
     /// They differ by less than the tolerance: bills round quantities.
     Rounded,
+    /// The quantities are the same, and the paid part has another price than the model's list:
+    /// another region, a volume tier, or a discount.
+    OtherPrice,
     /// They differ.
     Different,
     /// The bill has no such line.
@@ -98,6 +103,7 @@ impl Agreement {
         match self {
             Self::Same => "same",
             Self::Rounded => "same but for rounded quantities",
+            Self::OtherPrice => "same quantity at ANOTHER PRICE",
             Self::Different => "DIFFERENT",
             Self::OnlySimulated => "only in the trace",
             Self::OnlyBilled => "only in the bill",
@@ -178,11 +184,12 @@ impl MonthSums {
             Ok(group) => {
                 let quantity = line.quantity.as_ref().map(to_exact).unwrap_or_default();
                 let sums = find_sums(&mut self.billed, group);
-                if cost.is_zero() && !line.commitment {
-                    sums.free_quantity += &quantity;
-                }
                 if line.commitment {
                     sums.covered_quantity += &quantity;
+                } else if cost.is_zero() {
+                    sums.free_quantity += &quantity;
+                } else {
+                    sums.paid_cost += &cost;
                 }
                 sums.quantity += &quantity;
                 sums.cost += &cost;
@@ -249,6 +256,7 @@ impl MonthSums {
                 into.cost += &sums.cost;
                 into.free_quantity += &sums.free_quantity;
                 into.covered_quantity += &sums.covered_quantity;
+                into.paid_cost += &sums.paid_cost;
             }
             folded
         };
@@ -259,7 +267,7 @@ impl MonthSums {
             let simulated = simulated.remove(&group);
             let agreement = match &simulated {
                 None => Agreement::OnlyBilled,
-                Some(other) => compare_quantities(&billed.quantity, &other.quantity, tolerance),
+                Some(other) => compare_sides(&billed, other, tolerance),
             };
             groups.push(ComparedGroup { group, billed: Some(billed), simulated, agreement });
         }
@@ -332,6 +340,33 @@ impl MonthComparison {
 fn absolute(value: &Exact) -> Exact {
     let zero = Exact::default();
     if *value < zero { &zero - value } else { value.clone() }
+}
+
+/// Least difference of costs that counts: bills round each line.
+const LEAST_COST: &str = "0.000001";
+
+/// Compares the quantities, and then the price of what was paid for.
+fn compare_sides(billed: &GroupSums, simulated: &GroupSums, tolerance: &Exact) -> Agreement {
+    let agreement = compare_quantities(&billed.quantity, &simulated.quantity, tolerance);
+    if !agreement.is_explained() {
+        return agreement;
+    }
+    let expected = billed.price_at_list(simulated);
+    let difference = absolute(&(&billed.paid_cost - &expected));
+    let least: Exact = LEAST_COST.parse().unwrap_or_default();
+    let allowed = (&expected * tolerance).max(least);
+    if difference <= allowed { agreement } else { Agreement::OtherPrice }
+}
+
+impl GroupSums {
+    /// Returns what the paid part of a bill costs at the list prices of a simulation.
+    #[must_use]
+    pub fn price_at_list(&self, simulated: &Self) -> Exact {
+        let unpaid = &self.free_quantity + &self.covered_quantity;
+        let paid = &self.quantity - &unpaid;
+        let price = simulated.cost.checked_div(&simulated.quantity).unwrap_or_default();
+        &paid * &price
+    }
 }
 
 fn compare_quantities(billed: &Exact, simulated: &Exact, tolerance: &Exact) -> Agreement {
@@ -478,13 +513,29 @@ mod tests {
         assert_eq!(strict.groups[0].agreement, Agreement::Different);
     }
 
+    /// 100 GB-s cost 0.00166667 at list; 17 % less are 0.0013833361.
+    #[test]
+    fn another_price_is_no_agreement() {
+        for (cost, wanted) in
+            [("0.00166667", Agreement::Same), ("0.0013833361", Agreement::OtherPrice)]
+        {
+            let mut sums = simulate(Some("eu-central-1"));
+            let row = format!(
+                "AWS Lambda,EUC1-Lambda-GB-Second,eu-central-1,{ARN},100,{cost},Usage,MARCH,"
+            );
+            add_bill(&mut sums, &row);
+            let compared = sums.compare(&"0.0001".parse().expect("a number"));
+            assert_eq!(compared.groups[0].agreement, wanted);
+        }
+    }
+
     #[test]
     fn sides_are_summed_where_one_names_less() {
         let mut sums = simulate(None);
         add_bill(
             &mut sums,
-            "AWS Lambda,Lambda-GB-Second,us-east-1,,60,0.001,Usage,MARCH,
-             AWS Lambda,EUC1-Lambda-GB-Second,eu-central-1,,40,0.001,Usage,MARCH,",
+            "AWS Lambda,Lambda-GB-Second,us-east-1,,60,0.001000002,Usage,MARCH,
+             AWS Lambda,EUC1-Lambda-GB-Second,eu-central-1,,40,0.000666668,Usage,MARCH,",
         );
         let compared = sums.compare(&Exact::default());
         assert!(!compared.by_region && !compared.by_function);

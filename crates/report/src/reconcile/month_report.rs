@@ -3,10 +3,10 @@
 use cyclometer_pricing::Exact;
 use serde_json::{Value, json};
 
-use super::month::{ComparedGroup, GroupSums, MonthComparison, NamedPart};
+use super::month::{Agreement, ComparedGroup, GroupSums, MonthComparison, NamedPart};
 use super::rows_report::format_share;
 use crate::table::{Cell, Column, Table};
-use crate::text_format::format_count;
+use crate::text_format::{format_count, format_percent};
 
 /// Decimals of quantities and costs in text.
 const DECIMALS: u32 = 6;
@@ -90,6 +90,13 @@ fn describe_difference(group: &ComparedGroup) -> String {
             let covered = billed.covered_quantity.to_rounded_string(DECIMALS);
             parts.push(format!("commitment: covers {covered}"));
         }
+    }
+    if let (Agreement::OtherPrice, Some(billed), Some(simulated)) =
+        (group.agreement, &group.billed, &group.simulated)
+        && let Some(share) = billed.paid_cost.checked_div(&billed.price_at_list(simulated))
+    {
+        let percent = format_percent(&share, 2);
+        parts.push(format!("{percent} % of list: a tier, a region or a discount?"));
     }
     parts.join("; ")
 }

@@ -58,7 +58,8 @@ pub fn describe_rows(reconciled: &ReconciledRows<'_>) -> Vec<String> {
 pub(super) fn format_share(share: &Exact) -> String {
     let hundred = Exact::from(1);
     let text = format_percent(share, 2);
-    if *share < hundred && text.starts_with("100") { "99.99 %".to_owned() } else { text }
+    let is_short = *share < hundred && text.starts_with("100");
+    format!("{} %", if is_short { "99.99" } else { &text })
 }
 
 /// Builds one row a rule and model.

@@ -226,7 +226,7 @@ impl Case<'_> {
     fn is_within_restore(&self, version: &TariffVersion) -> bool {
         let usage = &self.row.usage;
         let has_restore = usage.phases.create.is_some()
-            && usage.phases.start.is_some_and(|start| start.0 % MILLISECOND == 0);
+            && usage.phases.start.is_some_and(|start| start.0.is_multiple_of(MILLISECOND));
         let stretched = |up| version.billed_time(&stretch_run(usage, MILLISECOND - 1, up));
         has_restore && (stretched(true) == Ok(self.billed) || stretched(false) == Ok(self.billed))
     }
@@ -267,9 +267,9 @@ impl Case<'_> {
 
 /// Returns half of the last digit in which a span is logged: 10 us in text, 1 us in JSON.
 const fn lost_digits(nanos: u64) -> u64 {
-    if nanos % 10_000 == 0 {
+    if nanos.is_multiple_of(10_000) {
         5_000
-    } else if nanos % 1_000 == 0 {
+    } else if nanos.is_multiple_of(1_000) {
         500
     } else {
         0
