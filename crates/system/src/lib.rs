@@ -8,6 +8,7 @@ pub mod files;
 pub mod helper;
 pub mod output;
 pub mod owner;
+pub mod panics;
 pub mod paths;
 pub mod procfs;
 pub mod shared_memory;

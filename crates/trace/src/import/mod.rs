@@ -4,6 +4,7 @@
 //! file was read, so that an import which was stopped in any way goes on from the last batch that
 //! was stored; its digest is then the same as that of an import which was never stopped.
 
+mod columns;
 mod digest;
 mod leftovers;
 mod reading;
@@ -54,6 +55,8 @@ pub struct InputFormat {
     pub meters: Vec<(Meter, Provenance)>,
     /// Opens a reader for an input.
     pub open: Arc<OpenReader>,
+    /// Mapping of a file of columns, which is read by that alone.
+    pub columns: Option<Arc<Mapping>>,
 }
 
 impl From<&'static TraceFormat> for InputFormat {
@@ -64,6 +67,7 @@ impl From<&'static TraceFormat> for InputFormat {
             platform: format.platform.map(ToOwned::to_owned),
             meters: format.meters.iter().map(to_provenance).collect(),
             open: Arc::new(format.open),
+            columns: None,
         }
     }
 }
@@ -75,6 +79,7 @@ impl From<Mapping> for InputFormat {
             framing: mapping.framing(),
             platform: Some(mapping.platform().to_owned()),
             meters: mapping.meters().to_vec(),
+            columns: (mapping.framing() == Framing::Columns).then(|| Arc::new(mapping.clone())),
             open: Arc::new(move |settings, file| mapping.open(settings, file)),
         }
     }

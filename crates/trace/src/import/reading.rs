@@ -10,7 +10,7 @@ use super::rejects_file::RejectsFile;
 use super::sink::{FileCheckpoint, FileHeader, ImportBatch, SinkError};
 use super::{ImportEnd, ImportPlan, InputFormat, ResumePoint, is_full};
 use crate::batch::TraceNames;
-use crate::format::{Framing, Record, RecordOutcome, RecordReader, Reject};
+use crate::format::{Record, RecordOutcome, RecordReader, Reject};
 use crate::formats::{detect_format, find_format};
 use crate::framing::{Frame, Framer, InputBuffer, InputPosition};
 use crate::input::{FileIdentity, InputFile, InputStream, ReadCounter, refuse_content};
@@ -25,6 +25,9 @@ const CLOCK_BACK: i64 = 3_600_000_000_000;
 /// Span by which it goes forward that is.
 const CLOCK_FORWARD: i64 = 30 * 86_400_000_000_000;
 
+/// Beginning of a Parquet file: its mark, and the first field of what follows in it.
+const PARQUET_START: &[u8] = b"PAR1\x15";
+
 /// Message to the thread that stores.
 pub(super) enum ReadMessage {
     Begin(FileHeader, ReadCounter),
@@ -32,7 +35,7 @@ pub(super) enum ReadMessage {
 }
 
 /// Reason to stop reading.
-enum Stop {
+pub(super) enum Stop {
     Cancelled,
     Failed(SinkError),
     /// The thread that stores is gone, and says why.
@@ -47,8 +50,8 @@ impl From<SinkError> for Stop {
 
 /// State of the thread.
 pub(super) struct Reading<'a> {
-    plan: &'a ImportPlan,
-    names: TraceNames,
+    pub(super) plan: &'a ImportPlan,
+    pub(super) names: TraceNames,
     /// Names that were sent.
     sent: (usize, usize),
     digest: RowDigest,
@@ -56,16 +59,16 @@ pub(super) struct Reading<'a> {
     from: (usize, Option<FileCheckpoint>, Leftovers),
     sender: SyncSender<ReadMessage>,
     returned: Receiver<Box<ImportBatch>>,
-    cancel: Cancel,
+    pub(super) cancel: Cancel,
 }
 
 /// State of reading one file.
-struct FileReading {
+pub(super) struct FileReading {
     position: usize,
     path: String,
-    leftovers: Leftovers,
-    checkpoint: FileCheckpoint,
-    batch: Box<ImportBatch>,
+    pub(super) leftovers: Leftovers,
+    pub(super) checkpoint: FileCheckpoint,
+    pub(super) batch: Box<ImportBatch>,
 }
 
 impl<'a> Reading<'a> {
@@ -136,6 +139,9 @@ impl<'a> Reading<'a> {
         batch.clear();
         let path = file.path.clone();
         let mut reading = FileReading { position, path, leftovers, checkpoint, batch };
+        if let Some(mapping) = self.plan.format.as_ref().and_then(|it| it.columns.clone()) {
+            return self.read_column_file(reading, header, file, &mapping);
+        }
         let opened = self.open_stream(file, identity, &reading.checkpoint);
         let (format, stream, counter) = match opened {
             Ok(opened) => opened,
@@ -143,11 +149,7 @@ impl<'a> Reading<'a> {
             Err(reason) if goes_on => {
                 return Err(SinkError(format!("cannot go on with {}: {reason}", file.path)).into());
             }
-            Err(reason) => {
-                self.send(ReadMessage::Begin(header, ReadCounter::default()))?;
-                reading.leftovers.note(format!("left out: {reason}"), None);
-                return self.end_file(reading, None);
-            }
+            Err(reason) => return self.leave_out(reading, header, &reason),
         };
         header.format.clone_from(&format.name);
         reading.checkpoint.format.clone_from(&format.name);
@@ -170,6 +172,18 @@ impl<'a> Reading<'a> {
         self.end_file(reading, counter.digest())
     }
 
+    /// Ends a file that is not read, with the reason.
+    pub(super) fn leave_out(
+        &mut self,
+        mut reading: FileReading,
+        header: FileHeader,
+        reason: &str,
+    ) -> Result<(), Stop> {
+        self.send(ReadMessage::Begin(header, ReadCounter::default()))?;
+        reading.leftovers.note(format!("left out: {reason}"), None);
+        self.end_file(reading, None)
+    }
+
     /// Opens a file where it goes on, and finds its format.
     fn open_stream(
         &self,
@@ -189,6 +203,11 @@ impl<'a> Reading<'a> {
             if let Some(reason) = refuse_content(buffer.unread()) {
                 return Err(buffer.failure().unwrap_or(reason).to_owned());
             }
+            if buffer.unread().starts_with(PARQUET_START) {
+                return Err("a Parquet file: say with --map or --mapping which columns are what \
+                            (`cyclometer import new` prints a mapping to fill in)"
+                    .to_owned());
+            }
         }
         let format = match (&self.plan.format, find_format(&checkpoint.format)) {
             (Some(format), _) => format.clone(),
@@ -199,9 +218,6 @@ impl<'a> Reading<'a> {
                 detect_format(start).ok_or("of no known format: name one with --from")?.into()
             }
         };
-        if format.framing == Framing::Columns {
-            return Err("a file of columns, which needs a mapping file".to_owned());
-        }
         Ok((format, buffer, counter))
     }
 
@@ -253,7 +269,8 @@ impl<'a> Reading<'a> {
         });
         match read {
             Ok(RecordOutcome::Rows) => {
-                reading.lines_of_rows(before, record.line);
+                (before..reading.batch.rows.len())
+                    .for_each(|row| reading.add_line(row, record.line));
                 Ok(())
             }
             Ok(RecordOutcome::Other(kind)) => {
@@ -268,7 +285,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn reject(
+    pub(super) fn reject(
         &mut self,
         reading: &mut FileReading,
         cause: Reject,
@@ -279,13 +296,17 @@ impl<'a> Reading<'a> {
         self.rejects.write_record(&reading.path, line, cause.0, record)
     }
 
-    fn end_file(&mut self, mut reading: FileReading, content: Option<String>) -> Result<(), Stop> {
+    pub(super) fn end_file(
+        &mut self,
+        mut reading: FileReading,
+        content: Option<String>,
+    ) -> Result<(), Stop> {
         reading.batch.ends_file = true;
         self.send_batch(&mut reading, content)
     }
 
     /// Sends a batch, and begins the next one.
-    fn send_batch(
+    pub(super) fn send_batch(
         &mut self,
         reading: &mut FileReading,
         content: Option<String>,
@@ -311,27 +332,26 @@ impl<'a> Reading<'a> {
         self.send(ReadMessage::Batch(full))
     }
 
-    fn send(&self, message: ReadMessage) -> Result<(), Stop> {
+    pub(super) fn send(&self, message: ReadMessage) -> Result<(), Stop> {
         self.sender.send(message).map_err(|_| Stop::Unheard)
     }
 }
 
 impl FileReading {
-    /// Remembers the line of rows, and looks at their times.
-    fn lines_of_rows(&mut self, from: usize, line: u64) {
-        for row in &self.batch.rows.rows()[from..] {
-            self.batch.lines.push(line);
-            let Some(time) = row.started_at else { continue };
-            if let Some(last) = self.checkpoint.last_time {
-                if time < last.saturating_sub(CLOCK_BACK) {
-                    let cause = "the clock goes back by more than an hour";
-                    self.leftovers.count(LeftoverKind::Note, cause, line);
-                } else if time > last.saturating_add(CLOCK_FORWARD) {
-                    let cause = "the clock goes forward by more than 30 days";
-                    self.leftovers.count(LeftoverKind::Note, cause, line);
-                }
+    /// Remembers the line of a row, and looks at its time.
+    pub(super) fn add_line(&mut self, row: usize, line: u64) {
+        self.batch.lines.push(line);
+        let time = self.batch.rows.rows().get(row).and_then(|it| it.started_at);
+        let Some(time) = time else { return };
+        if let Some(last) = self.checkpoint.last_time {
+            if time < last.saturating_sub(CLOCK_BACK) {
+                let cause = "the clock goes back by more than an hour";
+                self.leftovers.count(LeftoverKind::Note, cause, line);
+            } else if time > last.saturating_add(CLOCK_FORWARD) {
+                let cause = "the clock goes forward by more than 30 days";
+                self.leftovers.count(LeftoverKind::Note, cause, line);
             }
-            self.checkpoint.last_time = Some(time);
         }
+        self.checkpoint.last_time = Some(time);
     }
 }

@@ -269,10 +269,118 @@ fn a_nul_byte_and_too_many_rows_are_rejected() {
         platform: None,
         meters: Vec::new(),
         open: Arc::new(|_, _| Box::new(Many)),
+        columns: None,
     });
     let mut sink = MemorySink::default();
     assert_eq!(run(&plan, &mut sink), Ok(ImportEnd::Complete));
     assert_eq!(sink.committed.rows.len(), 40_000 + 80_000);
     let causes: Vec<_> = sink.committed.leftovers[0].iter().map(|it| it.cause.as_ref()).collect();
     assert_eq!(causes, ["a record of more than 100,000 invocations", "a NUL byte"]);
+}
+
+const COLUMNS: &str = r#"
+[trace]
+format = "parquet"
+platform = "p"
+[fields]
+function = { column = "fn" }
+[meters]
+run = { column = "dur", unit = "ms" }
+"#;
+
+fn column_plan(paths: &[PathBuf], rejects: &Path) -> ImportPlan {
+    let mapping = crate::mapping::parse_mapping(COLUMNS, "m.toml").expect("a mapping");
+    ImportPlan { format: Some(mapping.into()), ..plan(paths, rejects) }
+}
+
+fn parquet_sample() -> PathBuf {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/traces/parquet");
+    Path::new(folder).join("pyarrow-zstd.parquet")
+}
+
+#[test]
+fn a_parquet_import_that_is_cut_anywhere_ends_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rejects = folder.path().join("rejects");
+    let logs = folder.path().join("logs");
+    std::fs::create_dir(&logs).expect("made");
+    std::fs::copy(parquet_sample(), logs.join("a.parquet")).expect("copied");
+    std::fs::copy(parquet_sample(), logs.join("b.parquet")).expect("copied");
+    let plan = column_plan(&[logs], &rejects);
+    let mut whole = MemorySink::default();
+    assert_eq!(run(&plan, &mut whole), Ok(ImportEnd::Complete));
+    // Row groups of 2, 2 and 1 rows, of which the third has no value and the last a negative one,
+    // and a batch that ends the file.
+    assert_eq!(whole.batches, 2 * 4);
+    assert_eq!(whole.committed.lines, [1, 2, 4, 1, 2, 4]);
+    let causes: Vec<_> = whole.committed.leftovers[0]
+        .iter()
+        .map(|it| (it.cause.as_ref(), it.first_lines.as_slice()))
+        .collect();
+    assert_eq!(
+        causes,
+        [
+            ("a record without any meter of the mapping", &[3][..]),
+            ("column `dur`: a negative number", &[5][..]),
+        ]
+    );
+    assert_eq!(whole.committed.checkpoint.records, 5);
+    let content = crate::input::to_hexadecimal(&<sha2::Sha256 as sha2::Digest>::digest(
+        std::fs::read(parquet_sample()).expect("there"),
+    ));
+    assert_eq!(whole.committed.content, [Some(content.clone()), Some(content)]);
+    let told = std::fs::read_to_string(&rejects).expect("written");
+    assert!(told.contains("\"record\":\"fn=b, dur=-1\""), "{told}");
+    for cut in 0..whole.batches {
+        let _ = std::fs::remove_file(&rejects);
+        let mut sink = MemorySink { batches_left: Some(cut), ..MemorySink::default() };
+        assert_eq!(run(&plan, &mut sink), Err(SinkError("killed".to_owned())));
+        sink.batches_left = None;
+        assert_eq!(run(&plan, &mut sink), Ok(ImportEnd::Complete));
+        assert_eq!(sink.committed.digest, whole.committed.digest, "after {cut} batches");
+        assert!(sink.committed.rows == whole.committed.rows);
+        assert_eq!(sink.committed.lines, whole.committed.lines);
+        assert_eq!(sink.committed.leftovers, whole.committed.leftovers);
+        assert_eq!(std::fs::read_to_string(&rejects).expect("written"), told);
+    }
+}
+
+#[test]
+fn parquet_that_cannot_be_read_is_left_out_with_the_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let logs = folder.path().join("logs");
+    std::fs::create_dir(&logs).expect("made");
+    let whole = std::fs::read(parquet_sample()).expect("there");
+    let write = |name: &str, content: &[u8]| {
+        std::fs::write(logs.join(name), content).expect("written");
+    };
+    write("a", b"");
+    write("b", b"\x1f\x8b\x08\0");
+    write("c", b"fn,dur\na,1\n");
+    write("d", &whole[..whole.len() / 2]);
+    let rejects = folder.path().join("rejects");
+    let told = |plan: &ImportPlan| {
+        let mut sink = MemorySink::default();
+        assert_eq!(run(plan, &mut sink), Ok(ImportEnd::Complete));
+        assert!(sink.committed.headers.iter().all(|it| it.format.is_empty()));
+        let first = |it: &Vec<Leftover>| it[0].cause.to_string();
+        sink.committed.leftovers.iter().map(first).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&column_plan(std::slice::from_ref(&logs), &rejects)),
+        [
+            "left out: an empty file",
+            "left out: a compressed file, and the mapping is of Parquet: decompress it first",
+            "left out: no Parquet file, and the mapping is of Parquet",
+            "left out: it cannot be read as Parquet: it does not end in PAR1: it may be cut off",
+        ]
+    );
+    // Without a mapping, it is said that one is needed.
+    let causes = told(&plan(&[parquet_sample()], &rejects));
+    assert!(causes[0].contains("a Parquet file: say with --map or --mapping"), "{causes:?}");
+    // A mapping whose column the file lacks.
+    let mut plan = plan(&[parquet_sample()], &rejects);
+    let other = COLUMNS.replace("\"dur\"", "\"duration\"");
+    plan.format = Some(crate::mapping::parse_mapping(&other, "m").expect("a mapping").into());
+    assert_eq!(told(&plan), ["left out: there is no column `duration` of the mapping"]);
 }

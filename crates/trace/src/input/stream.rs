@@ -41,6 +41,11 @@ impl ReadCounter {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
+    /// Sets the bytes that were read so far, where they are not read one after the other.
+    pub(crate) fn set_bytes(&self, bytes: u64) {
+        self.0.bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// Returns the digest of all bytes, if they were all read.
     #[must_use]
     pub fn digest(&self) -> Option<String> {

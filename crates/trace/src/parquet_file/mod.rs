@@ -9,8 +9,9 @@ mod page_guard;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 
+use cyclometer_system::panics::catch_quiet_panic;
 use parquet::errors::ParquetError as LibraryError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -33,6 +34,9 @@ const MAX_GROUPS: usize = 100_000;
 
 /// Most memory for the pages of all columns at one time.
 const MAX_PAGES_BYTES: u64 = 512 << 20;
+
+/// Characters of a rejected row's values after which the others are left out.
+const MAX_EXCERPT: usize = 256;
 
 /// Error from a Parquet file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -89,19 +93,33 @@ pub enum ParquetError {
     Failed,
 }
 
+/// Row of a file that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedRow {
+    /// Number in the file, from 1.
+    pub row: u64,
+    /// Cause.
+    pub cause: Reject,
+    /// First of its values, each with its column.
+    pub excerpt: String,
+}
+
 /// Rows that were read together.
 #[derive(Debug)]
 pub struct ParquetRows<'a> {
-    /// Rows of the trace.
-    pub batch: &'a RowBatch,
+    /// Rows of the trace, which may be taken out: one for each row of the file that is neither
+    /// among the others nor rejected.
+    pub batch: &'a mut RowBatch,
     /// Names that they refer to.
-    pub names: &'a TraceNames,
+    pub names: &'a mut TraceNames,
+    /// Number of the first of these rows in the file, from 1.
+    pub first_row: u64,
     /// Row of the file at which to go on after these, from 0.
     pub next_row: u64,
     /// Rows of the file that are no invocations, from 1, with their kinds.
     pub others: &'a [(u64, &'static str)],
-    /// Rows of the file that were rejected, from 1.
-    pub rejects: &'a [(u64, Reject)],
+    /// Rows of the file that were rejected.
+    pub rejects: &'a [RejectedRow],
 }
 
 /// Receiver of rows; it may stop the reading.
@@ -129,11 +147,12 @@ pub fn read_parquet(
         let copy = file.try_clone().map_err(|error| describe_error(&error.into()))?;
         let reader = SerializedFileReader::new(copy).map_err(|error| describe_error(&error))?;
         let leaves = find_leaves(&reader, mapping, settings.zone_minutes)?;
-        let sink = Sink { names, filler, batch: RowBatch::default(), each };
+        let labels = leaves.iter().map(|leaf| leaf.name.clone()).collect();
+        let sink = Sink { names, filler, labels, batch: RowBatch::default(), each };
         read_groups(file, &reader, &leaves, from_row, sink)
     });
     // The library has assertions that a damaged file may reach.
-    catch_unwind(read).unwrap_or(Err(ParquetError::Failed))
+    catch_quiet_panic(read).unwrap_or(Err(ParquetError::Failed))
 }
 
 /// Returns the number of rows that a file says it has.
@@ -149,7 +168,7 @@ pub fn count_parquet_rows(file: &File) -> Result<u64, ParquetError> {
         let groups = reader.metadata().row_groups().iter();
         groups.map(count_rows).try_fold(0_u64, |sum, rows| Ok(sum.saturating_add(rows?)))
     });
-    catch_unwind(count).unwrap_or(Err(ParquetError::Failed))
+    catch_quiet_panic(count).unwrap_or(Err(ParquetError::Failed))
 }
 
 fn describe_error(error: &LibraryError) -> ParquetError {
@@ -263,6 +282,8 @@ fn check_time(
 struct Sink<'a> {
     names: &'a mut TraceNames,
     filler: Filler,
+    /// Names of the columns.
+    labels: Vec<String>,
     batch: RowBatch,
     each: EachRows<'a>,
 }
@@ -392,25 +413,47 @@ fn hand_over(
             .zip(places)
             .map(|(column, place)| place.map_or(Ok(None), |place| column.text(place)))
             .collect();
-        let before = sink.batch.len();
-        let outcome =
-            values.and_then(|values| sink.filler.push_row(&values, sink.names, &mut sink.batch));
+        sink.batch.begin_record();
+        let outcome = values.as_ref().map_err(|cause| *cause).and_then(|values| {
+            let outcome = sink.filler.push_row(values, sink.names, &mut sink.batch)?;
+            let has_nul = values.iter().flatten().any(|text| text.contains('\0'));
+            match outcome {
+                RecordOutcome::Rows if has_nul => Err(Reject::new("a NUL byte")),
+                outcome => Ok(outcome),
+            }
+        });
         match outcome {
             Ok(RecordOutcome::Rows) => {}
             Ok(RecordOutcome::Other(kind)) => others.push((row_number, kind)),
             Err(cause) => {
-                sink.batch.truncate(before);
-                rejects.push((row_number, cause));
+                sink.batch.remove_record();
+                let excerpt =
+                    values.map(|it| describe_values(&sink.labels, &it)).unwrap_or_default();
+                rejects.push(RejectedRow { row: row_number, cause, excerpt });
             }
         }
     }
     (sink.each)(ParquetRows {
-        batch: &sink.batch,
+        batch: &mut sink.batch,
         names: sink.names,
+        first_row: first_row + 1,
         next_row: row_number,
         others: &others,
         rejects: &rejects,
     })
+}
+
+/// Writes the values of a row, each with its column, as far as a rejected record is shown.
+fn describe_values(labels: &[String], values: &Values<'_>) -> String {
+    let mut text = String::new();
+    for (label, value) in labels.iter().zip(values) {
+        let Some(value) = value.as_ref().filter(|_| text.len() <= MAX_EXCERPT) else { continue };
+        text.push_str(if text.is_empty() { "" } else { ", " });
+        text.push_str(label);
+        text.push('=');
+        text.extend(value.chars().take(MAX_EXCERPT));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn read_file(file: &File, mapping: &str, from_row: u64) -> Result<Read, ParquetE
     let settings = ImportSettings::default();
     let mut each = |part: ParquetRows<'_>| {
         out.rows.extend_from_slice(part.batch.rows());
-        out.rejects.extend(part.rejects.iter().map(|(row, cause)| (*row, cause.0)));
+        out.rejects.extend(part.rejects.iter().map(|it| (it.row, it.cause.0)));
         out.next_rows.push(part.next_row);
         ControlFlow::Continue(())
     };
