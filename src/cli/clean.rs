@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use super::unfinished::describe_unfinished;
 use super::{CommandOutcome, CommonOptions, say};
 use crate::clean::{FoundLeftovers, LeftoverItem, LeftoverKind, find_leftovers};
 use crate::report::{Cell, Column, Format, Table};
+use crate::store::{Store, StoreError};
 use crate::units::Bytes;
 
 /// Options of `clean`.
@@ -15,7 +17,8 @@ use crate::units::Bytes;
   cyclometer clean --remove --only images,caches
 
 Without --remove nothing is changed. What a living process uses stays, and so
-does what other users and other machines have made; databases are never touched.
+does what other users and other machines have made; databases are never touched,
+and imports that were not finished only told of, with how they go on.
 Images and caches are made again when a recording needs them. The
 engine of DOCKER_HOST is searched or, without it, the engines of all contexts.
 
@@ -74,6 +77,9 @@ pub(super) fn run(common: &CommonOptions, options: &CleanOptions) -> CommandOutc
     if !table.is_empty() || common.format != Format::Table {
         super::ignore_unread(common.print_table(&table))?;
     }
+    if let Err(error) = say_unfinished(common) {
+        say(&format!("note: not looked at: {error}"));
+    }
     for problem in &problems {
         say(&format!("note: not looked at: {problem}"));
     }
@@ -87,6 +93,19 @@ pub(super) fn run(common: &CommonOptions, options: &CleanOptions) -> CommandOutc
         return Ok(ExitCode::from(3));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells of imports in the database that were not finished.
+fn say_unfinished(common: &CommonOptions) -> Result<(), StoreError> {
+    let path = common.find_db_path()?;
+    if !path.exists() {
+        return Ok(());
+    }
+    let store = Store::open_read_only(&path)?;
+    for it in store.list_unfinished_imports()? {
+        say(&describe_unfinished(&it));
+    }
+    Ok(())
 }
 
 fn decide_fate(leftover: &LeftoverItem, remove: bool) -> Fate {

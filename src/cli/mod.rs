@@ -20,6 +20,8 @@ mod replay;
 mod signals;
 mod sweep;
 mod tax;
+mod trace_tables;
+mod unfinished;
 mod workloads;
 
 pub use query::query_survives;

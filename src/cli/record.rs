@@ -386,7 +386,8 @@ pub(super) fn print_conclusion(
     }
     let simulated = simulation.and_then(|it| it.id);
     let simulated = simulated.map_or_else(String::new, |id| format!(", simulation {id}"));
-    say(&format!("stored as recording {recording}{simulated} in {}", store.path().display()));
+    let name = store.name_recordings(&[recording]).map_err(CommandFailure::failed)?;
+    say(&format!("stored as {name}{simulated} in {}", store.path().display()));
     Ok(())
 }
 

@@ -457,7 +457,8 @@ fn read_report(
     let kept = around.plan.get(PLAN_KEY).and_then(|kept| SweepPlan::deserialize(kept).ok());
     let mut plan = kept.ok_or_else(|| {
         CommandFailure::Failed(format!(
-            "recording {recording} is no sweep: `cyclometer sweep` makes one"
+            "{} is no sweep: `cyclometer sweep` makes one",
+            store.name_recordings(&[recording]).unwrap_or_default()
         ))
     })?;
     plan.head_room = options.head_room.unwrap_or(plan.head_room);

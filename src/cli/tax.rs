@@ -157,8 +157,8 @@ fn print_conclusion(
     let report = build_report(&series, &missing, clock, Confidence::default());
     if report.table.is_empty() {
         return Err(CommandFailure::Failed(format!(
-            "recording {recording} says nothing of what metering costs: `cyclometer tax` makes \
-             one that does"
+            "{} says nothing of what metering costs: `cyclometer tax` makes one that does",
+            store.name_recordings(&[recording]).map_err(CommandFailure::failed)?
         )));
     }
     if common.format == Format::Table {

@@ -19,6 +19,8 @@ pub struct SimulationReport {
     pub models: Table,
     /// Tables of amounts: title, key, rows.
     pub tables: [(&'static str, &'static str, Table); 4],
+    /// Names of the recordings.
+    of: String,
     /// Whether an amount has no finite decimal and is cut.
     cut: bool,
     /// Whether the simulation has neither a month's bill nor a split into used and not
@@ -44,6 +46,7 @@ impl SimulationReport {
             amounts(AmountKind::Waste)?,
         ];
         Ok(Self {
+            of: store.name_recordings(&info.recording_numbers())?,
             info,
             options,
             models: model_table(&used),
@@ -90,9 +93,9 @@ impl SimulationReport {
         let info = &self.info;
         let label = info.label.as_ref().map_or_else(String::new, |label| format!(", {label}"));
         let mut lines = vec![format!(
-            "simulation {} of recording {}, made {} UTC{label}: {} invocations",
+            "simulation {} of {}, made {} UTC{label}: {} invocations",
             info.id,
-            info.recordings,
+            self.of,
             format_timestamp(&info.created_at),
             info.invocations
         )];

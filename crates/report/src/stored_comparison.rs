@@ -138,7 +138,8 @@ fn recording_parts(
     let name = |which: &str, id: i64, it: &Circumstances| {
         let label = it.about.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
         let begun = format_timestamp(&it.about.started_at);
-        format!("{which}: recording {id}, {begun} UTC{label}")
+        let noun = if it.about.is_trace { "trace" } else { "recording" };
+        format!("{which}: {noun} {id}, {begun} UTC{label}")
     };
     let names = [name("first", first, &around[0]), name("second", second, &around[1])];
     let warnings = difference::list_warnings(&around[0], &around[1]);
@@ -153,14 +154,15 @@ fn simulation_parts(
     second: i64,
     sure: Confidence,
 ) -> Result<ComparisonParts, StoreError> {
-    let name = |which: &str, it: &SimulationInfo| {
+    let name = |which: &str, it: &SimulationInfo| -> Result<String, StoreError> {
+        let of = store.name_recordings(&it.recording_numbers())?;
         let label = it.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
         let made = format_timestamp(&it.created_at);
-        format!("{which}: simulation {} of recording {}, {made} UTC{label}", it.id, it.recordings)
+        Ok(format!("{which}: simulation {} of {of}, {made} UTC{label}", it.id))
     };
     let names = [
-        name("first", &store.simulation_info(first)?),
-        name("second", &store.simulation_info(second)?),
+        name("first", &store.simulation_info(first)?)?,
+        name("second", &store.simulation_info(second)?)?,
     ];
     let warnings =
         difference::changed_models(&store.used_models(first)?, &store.used_models(second)?);

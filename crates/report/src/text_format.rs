@@ -70,6 +70,7 @@ pub fn format_time(nanos: f64) -> String {
 pub fn describe_extent(extent: &DeletionExtent) -> String {
     let parts: Vec<String> = [
         (extent.recordings, "recording"),
+        (extent.traces, "trace"),
         (extent.invocations, "invocation"),
         (extent.samples, "sample"),
         (extent.simulations, "simulation"),
@@ -100,6 +101,7 @@ mod tests {
     fn what_goes_is_said_in_words() {
         let extent = DeletionExtent {
             recordings: 1,
+            traces: 0,
             invocations: 20,
             samples: 0,
             simulations: 2,
@@ -112,6 +114,10 @@ mod tests {
         assert_eq!(
             describe_extent(&DeletionExtent { bills: 1, ..DeletionExtent::default() }),
             "1 bill"
+        );
+        assert_eq!(
+            describe_extent(&DeletionExtent { traces: 1, ..extent }),
+            "1 recording, 1 trace, 20 invocations, 2 simulations and 40 bills"
         );
         assert_eq!(describe_extent(&DeletionExtent::default()), "nothing");
     }

@@ -139,7 +139,7 @@ impl Store {
         let cells = invocation_scan::select_cells(&self.connection, &plan.selection)?;
         let range = invocation_scan::invocation_range(&self.connection, &cells)?;
         let Some(range) = range.filter(|_| !periods.is_empty()) else {
-            return Err(ReplayError::Empty(plan.describe_recordings()));
+            return Err(ReplayError::Empty(self.name_recordings(&plan.selection.recordings)?));
         };
         let split = PeriodSplit(Arc::new(periods.clone()));
         let mut source = RecordedUsage::new(&self.connection, &cells, range).split_by(split);

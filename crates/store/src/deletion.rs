@@ -14,7 +14,9 @@ const MAX_QUICK_ROWS: i64 = 500_000;
 pub struct DeletionExtent {
     /// Recordings.
     pub recordings: i64,
-    /// Invocations of the recordings.
+    /// Traces.
+    pub traces: i64,
+    /// Invocations of the recordings and traces.
     pub invocations: i64,
     /// Samples of the invocations.
     pub samples: i64,
@@ -82,7 +84,14 @@ impl Store {
             )));
         }
         Ok(DeletionExtent {
-            recordings: count("SELECT COUNT(*) FROM doomed_recording")?,
+            recordings: count(
+                "SELECT COUNT(*) FROM doomed_recording d LEFT JOIN recording r ON r.id = d.id
+                 WHERE r.kind IS NOT 'trace'",
+            )?,
+            traces: count(
+                "SELECT COUNT(*) FROM doomed_recording d JOIN recording r ON r.id = d.id
+                 WHERE r.kind = 'trace'",
+            )?,
             invocations: count(
                 "SELECT COUNT(*) FROM doomed_recording d JOIN cell c ON c.recording_id = d.id
                  JOIN invocation i ON i.cell_id = c.id",

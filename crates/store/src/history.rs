@@ -95,6 +95,12 @@ pub struct SimulationInfo {
 }
 
 impl SimulationInfo {
+    /// Returns the numbers of all recordings that were replayed.
+    #[must_use]
+    pub fn recording_numbers(&self) -> Vec<i64> {
+        self.recordings.split_whitespace().filter_map(|it| it.parse().ok()).collect()
+    }
+
     /// Columns that [`Self::from_row`] reads, of a `simulation s`.
     pub(super) const COLUMNS: &str = "s.id, s.label, s.recording_id,
         COALESCE((SELECT group_concat(recording_id, ' ') FROM simulation_recording r
@@ -155,6 +161,38 @@ impl Store {
                 |id| format!("there is no simulation {id}: `cyclometer history` lists them"),
             ))
         })
+    }
+
+    /// Names recordings as they are shown: `recording 3`, `trace 4`, `recordings 3, 5`.
+    ///
+    /// # Errors
+    /// Fails when the database cannot be read.
+    pub fn name_recordings(&self, recordings: &[i64]) -> Result<String, StoreError> {
+        let mut runs: Vec<(bool, Vec<String>)> = Vec::new();
+        for id in recordings {
+            let is_trace = self.is_trace(*id)?;
+            match runs.last_mut() {
+                Some((kind, numbers)) if *kind == is_trace => numbers.push(id.to_string()),
+                _ => runs.push((is_trace, vec![id.to_string()])),
+            }
+        }
+        let parts = runs.iter().map(|(is_trace, numbers)| {
+            let noun = if *is_trace { "trace" } else { "recording" };
+            let plural = if numbers.len() == 1 { "" } else { "s" };
+            format!("{noun}{plural} {}", numbers.join(", "))
+        });
+        Ok(parts.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Names a recording or simulation as it is shown; a trace by that word.
+    ///
+    /// # Errors
+    /// Fails when the database cannot be read.
+    pub fn name_item(&self, item: HistoryItem) -> Result<String, StoreError> {
+        match item {
+            HistoryItem::Recording(id) => self.name_recordings(&[id]),
+            HistoryItem::Simulation(_) => Ok(item.to_string()),
+        }
     }
 
     /// Returns the newest recording with a label, or else the newest

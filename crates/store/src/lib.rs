@@ -71,6 +71,6 @@ pub use series::{CellSeries, SeriesRun, StoredLane};
 pub use simulation::{BillRetention, ReplayError, ReplayPlan, SavedSimulation};
 pub use throttling::ThrottlingCounts;
 pub use trace_imports::{ImportedFile, TraceFile, TraceMeter, TraceOverview, UnfinishedImport};
-pub use trace_overview::{FunctionRows, TraceContents, TraceFileSummary, TraceLeftover};
+pub use trace_overview::{FunctionRows, TraceContents, TraceLeftover};
 pub use trace_writer::{FileProgress, TraceInput, TraceWriter};
 pub use writer::{StoredCallback, Writer};

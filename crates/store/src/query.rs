@@ -202,10 +202,21 @@ impl Store {
                     "there is no recording yet: make one with `cyclometer record`".to_owned()
                 }
                 RecordingRef::Number(number) => {
-                    format!("there is no recording {number}: `cyclometer history` lists them")
+                    return self.explain_missing(number);
                 }
                 RecordingRef::Label(label) => unknown_name(&label),
             })
+        })
+    }
+
+    fn explain_missing(&self, number: i64) -> StoreError {
+        let unfinished = self.list_unfinished_imports().unwrap_or_default();
+        StoreError::NotFound(if unfinished.iter().any(|it| it.recording == number) {
+            format!("trace {number} is not whole yet: `cyclometer history` tells how it goes on")
+        } else {
+            format!(
+                "there is no recording {number}, nor such a trace: `cyclometer history` lists them"
+            )
         })
     }
 

@@ -136,15 +136,6 @@ impl ReplayPlan {
             "terms": terms,
         })
     }
-
-    pub(super) fn describe_recordings(&self) -> String {
-        let numbers: Vec<String> =
-            self.selection.recordings.iter().map(ToString::to_string).collect();
-        match numbers.as_slice() {
-            [one] => format!("recording {one}"),
-            several => format!("recordings {}", several.join(", ")),
-        }
-    }
 }
 
 impl Store {
@@ -162,7 +153,7 @@ impl Store {
         let summary = self.sum_plan(plan, &cells)?;
         let rows = summary.overall_group().invocations;
         if rows == 0 {
-            return Err(ReplayError::Empty(plan.describe_recordings()));
+            return Err(ReplayError::Empty(self.name_recordings(&plan.selection.recordings)?));
         }
         let models = u64::try_from(plan.contracts.len()).unwrap_or(u64::MAX);
         let with_bills = match plan.bills {
@@ -212,7 +203,7 @@ impl Store {
         let cells = invocation_scan::select_cells(&self.connection, &plan.selection)?;
         let summary = self.sum_plan(plan, &cells)?;
         if summary.overall_group().invocations == 0 {
-            return Err(ReplayError::Empty(plan.describe_recordings()));
+            return Err(ReplayError::Empty(self.name_recordings(&plan.selection.recordings)?));
         }
         Ok(summary)
     }
@@ -234,7 +225,7 @@ impl Store {
             |it| SummedSource::new(it, &sums),
         )?;
         if summary.overall_group().invocations == 0 {
-            return Err(ReplayError::Empty(plan.describe_recordings()));
+            return Err(ReplayError::Empty(self.name_recordings(&plan.selection.recordings)?));
         }
         Ok((summary, sums.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }

@@ -194,7 +194,7 @@ impl Store {
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn trace_files(&self, recording: i64) -> Result<Vec<TraceFile>, StoreError> {
-        read_trace_files(&self.connection, recording)
+        read_trace_files(&self.connection, recording, -1)
             .map_err(StoreError::for_action("list of the files of a trace"))
     }
 
@@ -271,12 +271,17 @@ fn living_process(owner: &str) -> Option<i32> {
     owner.is_alive().then(|| owner.pid())
 }
 
-fn read_trace_files(connection: &Connection, recording: i64) -> rusqlite::Result<Vec<TraceFile>> {
+/// Reads the first files of a trace; all if `most` is negative.
+pub(super) fn read_trace_files(
+    connection: &Connection,
+    recording: i64,
+    most: i64,
+) -> rusqlite::Result<Vec<TraceFile>> {
     let mut statement = connection.prepare(
         "SELECT id, position, path, format, bytes, records, rows, digest, content, rejects_written
-         FROM trace_file WHERE recording_id = ?1 ORDER BY position",
+         FROM trace_file WHERE recording_id = ?1 ORDER BY position LIMIT ?2",
     )?;
-    let mut rows = statement.query([recording])?;
+    let mut rows = statement.query([recording, most])?;
     let mut files = Vec::new();
     while let Some(row) = rows.next()? {
         let number = |value: i64| u64::try_from(value).unwrap_or(0);

@@ -6,23 +6,7 @@ use rusqlite::params;
 use super::event_rows::HAS_FINISHED;
 use super::open::{Store, StoreError};
 use super::query::query_list;
-
-/// Input of a trace, as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceFileSummary {
-    /// Path as the user wrote it.
-    pub path: String,
-    /// Name of the format.
-    pub format: String,
-    /// Size in bytes; `None` for standard input.
-    pub bytes: Option<i64>,
-    /// Number of records.
-    pub records: i64,
-    /// Number of rows made of them.
-    pub rows: i64,
-    /// Digest of the rows, in hexadecimal.
-    pub digest: String,
-}
+use super::trace_imports::{TraceFile, read_trace_files};
 
 /// Records of a trace that gave no row, or gave one with a remark.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +42,7 @@ pub struct TraceContents {
     /// Number of the files.
     pub file_count: i64,
     /// First files, in the order in which they were read.
-    pub files: Vec<TraceFileSummary>,
+    pub files: Vec<TraceFile>,
     /// Records that gave no row, the most frequent first.
     pub leftovers: Vec<TraceLeftover>,
     /// Number of functions: the same name on two platforms counts twice.
@@ -154,7 +138,8 @@ impl Store {
         Ok(TraceContents {
             has_times: self.has_log_times(recording)?,
             file_count,
-            files: self.list_first_files(recording)?,
+            files: read_trace_files(&self.connection, recording, LISTED)
+                .map_err(StoreError::for_action("list of the files of a trace"))?,
             leftovers: self.trace_leftovers(recording)?,
             function_count,
             cell_count,
@@ -169,26 +154,6 @@ impl Store {
             )?,
             busiest: self.busiest_functions(recording)?,
         })
-    }
-
-    fn list_first_files(&self, recording: i64) -> Result<Vec<TraceFileSummary>, StoreError> {
-        query_list(
-            &self.connection,
-            "list of the files of a trace",
-            "SELECT path, format, bytes, records, rows, digest FROM trace_file
-             WHERE recording_id = ?1 ORDER BY position LIMIT ?2",
-            params![recording, LISTED],
-            |row| {
-                Ok(TraceFileSummary {
-                    path: row.get(0)?,
-                    format: row.get(1)?,
-                    bytes: row.get(2)?,
-                    records: row.get(3)?,
-                    rows: row.get(4)?,
-                    digest: row.get(5)?,
-                })
-            },
-        )
     }
 
     fn trace_leftovers(&self, recording: i64) -> Result<Vec<TraceLeftover>, StoreError> {

@@ -109,7 +109,7 @@ pub(super) fn run(common: &CommonOptions, options: &HistoryCompareOptions) -> Co
     let gate =
         options.gate.fail_above.map(|most| Gate::evaluate(&[&compared.difference], &bills, most));
     if first == second {
-        say(&format!("note: both are {first}"));
+        say(&format!("note: both are {}", store.name_item(first).map_err(CommandFailure::failed)?));
     }
     print_comparison(common, &compared, gate.as_ref())?;
     Ok(gate_status(gate.as_ref()))
@@ -161,7 +161,8 @@ pub(in crate::cli) fn compare_recordings(
         Gate::evaluate(&all, &meters, most)
     });
     if first.1 == second.1 && first.0.path() == second.0.path() {
-        say(&format!("note: both are recording {}", first.1));
+        let name = first.0.name_recordings(&[first.1]).map_err(CommandFailure::failed)?;
+        say(&format!("note: both are {name}"));
     }
     if with_table || common.format.is_for_people() {
         print_comparison(common, &compared, gate.as_ref())?;

@@ -16,7 +16,7 @@ const WORTH_A_WORD: u64 = 1 << 20;
 /// Options of `history label`.
 #[derive(Debug, clap::Args)]
 pub(super) struct LabelOptions {
-    /// A recording (12, latest) or a simulation (s12, slatest)
+    /// A recording or trace (12, latest) or a simulation (s12, slatest)
     #[arg(value_name = "RECORDING|sN")]
     item: String,
     /// Label to find it by; an empty one removes the label
@@ -30,11 +30,11 @@ pub(super) struct LabelOptions {
   cyclometer history delete 3
   cyclometer history delete 1 2 s7 --yes --compact
 
-Deleting a recording also deletes its invocations, samples and simulations;
+Deleting a recording or a trace also deletes its invocations, samples and simulations;
 deleting a simulation deletes its bills. New recordings reuse the space in the
 file; --compact gives it back to the disk.")]
 pub(super) struct DeleteOptions {
-    /// Recordings (12, latest) and simulations (s12, slatest)
+    /// Recordings and traces (12, latest) and simulations (s12, slatest)
     #[arg(value_name = "RECORDING|sN", required = true)]
     items: Vec<String>,
     /// Delete without asking
@@ -50,12 +50,13 @@ pub(super) fn run_label(common: &CommonOptions, options: &LabelOptions) -> Comma
     parse_reference(&options.item)?;
     let store = common.open_existing()?;
     let item = resolve_item(&store, &options.item)?;
+    let name = store.name_item(item).map_err(CommandFailure::failed)?;
     let text = options.text.trim();
     store.set_label(item, text).map_err(CommandFailure::failed)?;
     if text.is_empty() {
-        say(&format!("{item} has no label now"));
+        say(&format!("{name} has no label now"));
     } else {
-        say(&format!("{item} is `{text}` now"));
+        say(&format!("{name} is `{text}` now"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,7 +84,8 @@ pub(super) fn run_delete(common: &CommonOptions, options: &DeleteOptions) -> Com
             .ensure_nothing_runs("it would fail while the file is written anew")
             .map_err(CommandFailure::failed)?;
     }
-    let names: Vec<_> = items.iter().map(ToString::to_string).collect();
+    let names: Result<Vec<_>, _> = items.iter().map(|item| store.name_item(*item)).collect();
+    let names = names.map_err(CommandFailure::failed)?;
     let (names, what) = (names.join(", "), describe_extent(&extent));
     if !options.yes && !ask_to_confirm(&format!("delete {names}: {what}?"))? {
         return Err(CommandFailure::Failed("nothing was deleted".to_owned()));

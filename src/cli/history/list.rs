@@ -153,23 +153,8 @@ pub(super) fn run(common: &CommonOptions, options: &ListOptions) -> CommandOutco
         say("nothing matches; `cyclometer history` without filters lists all there is");
     }
     print_tables(common, kind, &recordings, &simulations)?;
-    say_unfinished_imports(&store)?;
+    super::super::unfinished::say_unfinished_imports(&store)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Tells of traces that are not listed, since they are not whole yet.
-fn say_unfinished_imports(store: &Store) -> Result<(), CommandFailure> {
-    for it in store.list_unfinished_imports().map_err(CommandFailure::failed)? {
-        let trace = it.recording;
-        say(&match it.process {
-            Some(process) => format!("note: process {process} is importing trace {trace}"),
-            None => format!(
-                "note: the import of trace {trace} was not finished: its own command goes on with \
-                 it, `cyclometer import --discard {trace}` removes it"
-            ),
-        });
-    }
-    Ok(())
 }
 
 fn print_tables(
@@ -270,7 +255,8 @@ fn recording_row(
     vec![
         Cell::new(info.id, info.id),
         Cell::new(format_timestamp(&info.started_at), info.started_at),
-        Cell::text(info.status),
+        // A trace is always whole: its kind says more.
+        if info.is_trace { Cell::new("trace", info.status) } else { Cell::text(info.status) },
         Cell::new(counts.invocations, counts.invocations),
         Cell::new(counts.bad, counts.bad),
         Cell::text(info.lanes),

@@ -1,4 +1,4 @@
-//! `history`: lists, shows, compares, labels and deletes recordings and simulations.
+//! `history`: lists, shows, compares, labels and deletes recordings, traces and simulations.
 
 pub(super) mod compare;
 mod edit;
@@ -22,13 +22,13 @@ use crate::store::{HistoryItem, HistoryReference, RecordingRef, Store, StoreErro
   cyclometer history compare 3 4       what differs, and how sure that is
   cyclometer history delete 1 2 s7
 
-A recording is named by its number, its label or `latest`, a simulation by `s`
-and its number, its label or `slatest`. Of several with one label, the newest is
-meant.")]
+A recording or trace is named by its number, its label or `latest`, a simulation
+by `s` and its number, its label or `slatest`. Of several with one label, the
+newest is meant.")]
 pub(super) struct HistoryOptions {
     #[command(subcommand)]
     command: Option<HistoryCommand>,
-    /// Show this recording or simulation instead, as `show` does
+    /// Show this recording, trace or simulation instead, as `show` does
     #[arg(value_name = "RECORDING")]
     item: Option<String>,
     #[command(flatten)]
@@ -37,15 +37,15 @@ pub(super) struct HistoryOptions {
 
 #[derive(Debug, Subcommand)]
 enum HistoryCommand {
-    /// List recordings and simulations
+    /// List recordings, traces and simulations
     List(list::ListOptions),
-    /// Show one recording or one simulation
+    /// Show one recording, trace or simulation
     Show(show::HistoryShowOptions),
     /// Compare two recordings or two simulations: what differs, and how certainly
     Compare(compare::HistoryCompareOptions),
-    /// Label a recording or a simulation, or remove its label
+    /// Label a recording, a trace or a simulation, or remove its label
     Label(edit::LabelOptions),
-    /// Delete recordings and simulations, with everything that belongs to them
+    /// Delete recordings, traces and simulations, with everything that belongs to them
     Delete(edit::DeleteOptions),
 }
 

@@ -1,4 +1,4 @@
-//! `history show`: shows one recording or one simulation.
+//! `history show`: shows one recording, trace or simulation.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::super::progress::ShownMessages;
+use super::super::trace_tables::print_trace_tables;
 use super::super::{CommandFailure, CommandOutcome, CommonOptions, record, say};
 use super::resolve_item;
 use crate::output::{json_text, text_output};
@@ -18,7 +19,7 @@ use crate::visible_text::{escape_line, escape_markdown};
 /// Options of `history show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct HistoryShowOptions {
-    /// A recording (12, latest, a label) or a simulation (s12, slatest)
+    /// A recording or trace (12, latest, a label) or a simulation (s12, slatest)
     #[arg(value_name = "RECORDING|sN", default_value = "latest")]
     pub(super) item: String,
 }
@@ -46,7 +47,12 @@ fn show_recording(common: &CommonOptions, store: &mut Store, recording: i64) -> 
         recording,
         &ShownMessages::default(),
     )?;
-    if common.format.is_for_people() {
+    if common.format.is_for_people() && store.is_trace(recording).map_err(CommandFailure::failed)? {
+        let files = store.trace_files(recording).map_err(CommandFailure::failed)?;
+        let overview = store.trace_overview(recording).map_err(CommandFailure::failed)?;
+        writeln!(text_output())?;
+        print_trace_tables(common, &files, &overview.meters)?;
+    } else if common.format.is_for_people() {
         let mut table = Table::new(&[
             Column::text("lane", "lane"),
             Column::text("start", "start"),
@@ -126,7 +132,7 @@ fn show_simulation(common: &CommonOptions, store: &Store, simulation: i64) -> Co
                 "simulation": it.info.id,
                 "label": it.info.label,
                 "created_at": it.info.created_at,
-                "recordings": parse_ids(&it.info.recordings),
+                "recordings": it.info.recording_numbers(),
                 "invocations": it.info.invocations,
                 "options": serde_json::from_str::<Value>(&it.options).unwrap_or(Value::Null),
                 "models": it.models.to_json(),
@@ -158,10 +164,6 @@ fn show_simulation(common: &CommonOptions, store: &Store, simulation: i64) -> Co
     drop(out);
     say_notes(common, &it);
     Ok(ExitCode::SUCCESS)
-}
-
-fn parse_ids(recordings: &str) -> Vec<i64> {
-    recordings.split_whitespace().filter_map(|it| it.parse().ok()).collect()
 }
 
 fn say_notes(common: &CommonOptions, it: &SimulationReport) {

@@ -20,7 +20,7 @@ use super::{CommandFailure, CommandOutcome, CommonOptions};
   zcat *.gz | cyclometer import - --from aws-lambda-report
   cyclometer import usage.csv --map dur_ms=run:ms --map mem=memory_allocated:MiB
   cyclometer import new > mine.toml                 a mapping file to start from
-  cyclometer import usage.csv --mapping mine.toml
+  cyclometer import usage.parquet --mapping mine.toml   CSV, JSON or Parquet
   cyclometer import formats                         what can be read, and which meters it has
 
 A trace is kept like a recording: `latest` is the newest of both, and replay,

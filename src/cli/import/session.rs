@@ -11,6 +11,7 @@ use super::ImportOptions;
 use super::options::ChosenReading;
 use super::progress::ProgressView;
 use super::summary;
+use crate::cli::unfinished::{describe_own_command, describe_unfinished};
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say, signals};
 use crate::files::display_path;
 use crate::lane::Cancel;
@@ -196,9 +197,11 @@ fn resume_import(
     let (writer, point) =
         TraceWriter::resume(store, found.recording).map_err(CommandFailure::failed)?;
     let line = point.checkpoint.as_ref().map_or(0, |it| it.position.lines) + 1;
+    let has_rows = plan.format.as_ref().is_some_and(|it| it.columns.is_some());
+    let what = if has_rows { "row" } else { "line" };
     match plan.files.get(point.file) {
         Some((file, _)) => say(&format!(
-            "resuming at line {line} of {}: {} of trace {} are stored already",
+            "resuming at {what} {line} of {}: {} of trace {} are stored already",
             file.path,
             format_count(found.rows, "row"),
             found.recording
@@ -219,11 +222,7 @@ fn begin_import(
         refuse_known_files(&store, &prepared.plan, cancel)?;
     }
     for left in unfinished.iter().filter(|it| it.process.is_none()) {
-        say(&format!(
-            "note: the import of trace {} was not finished: its own command goes on with it, \
-             `cyclometer import --discard {0}` removes it",
-            left.recording
-        ));
+        say(&describe_unfinished(left));
     }
     if options.rejects.is_none() {
         prepared.plan.rejects = new_rejects_path(&store)?;
@@ -235,6 +234,7 @@ fn begin_import(
     }
     let mut described = prepared.description.clone();
     described["fingerprint"] = json!(prepared.fingerprint);
+    described["command"] = json!(describe_own_command());
     described["rejects"] = json!(prepared.plan.rejects.to_string_lossy());
     let plan = json!({ "import": described }).to_string();
     let writer = TraceWriter::begin(store, options.label.as_deref(), &plan)

@@ -65,7 +65,8 @@ fn explain_invocation(
     if common.format == Format::Json {
         writeln!(out, "{}", json_text(&serde_json::Value::Array(objects), true))?;
     } else {
-        say(&format!("invocation {number} of recording {recording}: {key}"));
+        let name = store.name_recordings(&[recording]).map_err(CommandFailure::failed)?;
+        say(&format!("invocation {number} of {name}: {key}"));
     }
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }

@@ -1,4 +1,4 @@
-//! `replay`: bills recordings under price models.
+//! `replay`: bills recordings and traces under price models.
 
 mod break_even;
 mod calendar;
@@ -43,7 +43,7 @@ row per model and cell, always with the same columns; `outcome` is billed, partl
 refused, refused or failed. Without --per-month, bills are at list prices: no
 allowances, no tiers, no monthly fees. A repeated replay is stored once.")]
 pub(super) struct ReplayOptions {
-    /// Recordings by number or label, or `latest` [default: latest]
+    /// Recordings and traces by number or label, or `latest` [default: latest]
     #[arg(value_name = "RECORDING")]
     recordings: Vec<String>,
     #[command(flatten)]
@@ -111,9 +111,8 @@ pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOut
     let summary = &simulation.summary;
     print_bills(common, options, &plan, summary)?;
     say_remarks(common, &store, &plan, summary)?;
-    let recordings: Vec<String> =
-        plan.selection.recordings.iter().map(ToString::to_string).collect();
-    say(&format!("recording {}: {}", recordings.join(", "), describe_keeping(&simulation)));
+    let name = store.name_recordings(&plan.selection.recordings).map_err(CommandFailure::failed)?;
+    say(&format!("{name}: {}", describe_keeping(&simulation)));
     // With all models requested, some will not apply; models that were named all should.
     let named = options.choice.names_models();
     let refused =
@@ -210,7 +209,8 @@ fn say_remarks(
         }
         let held = store.throttling_counts(*recording).map_err(CommandFailure::failed)?;
         if let Some(line) = report::precision::describe_throttling(&held) {
-            say(&format!("recording {recording}: {line}"));
+            let name = store.name_recordings(&[*recording]).map_err(CommandFailure::failed)?;
+            say(&format!("{name}: {line}"));
         }
     }
     let by_share = |model: &ModelInfo| model.granularity == Granularity::Coarse;

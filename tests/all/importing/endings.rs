@@ -139,6 +139,9 @@ fn an_unfinished_import_is_told_and_can_be_discarded() {
     assert!(run.stderr.contains("--discard 1"), "{}", run.stderr);
     let list = place.ok(&["history"]);
     assert!(list.stderr.contains("--discard 1"), "{}", list.stderr);
+    assert!(list.stderr.contains("`cyclometer import /"), "how it goes on: {}", list.stderr);
+    let clean = place.ok(&["clean", "--only", "caches"]);
+    assert!(clean.stderr.contains("--discard 1"), "{}", clean.stderr);
     assert_eq!(place.run(&["import", "--discard", "2"]).code, 1, "a trace is no unfinished import");
     place.ok(&["import", "--discard", "1"]);
     assert_eq!(numbers(&place.open(), "SELECT id FROM recording"), [2]);

@@ -183,3 +183,61 @@ fn any_csv_is_read_by_a_mapping() {
     let template = place.ok(&["import", "new"]);
     assert!(template.stdout.contains("[trace]"));
 }
+
+#[test]
+fn parquet_is_read_by_a_mapping_and_told_by_its_rows() {
+    let place = Place::new();
+    let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/traces/parquet/pyarrow-zstd.parquet");
+    let path = place.path().join("usage.parquet");
+    std::fs::copy(sample, &path).expect("copied");
+    let path = path.to_str().expect("text");
+    let without = place.run(&["import", path]);
+    assert_eq!(without.code, 1, "{}", without.stderr);
+    assert!(without.stderr.contains("a Parquet file: say with --map"), "{}", without.stderr);
+    let summary = import(&place, &[path, "--map", "fn=function", "--map", "dur=run:ms"], 3);
+    // Five rows: the third has no duration, the fifth a negative one.
+    assert_eq!((&summary["rows"], &summary["files"][0]["records"]), (&3.into(), &5.into()));
+    let found = numbers(&place.open(), "SELECT run_ns FROM v_invocation ORDER BY run_ns");
+    assert_eq!(found, [1_000, 100_000, 155_510_000]);
+    let again = place.run(&["import", path, "--map", "fn=function", "--map", "dur=run:ms"]);
+    assert!(again.stderr.contains("trace 1 has it"), "{}", again.stderr);
+    let mapping = place.write(
+        "m.toml",
+        "[trace]\nformat = \"parquet\"\nplatform = \"mine\"\n[fields]\n\
+         function = { column = \"fn\" }\n[meters]\nrun = { column = \"dur\", unit = \"ms\" }\n",
+    );
+    let mapped = ["import", path, "--again", "--mapping", mapping.to_str().expect("text")];
+    let run = place.run(&mapped);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stdout.contains("usage.parquet:5"), "{}", run.stdout);
+    let mut command = place.command(&["import", "-", "--map", "dur=run:ms"]);
+    let piped = command.stdin(Stdio::null()).output().expect("starts");
+    assert_eq!(Run::of(&piped).code, 2);
+}
+
+#[test]
+fn what_was_not_read_is_shown_again_by_the_history() {
+    let place = Place::new();
+    let cut = gzip(report_log(0, 5_000).as_bytes());
+    let path = place.write("a.log.gz", &cut[..cut.len() / 2]);
+    let run = place.run(&["import", path.to_str().expect("text"), "--label", "cut"]);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stdout.contains("the input breaks off"), "{}", run.stdout);
+    let shown = place.ok(&["history", "show", "cut"]);
+    for text in ["the input breaks off", "a.log.gz", "aws-lambda-report", "missing", "memory_peak"]
+    {
+        assert!(shown.stdout.contains(text), "{text}: {}", shown.stdout);
+    }
+    let notes = &shown.stderr;
+    assert!(notes.contains("trace 1") && !notes.contains("recording 1"), "{notes}");
+    assert!(!notes.contains("not kept by the version"), "{notes}");
+    let bills = place.run(&["replay", "cut", "--model", "aws-lambda-x86"]);
+    assert!(bills.stderr.contains("trace 1: "), "{}", bills.stderr);
+    let list = place.ok(&["history"]);
+    assert!(list.stdout.contains("trace"), "{}", list.stdout);
+    let compared = place.ok(&["history", "compare", "cut", "cut"]);
+    assert!(compared.stderr.contains("both are trace 1"), "{}", compared.stderr);
+    let deleted = place.ok(&["history", "delete", "cut", "--yes"]);
+    assert!(deleted.stderr.contains("deleted trace 1: 1 trace,"), "{}", deleted.stderr);
+}

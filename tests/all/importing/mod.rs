@@ -23,7 +23,7 @@ fn report_log(first: u32, count: u32) -> String {
     text
 }
 
-fn gzip(content: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut child = std::process::Command::new("gzip")
         .arg("-c")

@@ -150,7 +150,7 @@ impl TraceDetail {
             Column::text("digest", "digest"),
         ]);
         for file in &self.overview.files {
-            let size = file.bytes.and_then(|bytes| u64::try_from(bytes).ok()).map(Bytes);
+            let size = file.bytes.map(Bytes);
             table.push(vec![
                 Cell::text(&*file.path),
                 Cell::text(&*file.format),
