@@ -1,12 +1,13 @@
 //! `reconcile`: holds what a provider billed against what a price model says.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::replay::{SelectionOptions, TermOptions, select_contracts, select_recordings};
 use super::{CommandFailure, CommandOutcome, CommonOptions, say};
-use crate::files::{RegularFile, display_path};
+use crate::files::{display_path, open_user_file};
+use crate::lane::Cancel;
 use crate::output::{json_text, text_output};
 use crate::pricing::Exact;
 use crate::quantity::Decimal;
@@ -18,6 +19,7 @@ use crate::report::reconcile::{
 use crate::report::{Format, format_count};
 use crate::store::{Selection, Store, StoreError};
 use crate::trace::bill_file::{BillFileError, BillReader};
+use crate::trace::input::InputStream;
 
 /// Options of `reconcile`.
 #[derive(Debug, clap::Args)]
@@ -34,8 +36,10 @@ JSON everything.
 --bill takes the lines of a bill as CSV: FOCUS 1.0 to 1.2, or an AWS Cost and Usage
 Report, 2.0 or legacy. Their quantities are held against those that the model makes of
 the trace, by month, region and function; tax, credits, discounts, commitments and
-what is not simulated are listed by name. `-` is standard input. With --bill, CSV has
-one row a line of the bill. Exit status: 3 if something is not explained.")]
+what is not simulated are listed by name. gzip and zstd are noticed by themselves; `-`
+is standard input. With --bill, CSV has one row a line of the bill.
+
+Exit status: 3 if something is not explained.")]
 pub(super) struct ReconcileOptions {
     /// Trace by number or label, or `latest`
     #[arg(value_name = "TRACE", default_value = "latest")]
@@ -143,6 +147,19 @@ fn simulate_months(
     Ok(sums)
 }
 
+/// Opens a bill, and decompresses what is gzip or zstd by its first bytes.
+fn open_bill_file(bill: &Path) -> std::io::Result<InputStream> {
+    let file = if bill == Path::new("-") {
+        None
+    } else {
+        let opened = open_user_file(bill).map_err(std::io::Error::other)?;
+        let status = opened.metadata()?;
+        // What is no file, such as a pipe of the shell, has no size.
+        Some((opened, status.is_file().then_some(status.len())))
+    };
+    InputStream::open(file, 0, &Cancel::default())
+}
+
 fn reconcile_bill(
     common: &CommonOptions,
     options: &ReconcileOptions,
@@ -152,13 +169,7 @@ fn reconcile_bill(
 ) -> CommandOutcome {
     let place = display_path(bill);
     let failed = |error: BillFileError| CommandFailure::failed(format!("{place} {error}"));
-    let input: Box<dyn Read> = if bill == Path::new("-") {
-        Box::new(std::io::stdin())
-    } else {
-        let file = RegularFile::from_path(bill).map_err(CommandFailure::failed)?;
-        let opened = file.open_for_reading();
-        Box::new(opened.map_err(|error| failed(BillFileError::Input(error)))?)
-    };
+    let input = open_bill_file(bill).map_err(|error| failed(BillFileError::Input(error)))?;
     let mut reader =
         BillReader::open_bill(BufReader::with_capacity(1 << 16, input)).map_err(failed)?;
     while let Some(line) = reader.next_line().map_err(failed)? {

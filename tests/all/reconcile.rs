@@ -151,6 +151,17 @@ fn a_bill_is_held_against_the_trace() {
         run.stdout
     );
     assert!(run.stdout.contains("AmazonS3"), "{}", run.stdout);
+    // Bills come compressed; a cut one is not taken for a shorter one.
+    let packed = crate::importing::gzip(rows.as_bytes());
+    let path = place.path().join("bill.csv.gz");
+    std::fs::write(&path, &packed).expect("written");
+    let same = place.ok(&["reconcile", "mine", "--bill", path.to_str().expect("a path")]);
+    assert_eq!(same.stdout, run.stdout);
+    let cut = place.path().join("cut.gz");
+    std::fs::write(&cut, &packed[..packed.len() - 20]).expect("written");
+    let cut = place.run(&["reconcile", "mine", "--bill", cut.to_str().expect("a path")]);
+    assert_eq!(cut.code, 1, "{}", cut.stdout);
+    assert!(cut.stderr.contains("cut.gz cannot be read"), "{}", cut.stderr);
     std::fs::write(bill, rows.replace("0.00075", "0.00085")).expect("written");
     let run = place.run(&["reconcile", "mine", "--bill", bill, "--format", "csv"]);
     assert_eq!(run.code, 3, "{}", run.stdout);
