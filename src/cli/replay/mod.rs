@@ -42,6 +42,7 @@ Every requested model is shown, as a bill or as a refusal. CSV and JSON have one
 row per model and cell, always with the same columns; `outcome` is billed, partly
 refused, refused or failed. Without --per-month, bills are at list prices: no
 allowances, no tiers, no monthly fees. A repeated replay is stored once.")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct ReplayOptions {
     /// Recordings by number or label, or `latest` [default: latest]
     #[arg(value_name = "RECORDING")]
@@ -198,8 +199,9 @@ fn say_remarks(
     plan: &ReplayPlan,
     summary: &ReplaySummary,
 ) -> Result<(), CommandFailure> {
-    let mut has_share = false;
+    let (mut has_share, mut has_recording) = (false, false);
     for recording in &plan.selection.recordings {
+        has_recording |= !store.is_trace(*recording).map_err(CommandFailure::failed)?;
         let sources = store.meter_sources(*recording).map_err(CommandFailure::failed)?;
         has_share |= sources.iter().any(|it| it.meter == "vcpu_allocated" && it.source.is_some());
         let estimates = sources
@@ -214,7 +216,8 @@ fn say_remarks(
         }
     }
     let by_share = |model: &ModelInfo| model.granularity == Granularity::Coarse;
-    if !has_share && summary.models().iter().any(by_share) {
+    // A log is of functions that had the share of their platform.
+    if !has_share && has_recording && summary.models().iter().any(by_share) {
         say(report::comparison::WHOLE_CPUS);
     }
     for note in list_stand_ins(summary) {
