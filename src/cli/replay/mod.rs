@@ -87,7 +87,7 @@ pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOut
     let mut store = common.open_for_results()?;
     let recordings = selection::select_recordings(&store, &options.recordings, &options.choice)?;
     if !named {
-        let ids = report::list_default_models(&store, &recordings, &catalog)
+        let ids = report::list_default_models(&store, &recordings, &catalog, options.by_month)
             .map_err(CommandFailure::failed)?;
         contracts = selection::select_contracts(&catalog, &ids, &options.terms)?;
     }
@@ -102,7 +102,7 @@ pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOut
         return explain::run(common, &store, &plan, what);
     }
     if options.by_month {
-        return calendar::run(common, &store, &plan);
+        return calendar::run(common, &store, &plan, named);
     }
     if options.break_even {
         let named = !options.choice.model.is_empty();
