@@ -226,6 +226,17 @@ fn counts(connection: &Connection) -> Vec<(String, i64)> {
 #[test]
 fn deletion_leaves_no_orphans() {
     let place = fixture::place();
+    place
+        .open()
+        .execute_batch(
+            "INSERT INTO trace_file (id, recording_id, position, path, format, identity)
+                VALUES (1, 1, 0, 'a.log', 'aws-lambda-report', 'x');
+             INSERT INTO trace_leftover (file_id, kind, cause, records)
+                VALUES (1, 'other', 'START line', 1);
+             INSERT INTO trace_instance (recording_id, name) VALUES (1, 'i');
+             INSERT INTO trace_candidate VALUES (1, 1, 1, 1);",
+        )
+        .expect("a file of a trace");
     let before = counts(&place.open());
     assert!(
         before.iter().all(|(_, count)| *count > 0),

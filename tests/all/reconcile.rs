@@ -124,7 +124,7 @@ fn what_no_rule_explains_is_listed_with_its_request() {
 #[test]
 fn a_bill_is_held_against_the_trace() {
     let place = Place::new();
-    let text = "2026-03-01T00:00:00Z REPORT RequestId: a\tDuration: 5.50 ms\tBilled Duration: 6 ms\t\
+    let text = "2026-03-01T12:00:00Z REPORT RequestId: a\tDuration: 5.50 ms\tBilled Duration: 6 ms\t\
                 Memory Size: 128 MB\tMax Memory Used: 40 MB\t\n";
     let settings = ImportSettings {
         function: Some("thumbnail".into()),

@@ -346,6 +346,23 @@ impl PriceCatalog {
         self.models().iter().find(in_force).unwrap_or(model)
     }
 
+    /// Returns the versions of a model's tariff that came into force after a day and until another,
+    /// both `YYYY-MM-DD`.
+    pub fn later_versions<'a>(
+        &'a self,
+        model: &'a PriceModel,
+        after: &'a str,
+        until: &'a str,
+    ) -> impl Iterator<Item = &'a PriceModel> {
+        self.models().iter().filter(move |other| {
+            model.contract().is_none()
+                && other.contract().is_none()
+                && other.tariff() == model.tariff()
+                && other.effective_from() > after
+                && other.effective_from() <= until
+        })
+    }
+
     /// Reads the contracts over models of these ids again: the models have been replaced.
     fn renew_contracts(&mut self, mut replaced: Vec<String>) {
         let is_over = |model: &PriceModel, ids: &[String]| {

@@ -301,39 +301,52 @@ impl ReplaySummary {
         Ok(contract.settle(&subtotals, terms, contract.rounding()))
     }
 
-    /// Computes the bill of a period of `length` nanoseconds in which the invocations of these
-    /// groups were all there were. Each group is an hour, in order, where `by_hour`; commitments
-    /// are used up hour by hour then.
+    /// Computes the bill of a period of `length` nanoseconds in which the invocations of a group
+    /// were all there were.
     ///
     /// # Errors
     ///
     /// When the model did not bill all of them, or needs to know more.
     pub fn period_bill(
         &self,
-        groups: &[&GroupTotal],
+        group: &GroupTotal,
         model: usize,
         length: Exact,
-        by_hour: bool,
     ) -> Result<Settlement, MonthlyBillError> {
         let (contract, terms) = self.contract(model).ok_or(MonthlyBillError::NoSuchModel)?;
         let mut terms = terms.clone();
         terms.set_period(length);
-        let mut parts: Vec<Vec<Subtotal>> = Vec::new();
-        for group in groups {
-            let mut subtotals = self.group_subtotals(group, model, &terms, &Exact::from(1))?;
-            if !parts.is_empty() {
-                // Once a period is once, not once an hour.
-                let once = cyclometer_pricing::ChargeBasis::Period;
-                subtotals.retain(|sum| sum.charge.basis() != once);
-            }
-            parts.push(subtotals);
+        let subtotals = self.group_subtotals(group, model, &terms, &Exact::from(1))?;
+        Ok(contract.settle(&subtotals, &terms, contract.rounding()))
+    }
+
+    /// Computes a bill like [`Self::period_bill`], with the commitment of a contract used up hour
+    /// by hour. `hours` are all hours of the period in order, with the sums of those in which
+    /// there was an invocation. What is charged by the period, such as provisioned capacity, is
+    /// there in every hour; what an instance served beyond the end of an hour counts once.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::period_bill`].
+    pub fn period_bill_by_hour(
+        &self,
+        group: &GroupTotal,
+        hours: &[Option<&GroupTotal>],
+        model: usize,
+        length: Exact,
+    ) -> Result<Settlement, MonthlyBillError> {
+        let (contract, terms) = self.contract(model).ok_or(MonthlyBillError::NoSuchModel)?;
+        let mut terms = terms.clone();
+        terms.set_period(length);
+        let one = Exact::from(1);
+        let whole = self.group_subtotals(group, model, &terms, &one)?;
+        let mut parts: Vec<Vec<Subtotal>> = Vec::with_capacity(hours.len());
+        for hour in hours {
+            let subtotals = hour.map(|hour| self.group_subtotals(hour, model, &terms, &one));
+            parts.push(subtotals.transpose()?.unwrap_or_default());
         }
-        let rounding = contract.rounding();
-        if by_hour {
-            return Ok(contract.settle_by_hour(&parts, &terms, rounding));
-        }
-        let subtotals: Vec<Subtotal> = parts.into_iter().flatten().collect();
-        Ok(contract.settle(&subtotals, &terms, rounding))
+        spread_over_hours(&whole, &mut parts);
+        Ok(contract.settle_by_hour(&parts, &terms, contract.rounding()))
     }
 
     /// Returns the quantities of all charges for `scale` times the invocations of a group.
@@ -460,5 +473,30 @@ impl ReplaySummary {
             Ordering::Less => ("fine", one.checked_div(&ratio).ok_or(RatioError::ZeroDivisor)?),
         };
         Ok(format!("{name} {}x", times.to_rounded_string(2)))
+    }
+}
+
+/// Makes the quantities of the hours add up to those of the whole period: what is charged by the
+/// period is spread evenly, and the hours' shares of the rest are kept.
+fn spread_over_hours(whole: &[Subtotal], hours: &mut [Vec<Subtotal>]) {
+    let count = Exact::from(u64::try_from(hours.len()).unwrap_or(u64::MAX));
+    let mut spread: Vec<Vec<Subtotal>> = vec![Vec::with_capacity(whole.len()); hours.len()];
+    for (at, total) in whole.iter().enumerate() {
+        let in_hour = |hour: &Vec<Subtotal>| hour.get(at).map(|sum| sum.quantity.clone());
+        let sum = hours.iter().filter_map(in_hour).fold(Exact::default(), |sum, it| &sum + &it);
+        let by_period = total.charge.basis() == cyclometer_pricing::ChargeBasis::Period;
+        for (hour, spread) in hours.iter().zip(&mut spread) {
+            let even = || total.quantity.checked_div(&count).unwrap_or_default();
+            let quantity = if by_period || sum.is_zero() {
+                even()
+            } else {
+                let used = &in_hour(hour).unwrap_or_default() * &total.quantity;
+                used.checked_div(&sum).unwrap_or_default()
+            };
+            spread.push(Subtotal { charge: Arc::clone(&total.charge), quantity });
+        }
+    }
+    for (hour, spread) in hours.iter_mut().zip(spread) {
+        *hour = spread;
     }
 }

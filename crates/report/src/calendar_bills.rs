@@ -6,9 +6,9 @@ use std::num::NonZeroU64;
 use std::collections::BTreeMap;
 
 use super::table::{Cell, Column, Table};
-use cyclometer_pricing::{ContractDetails, Exact, Money, RoundingPolicy, Settlement};
-use cyclometer_replay::{Contract, GroupTotal, MonthlyBillError, ReplaySummary};
-use cyclometer_store::{CalendarPeriod, CalendarReplay};
+use cyclometer_pricing::{ContractDetails, Exact, Money, PriceModel, RoundingPolicy, Settlement};
+use cyclometer_replay::{Contract, GroupTotal, MonthlyBillError};
+use cyclometer_store::CalendarReplay;
 
 /// Significant digits of list prices in text; bills are shown as they are rounded.
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(5);
@@ -26,20 +26,31 @@ fn settle_month(
     model: usize,
 ) -> Result<Settlement, MonthlyBillError> {
     let period = months.periods.get(month).ok_or(MonthlyBillError::NothingBilled)?;
-    let length = bill_length(&months.summary, model, period);
+    let count = (period.until - period.from).unsigned_abs() / HOUR;
+    let length = &Exact::from(count) * &Exact::from(HOUR);
     let committed = months.summary.contract(model).and_then(|(model, _)| model.contract());
-    match hours.filter(|_| committed.is_some_and(ContractDetails::has_commitment)) {
-        None => months.summary.period_bill(&[group], model, length, false),
-        Some(hours) => {
-            let within = |at: &usize| {
-                let hour = hours.periods.get(*at);
-                hour.is_some_and(|hour| (period.from..period.until).contains(&hour.from))
-            };
-            let of_month: Vec<&GroupTotal> =
-                hour_totals.iter().filter(|(at, _)| within(at)).map(|(_, group)| group).collect();
-            hours.summary.period_bill(&of_month, model, length, true)
+    let Some(hours) = hours.filter(|_| committed.is_some_and(ContractDetails::has_commitment))
+    else {
+        return months.summary.period_bill(group, model, length);
+    };
+    let mut of_month: Vec<Option<&GroupTotal>> =
+        vec![None; usize::try_from(count).unwrap_or_default()];
+    for (at, group) in hour_totals {
+        let begin = hours.periods.get(*at).map(|hour| hour.from - period.from);
+        let place = begin.and_then(|begin| u64::try_from(begin).ok()).map(|begin| begin / HOUR);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        if let Some(hour) = place.and_then(|place| of_month.get_mut(place)) {
+            *hour = Some(group);
         }
     }
+    months.summary.period_bill_by_hour(group, &of_month, model, length)
+}
+
+/// Returns whether a model was in force when a month began.
+fn is_in_force(model: &PriceModel, month: &str) -> bool {
+    let day = format!("{month}-01");
+    model.effective_from() <= day.as_str()
+        && model.effective_until().is_none_or(|end| day.as_str() < end)
 }
 
 /// Describes the lines of a bill as they are printed: `duration 1.20; requests 0.01`.
@@ -61,17 +72,6 @@ fn format_amount(bill: &Settlement, amount: &Money) -> String {
     }
 }
 
-/// Returns the length of a bill: that of the month in the calendar, unless a contract has months
-/// of its own.
-fn bill_length(summary: &ReplaySummary, model: usize, period: &CalendarPeriod) -> Exact {
-    let own = summary.contract(model).and_then(|(model, _)| {
-        let base = model.contract()?.base();
-        (base.default_period() != model.default_period()).then(|| model.default_period().clone())
-    });
-    let hours = (period.until - period.from).unsigned_abs() / HOUR;
-    own.unwrap_or_else(|| &Exact::from(hours) * &Exact::from(HOUR))
-}
-
 /// Returns whether a bill of these months needs to know the usage of each hour.
 #[must_use]
 pub fn needs_hours(contracts: &[Contract]) -> bool {
@@ -81,9 +81,14 @@ pub fn needs_hours(contracts: &[Contract]) -> bool {
 }
 
 /// Builds one row a month and model: all invocations of the month as one account's. `hours` are
-/// the same invocations by hour, for models for which [`needs_hours`] says so.
+/// the same invocations by hour, for models for which [`needs_hours`] says so. With `by_version`,
+/// a month has only the models that were in force when it began, where any was.
 #[must_use]
-pub fn calendar_table(replay: &CalendarReplay, hours: Option<&CalendarReplay>) -> Table {
+pub fn calendar_table(
+    replay: &CalendarReplay,
+    hours: Option<&CalendarReplay>,
+    by_version: bool,
+) -> Table {
     let hour_totals = hours.map(CalendarReplay::period_totals).unwrap_or_default();
     let mut table = Table::new(&[
         Column::text("month", "month"),
@@ -99,7 +104,12 @@ pub fn calendar_table(replay: &CalendarReplay, hours: Option<&CalendarReplay>) -
     ]);
     for (period, group) in replay.period_totals() {
         let label = replay.periods.get(period).map_or("", |period| &period.label);
-        for (at, info) in replay.summary.models().iter().enumerate() {
+        let in_force = |at: usize| {
+            replay.summary.contract(at).is_some_and(|(model, _)| is_in_force(model, label))
+        };
+        let models = replay.summary.models();
+        let selects = by_version && (0..models.len()).any(in_force);
+        for (at, info) in models.iter().enumerate().filter(|(at, _)| !selects || in_force(*at)) {
             let total = group.models.get(at);
             let bill = settle_month(replay, hours, &hour_totals, (period, &group), at);
             let note = bill.as_ref().err().map(ToString::to_string);
@@ -211,5 +221,67 @@ mod tests {
         // 1.20 + 0.01 - 1.20 + 1.00 + 371.00 = 372.01.
         let spread = settle_month(&months, None, &totals, (month, &group), 0);
         assert_eq!(spread.expect("a bill").total.to_plain_string(), "372.01");
+    }
+    #[test]
+    fn what_is_rented_is_there_in_every_hour() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("plan.toml");
+        let text = "extends = \"aws-lambda-x86\"\nid = \"plan\"\nname = \"A plan\"\n\
+            allowances = \"none\"\n[commitment]\nname = \"Plan\"\nper_hour = \"0.50\"\n\
+            discount = \"17 %\"\ncovers = [\"provisioned capacity\"]\n";
+        std::fs::write(&file, text).expect("written");
+        let mut catalog = PriceCatalog::with_builtin_models();
+        catalog.add_path(&file).expect("a contract");
+        let model = catalog.find_model("plan").expect("there");
+        let mut terms = Terms::for_model(model);
+        for (name, value) in [("provisioned_memory", "1 GiB"), ("provisioned_time", "744 h")] {
+            let gb = model.gigabyte_convention();
+            terms.set_input(model, name, value, gb).expect("an input");
+        }
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        let (store, trace) = store_trace(store, &[(MAY, 1)]);
+        let plan = ReplayPlan::for_recordings(vec![trace], vec![(model.clone(), terms)]);
+        let months = store.replay_by_period(&plan, PeriodLength::Month).expect("months");
+        let hours = store.replay_by_period(&plan, PeriodLength::Hour).expect("hours");
+        let (month, group) = months.period_totals().into_iter().next().expect("a month");
+        let bill = settle_month(&months, Some(&hours), &hours.period_totals(), (month, &group), 0)
+            .expect("a bill");
+        // 744 h x 3600 s x $0.0000041667 = $11.16008928, all of it covered: $0.01245... an hour of
+        // the $0.50, 744 times, are $9.2628...
+        assert_eq!(
+            describe_lines(&bill),
+            "duration 0.00; requests 0.00; provisioned capacity 11.16; \
+             Plan: provisioned capacity covered -11.16; Plan: used 9.26; Plan: unused 362.74"
+        );
+    }
+
+    #[test]
+    fn each_month_has_the_version_in_force() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        // 2025-07-31T23:59:59Z and 2025-08-01T00:00:00Z: `date -u -d ... +%s`.
+        let august = 1_754_006_400_000_000_000;
+        let (store, trace) = store_trace(store, &[(august - 1_000_000_000, 1), (august, 1)]);
+        let catalog = PriceCatalog::with_builtin_models();
+        let ids = crate::list_default_models(&store, &[trace], &catalog, true).expect("models");
+        assert_eq!(ids, ["aws-lambda-x86-2020", "aws-lambda-x86"]);
+        let first = crate::list_default_models(&store, &[trace], &catalog, false).expect("models");
+        assert_eq!(first, ["aws-lambda-x86-2020"]);
+        let contracts = ids.iter().map(|id| catalog.find_model(id).expect("there").clone());
+        let contracts = contracts.map(|model| (model.clone(), Terms::for_model(&model)));
+        let plan = ReplayPlan::for_recordings(vec![trace], contracts.collect());
+        let months = store.replay_by_period(&plan, PeriodLength::Month).expect("months");
+        let rows = calendar_table(&months, None, true).to_json();
+        let found: Vec<(&str, &str)> = rows
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| (row["month"].as_str().unwrap_or(""), row["model"].as_str().unwrap_or("")))
+            .collect();
+        assert_eq!(found, [("2025-07", "aws-lambda-x86-2020"), ("2025-08", "aws-lambda-x86")]);
+        assert_eq!(
+            calendar_table(&months, None, false).to_json().as_array().map(Vec::len),
+            Some(4)
+        );
     }
 }

@@ -28,7 +28,8 @@ pub fn find_platform_model(platform: &str) -> Option<&'static str> {
 /// Returns the ids of the models that recordings and traces are billed by unless others are named.
 ///
 /// Recordings, or recordings and traces together, are billed by [`HEADLINE_MODELS`]; traces alone
-/// by the models of their platforms that were in force when they began.
+/// by the models of their platforms that were in force when they began or, with `all_versions`, at
+/// any time until they ended.
 ///
 /// # Errors
 /// Fails when the database cannot be read.
@@ -36,6 +37,7 @@ pub fn list_default_models(
     store: &Store,
     recordings: &[i64],
     catalog: &PriceCatalog,
+    all_versions: bool,
 ) -> Result<Vec<String>, StoreError> {
     let mut ids: Vec<String> = Vec::new();
     for recording in recordings {
@@ -43,13 +45,19 @@ pub fn list_default_models(
         if !details.is_trace {
             return Ok(HEADLINE_MODELS.map(str::to_owned).to_vec());
         }
-        let day = details.started_at.get(..10).unwrap_or_default();
+        let first = details.started_at.get(..10).unwrap_or_default();
+        let last = details.ended_at.as_deref().and_then(|end| end.get(..10)).unwrap_or(first);
         for lane in store.lanes_of_recordings(&[*recording])? {
             let Some(id) = find_platform_model(&lane.name) else { continue };
             let Ok(model) = catalog.find_model(id) else { continue };
-            let id = catalog.find_version(model, day).id();
-            if !ids.iter().any(|known| known == id) {
-                ids.push(id.to_owned());
+            let mut versions = vec![catalog.find_version(model, first)];
+            if all_versions {
+                versions.extend(catalog.later_versions(model, first, last));
+            }
+            for version in versions {
+                if !ids.iter().any(|known| known == version.id()) {
+                    ids.push(version.id().to_owned());
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ pub(super) struct ReadingOptions {
     /// Format of the files, or `auto`: each by its own beginning
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     from: String,
-    /// Read a column as a meter in a unit, such as dur_ms=run:ms; may be repeated
+    /// Read a column as a meter in a unit, such as `dur_ms=run:ms`; may be repeated
     #[arg(long, value_name = "COLUMN=METER:UNIT", conflicts_with_all = ["from", "mapping"])]
     map: Vec<String>,
     /// Read the columns that a mapping file describes

@@ -102,7 +102,7 @@ fn prepare(options: &ImportOptions, cancel: &Cancel) -> Result<PreparedImport, C
     let is_repeatable = identified.iter().all(|(_, identity)| identity.size.is_some());
     let fingerprint = if is_repeatable {
         let digest = Sha256::digest(described.to_string().as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::workload::hex(&digest)
     } else {
         String::new()
     };

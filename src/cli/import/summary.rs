@@ -128,15 +128,15 @@ fn print_json(
 
 /// Says why no invocation could be read.
 pub(super) fn describe_nothing(files: &[TraceFile], rejects: &Path) -> String {
-    let mut text = "no invocation could be read".to_owned();
+    let mut lines_of_text = vec!["no invocation could be read".to_owned()];
     for ((kind, cause), (count, lines)) in gather_causes(files) {
-        text.push_str(&match kind {
-            "note" => format!("\n{}: {cause}", lines.join("; ")),
-            _ => format!("\n{count} {kind}: {cause} ({})", lines.join("; ")),
+        lines_of_text.push(match kind {
+            "note" => format!("{}: {cause}", lines.join("; ")),
+            _ => format!("{count} {kind}: {cause} ({})", lines.join("; ")),
         });
     }
     if rejects.exists() {
-        text.push_str(&format!("\nthe rejected records are in {}", display_path(rejects)));
+        lines_of_text.push(format!("the rejected records are in {}", display_path(rejects)));
     }
-    text
+    lines_of_text.join("\n")
 }

@@ -5,15 +5,20 @@ use crate::report::{calendar_table, needs_hours};
 use crate::store::{PeriodLength, ReplayPlan, Store};
 use std::process::ExitCode;
 
-/// Runs the command.
-pub(super) fn run(common: &CommonOptions, store: &Store, plan: &ReplayPlan) -> CommandOutcome {
+/// Runs the command. Unless models were named, each month is billed by the versions in force.
+pub(super) fn run(
+    common: &CommonOptions,
+    store: &Store,
+    plan: &ReplayPlan,
+    named: bool,
+) -> CommandOutcome {
     let replay =
         store.replay_by_period(plan, PeriodLength::Month).map_err(CommandFailure::failed)?;
     let hours = needs_hours(&plan.contracts)
         .then(|| store.replay_by_period(plan, PeriodLength::Hour))
         .transpose()
         .map_err(CommandFailure::failed)?;
-    common.print_table(&calendar_table(&replay, hours.as_ref()))?;
+    common.print_table(&calendar_table(&replay, hours.as_ref(), !named))?;
     if common.format.is_for_people() {
         say("months are UTC; each has its own allowances, tiers and fees; list prices have none");
     }

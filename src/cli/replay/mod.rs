@@ -42,6 +42,7 @@ Every requested model is shown, as a bill or as a refusal. CSV and JSON have one
 row per model and cell, always with the same columns; `outcome` is billed, partly
 refused, refused or failed. Without --per-month, bills are at list prices: no
 allowances, no tiers, no monthly fees. A repeated replay is stored once.")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct ReplayOptions {
     /// Recordings and traces by number or label, or `latest` [default: latest]
     #[arg(value_name = "RECORDING")]
@@ -86,7 +87,7 @@ pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOut
     let mut store = common.open_for_results()?;
     let recordings = selection::select_recordings(&store, &options.recordings, &options.choice)?;
     if !named {
-        let ids = report::list_default_models(&store, &recordings, &catalog)
+        let ids = report::list_default_models(&store, &recordings, &catalog, options.by_month)
             .map_err(CommandFailure::failed)?;
         contracts = selection::select_contracts(&catalog, &ids, &options.terms)?;
     }
@@ -101,7 +102,7 @@ pub(super) fn run(common: &CommonOptions, options: &ReplayOptions) -> CommandOut
         return explain::run(common, &store, &plan, what);
     }
     if options.by_month {
-        return calendar::run(common, &store, &plan);
+        return calendar::run(common, &store, &plan, named);
     }
     if options.break_even {
         let named = !options.choice.model.is_empty();
@@ -197,8 +198,9 @@ fn say_remarks(
     plan: &ReplayPlan,
     summary: &ReplaySummary,
 ) -> Result<(), CommandFailure> {
-    let mut has_share = false;
+    let (mut has_share, mut has_recording) = (false, false);
     for recording in &plan.selection.recordings {
+        has_recording |= !store.is_trace(*recording).map_err(CommandFailure::failed)?;
         let sources = store.meter_sources(*recording).map_err(CommandFailure::failed)?;
         has_share |= sources.iter().any(|it| it.meter == "vcpu_allocated" && it.source.is_some());
         let estimates = sources
@@ -214,7 +216,8 @@ fn say_remarks(
         }
     }
     let by_share = |model: &ModelInfo| model.granularity == Granularity::Coarse;
-    if !has_share && summary.models().iter().any(by_share) {
+    // A log is of functions that had the share of their platform.
+    if !has_share && has_recording && summary.models().iter().any(by_share) {
         say(report::comparison::WHOLE_CPUS);
     }
     for note in list_stand_ins(summary) {

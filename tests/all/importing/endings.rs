@@ -22,7 +22,7 @@ fn digest(place: &Place) -> String {
 /// Waits until an import has stored rows, or has ended.
 fn wait_for_rows(place: &Place, child: &mut Child, more_than: i64) -> i64 {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(60) {
+    while begun.elapsed() < Duration::from_mins(1) {
         if let Some(rows) = stored_rows(place).filter(|rows| *rows > more_than) {
             return rows;
         }

@@ -123,12 +123,14 @@ impl TariffVersions {
         let version = self.find_in_force(row.started_at);
         let found =
             |rule, modelled, hint| Finding { rule, modelled, model: version.id().to_owned(), hint };
-        let modelled = match version.billed_time(&row.usage) {
+        let modelled = version.billed_time(&row.usage);
+        // Rows of another platform, such as request logs, have nothing to be held against.
+        let Some(billed) = row.billed else {
+            return found(Rule::NoBilledTime, modelled.ok(), None);
+        };
+        let modelled = match modelled {
             Ok(modelled) => modelled,
             Err(reason) => return found(Rule::Refused, None, Some(reason)),
-        };
-        let Some(billed) = row.billed else {
-            return found(Rule::NoBilledTime, Some(modelled), None);
         };
         let case = Case { version, row, billed };
         let rule = if modelled == billed {
