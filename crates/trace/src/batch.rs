@@ -134,6 +134,8 @@ pub struct RowBatch {
     before: usize,
     /// Whether that record gave more rows than one may.
     overflowed: bool,
+    /// Causes for which parts of that record were rejected.
+    rejected_parts: Vec<Reject>,
 }
 
 impl RowBatch {
@@ -151,6 +153,18 @@ impl RowBatch {
     pub fn begin_record(&mut self) {
         self.before = self.rows.len();
         self.overflowed = false;
+        self.rejected_parts.clear();
+    }
+
+    /// Rejects a part of the record that is being read, such as a row of a table or a span: the
+    /// other parts stay.
+    pub fn reject_part(&mut self, cause: Reject) {
+        self.rejected_parts.push(cause);
+    }
+
+    /// Returns the causes for which parts of the record were rejected, and forgets them.
+    pub fn take_rejected_parts(&mut self) -> Vec<Reject> {
+        std::mem::take(&mut self.rejected_parts)
     }
 
     /// Rejects the record that was begun last if it gave too many rows.

@@ -28,9 +28,14 @@ pub fn read_records<'a>(
     let mut batch = RowBatch::default();
     for (line, bytes) in (1..).zip(records) {
         let rows = batch.len();
-        match reader.read_record(&Record { bytes, line }, &mut input.names, &mut batch) {
-            Ok(RecordOutcome::Rows) => {}
-            Ok(RecordOutcome::Other(kind)) => input.others.push(kind),
+        let read = reader.read_record(&Record { bytes, line }, &mut input.names, &mut batch);
+        let parts = batch.take_rejected_parts();
+        match read {
+            Ok(RecordOutcome::Rows) => input.rejects.extend(parts.into_iter().map(|it| (line, it))),
+            Ok(RecordOutcome::Other(kind)) => {
+                input.others.push(kind);
+                input.rejects.extend(parts.into_iter().map(|it| (line, it)));
+            }
             Err(cause) => {
                 batch.truncate(rows);
                 input.rejects.push((line, cause));

@@ -157,23 +157,34 @@ fn read_table(
         return Err(Reject::new("a table of more than 100,000 rows: export it as lines or CSV"));
     }
     for row in rows {
-        let values = parse_array(row)?;
-        let mut fields: Fields<'_> = Default::default();
-        for (field, place) in fields.iter_mut().zip(places) {
-            let value = place.and_then(|place| values.get(place));
-            if let Some(value) = value.filter(|value| value.get() != "null") {
-                *field = Some(text_or_object(value)?);
-            }
-        }
-        match read_request(&fields, maker, names, batch)? {
-            RecordOutcome::Rows => outcome = RecordOutcome::Rows,
-            RecordOutcome::Other(kind) if outcome != RecordOutcome::Rows => {
+        match read_table_row(row, &places, maker, names, batch) {
+            Ok(RecordOutcome::Rows) => outcome = RecordOutcome::Rows,
+            Ok(RecordOutcome::Other(kind)) if outcome != RecordOutcome::Rows => {
                 outcome = RecordOutcome::Other(kind);
             }
-            RecordOutcome::Other(_) => {}
+            Ok(RecordOutcome::Other(_)) => {}
+            Err(cause) => batch.reject_part(cause),
         }
     }
     Ok(outcome)
+}
+
+fn read_table_row(
+    row: JsonValue<'_>,
+    places: &[Option<usize>; FIELDS.len()],
+    maker: &mut RowMaker,
+    names: &mut TraceNames,
+    batch: &mut RowBatch,
+) -> Result<RecordOutcome, Reject> {
+    let values = parse_array(row)?;
+    let mut fields: Fields<'_> = Default::default();
+    for (field, place) in fields.iter_mut().zip(places) {
+        let value = place.and_then(|place| values.get(place));
+        if let Some(value) = value.filter(|value| value.get() != "null") {
+            *field = Some(text_or_object(value)?);
+        }
+    }
+    read_request(&fields, maker, names, batch)
 }
 
 fn read_row(
@@ -310,6 +321,18 @@ mod tests {
         assert_eq!(new.usage.phases.run, Some(Nanos(4_723_900)), "without the host");
         assert_eq!(new.request, old.request, "one invocation, told twice");
         assert_eq!(old.usage.get(Meter::CpuTime), None);
+    }
+
+    #[test]
+    fn a_bad_row_of_a_table_takes_no_other_with_it() {
+        let text = r#"{"name":"PrimaryResult","columns":[{"name":"timestamp"},{"name":"duration"},{"name":"itemCount"},{"name":"name"}],"rows":[["2025-05-12T20:24:06.154Z",1.5,2,"f"],["2025-05-12T20:24:06.154Z",-3,1,"f"],["2025-05-12T20:24:06.154Z",3,1,"f"]]}"#;
+        let input = crate::testing::read_records(
+            &AZURE_REQUESTS,
+            &ImportSettings::default(),
+            [text.as_bytes()],
+        );
+        assert_eq!(input.rows.len(), 2);
+        assert_eq!(input.rejects.len(), 1);
     }
 
     #[test]

@@ -170,8 +170,10 @@ impl LambdaJsonReader {
     ) -> Result<RecordOutcome, Reject> {
         let mut outcome = RecordOutcome::Other("record of a subscription without a report");
         for event in events {
-            if self.read_event(event, Some(envelope), names, batch)? == RecordOutcome::Rows {
-                outcome = RecordOutcome::Rows;
+            match self.read_event(event, Some(envelope), names, batch) {
+                Ok(RecordOutcome::Rows) => outcome = RecordOutcome::Rows,
+                Ok(RecordOutcome::Other(_)) => {}
+                Err(cause) => batch.reject_part(cause),
             }
         }
         Ok(outcome)
@@ -268,6 +270,21 @@ mod tests {
         assert_eq!(input.names.instances(), ["2025/05/12/[$LATEST]5b11", "2025/05/12/[$LATEST]77"]);
         // 1747081446310 ms less 155.51 ms.
         assert_eq!(input.rows[0].started_at, Some(1_747_081_446_154_490_000));
+    }
+
+    /// The fields are those of AWS's guide to Lambda Insights.
+    #[test]
+    fn insights_in_a_log_group_of_its_own_name_their_function() {
+        let input = read(
+            &CLOUDWATCH_JSON,
+            &[
+                r#"{"logStreamName":"thumbnail/2025/05/12/[1]ab","timestamp":1747081446310,"ingestionTime":1747081455176,
+                    "message":"{\"_aws\":{\"Timestamp\":1747081446310},\"function_name\":\"thumbnail\",\"request_id\":\"a\",\"duration\":20,\"billed_duration\":20,\"total_memory\":128,\"used_memory_max\":40,\"cpu_total_time\":12,\"event_type\":\"performance\"}"}"#,
+            ],
+        );
+        assert_eq!(input.rejects, []);
+        assert_eq!(input.names.cells()[0].function, "thumbnail");
+        assert_eq!(input.rows[0].usage.get(Meter::CpuTime), Some(12_000_000));
     }
 
     /// The two reports have the fields of one schema, and are of 2026 and of January 2025.

@@ -108,8 +108,11 @@ fn read_resource(
     for scope in resource.array("scopeSpans")? {
         let scope = JsonObject::parse(scope.get().as_bytes())?;
         for span in scope.array("spans")? {
-            let span = JsonObject::parse(span.get().as_bytes())?;
-            read_span(&span, &attributes, maker, names, batch)?;
+            let span = JsonObject::parse(span.get().as_bytes());
+            let read = span.and_then(|span| read_span(&span, &attributes, maker, names, batch));
+            if let Err(cause) = read {
+                batch.reject_part(cause);
+            }
         }
     }
     Ok(())

@@ -267,6 +267,13 @@ impl<'a> Reading<'a> {
                 outcome => Ok(outcome),
             }
         });
+        let parts = reading.batch.rows.take_rejected_parts();
+        if read.is_ok() {
+            for cause in parts {
+                self.reject(reading, cause, record.line, record.bytes)?;
+            }
+        }
+        let rows = &mut reading.batch.rows;
         match read {
             Ok(RecordOutcome::Rows) => {
                 (before..reading.batch.rows.len())
@@ -342,7 +349,13 @@ impl FileReading {
     pub(super) fn add_line(&mut self, row: usize, line: u64) {
         self.batch.lines.push(line);
         let time = self.batch.rows.rows().get(row).and_then(|it| it.started_at);
-        let Some(time) = time else { return };
+        let Some(time) = time else {
+            if self.checkpoint.last_time.is_some() {
+                let cause = "it has no time, and stands at that of the row before it";
+                self.leftovers.count(LeftoverKind::Note, cause, line);
+            }
+            return;
+        };
         if let Some(last) = self.checkpoint.last_time {
             if time < last.saturating_sub(CLOCK_BACK) {
                 let cause = "the clock goes back by more than an hour";

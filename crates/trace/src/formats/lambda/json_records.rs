@@ -153,6 +153,7 @@ fn read_insights<'a>(event: &PlatformEvent<'a>) -> Result<LambdaMessage<'a>, Rej
     let metadata = event.metadata.ok_or(Reject::new("no _aws"))?;
     let metadata: EmbeddedMetadata<'a> = parse_record(metadata.get().as_bytes())?;
     let report = LambdaReport {
+        function: field_text(event.function_name),
         request: field_text(event.request_id),
         duration: milliseconds(event.duration)?,
         billed: milliseconds(event.billed_duration)?,

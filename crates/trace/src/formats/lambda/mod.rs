@@ -61,6 +61,8 @@ pub(super) struct LambdaReport<'a> {
     /// Whether the sandbox was made for it, where the log says so itself.
     pub cold: Option<bool>,
     pub ending: Ending,
+    /// Function that the report names itself.
+    pub function: Option<Cow<'a, str>>,
     pub is_yandex: bool,
 }
 
@@ -149,6 +151,9 @@ impl LambdaRows {
         let duration = report.duration.ok_or(Reject::new("no Duration"))?;
         let memory = report.memory.or(self.memory);
         let memory = memory.ok_or(Reject::new("no Memory Size, and no --memory is given"))?;
+        if memory == 0 {
+            return Err(Reject::new("a memory size of 0"));
+        }
         let was_made = [report.init, report.restore, report.billed_restore];
         let cold = report.cold.unwrap_or(was_made.iter().any(Option::is_some));
         let cell = self.find_cell(report, place, memory, cold, names)?;
@@ -191,7 +196,8 @@ impl LambdaRows {
         names: &mut TraceNames,
     ) -> Result<CellId, Reject> {
         let start = if cold { StartKind::Cold } else { StartKind::Warm };
-        let function = place.function.as_deref().filter(|name| !name.is_empty());
+        let function = report.function.as_deref().or(place.function.as_deref());
+        let function = function.filter(|name| !name.is_empty());
         if let Some(last) = &self.last
             && last.memory == Some(memory)
             && last.start == start
