@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use thiserror::Error;
 
 use super::contract::file::{ContractProbe, is_contract};
-use super::contract::{BaseModels, ContractDetails};
+use super::contract::{BaseModels, ContractDetails, TheseModels};
 use super::error::{KnownRegions, MAX_FILE_BYTES, PricingError, SpannedProblem, UnknownModel};
 use super::model::PriceModel;
 use super::resolve;
@@ -36,7 +36,7 @@ static BUILTIN: LazyLock<Vec<PriceModel>> = LazyLock::new(|| {
     loop {
         let before = contracts.len();
         contracts.retain(|(origin, text)| {
-            match PriceModel::parse_over(text, origin, models.as_slice()) {
+            match PriceModel::parse_over(text, origin, &TheseModels(&models)) {
                 Ok(read) => {
                     models.extend(read);
                     false
@@ -54,7 +54,7 @@ static BUILTIN: LazyLock<Vec<PriceModel>> = LazyLock::new(|| {
 /// are not among the models that are listed or replayed when none is named.
 static REGIONAL_MODELS: LazyLock<Vec<PriceModel>> = LazyLock::new(|| {
     let read = |(origin, text): &(&str, &str)| {
-        PriceModel::parse_over(text, origin, BUILTIN.as_slice()).ok()
+        PriceModel::parse_over(text, origin, &TheseModels(&BUILTIN)).ok()
     };
     REGIONAL.iter().filter_map(read).flatten().collect()
 });
@@ -100,8 +100,22 @@ pub fn find_builtin_model(id: &str) -> Result<&'static PriceModel, UnknownModel>
 }
 
 /// Returns the built-in model of that id with regional prices.
-fn find_regional_model(id: &str) -> Option<&'static PriceModel> {
+pub(super) fn find_regional_model(id: &str) -> Option<&'static PriceModel> {
     regional_models().iter().find(|model| model.id() == id)
+}
+
+/// Returns the built-in model with the prices of a region, of the tariff that a model is or is a
+/// contract over.
+pub(super) fn find_region_of(model: &PriceModel, region: &str) -> Option<&'static PriceModel> {
+    let root = model.root();
+    regional_models().iter().find(|other| {
+        let base = other.root();
+        // Tiers of regions are variants of one model.
+        let name = |model: &PriceModel| model.id().trim_end_matches("-tier2").to_owned();
+        other.contract().and_then(ContractDetails::region) == Some(region)
+            && name(base) == name(root)
+            && base.source_text() == root.source_text()
+    })
 }
 
 /// Returns the regions that a built-in model has prices of, if `id` is that of such a model with

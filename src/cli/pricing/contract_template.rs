@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::cli::CommandFailure;
-use crate::pricing::{Pool, PriceModel, PricingError};
+use crate::pricing::{Charge, Pool, PriceModel, PricingError};
 
 /// Returns a contract over `base` that changes nothing as it is: each key is there, switched off
 /// by a `#`.
@@ -58,13 +58,31 @@ fn write_prices(text: &mut String, base: &PriceModel) {
         "# Prices of your own, or of your region, in the currency of the model. What has tiers \
          gets all of\n# them.\n#[prices]\n",
     );
-    for pool in base.pools() {
+    let (money, priced): (Vec<&Pool>, Vec<&Pool>) =
+        base.pools().iter().partition(|pool| base.is_counted_in_money(pool));
+    for pool in priced {
         let tiers: Vec<String> = pool.tiers().iter().map(|tier| write_tier(pool, tier)).collect();
         let price = match pool.tiers() {
             [only] => format!("\"{}\"", only.price.to_plain_string()),
             _ => format!("[{}]", tiers.join(", ")),
         };
         let _ = writeln!(text, "#{} = {price}", toml::Value::from(pool.name()));
+    }
+    if !money.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n# Prices of charges that are added up in {} before they are billed.\n#[weights]",
+            base.currency()
+        );
+        let is_in_money = |charge: &&Charge| {
+            let pool = base.pools().get(charge.pool_index());
+            pool.is_some_and(|pool| base.is_counted_in_money(pool))
+        };
+        for charge in base.charges().filter(is_in_money) {
+            let weight = charge.list_rate();
+            let shown = weight.to_fraction_string().unwrap_or_else(|| weight.to_plain_string());
+            let _ = writeln!(text, "#{} = \"{shown}\"", toml::Value::from(charge.name()));
+        }
     }
     text.push_str("\n# Off the prices of single positions; the discount in total comes on top.\n");
     text.push_str("#[discounts]\n");

@@ -189,7 +189,7 @@ fn print_head(model: &PriceModel) -> Result<(), CommandFailure> {
             writeln!(out, "  {step}")?;
         }
         for term in contract.period_terms() {
-            writeln!(out, "  on the whole bill: {term}")?;
+            writeln!(out, "  on the bill of a period: {term}")?;
         }
     }
     writeln!(out)?;

@@ -26,7 +26,7 @@ pub(crate) struct ContractFile {
     pub extends: Spanned<String>,
     pub id: Spanned<Id>,
     pub name: Label,
-    pub region: Option<RegionKey>,
+    pub region: Option<Spanned<RegionKey>>,
     pub source: Option<Label>,
     pub retrieved: Option<Date>,
     pub effective_from: Option<Spanned<Date>>,

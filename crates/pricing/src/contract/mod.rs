@@ -13,6 +13,7 @@ pub(super) mod tests;
 
 use std::sync::Arc;
 
+use super::charge::Pool;
 use super::example::{Example, ExampleFailure};
 use super::model::PriceModel;
 use super::money::Money;
@@ -20,7 +21,7 @@ use super::number::Exact;
 
 pub use adjust::{Adjustment, AdjustmentKind};
 pub use file::MeasuredAt;
-pub(crate) use resolve::{BaseModels, models_from_contract};
+pub(crate) use resolve::{BaseModels, TheseModels, models_from_contract};
 
 /// Most contracts over each other, the last one over a price model.
 pub const MAX_DEPTH: usize = 4;
@@ -162,7 +163,14 @@ impl ContractDetails {
             let amount = it.per_hour.to_plain_string();
             terms.push(format!("{} of {amount} {} an hour", it.name, it.currency));
         }
-        terms.extend(self.minimum.iter().map(|it| format!("{} of {}", it.name, it.amount)));
+        terms.extend(self.minimum.iter().map(|it| {
+            let pools = it.pools.as_ref().map(|pools| {
+                let names = pools.iter().filter_map(|pool| self.base.pools().get(*pool));
+                let names: Vec<&str> = names.map(Pool::name).collect();
+                format!(" for {}", names.join(" and "))
+            });
+            format!("{} of {}{}", it.name, it.amount, pools.unwrap_or_default())
+        }));
         terms.extend(self.credit.iter().map(|it| format!("{} of {}", it.name, it.amount)));
         terms.extend(
             self.tax.iter().map(|it| format!("{} of {}", it.name, format_percent(&it.rate))),
@@ -176,6 +184,22 @@ impl PriceModel {
     #[must_use]
     pub fn contract(&self) -> Option<&ContractDetails> {
         self.contract.as_deref()
+    }
+
+    /// Returns the price model that a contract is over at last; itself, if it is no contract.
+    pub(super) fn root(&self) -> &Self {
+        let mut model = self;
+        while let Some(contract) = model.contract() {
+            model = contract.base();
+        }
+        model
+    }
+
+    /// Returns whether the quantity of a pool is an amount of money: its own price is then a rate
+    /// of exchange, and the prices are the weights of the charges that feed it.
+    #[must_use]
+    pub fn is_counted_in_money(&self, pool: &Pool) -> bool {
+        pool.shared && *pool.unit == *self.root().currency()
     }
 
     /// Returns the names of the lines that a contract adds to a settlement.

@@ -41,8 +41,25 @@ pub(crate) trait BaseModels {
 
 impl BaseModels for [PriceModel] {
     fn find_base(&self, id: &str) -> Result<PriceModel, String> {
-        let found = self.iter().find(|model| model.id() == id);
+        let regional = || {
+            let of_these = |model: &&PriceModel| {
+                let base = model.contract().map(ContractDetails::base);
+                base.is_some_and(|base| self.contains(base))
+            };
+            crate::catalog::find_regional_model(id).filter(of_these)
+        };
+        let found = self.iter().find(|model| model.id() == id).or_else(regional);
         found.cloned().ok_or_else(|| crate::catalog::unknown_model(id, self.iter()).to_string())
+    }
+}
+
+/// Models that a contract may extend, without the regional ones, which may not have been read yet.
+pub(crate) struct TheseModels<'a>(pub &'a [PriceModel]);
+
+impl BaseModels for TheseModels<'_> {
+    fn find_base(&self, id: &str) -> Result<PriceModel, String> {
+        let found = self.0.iter().find(|model| model.id() == id);
+        found.cloned().ok_or_else(|| format!("there is no price model `{id}`"))
     }
 }
 
@@ -59,17 +76,22 @@ pub(crate) fn models_from_contract(
         let text = format!("more than {} examples", limits::EXAMPLES);
         return Err(SpannedProblem::new(0..0, text));
     }
-    let regions = match file.region.take() {
+    let mut region_note = None;
+    let region = file.region.take().map(|region| (region.span(), region.into_inner()));
+    let regions = match region {
         None => vec![None],
-        Some(RegionKey::Name(label)) => vec![Some(single_region(label))],
-        Some(RegionKey::List(list)) => {
+        Some((span, RegionKey::Name(label))) => {
+            region_note = check_region(&label.0, span, &file, &base)?;
+            vec![Some(single_region(label))]
+        }
+        Some((_, RegionKey::List(list))) => {
             let span = file.id.span();
             check_count(list.len(), 1, MAX_REGIONS, "[[region]]", span)?;
             list.into_iter().map(|region| Some(region.into_inner())).collect()
         }
     };
     let complete: Arc<str> = complete_text(text, &file, &base).into();
-    let origin = Origin { text: text.into(), complete, name: origin.into(), base };
+    let origin = Origin { text: text.into(), complete, name: origin.into(), base, region_note };
     let mut models = Vec::new();
     let mut spans = Vec::new();
     for region in regions {
@@ -92,6 +114,7 @@ struct Origin {
     complete: Arc<str>,
     name: Arc<str>,
     base: Arc<PriceModel>,
+    region_note: Option<String>,
 }
 
 type Span = std::ops::Range<usize>;
@@ -118,6 +141,48 @@ fn single_region(label: Label) -> RegionFile {
     }
 }
 
+/// Checks that the prices of a contract with a single region are of that region, as far as can be
+/// known; returns what is to be said about those that are the extended model's.
+///
+/// No shipped file has a single region: those are read before the regional models.
+fn check_region(
+    label: &str,
+    span: Span,
+    file: &ContractFile,
+    base: &PriceModel,
+) -> ResolveResult<Option<String>> {
+    if base.contract().and_then(ContractDetails::region) == Some(label) {
+        return Ok(None);
+    }
+    let has_own = !file.prices.is_empty() || !file.weights.is_empty();
+    // What was stored with its base is read as it was written.
+    if !has_own
+        && file.base.is_none()
+        && let Some(shipped) = crate::catalog::find_region_of(base, label)
+    {
+        let text = format!(
+            "the prices of `{}` are not those of {label}: write extends = \"{}\", or your own \
+             [prices]",
+            base.id(),
+            shipped.id()
+        );
+        return Err(SpannedProblem::new(span, text));
+    }
+    if !has_own {
+        return Ok(Some(format!("all prices are those of {}, not of {label}", base.id())));
+    }
+    let is_own = |pool: usize| {
+        let named = |name: &str| file.prices.keys().any(|key| key.get_ref() == name);
+        let weighted = |name: &str| file.weights.keys().any(|key| key.get_ref() == name);
+        let mut charges = base.charges.iter().filter(|charge| charge.pool == pool);
+        named(&base.pools[pool].name) || charges.any(|charge| weighted(&charge.name))
+    };
+    let others = (0..base.pools.len()).filter(|pool| !is_own(*pool));
+    let others: Vec<&str> = others.map(|pool| &*base.pools[pool].name).collect();
+    Ok((!others.is_empty())
+        .then(|| format!("as in {}, not of {label}: {}", base.id(), others.join(", "))))
+}
+
 fn extends_itself(id: &str) -> String {
     format!("`{id}` cannot extend itself: write the id of another model")
 }
@@ -137,15 +202,15 @@ fn find_base(
             check_count(list.len(), 1, MAX_DEPTH, "[[base]]", written.span())?;
             let mut carried: Vec<PriceModel> = Vec::new();
             for base in list.iter().rev() {
-                let read = PriceModel::parse_over(&base.text, origin, carried.as_slice());
+                let read = PriceModel::parse_over(&base.text, origin, &TheseModels(&carried));
                 let read = read.map_err(|error| problem(format!("a carried file: {error}")))?;
                 carried.extend(read);
             }
-            carried.find_base(id)
+            TheseModels(&carried).find_base(id)
         }
     };
     // A file of regions has no model of its own id.
-    let own = *id == file.id.get_ref().0 && !matches!(file.region, Some(RegionKey::List(_)));
+    let own = *id == file.id.get_ref().0 && !matches!(file.region.as_ref().map(Spanned::get_ref), Some(RegionKey::List(_)));
     if own {
         return Err(problem(extends_itself(id)));
     }
@@ -191,6 +256,7 @@ fn resolve_one(
     let label = region.map(|it| Arc::clone(&it.region.get_ref().0));
     set_identity(&mut model, file, region)?;
     let mut steps = Steps::new(&model);
+    steps.other.extend(origin.region_note.clone());
     if let Some(month) = &file.month {
         set_month(&mut model, month.get_ref().0.clone());
         steps.other.push(format!("a month of {}", Dimension::Time.format_value(&model.month)));
@@ -201,9 +267,9 @@ fn resolve_one(
         steps.replace_prices(&mut model, &region.prices, &what)?;
     }
     let mut charges: Vec<Charge> = model.charges.iter().map(|it| (**it).clone()).collect();
-    steps.replace_weights(&mut charges, &file.weights)?;
+    steps.replace_weights(&model, &mut charges, &file.weights)?;
     if let Some(region) = region {
-        steps.replace_weights(&mut charges, &region.weights)?;
+        steps.replace_weights(&model, &mut charges, &region.weights)?;
     }
     let factors = steps.discount(&mut model, file)?;
     let rate = steps.convert(&mut model, file.currency.as_ref())?;
@@ -342,6 +408,13 @@ impl Steps {
     ) -> ResolveResult<()> {
         for (name, change) in prices {
             let pool = find_pool(model, name)?;
+            if is_money(model, pool) {
+                let price = match change.get_ref() {
+                    PriceChange::Plain(price) => price.value.to_plain_string(),
+                    PriceChange::Tiers(_) => "...".to_owned(),
+                };
+                return Err(SpannedProblem::new(change.span(), write_weights(model, pool, &price)));
+            }
             let before = &model.pools[pool].tiers;
             let tiers = match change.get_ref() {
                 PriceChange::Plain(_) if before.len() > 1 => {
@@ -372,6 +445,7 @@ impl Steps {
 
     fn replace_weights(
         &mut self,
+        model: &PriceModel,
         charges: &mut [Charge],
         weights: &BTreeMap<Spanned<String>, Spanned<Ratio>>,
     ) -> ResolveResult<()> {
@@ -380,6 +454,14 @@ impl Steps {
             let Some(at) = found else {
                 return Err(unknown_name("charge", name, charges.iter().map(Charge::name)));
             };
+            if !model.pools[charges[at].pool].shared {
+                let text = format!(
+                    "`{0}` feeds no pool and has no weight: write [prices] {1} = \"...\"",
+                    name.get_ref(),
+                    toml::Value::from(name.get_ref().as_str())
+                );
+                return Err(SpannedProblem::new(name.span(), text));
+            }
             let shown = weight.get_ref().0.to_fraction_string();
             let shown = shown.unwrap_or_else(|| weight.get_ref().0.to_plain_string());
             self.other.push(format!("a weight of {shown} for {}", name.get_ref()));
@@ -516,6 +598,27 @@ impl Steps {
     }
 }
 
+/// Returns whether the quantity of a pool is an amount of money: the prices are the weights of the
+/// charges that feed it, and its own price is 1.
+fn is_money(model: &PriceModel, pool: usize) -> bool {
+    model.is_counted_in_money(&model.pools[pool])
+}
+
+/// Says what to write instead of a price of a pool whose quantity is money.
+fn write_weights(model: &PriceModel, pool: usize, price: &str) -> String {
+    let names = model.charges.iter().filter(|charge| charge.pool == pool);
+    let names = names.map(|charge| toml::Value::from(&*charge.name).to_string());
+    let weights: Vec<String> = names.map(|name| format!("{name} = \"{price}\"")).collect();
+    let pool = &model.pools[pool];
+    format!(
+        "`{}` is counted in {}, by the prices of its charges: write those, as far as they are \
+         yours, [weights] {}",
+        pool.name,
+        pool.unit,
+        weights.join(", ")
+    )
+}
+
 /// Finds the pool of that name: a position of the bill.
 fn find_pool(model: &PriceModel, name: &Spanned<String>) -> ResolveResult<usize> {
     if let Some(at) = model.pools.iter().position(|pool| &*pool.name == name.get_ref()) {
@@ -585,6 +688,11 @@ fn set_period_terms(
             }
             ShortOr::Table(table) => table.clone(),
         };
+        if charges.as_ref().is_some_and(Vec::is_empty) {
+            let text = "a minimum of no charges is never reached: name some, or leave `charges` \
+                        out for the whole bill";
+            return Err(SpannedProblem::new(written.span(), text));
+        }
         let find = |names: Vec<Spanned<String>>| {
             names.iter().map(|name| find_pool(model, name)).collect::<ResolveResult<Vec<_>>>()
         };
@@ -629,6 +737,16 @@ fn resolve_commitment(
         if covered.iter().any(|(other, _)| other.pool == pool) {
             let text = format!("`{}` is covered twice", name.get_ref());
             return Err(SpannedProblem::new(name.span(), text));
+        }
+        if let (Some(price), true) = (file.rates.get(name), is_money(model, pool)) {
+            let text = format!(
+                "`{0}` is counted in {1}, by the prices of its charges: write what they cost less, \
+                 discounts = {{ {2} = \"17 %\" }}",
+                name.get_ref(),
+                model.pools[pool].unit,
+                toml::Value::from(name.get_ref().as_str())
+            );
+            return Err(SpannedProblem::new(price.span(), text));
         }
         let list = list_price(model, details, pool);
         let rate = commitment_rate(file, name, &list)?;
@@ -700,6 +818,10 @@ fn commitment_rate(
     name: &Spanned<String>,
     list: &Exact,
 ) -> ResolveResult<Exact> {
+    if let (Some(price), true) = (file.rates.get(name), file.discounts.contains_key(name)) {
+        let text = format!("`{}` has a rate and a discount: write one of them", name.get_ref());
+        return Err(SpannedProblem::new(price.span(), text));
+    }
     if let Some(price) = file.rates.get(name) {
         let rate = price.get_ref().value.checked_div(list);
         return match rate {

@@ -350,14 +350,14 @@ fn a_contract_over_a_contract_keeps_what_it_does_not_change() {
         (
             "b-middle.toml",
             "extends = \"aws-lambda-x86\"\nid = \"middle\"\nname = \"Middle\"\n\
-             region = \"eu-central-1\"\ndiscount = \"20 %\"\ncredit = \"0.10\"\ntax = \"19 %\"\n",
+             region = \"cloud-9\"\ndiscount = \"20 %\"\ncredit = \"0.10\"\ntax = \"19 %\"\n",
         ),
     ])
     .0;
     let top = catalog.find_model("top").unwrap();
     let details = top.contract().unwrap();
     assert_eq!(details.base_ids(), ["middle", "aws-lambda-x86"]);
-    assert_eq!(details.region(), Some("eu-central-1"));
+    assert_eq!(details.region(), Some("cloud-9"));
     // 2.333338 x 0.4 = 0.93, 0.40 x 0.4 = 0.16; - 0.10 = 0.99; 10 % are 0.099
     assert_eq!(settle_page_example(top).total.to_plain_string(), "1.09");
     // All that it takes is in one text.
@@ -511,6 +511,23 @@ fn what_is_wrong_is_told_with_its_place() {
             "tax = { rate = \"19 %\", name = \"duration\" }\n",
             "two lines of the bill would be called `duration`",
         ),
+        (
+            "minimum = { amount = \"1\", charges = [] }\n",
+            "mine.toml:4:11: a minimum of no charges is never reached",
+        ),
+        (
+            "[commitment]\nper_hour = \"1\"\nrates = { duration = \"0.00001\" }\ndiscounts = { duration = \"5 %\" }\n",
+            "`duration` has a rate and a discount: write one of them",
+        ),
+        (
+            "weights = { \"tmp storage\" = \"0.1\" }\n",
+            "mine.toml:4:13: `tmp storage` feeds no pool and has no weight: write [prices] \"tmp storage\" = \"...\"",
+        ),
+        (
+            "region = \"eu-central-2\"\n",
+            "mine.toml:4:10: the prices of `aws-lambda-x86` are not those of eu-central-2: write \
+             extends = \"aws-lambda-x86-eu-central-2\", or your own [prices]",
+        ),
         ("minimum = { amount = \"1\", charges = [\"duratoin\"] }\n", "did you mean `duration`?"),
         ("credit = \"-1\"\n", "mine.toml:4:10: "),
         ("month = \"3 h\"\n", "a billing period has 1 to 366 days"),
@@ -628,4 +645,54 @@ fn the_contract_of_the_documentation_comes_out() {
             }
         }
     }
+}
+
+#[test]
+fn a_position_that_is_counted_in_money_has_its_prices_in_its_weights() {
+    let run = HEAD.replace("aws-lambda-x86", "google-cloud-run");
+    let told = complaint_about(&format!("{run}prices = {{ cpu = \"0.0000216\" }}\n"));
+    assert!(told.starts_with("mine.toml:4:18: `cpu` is counted in USD"), "{told}");
+    assert!(told.contains("[weights] \"cpu time\" = \"0.0000216\""), "{told}");
+    let rate = "[commitment]\nper_hour = \"1\"\nrates = { cpu = \"0.00002\" }\n";
+    let told = complaint_about(&format!("{run}{rate}"));
+    assert!(told.contains("discounts = { \"cpu\" = \"17 %\" }"), "{told}");
+    let fly = HEAD.replace("aws-lambda-x86", "fly-machines");
+    let told = complaint_about(&format!("{fly}prices = {{ machine = \"2\" }}\n"));
+    assert!(told.contains("[weights] \"started\" = \"2\""), "{told}");
+    // 1,000,000 s of 1 vCPU at 0.0000216 are 21.60, without the allowance.
+    let text = format!("{run}allowances = \"none\"\nweights = {{ \"cpu time\" = \"0.0000216\" }}\n");
+    let model = PriceModel::parse_first(&text, "mine.toml").unwrap();
+    let charge = model.charges().find(|it| it.name() == "cpu time").unwrap();
+    assert_eq!(*charge.list_rate(), exact("0.0000216"));
+}
+
+#[test]
+fn a_region_is_that_of_the_prices_or_it_is_said() {
+    let steps = |text: &str| {
+        let model = PriceModel::parse_first(text, "mine.toml").unwrap();
+        model.contract().unwrap().other_steps().join("; ")
+    };
+    let elsewhere = format!("{HEAD}region = \"cloud-9\"\n");
+    assert_eq!(steps(&elsewhere), "all prices are those of aws-lambda-x86, not of cloud-9");
+    let same = HEAD.replace("aws-lambda-x86", "aws-lambda-x86-eu-central-2");
+    assert_eq!(steps(&format!("{same}region = \"eu-central-2\"\n")), "");
+    let other = HEAD.replace("aws-lambda-x86", "aws-lambda-x86-sa-east-1");
+    let told = complaint_about(&format!("{other}region = \"eu-central-2\"\n"));
+    assert!(told.contains("extends = \"aws-lambda-x86-eu-central-2\""), "{told}");
+    let own = format!("{HEAD}region = \"eu-central-2\"\nprices = {{ requests = \"0.3\" }}\n");
+    let told = steps(&own);
+    assert!(told.starts_with("as in aws-lambda-x86, not of eu-central-2: "), "{told}");
+    assert!(told.contains("duration") && !told.contains(": requests"), "{told}");
+    // Tier 2 is a variant of its own.
+    let run = HEAD.replace("aws-lambda-x86", "google-cloud-run");
+    let told = complaint_about(&format!("{run}region = \"europe-west3\"\n"));
+    assert!(told.contains("extends = \"google-cloud-run-europe-west3\""), "{told}");
+}
+
+#[test]
+fn a_minimum_of_charges_names_them() {
+    let of = |text: &str| contract(text).contract().unwrap().period_terms();
+    let charges = "minimum = { amount = \"500\", charges = [\"duration\", \"requests\"] }\n";
+    assert_eq!(of(charges), ["minimum of 500 for duration and requests"]);
+    assert_eq!(of("minimum = \"500\"\n"), ["minimum of 500"]);
 }

@@ -251,6 +251,14 @@ fn regional_models_are_found_by_id_and_a_wrong_region_is_told() {
     let expected = "there is no price model `aws-lambda-x86-eu-centrl-1`: did you mean \
                     `aws-lambda-x86-eu-central-1`?";
     assert!(message.starts_with(expected), "{message}");
+    // Mumbai is of tier 1 since 2024-11-15, 0.000024 a vCPU-second; Turin is of tier 2, 0.0000336.
+    for (id, weight) in [("asia-south1", "0.000024"), ("europe-west12", "0.0000336")] {
+        let run = catalog.find_model(&format!("google-cloud-run-{id}")).unwrap();
+        let cpu = run.charges().find(|charge| charge.name() == "cpu time").unwrap();
+        assert_eq!(cpu.list_rate().to_plain_string(), weight, "{id}");
+    }
+    let jobs = catalog.find_model("google-cloud-run-jobs-asia-south1").unwrap();
+    assert_eq!(jobs.pools()[0].tiers()[0].price.to_plain_string(), "0.000018");
     let message = wrong("google-cloud-run-mars");
     assert!(message.contains("of `google-cloud-run` there are the regions "), "{message}");
     assert!(message.contains("europe-west3"), "{message}");
