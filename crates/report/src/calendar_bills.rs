@@ -97,7 +97,7 @@ pub fn calendar_table(
         Column::number("list price", "list_price"),
         Column::number("bill", "bill"),
         Column::hidden("bill_exact"),
-        Column::text("", "currency"),
+        Column::text("currency", "currency"),
         Column::hidden("refused"),
         Column::hidden("lines"),
         Column::text("note", "note"),

@@ -1,7 +1,7 @@
 //! Price models that a trace is billed by unless others are named: those of its platforms, in the
 //! version of the day on which it begins.
 
-use cyclometer_pricing::PriceCatalog;
+use cyclometer_pricing::{PriceCatalog, PriceModel};
 use cyclometer_store::{Store, StoreError};
 
 use super::answer::HEADLINE_MODELS;
@@ -28,7 +28,7 @@ pub fn find_platform_model(platform: &str) -> Option<&'static str> {
 /// Returns the ids of the models that recordings and traces are billed by unless others are named.
 ///
 /// Recordings, or recordings and traces together, are billed by [`HEADLINE_MODELS`]; traces alone
-/// by the models of their platforms that were in force when they began or, with `all_versions`, at
+/// by the models of their platforms, and of their region where all functions are in one, that were in force when they began or, with `all_versions`, at
 /// any time until they ended.
 ///
 /// # Errors
@@ -50,7 +50,10 @@ pub fn list_default_models(
         for lane in store.lanes_of_recordings(&[*recording])? {
             let Some(id) = find_platform_model(&lane.name) else { continue };
             let Ok(model) = catalog.find_model(id) else { continue };
-            let mut versions = vec![catalog.find_version(model, first)];
+            let version = regional_version(store, *recording, &lane.name, catalog, {
+                catalog.find_version(model, first)
+            })?;
+            let mut versions = vec![version];
             if all_versions {
                 versions.extend(catalog.later_versions(model, first, last));
             }
@@ -65,6 +68,21 @@ pub fn list_default_models(
         ids.push(HEADLINE_MODELS[0].to_owned());
     }
     Ok(ids)
+}
+
+/// Returns the model with the prices of the region that all functions of a platform are in, where
+/// there is one; the model itself elsewhere.
+fn regional_version<'a>(
+    store: &Store,
+    recording: i64,
+    platform: &str,
+    catalog: &'a PriceCatalog,
+    model: &'a PriceModel,
+) -> Result<&'a PriceModel, StoreError> {
+    let regions = store.platform_regions(recording, platform)?;
+    let [Some(region)] = regions.as_slice() else { return Ok(model) };
+    let regional = catalog.find_model(&format!("{}-{region}", model.id()));
+    Ok(regional.unwrap_or(model))
 }
 
 #[cfg(test)]

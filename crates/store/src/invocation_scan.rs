@@ -38,11 +38,12 @@ const PHASES: [(Phase, &str); 4] = [
 ];
 
 /// SQL condition: an invocation that providers bill. Failures are included, but
-/// neither invocations that were cut off nor those that never started. Not
+/// neither invocations that were cut off nor those that never started. What ended
+/// well may have no wall time: some logs do not have it. Not
 /// written with IN: `SQLite` would look each row up in a table of the three,
 /// and the first comparison is true for nearly all.
 pub(super) const BILLABLE: &str =
-    "(status = 'ok' OR status = 'failed' OR status = 'timeout') AND wall_ns IS NOT NULL";
+    "(status = 'ok' OR (wall_ns IS NOT NULL AND (status = 'failed' OR status = 'timeout')))";
 
 /// Returns the signals of a set that the database has, with their columns.
 pub(super) fn signal_columns(wanted: SignalSet) -> Vec<(Signal, &'static str)> {

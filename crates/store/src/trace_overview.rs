@@ -90,6 +90,26 @@ impl Store {
             .map_err(StoreError::for_action("search for a trace"))
     }
 
+    /// Returns the regions of a platform of a trace; `None` stands for functions whose region the
+    /// log does not have.
+    ///
+    /// # Errors
+    /// Fails when the database cannot be read.
+    pub fn platform_regions(
+        &self,
+        recording: i64,
+        platform: &str,
+    ) -> Result<Vec<Option<String>>, StoreError> {
+        query_list(
+            &self.connection,
+            "list of regions",
+            "SELECT DISTINCT c.region FROM cell c JOIN lane l ON l.id = c.lane_id
+             WHERE c.recording_id = ?1 AND l.name = ?2 ORDER BY c.region LIMIT 100",
+            params![recording, platform],
+            |row| row.get(0),
+        )
+    }
+
     /// Returns the number of the newest recording that is no trace and has finished invocations;
     /// `None` if there is none.
     ///

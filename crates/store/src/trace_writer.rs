@@ -30,6 +30,9 @@ const FAST: &str = "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints =
 const USUAL: &str = "PRAGMA foreign_keys = ON; PRAGMA ignore_check_constraints = OFF;
     PRAGMA wal_autocheckpoint = 1000; PRAGMA cache_size = -2000;";
 
+/// Least offset that is a time since 1970; smaller ones number the rows of a log without times.
+const EARLIEST: i64 = 1_000_000_000;
+
 /// Trace that is being written.
 pub struct TraceWriter {
     pub(super) store: Store,
@@ -333,13 +336,22 @@ impl TraceWriter {
                 ],
             )?;
         }
-        let (first, last): (Option<i64>, Option<i64>) = transaction.query_row(
-            "SELECT MIN(i.offset_ns), MAX(i.offset_ns)
-             FROM cell c JOIN invocation i ON i.cell_id = c.id
-             WHERE c.recording_id = ?1 AND i.offset_ns >= 1000000000",
-            [recording],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+        let (first, last, untimed): (Option<i64>, Option<i64>, bool) = transaction.query_row(
+            "SELECT MIN(CASE WHEN i.offset_ns >= ?2 THEN i.offset_ns END),
+                MAX(CASE WHEN i.offset_ns >= ?2 THEN i.offset_ns END),
+                COALESCE(MIN(i.offset_ns) < ?2, 0)
+             FROM cell c JOIN invocation i ON i.cell_id = c.id WHERE c.recording_id = ?1",
+            params![recording, EARLIEST],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )?;
+        if let Some(first) = first.filter(|_| untimed) {
+            // Rows before the first that has a time: they are not of 1970.
+            transaction.execute(
+                "UPDATE invocation SET offset_ns = ?2 WHERE offset_ns < ?3
+                    AND cell_id IN (SELECT id FROM cell WHERE recording_id = ?1)",
+                params![recording, first, EARLIEST],
+            )?;
+        }
         transaction.execute(
             "UPDATE cell SET importing = 0, offset_base_ns = ?2 WHERE recording_id = ?1",
             params![recording, first.unwrap_or(0)],

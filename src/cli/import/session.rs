@@ -51,10 +51,14 @@ pub(super) fn discard(common: &CommonOptions, trace: i64) -> CommandOutcome {
 pub(super) fn run(common: &CommonOptions, options: &ImportOptions) -> CommandOutcome {
     let cancel = signals::cancel_on_signals()?;
     let mut prepared = prepare(options, &cancel)?;
+    let store = common.open_store_until(cancel.clone())?;
+    if !options.again {
+        prepared.leave_known_files_out(&store, &cancel)?;
+    }
+    prepared.identify_files();
     for (path, reason) in &prepared.skipped {
         say(&format!("left out: {path}: {reason}"));
     }
-    let store = common.open_store_until(cancel.clone())?;
     let unfinished = store.list_unfinished_imports().map_err(CommandFailure::failed)?;
     let found = unfinished.iter().find(|it| fingerprint_of(it) == prepared.fingerprint);
     let (writer, resume) = match found {
@@ -63,7 +67,7 @@ pub(super) fn run(common: &CommonOptions, options: &ImportOptions) -> CommandOut
             prepared.plan.rejects = rejects_of(found).unwrap_or(prepared.plan.rejects);
             resume_import(store, found, &prepared.plan)?
         }
-        None => begin_import(store, options, &mut prepared, &unfinished, &cancel)?,
+        None => begin_import(store, options, &mut prepared, &unfinished)?,
     };
     let was_resumed = found.is_some();
     drive_import(common, writer, resume, &prepared, &cancel, was_resumed)
@@ -92,20 +96,8 @@ fn prepare(options: &ImportOptions, cancel: &Cancel) -> Result<PreparedImport, C
     }
     let ChosenReading { settings, format, description } =
         options.reading.choose(|| read_start(&identified[0], cancel))?;
-    let files: Vec<Value> = identified
-        .iter()
-        .map(|(file, identity)| json!({ "path": file.path, "identity": identity.digest }))
-        .collect();
-    let mut described = json!({ "files": files, "format": description });
+    let mut described = json!({ "format": description });
     described["settings"] = json!(format!("{settings:?}"));
-    // A pipe cannot be read twice: nothing goes on with it.
-    let is_repeatable = identified.iter().all(|(_, identity)| identity.size.is_some());
-    let fingerprint = if is_repeatable {
-        let digest = Sha256::digest(described.to_string().as_bytes());
-        crate::workload::hex(&digest)
-    } else {
-        String::new()
-    };
     let plan = ImportPlan {
         files: identified,
         settings,
@@ -113,7 +105,53 @@ fn prepare(options: &ImportOptions, cancel: &Cancel) -> Result<PreparedImport, C
         rejects: options.rejects.clone().unwrap_or_default(),
     };
     let named = options.paths.iter().map(|path| display_path(path)).collect();
+    let fingerprint = String::new();
     Ok(PreparedImport { plan, fingerprint, description: described, skipped, named })
+}
+
+impl PreparedImport {
+    /// Leaves out files of folders that a trace has already.
+    ///
+    /// Fails if such a file was named, or if all files are known.
+    fn leave_known_files_out(
+        &mut self,
+        store: &Store,
+        cancel: &Cancel,
+    ) -> Result<(), CommandFailure> {
+        let known = find_known_files(store, &self.plan, cancel)?;
+        let Some((trace, path)) = known.first() else { return Ok(()) };
+        let is_named = |(_, path): &(i64, String)| self.named.contains(path);
+        if known.len() == self.plan.files.len() || known.iter().any(is_named) {
+            let others = match known.len() {
+                1 => String::new(),
+                count => format!(", and {} more of these files are known", count - 1),
+            };
+            return Err(CommandFailure::Failed(format!(
+                "{path} is imported already: trace {trace} has it{others}; --again imports it \
+                 once more"
+            )));
+        }
+        for (trace, path) in known {
+            self.plan.files.retain(|(file, _)| file.path != path);
+            let reason = format!("trace {trace} has it already (--again reads it too)");
+            self.skipped.push((path, reason));
+        }
+        Ok(())
+    }
+
+    /// Describes the files, by which the same command goes on with an import that was cut off.
+    fn identify_files(&mut self) {
+        let files = self.plan.files.iter();
+        let files: Vec<Value> = files
+            .map(|(file, identity)| json!({ "path": file.path, "identity": identity.digest }))
+            .collect();
+        self.description["files"] = json!(files);
+        // A pipe cannot be read twice: nothing goes on with it.
+        if self.plan.files.iter().all(|(_, identity)| identity.size.is_some()) {
+            let digest = Sha256::digest(self.description.to_string().as_bytes());
+            self.fingerprint = crate::workload::hex(&digest);
+        }
+    }
 }
 
 fn identify(file: &InputFile) -> Result<FileIdentity, CommandFailure> {
@@ -216,11 +254,7 @@ fn begin_import(
     options: &ImportOptions,
     prepared: &mut PreparedImport,
     unfinished: &[UnfinishedImport],
-    cancel: &Cancel,
 ) -> Result<(TraceWriter, ResumePoint), CommandFailure> {
-    if !options.again {
-        refuse_known_files(&store, &prepared.plan, cancel)?;
-    }
     for left in unfinished.iter().filter(|it| it.process.is_none()) {
         say(&describe_unfinished(left));
     }
@@ -242,13 +276,13 @@ fn begin_import(
     Ok((writer, ResumePoint::default()))
 }
 
-/// Refuses files that a trace has already.
-fn refuse_known_files(
+/// Returns the files that a trace has already, with the number of the trace.
+fn find_known_files(
     store: &Store,
     plan: &ImportPlan,
     cancel: &Cancel,
-) -> Result<(), CommandFailure> {
-    let mut known: Vec<(i64, &str)> = Vec::new();
+) -> Result<Vec<(i64, String)>, CommandFailure> {
+    let mut known: Vec<(i64, String)> = Vec::new();
     for (file, identity) in &plan.files {
         let found = store.find_imported_file(&identity.digest).map_err(CommandFailure::failed)?;
         let mut own = None;
@@ -260,16 +294,9 @@ fn refuse_known_files(
                 own.as_ref() == Some(content)
             }
         });
-        known.extend(same.map(|it| (it.recording, file.path.as_str())));
+        known.extend(same.map(|it| (it.recording, file.path.clone())));
     }
-    let Some((trace, path)) = known.first() else { return Ok(()) };
-    let others = match known.len() {
-        1 => String::new(),
-        count => format!(", and {} more of these files are known", count - 1),
-    };
-    Err(CommandFailure::Failed(format!(
-        "{path} is imported already: trace {trace} has it{others}; --again imports it once more"
-    )))
+    Ok(known)
 }
 
 /// Returns a path beside the database that is not in use.

@@ -46,9 +46,11 @@ pub(super) fn print(
         "next: cyclometer replay {trace} · cyclometer history show {trace} · cyclometer replay \
          {trace} --waste"
     ));
-    let is_left_out =
-        |file: &TraceFile| file.format.is_empty() && prepared.named.contains(&file.path);
-    let is_whole = files.iter().all(|file| is_read_whole(file) && !is_left_out(file));
+    // A file of a folder that is no log is only told.
+    let is_settled = |file: &TraceFile| {
+        is_read_whole(file) || (file.format.is_empty() && !prepared.named.contains(&file.path))
+    };
+    let is_whole = files.iter().all(is_settled);
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 

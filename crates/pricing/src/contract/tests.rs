@@ -660,7 +660,8 @@ fn a_position_that_is_counted_in_money_has_its_prices_in_its_weights() {
     let told = complaint_about(&format!("{fly}prices = {{ machine = \"2\" }}\n"));
     assert!(told.contains("[weights] \"started\" = \"2\""), "{told}");
     // 1,000,000 s of 1 vCPU at 0.0000216 are 21.60, without the allowance.
-    let text = format!("{run}allowances = \"none\"\nweights = {{ \"cpu time\" = \"0.0000216\" }}\n");
+    let text =
+        format!("{run}allowances = \"none\"\nweights = {{ \"cpu time\" = \"0.0000216\" }}\n");
     let model = PriceModel::parse_first(&text, "mine.toml").unwrap();
     let charge = model.charges().find(|it| it.name() == "cpu time").unwrap();
     assert_eq!(*charge.list_rate(), exact("0.0000216"));

@@ -378,7 +378,20 @@ fn follow(text: &str) -> usize {
     let mut before: Option<(Exact, Exact)> = None;
     let mut due: Option<Exact> = None;
     let mut checked = 0;
-    for line in text.lines().filter(|line| line.starts_with("    ") && line.len() > 38) {
+    // Product of a line that goes on in the next one.
+    let mut begun: Option<Exact> = None;
+    for line in text.lines().filter(|line| line.starts_with("    ")) {
+        if !line.contains('=') {
+            let (goes_on, rest) = match line.trim().strip_prefix("x ") {
+                Some(rest) => (begun.take(), rest),
+                None => (None, line.trim()),
+            };
+            let factors = rest.split(" x ").filter_map(shown).map(|(value, _)| value);
+            begun = goes_on.into_iter().chain(factors).reduce(|one, other| &one * &other);
+        }
+        if line.len() <= 38 {
+            continue;
+        }
         let Some((left, right)) = line.split_at_checked(36).or(Some((line, ""))) else { continue };
         let (left, right) = match line.rfind("  = ").or_else(|| line.find(" = ")) {
             Some(at) if !right.starts_with(['=', '-', '+', ' ']) => line.split_at(at),
@@ -392,7 +405,12 @@ fn follow(text: &str) -> usize {
         let result = shown(first).filter(|_| !line.contains('~'));
         if let (Some((value, base)), Some(rest)) = (&result, left.strip_prefix("x ")) {
             let (by, per) = rest.split_once(" / ").unwrap_or((rest, "1"));
-            if let (Some((last, last_base)), Some((by, _)), Some((per, _))) =
+            if let (true, Some(begun)) = (rest.contains(" x "), begun.take()) {
+                let factors = rest.split(" x ").filter_map(shown).map(|(value, _)| value);
+                let product = factors.fold(begun, |one, other| &one * &other);
+                assert_eq!(product, *value, "{line}\n in {text}");
+                checked += 1;
+            } else if let (Some((last, last_base)), Some((by, _)), Some((per, _))) =
                 (&before, shown(by), shown(per))
                 && !by_is_fraction(rest)
             {

@@ -420,6 +420,8 @@ mod tests {
         stopped.billed = None;
         assert_eq!(versions.explain_row(&stopped).rule, Rule::NoBilledTime);
         stopped.usage.phases.run = None;
+        assert_eq!(versions.explain_row(&stopped).rule, Rule::NoBilledTime);
+        stopped.billed = Some(Nanos(1));
         assert_eq!(versions.explain_row(&stopped).rule, Rule::Refused);
     }
 }

@@ -35,8 +35,10 @@ pub fn describe_untouched(function: &FunctionSavings) -> Option<String> {
     if least != most || known != function.usage.rows || peak > most {
         return None;
     }
-    let share = Exact::from(peak.0).checked_div(&Exact::from(most.0))?;
-    Some(format!("no invocation touched more than {} % of its memory", format_percent(&share, 0)))
+    let percent = (&Exact::from(peak.0) * &Exact::from(100)).checked_div(&Exact::from(most.0))?;
+    // "No more than" is true of what is rounded up.
+    let percent = percent.up_to_multiple(&Exact::from(1)).to_rounded_string(0);
+    Some(format!("no invocation touched more than {percent} % of its memory"))
 }
 
 /// Names a function, or a cell of one.
@@ -232,7 +234,7 @@ pub fn list_notes(report: &SavingsReport) -> Vec<String> {
 }
 
 fn describe_basis(report: &SavingsReport, id: &str) -> String {
-    let prices = "list prices, without allowances, tiers or discounts";
+    let prices = "list prices, without allowances and tiers";
     match &report.basis {
         Basis::Month { period: (begun, ended), length } => {
             let short = if length.0 < DAY {

@@ -129,7 +129,7 @@ fn a_smaller_size_and_another_architecture_save_what_they_save_by_hand() {
         list_notes(&report)[..2],
         [
             "a month: 15.0 days from 2026-10-01 00:00:00 to 2026-10-16 00:00:00 UTC, scaled to 30 \
-             days, by aws-lambda-x86 at list prices, without allowances, tiers or discounts",
+             days, by aws-lambda-x86 at list prices, without allowances and tiers",
             "aws-lambda-x86 bills time in steps of 1 ms",
         ]
     );

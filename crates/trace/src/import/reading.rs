@@ -350,10 +350,9 @@ impl FileReading {
         self.batch.lines.push(line);
         let time = self.batch.rows.rows().get(row).and_then(|it| it.started_at);
         let Some(time) = time else {
-            if self.checkpoint.last_time.is_some() {
-                let cause = "it has no time, and stands at that of the row before it";
-                self.leftovers.count(LeftoverKind::Note, cause, line);
-            }
+            let cause =
+                "no time in it: where others have one, it stands at that of a row beside it";
+            self.leftovers.count(LeftoverKind::Note, cause, line);
             return;
         };
         if let Some(last) = self.checkpoint.last_time {

@@ -383,7 +383,7 @@ fn explain_missing_table(model: &Model) -> String {
         use crate::screens::ScreenId::{History, Live};
         let (live, history) = (key(UserAction::Go(Live)), key(UserAction::Go(History)));
         return format!(
-            "nothing is recorded yet: {live} goes to where that is done, {history} opens what was recorded before"
+            "no recording or trace is open: {live} records, {history} opens what was recorded or imported before"
         );
     };
     if let Some(trouble) = &model.screens.bills.error {

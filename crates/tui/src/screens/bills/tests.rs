@@ -187,7 +187,10 @@ fn a_filter_matches_what_is_seen_in_a_line() {
         "{hybrid:?}"
     );
     let euros = found(&mut model, "eur");
-    assert!(!euros.is_empty() && euros.iter().all(|row| row.2 == "EUR"), "{euros:?}");
+    assert!(
+        !euros.is_empty() && euros.iter().all(|row| row.2 == "EUR" || row.0.contains("eur")),
+        "{euros:?}"
+    );
     // The filter matches the id together with its mark.
     assert_eq!(found(&mut model, "aws-lambda-arm?").len(), 1);
     let amount = {

@@ -84,9 +84,7 @@ fn render_message(
 fn render_unloaded(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let state = &model.screens.timeline;
     let (text, role) = match (&state.error, model.shown_recording()) {
-        (Some(error), Some(_)) => {
-            (format!("the recording cannot be read: {error}"), StyleRole::Bad)
-        }
+        (Some(error), Some(_)) => (format!("there is nothing to play: {error}"), StyleRole::Bad),
         (_, Some(number)) => (format!("recording {number} is being read"), StyleRole::Dim),
         (_, None) => {
             let live =

@@ -142,7 +142,7 @@ pub fn answer(context: &mut QueryContext, ask: TimelineRequest) -> TimelineRespo
         TimelineRequest::LoadPart { recording, part, after, limit, before } => {
             let result = context.read_store().and_then(|store| {
                 if store.is_trace(recording)? {
-                    return Err(StoreError::NotFound(format!("{recording} {IS_TRACE}")));
+                    return Err(StoreError::NotFound(format!("recording {recording} {IS_TRACE}")));
                 }
                 PlayedPart::from_store_in_order(store, recording, part, after, limit, before)
             });
