@@ -72,24 +72,34 @@ impl Reading<'_> {
         if let Some(why) = stop {
             return Err(why);
         }
-        match (read, progress.header.take()) {
-            (Err(error), Some(mut header)) => {
+        let failure = read.err().map(|error| error.to_string());
+        self.end_column_file(reading, progress, failure, &mut opened)
+    }
+
+    fn end_column_file(
+        &mut self,
+        mut reading: FileReading,
+        mut progress: FileProgress,
+        failure: Option<String>,
+        opened: &mut File,
+    ) -> Result<(), Stop> {
+        match (failure, progress.header.take()) {
+            (Some(reason), Some(mut header)) => {
                 header.format.clear();
                 reading.checkpoint.format.clear();
-                return self.leave_out(reading, header, &error.to_string());
+                return self.leave_out(reading, header, &reason);
             }
-            (Err(error), None) => {
+            (Some(reason), None) => {
                 let row = reading.checkpoint.position.lines + 1;
-                reading.leftovers.note(format!("the input breaks off: {error}"), Some(row));
+                reading.leftovers.note(format!("the input breaks off: {reason}"), Some(row));
                 return self.end_file(reading, None);
             }
-            (Ok(()), header) => {
+            (None, header) => {
                 progress.header = header;
                 self.begin_columns(&mut progress)?;
             }
         }
-        let content = digest_content(&mut opened, progress.bytes, &self.cancel);
-        match content {
+        match digest_content(opened, progress.bytes, &self.cancel) {
             Ok(None) => Err(Stop::Cancelled),
             // The rows are there; the file is noticed by its size, beginning and end alone.
             content => self.end_file(reading, content.ok().flatten()),
