@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::params_from_iter;
 use time::{Date, Month, OffsetDateTime, Time};
 
-use super::invocation_scan::{self, RecordedUsage};
+use super::invocation_scan::{self, RecordedUsage, rows_in_order};
 use super::open::{Store, StoreError};
 use super::simulation::{ReplayError, ReplayPlan};
 use cyclometer_replay::{CellKey, GroupTotal, ReplaySummary, replay_source};
@@ -98,11 +98,14 @@ impl Store {
         recordings: &[i64],
         length: PeriodLength,
     ) -> Result<Vec<CalendarPeriod>, StoreError> {
-        let marks = vec!["?"; recordings.len()].join(", ");
+        let marks: Vec<String> = (1..=recordings.len()).map(|at| format!("?{at}")).collect();
+        let of_cell = format!("recording_id IN ({}) AND importing = 0", marks.join(", "));
         let sql = format!(
-            "SELECT MIN(i.offset_ns), MAX(i.offset_ns), MIN(c.offset_base_ns)
-             FROM cell c JOIN invocation i ON i.cell_id = c.id
-             WHERE c.recording_id IN ({marks}) AND c.importing = 0"
+            "SELECT MIN(i.offset_ns), MAX(i.offset_ns),
+                (SELECT MIN(offset_base_ns) FROM cell WHERE {of_cell}
+                    AND EXISTS (SELECT 1 FROM invocation WHERE cell_id = cell.id))
+             FROM invocation i NOT INDEXED WHERE {}",
+            rows_in_order(&of_cell)
         );
         let found = self.connection.query_row(&sql, params_from_iter(recordings), |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))

@@ -226,14 +226,11 @@ impl Store {
         &self,
         filter: &HistoryFilter,
     ) -> Result<Vec<(RecordingSummary, RecordingCounts)>, StoreError> {
-        query_list(
+        let recordings = query_list(
             &self.connection,
             "list of recordings",
             &format!(
-                "SELECT {},
-                (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id),
-                (SELECT COUNT(*) FROM v_invocation v
-                    WHERE v.recording = r.id AND v.status IN ('failed', 'timeout'))
+                "SELECT {}
              FROM recording r
              WHERE r.importing = 0
                AND (?1 IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.recording_id = r.id
@@ -256,14 +253,13 @@ impl Store {
                 filter.until,
                 filter.sql_limit()
             ],
-            |row| {
-                let counts = RecordingCounts {
-                    invocations: row.get(RecordingSummary::COLUMN_COUNT)?,
-                    bad: row.get(RecordingSummary::COLUMN_COUNT + 1)?,
-                };
-                Ok((RecordingSummary::from_row(row)?, counts))
-            },
-        )
+            RecordingSummary::from_row,
+        )?;
+        let count = |recording: RecordingSummary| {
+            let counts = self.count_invocations(recording.id)?;
+            Ok((recording, counts))
+        };
+        recordings.into_iter().map(count).collect()
     }
 
     /// Returns the simulations that pass the filter, newest first. Lane and

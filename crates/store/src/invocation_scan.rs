@@ -45,6 +45,21 @@ const PHASES: [(Phase, &str); 4] = [
 pub(super) const BILLABLE: &str =
     "(status = 'ok' OR (wall_ns IS NOT NULL AND (status = 'failed' OR status = 'timeout')))";
 
+/// Returns an SQL condition on an `invocation i NOT INDEXED`: it is of a cell that fulfils another
+/// condition. The rows are read in the order in which they lie. By way of their cells each would
+/// be looked up, which takes a minute for ten million.
+pub(super) fn rows_in_order(of_cell: &str) -> String {
+    format!(
+        "i.id BETWEEN
+            (SELECT MIN((SELECT MIN(id) FROM invocation WHERE cell_id = cell.id))
+             FROM cell WHERE {of_cell})
+         AND
+            (SELECT MAX((SELECT MAX(id) FROM invocation WHERE cell_id = cell.id))
+             FROM cell WHERE {of_cell})
+         AND i.cell_id IN (SELECT id FROM cell WHERE {of_cell})"
+    )
+}
+
 /// Returns the signals of a set that the database has, with their columns.
 pub(super) fn signal_columns(wanted: SignalSet) -> Vec<(Signal, &'static str)> {
     let meters = COLUMNS.iter().map(|(meter, column)| (Signal::Meter(*meter), *column));

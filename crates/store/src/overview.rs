@@ -5,6 +5,7 @@ use rusqlite::OptionalExtension;
 use serde_json::Value;
 
 use super::history::SimulationInfo;
+use super::invocation_scan::rows_in_order;
 use super::open::{Store, StoreError};
 use super::query::query_list;
 use super::simulation_writer::IS_FINISHED;
@@ -85,8 +86,6 @@ impl RecordingSummary {
             WHERE l.recording_id = r.id AND l.unavailable IS NULL ORDER BY l.id)), ''),
         COALESCE((SELECT group_concat(workload, ' ') FROM (SELECT DISTINCT workload
             FROM cell c WHERE c.recording_id = r.id ORDER BY workload)), ''), r.kind = 'trace'";
-    /// Number of those columns.
-    pub(super) const COLUMN_COUNT: usize = 7;
 
     pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -165,11 +164,13 @@ impl Store {
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn count_invocations(&self, recording: i64) -> Result<RecordingCounts, StoreError> {
+        let sql = format!(
+            "SELECT COUNT(*), COALESCE(SUM(i.status = 'failed' OR i.status = 'timeout'), 0)
+             FROM invocation i NOT INDEXED WHERE {}",
+            rows_in_order("recording_id = ?1")
+        );
         self.connection
-            .prepare_cached(
-                "SELECT COUNT(*), COALESCE(SUM(i.status IN ('failed', 'timeout')), 0)
-                 FROM cell c JOIN invocation i ON i.cell_id = c.id WHERE c.recording_id = ?1",
-            )
+            .prepare_cached(&sql)
             .and_then(|mut statement| {
                 statement.query_row([recording], |row| {
                     Ok(RecordingCounts { invocations: row.get(0)?, bad: row.get(1)? })

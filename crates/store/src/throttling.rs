@@ -2,6 +2,7 @@
 
 use rusqlite::OptionalExtension;
 
+use super::invocation_scan::rows_in_order;
 use super::open::{Store, StoreError};
 use cyclometer_core::cpu_quota::CpuQuota;
 
@@ -35,13 +36,15 @@ impl Store {
     /// # Errors
     /// Fails when the database cannot be read.
     pub fn throttling_counts(&self, recording: i64) -> Result<ThrottlingCounts, StoreError> {
-        let sql = "SELECT COUNT(*) FILTER (WHERE i.throttled_ns > 0), COUNT(i.throttled_ns)
-            FROM invocation i JOIN cell c ON c.id = i.cell_id
-            WHERE c.recording_id = ?1 AND i.vcpu_allocated_milli IS NULL";
+        let sql = format!(
+            "SELECT COUNT(*) FILTER (WHERE i.throttled_ns > 0), COUNT(i.throttled_ns)
+             FROM invocation i NOT INDEXED WHERE {} AND i.vcpu_allocated_milli IS NULL",
+            rows_in_order("recording_id = ?1")
+        );
         let count = |value: i64| u64::try_from(value).unwrap_or(0);
         let (throttled, known) = self
             .connection
-            .prepare_cached(sql)
+            .prepare_cached(&sql)
             .and_then(|mut statement| {
                 statement.query_row([recording], |row| Ok((row.get(0)?, row.get(1)?)))
             })

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::event_rows::{current_timestamp, to_sql_integer};
+use super::invocation_scan::rows_in_order;
 use super::open::{Store, StoreError};
 use super::trace_duplicates::{SeenRequests, remove_duplicates, store_leftovers};
-use super::trace_rows::{RowPlace, RowStatement};
+use super::trace_rows::{GROUP, PlacedRow, RowPlace, RowStatements};
 use cyclometer_core::meter::{Meter, Provenance, Source};
 use cyclometer_system::procfs::ProcessIdentity;
 use cyclometer_trace::import::{FileHeader, ImportBatch, Leftovers, SinkError, TraceSink};
@@ -232,28 +233,23 @@ impl TraceWriter {
             .iter()
             .map(|row| row.request.as_ref().is_some_and(|request| self.seen.insert(request)))
             .collect();
-        let mut statement = RowStatement::prepare(connection)?;
+        let placed = place_rows(rows, &mut self.cells, &self.instances, &mut self.last_time);
+        let mut statements = RowStatements::prepare(connection, &placed)?;
         let mut last = None;
-        for (at, row) in rows.iter().enumerate() {
-            // Every cell and instance of a row is among the names.
-            let Some(cell) = self.cells.get_mut(row.cell.0 as usize) else { continue };
-            cell.rows += 1;
-            self.last_time = row.started_at.unwrap_or(self.last_time.saturating_add(1));
-            let place = RowPlace {
-                cell: cell.id,
-                sequence: cell.rows,
-                offset: self.last_time,
-                instance: row.instance.and_then(|it| self.instances.get(it.0 as usize).copied()),
-            };
-            statement.insert(row, &place)?;
-            if known[at] {
-                let id = connection.last_insert_rowid();
+        let groups = placed.chunks(GROUP).zip(known.chunks(GROUP)).zip((0..).step_by(GROUP));
+        for ((group, known), at) in groups {
+            statements.insert(group)?;
+            let end = connection.last_insert_rowid();
+            last = Some(end);
+            // The group's rows have the numbers up to that of its last.
+            for (at, (_, before)) in (at..)
+                .zip(known.iter().zip((0..group.len()).rev()))
+                .filter(|(_, (known, _))| **known)
+            {
+                let id = end.saturating_sub(to_sql_integer(before as u64));
                 let line = lines.get(at).copied().unwrap_or(0);
                 insert_candidate(connection, self.recording, self.file, id, line)?;
             }
-        }
-        if !rows.is_empty() {
-            last = Some(connection.last_insert_rowid());
         }
         Ok(last)
     }
@@ -336,14 +332,7 @@ impl TraceWriter {
                 ],
             )?;
         }
-        let (first, last, untimed): (Option<i64>, Option<i64>, bool) = transaction.query_row(
-            "SELECT MIN(CASE WHEN i.offset_ns >= ?2 THEN i.offset_ns END),
-                MAX(CASE WHEN i.offset_ns >= ?2 THEN i.offset_ns END),
-                COALESCE(MIN(i.offset_ns) < ?2, 0)
-             FROM cell c JOIN invocation i ON i.cell_id = c.id WHERE c.recording_id = ?1",
-            params![recording, EARLIEST],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
+        let (first, last, untimed) = find_time_range(&transaction, recording)?;
         if let Some(first) = first.filter(|_| untimed) {
             // Rows before the first that has a time: they are not of 1970.
             transaction.execute(
@@ -364,6 +353,24 @@ impl TraceWriter {
         )?;
         transaction.commit()
     }
+}
+
+/// Returns the first and the last time of a trace, and whether there are rows before the first row
+/// that has one: those are numbered from 1.
+fn find_time_range(
+    connection: &Connection,
+    recording: i64,
+) -> rusqlite::Result<(Option<i64>, Option<i64>, bool)> {
+    let sql = format!(
+        "SELECT MIN(CASE WHEN i.offset_ns >= ?2 THEN i.offset_ns END),
+            MAX(CASE WHEN i.offset_ns >= ?2 THEN i.offset_ns END),
+            COALESCE(MIN(i.offset_ns) < ?2, 0)
+         FROM invocation i NOT INDEXED WHERE {}",
+        rows_in_order("recording_id = ?1")
+    );
+    connection.query_row(&sql, params![recording, EARLIEST], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })
 }
 
 /// Writes nanoseconds since 1970 as recordings write their times.
@@ -405,6 +412,29 @@ impl TraceSink for TraceWriter {
     fn commit(&mut self) -> Result<(), SinkError> {
         self.commit_rows().map_err(|error| SinkError(error.to_string()))
     }
+}
+
+/// Places rows: in their cells, and at the time of the row before where they have none.
+fn place_rows<'a>(
+    rows: &'a [TraceRow],
+    cells: &mut [StoredCell],
+    instances: &[i64],
+    last_time: &mut i64,
+) -> Vec<PlacedRow<'a>> {
+    let place = |row: &'a TraceRow| {
+        // Every cell and instance of a row is among the names.
+        let cell = cells.get_mut(row.cell.0 as usize)?;
+        cell.rows += 1;
+        *last_time = row.started_at.unwrap_or(last_time.saturating_add(1));
+        let place = RowPlace {
+            cell: cell.id,
+            sequence: cell.rows,
+            offset: *last_time,
+            instance: row.instance.and_then(|it| instances.get(it.0 as usize).copied()),
+        };
+        Some((row, place))
+    };
+    rows.iter().filter_map(place).collect()
 }
 
 fn insert_candidate(
@@ -539,6 +569,7 @@ mod tests {
             store.list_recordings(&HistoryFilter::default()).expect("read").remove(0);
         assert_eq!((listed.id, listed.lanes.as_str()), (found, "aws-lambda"));
         assert_eq!((listed.workloads.as_str(), counts.invocations), ("resize", 3));
-        assert_eq!(store.meter_sources(found).expect("read").len(), 3);
+        // Wall time, two kinds of memory, and CPU time, which reports do not have.
+        assert_eq!(store.meter_sources(found).expect("read").len(), 4);
     }
 }
