@@ -210,7 +210,8 @@ fn find_base(
         }
     };
     // A file of regions has no model of its own id.
-    let own = *id == file.id.get_ref().0 && !matches!(file.region.as_ref().map(Spanned::get_ref), Some(RegionKey::List(_)));
+    let own = *id == file.id.get_ref().0
+        && !matches!(file.region.as_ref().map(Spanned::get_ref), Some(RegionKey::List(_)));
     if own {
         return Err(problem(extends_itself(id)));
     }

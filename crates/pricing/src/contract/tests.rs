@@ -660,7 +660,8 @@ fn a_position_that_is_counted_in_money_has_its_prices_in_its_weights() {
     let told = complaint_about(&format!("{fly}prices = {{ machine = \"2\" }}\n"));
     assert!(told.contains("[weights] \"started\" = \"2\""), "{told}");
     // 1,000,000 s of 1 vCPU at 0.0000216 are 21.60, without the allowance.
-    let text = format!("{run}allowances = \"none\"\nweights = {{ \"cpu time\" = \"0.0000216\" }}\n");
+    let text =
+        format!("{run}allowances = \"none\"\nweights = {{ \"cpu time\" = \"0.0000216\" }}\n");
     let model = PriceModel::parse_first(&text, "mine.toml").unwrap();
     let charge = model.charges().find(|it| it.name() == "cpu time").unwrap();
     assert_eq!(*charge.list_rate(), exact("0.0000216"));
@@ -695,4 +696,23 @@ fn a_minimum_of_charges_names_them() {
     let charges = "minimum = { amount = \"500\", charges = [\"duration\", \"requests\"] }\n";
     assert_eq!(of(charges), ["minimum of 500 for duration and requests"]);
     assert_eq!(of("minimum = \"500\"\n"), ["minimum of 500"]);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_contract_or_model() {
+    let text = format!("\u{feff}{HEAD}");
+    assert!(crate::is_contract(&text));
+    assert_eq!(PriceModel::parse_first(&text, "mine.toml").unwrap().id(), "mine");
+    let base = find_builtin_model("aws-lambda-x86").unwrap().source_text();
+    assert!(PriceModel::parse_all(&format!("\u{feff}{base}"), "base.toml").is_ok());
+    let (catalog, said) = catalog_of(&[("mine.toml", &text)]);
+    assert!(catalog.find_model("mine").is_ok(), "{said}");
+}
+
+#[test]
+fn a_contract_over_a_regional_model_is_found_among_models() {
+    let text = HEAD.replace("aws-lambda-x86", "aws-lambda-x86-sa-east-1");
+    let known = crate::builtin_models();
+    let model = &PriceModel::parse_with(&text, "mine.toml", known).unwrap()[0];
+    assert_eq!(model.contract().unwrap().region(), Some("sa-east-1"));
 }
