@@ -354,7 +354,7 @@ fn a_contract_is_checked_listed_shown_and_explained() {
     let table = with(&["list"]).stdout;
     assert!(table.contains("contract over"), "{table}");
     let shown = with(&["show", "ours"]).stdout;
-    for part in ["contract over nimbus, region cloud-9", "on the whole bill: VAT of 19 %"] {
+    for part in ["contract over nimbus, region cloud-9", "on the bill of a period: VAT of 19 %"] {
         assert!(shown.contains(part), "{part} is not in {shown}");
     }
     assert_eq!(with(&["show", "ours", "--text"]).stdout, OURS);

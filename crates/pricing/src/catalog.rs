@@ -487,6 +487,10 @@ pub fn read_price_file(path: &Path) -> Result<String, PriceCatalogError> {
 
 /// Decodes the content of a price file as UTF-8.
 fn decode_text(path: &Path, content: Vec<u8>) -> Result<String, PriceCatalogError> {
+    let content = match content.strip_prefix("\u{feff}".as_bytes()) {
+        Some(rest) => rest.to_vec(),
+        None => content,
+    };
     String::from_utf8(content).map_err(|error| {
         let problem = SpannedProblem::new(0..0, format!("this is no text: {error}"));
         problem.into_located_error("", &display_path(path)).into()

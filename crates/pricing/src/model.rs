@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::charge::{Charge, ModelInput, Pool, StandIn};
-use super::contract::file::is_contract;
+use super::contract::file::{is_contract, without_byte_order_mark};
 use super::contract::{BaseModels, ContractDetails, MAX_DEPTH, models_from_contract};
 use super::error::{MAX_FILE_BYTES, PricingError, SpannedProblem};
 use super::evaluate::{self, Bill, EvalContext, FactorTrace, Refusal};
@@ -106,6 +106,7 @@ impl PriceModel {
         known: &(impl BaseModels + ?Sized),
         most: usize,
     ) -> Result<Vec<Self>, PricingError> {
+        let text = without_byte_order_mark(text);
         if !is_contract(text) {
             return Self::parse_model(text, origin);
         }
@@ -120,6 +121,7 @@ impl PriceModel {
 
     /// Parses a price file that is no contract.
     pub(super) fn parse_model(text: &str, origin: &str) -> Result<Vec<Self>, PricingError> {
+        let text = without_byte_order_mark(text);
         if text.len() > MAX_FILE_BYTES {
             return Err(PricingError::TooLarge { origin: origin.to_owned(), size: text.len() });
         }

@@ -77,10 +77,12 @@ pub(super) fn run(common: &CommonOptions, options: &PriceImportOptions) -> Comma
     } else {
         Box::new(open_user_file(&options.file).map_err(|error| failed(&error))?)
     };
-    let import = read_price_list(options.list_format.to_price_list_format(), source)
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let today = now.split('T').next().unwrap_or("2026-01-01");
+    let import = read_price_list(options.list_format.to_price_list_format(), source, today)
         .map_err(|error| failed(&error))?;
     let selected = select_regions(&import, &options.region)?;
-    let contracts = write_contracts(&import, &selected, &options.file)?;
+    let (contracts, selected) = write_contracts(&import, &selected, &options.file, today);
     if let Some(folder) = &options.folder {
         save_contracts(folder, &contracts)?;
     }
@@ -137,23 +139,33 @@ fn select_regions<'a>(
     Ok(import.regions.iter().filter(is_wanted).collect())
 }
 
-/// Writes the text of each contract, by its id.
-fn write_contracts(
+/// Writes the text of each contract, by its id. Prices that give no contract are left out and told.
+fn write_contracts<'a>(
     import: &PriceListImport,
-    selected: &[&RegionalPrices],
+    selected: &[&'a RegionalPrices],
     file: &Path,
-) -> Result<BTreeMap<String, String>, CommandFailure> {
+    today: &str,
+) -> (BTreeMap<String, String>, Vec<&'a RegionalPrices>) {
     let name = file.file_name().map_or_else(|| "standard input".into(), |it| it.to_string_lossy());
     let name = display_path(Path::new(&*name));
     let source = format!("{} ({name}, {} SKUs)", import.description, import.sku_count);
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let retrieved = now.split('T').next().unwrap_or("2026-01-01");
-    let origin = PriceOrigin { source: &source, retrieved };
-    let write = |prices: &&RegionalPrices| {
-        let text = prices.to_contract(origin).map_err(CommandFailure::failed)?;
-        Ok((prices.contract_id(), text))
-    };
-    selected.iter().map(write).collect()
+    let origin = PriceOrigin { source: &source, retrieved: today };
+    let (mut contracts, mut written) = (BTreeMap::new(), Vec::new());
+    for prices in selected {
+        let id = prices.contract_id();
+        if contracts.contains_key(&id) {
+            say(&format!("left out: there is another contract {id}"));
+            continue;
+        }
+        match prices.to_contract(origin) {
+            Ok(text) => {
+                contracts.insert(id, text);
+                written.push(*prices);
+            }
+            Err(error) => say(&format!("left out: {error}")),
+        }
+    }
+    (contracts, written)
 }
 
 /// Saves each contract in a file of its own; writes none if one of the files exists.
@@ -194,6 +206,9 @@ fn say_summary(import: &PriceListImport, selected: &[&RegionalPrices], folder: O
         import.sku_count,
         import.regions.len()
     ));
+    if import.is_partial {
+        say("this is a part of the list: it says that a page follows, which is not in the file");
+    }
     if unused > 0 {
         let mut kinds: Vec<(&String, &u64)> = import.unused.iter().collect();
         kinds.sort_by(|(one, n), (other, m)| m.cmp(n).then(one.cmp(other)));

@@ -327,10 +327,18 @@ pub(crate) fn region_model_id(id: &str, region: &str) -> String {
     format!("{id}-{}", region.to_ascii_lowercase())
 }
 
+/// Returns a text without the mark that some programs write before it.
+pub(crate) fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// Returns whether the text is that of a contract: `extends` is among its first keys.
 #[must_use]
 pub fn is_contract(text: &str) -> bool {
-    let head = text.lines().map(str::trim_start).take_while(|line| !line.starts_with('['));
+    let head = without_byte_order_mark(text)
+        .lines()
+        .map(str::trim_start)
+        .take_while(|line| !line.starts_with('['));
     head.filter_map(|line| line.split_once('=')).any(|(key, _)| {
         let key = key.trim();
         key.trim_matches('"') == "extends" || key.trim_matches('\'') == "extends"

@@ -697,3 +697,22 @@ fn a_minimum_of_charges_names_them() {
     assert_eq!(of(charges), ["minimum of 500 for duration and requests"]);
     assert_eq!(of("minimum = \"500\"\n"), ["minimum of 500"]);
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_contract_or_model() {
+    let text = format!("\u{feff}{HEAD}");
+    assert!(crate::is_contract(&text));
+    assert_eq!(PriceModel::parse_first(&text, "mine.toml").unwrap().id(), "mine");
+    let base = find_builtin_model("aws-lambda-x86").unwrap().source_text();
+    assert!(PriceModel::parse_all(&format!("\u{feff}{base}"), "base.toml").is_ok());
+    let (catalog, said) = catalog_of(&[("mine.toml", &text)]);
+    assert!(catalog.find_model("mine").is_ok(), "{said}");
+}
+
+#[test]
+fn a_contract_over_a_regional_model_is_found_among_models() {
+    let text = HEAD.replace("aws-lambda-x86", "aws-lambda-x86-sa-east-1");
+    let known = crate::builtin_models();
+    let model = &PriceModel::parse_with(&text, "mine.toml", known).unwrap()[0];
+    assert_eq!(model.contract().unwrap().region(), Some("sa-east-1"));
+}

@@ -9,10 +9,10 @@ use std::io::Read;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::stream::{SmallMap, parse_decimal};
+use super::stream::{MaybeObject, MaybeText, SmallMap, parse_decimal};
 use super::{
-    MAX_PRICES, PriceCollector, PriceListError, PriceListImport, PricePlace, PriceTier,
-    is_region_code, price_of,
+    MAX_PRICES, NOT_YET, PriceCollector, PriceListError, PriceListImport, PricePlace, PriceTier,
+    find_in_force, is_region_code, price_of,
 };
 use crate::number::Exact;
 
@@ -90,28 +90,31 @@ struct Attributes {
     region_code: Option<String>,
 }
 
+/// Terms of a SKU. One that is not as it should be must not stop the import of the others.
+type Terms = MaybeObject<SmallMap<MaybeObject<Term>>>;
+
 #[derive(Debug, Deserialize)]
 struct Term {
     #[serde(rename = "effectiveDate", default)]
-    effective_date: String,
-    #[serde(rename = "priceDimensions")]
-    dimensions: SmallMap<Dimension>,
+    effective_date: MaybeText,
+    #[serde(rename = "priceDimensions", default)]
+    dimensions: MaybeObject<SmallMap<MaybeObject<Dimension>>>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Dimension {
     #[serde(rename = "beginRange", default)]
-    begin: String,
+    begin: MaybeText,
     #[serde(rename = "endRange", default)]
-    end: String,
-    #[serde(rename = "pricePerUnit")]
-    price: PricePerUnit,
+    end: MaybeText,
+    #[serde(rename = "pricePerUnit", default)]
+    price: MaybeObject<PricePerUnit>,
 }
 
 #[derive(Debug, Deserialize)]
 struct PricePerUnit {
-    #[serde(rename = "USD")]
-    usd: Option<String>,
+    #[serde(rename = "USD", default)]
+    usd: MaybeText,
 }
 
 /// Product of `get-products`, with its terms.
@@ -120,12 +123,18 @@ struct ListedProduct {
     product: Product,
     #[serde(default)]
     terms: ListedTerms,
+    #[serde(rename = "serviceCode", default)]
+    service: MaybeText,
+    #[serde(default)]
+    version: MaybeText,
+    #[serde(rename = "publicationDate", default)]
+    published: MaybeText,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct ListedTerms {
-    #[serde(rename = "OnDemand")]
-    on_demand: Option<SmallMap<Term>>,
+    #[serde(rename = "OnDemand", default)]
+    on_demand: Terms,
 }
 
 /// SKU whose price a model has.
@@ -137,6 +146,7 @@ struct WantedSku {
 
 #[derive(Debug, Default)]
 struct OfferReader {
+    today: String,
     collector: PriceCollector,
     wanted: HashMap<String, WantedSku>,
     has_products: bool,
@@ -147,8 +157,11 @@ struct OfferReader {
 }
 
 /// Reads an offer file, or products.
-pub(super) fn read_offer(reader: impl Read) -> Result<PriceListImport, PriceListError> {
-    let mut offer = OfferReader::default();
+pub(super) fn read_offer(
+    reader: impl Read,
+    today: &str,
+) -> Result<PriceListImport, PriceListError> {
+    let mut offer = OfferReader { today: today.to_owned(), ..OfferReader::default() };
     let mut source = serde_json::Deserializer::from_reader(reader);
     let result = OfferSeed(&mut offer).deserialize(&mut source).and_then(|()| source.end());
     if offer.too_many {
@@ -163,9 +176,10 @@ pub(super) fn read_offer(reader: impl Read) -> Result<PriceListImport, PriceList
     for (_, wanted) in std::mem::take(&mut offer.wanted) {
         offer.collector.count_unused(&format!("{}: no price on demand", wanted.usage.0));
     }
-    let parts = [("AWS price list", &offer.offer), ("version", &offer.version)];
-    let parts = parts.iter().filter(|(_, text)| !text.is_empty());
-    let mut description: Vec<String> = parts.map(|(what, text)| format!("{what} {text}")).collect();
+    let mut description = vec![format!("AWS price list {}", offer.offer).trim_end().to_owned()];
+    if !offer.version.is_empty() {
+        description.push(format!("version {}", offer.version));
+    }
     if let Some(day) = super::day_of(&offer.published) {
         description.push(format!("published {day}"));
     }
@@ -200,33 +214,41 @@ impl OfferReader {
         Some(WantedSku { usage: found, region })
     }
 
-    /// Adds the prices of the latest term.
-    fn add_terms(&mut self, sku: &WantedSku, terms: Vec<Term>) -> Result<(), PriceListError> {
-        let latest =
-            terms.into_iter().max_by(|one, other| one.effective_date.cmp(&other.effective_date));
-        let read = latest.and_then(|term| {
-            Some((read_tiers(&term.dimensions.0, sku.usage.2)?, term.effective_date))
+    /// Adds the prices of the term that is in force.
+    fn add_terms(&mut self, sku: &WantedSku, terms: Terms) -> Result<(), PriceListError> {
+        let terms = terms.0.map(|terms| terms.0).unwrap_or_default();
+        let terms: Vec<Term> = terms.into_iter().filter_map(|term| term.0).collect();
+        let days = terms.iter().map(|term| term.effective_date.as_str());
+        let in_force = find_in_force(days, &self.today).map(|at| &terms[at]);
+        let read = in_force.and_then(|term| {
+            let dimensions = term.dimensions.0.as_ref()?;
+            Some((read_tiers(&dimensions.0, sku.usage.2)?, term.effective_date.as_str()))
         });
         let Some((tiers, since)) = read else {
-            self.collector.count_unused(&format!("{}: no clear price in USD", sku.usage.0));
+            let is_later = in_force.is_none() && !terms.is_empty();
+            let why = if is_later { NOT_YET } else { "no clear price in USD" };
+            self.collector.count_unused(&format!("{}: {why}", sku.usage.0));
             return Ok(());
         };
         for place in sku.usage.1 {
-            self.collector.add_price(&sku.region, *place, tiers.clone(), Some(&since))?;
+            self.collector.add_price(&sku.region, *place, tiers.clone(), Some(since))?;
         }
         Ok(())
     }
 
     fn add_listed_product(&mut self, listed: ListedProduct) -> Result<(), PriceListError> {
         self.has_products = true;
-        match (self.find_wanted(&listed.product), listed.terms.on_demand) {
-            (Some(sku), Some(terms)) => self.add_terms(&sku, terms.0),
-            (Some(sku), None) => {
-                self.collector.count_unused(&format!("{}: no price on demand", sku.usage.0));
-                Ok(())
-            }
-            (None, _) => Ok(()),
+        if self.offer.is_empty() {
+            self.offer = listed.service.0.unwrap_or_default();
+            self.version = listed.version.0.unwrap_or_default();
+            self.published = listed.published.0.unwrap_or_default();
         }
+        let Some(sku) = self.find_wanted(&listed.product) else { return Ok(()) };
+        if listed.terms.on_demand.0.is_none() {
+            self.collector.count_unused(&format!("{}: no price on demand", sku.usage.0));
+            return Ok(());
+        }
+        self.add_terms(&sku, listed.terms.on_demand)
     }
 
     /// Passes a failure on to the parser, which can only stop.
@@ -244,11 +266,12 @@ fn is_region_prefix(text: &str) -> bool {
 }
 
 /// Returns the tiers of a term, with prices of `per` units.
-fn read_tiers(dimensions: &[Dimension], per: u64) -> Option<Vec<PriceTier>> {
+fn read_tiers(dimensions: &[MaybeObject<Dimension>], per: u64) -> Option<Vec<PriceTier>> {
     let mut tiers = Vec::with_capacity(dimensions.len());
     for dimension in dimensions {
-        let price = parse_decimal(dimension.price.usd.as_deref()?)?;
-        let begin = parse_decimal(&dimension.begin).unwrap_or_default();
+        let dimension = dimension.0.as_ref()?;
+        let price = parse_decimal(dimension.price.0.as_ref()?.usd.as_str())?;
+        let begin = parse_decimal(dimension.begin.as_str()).unwrap_or_default();
         let up_to = match dimension.end.as_str() {
             "Inf" | "" => None,
             end => Some(parse_decimal(end)?),
@@ -301,6 +324,10 @@ impl<'de> Visitor<'de> for OfferSeed<'_> {
                     return Err(A::Error::custom("its `terms` come before its `products`"));
                 }
                 "terms" => map.next_value_seed(TermsSeed(offer))?,
+                "NextToken" => {
+                    let mark: MaybeText = map.next_value()?;
+                    offer.collector.is_partial = !mark.as_str().is_empty();
+                }
                 "PriceList" => map.next_value_seed(ListedSeed(offer))?,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -400,8 +427,8 @@ impl<'de> Visitor<'de> for OnDemandSeed<'_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let terms: SmallMap<Term> = map.next_value()?;
-            let added = self.0.add_terms(&wanted, terms.0);
+            let terms: Terms = map.next_value()?;
+            let added = self.0.add_terms(&wanted, terms);
             self.0.stop_on(added)?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::stream::{WrittenNumber, read_pages};
 use super::{
-    MAX_PRICES, PriceCollector, PriceListError, PriceListImport, PricePlace, PriceTier,
+    MAX_PRICES, NOT_YET, PriceCollector, PriceListError, PriceListImport, PricePlace, PriceTier,
     is_region_code, price_of,
 };
 use crate::number::Exact;
@@ -100,11 +100,14 @@ struct RetailReader {
 }
 
 /// Reads pages of items.
-pub(super) fn read_items(reader: impl Read) -> Result<PriceListImport, PriceListError> {
+pub(super) fn read_items(
+    reader: impl Read,
+    today: &str,
+) -> Result<PriceListImport, PriceListError> {
     let mut retail = RetailReader::default();
     let mut too_many = false;
-    let read = read_pages(reader, "Items", &mut |item: RetailItem| {
-        retail.add_item(&item).map_err(|error| {
+    let read = read_pages(reader, ("Items", "NextPageLink"), &mut |item: RetailItem| {
+        retail.add_item(&item, today).map_err(|error| {
             too_many = true;
             error.to_string()
         })
@@ -112,8 +115,9 @@ pub(super) fn read_items(reader: impl Read) -> Result<PriceListImport, PriceList
     if too_many {
         return Err(PriceListError::TooManyPrices);
     }
-    read?;
+    let is_partial = read?;
     let RetailReader { mut collector, steps } = retail;
+    collector.is_partial = is_partial;
     for ((region, meter), (steps, since)) in steps {
         let (_, name, _, place, per) = METERS[meter];
         match price_tiers(steps, per) {
@@ -125,7 +129,7 @@ pub(super) fn read_items(reader: impl Read) -> Result<PriceListImport, PriceList
 }
 
 impl RetailReader {
-    fn add_item(&mut self, item: &RetailItem) -> Result<(), PriceListError> {
+    fn add_item(&mut self, item: &RetailItem, today: &str) -> Result<(), PriceListError> {
         self.collector.count_sku();
         let unused = |reader: &mut Self, why: &str| {
             let name = if item.meter_name.is_empty() { "(no meter)" } else { &item.meter_name };
@@ -146,8 +150,15 @@ impl RetailReader {
         if !is_region_code(&item.arm_region_name) {
             return unused(self, ": no region");
         }
-        let price = item.retail_price.as_ref().or(item.unit_price.as_ref());
-        let price = price.and_then(WrittenNumber::to_exact);
+        if super::day_of(&item.effective_start_date).is_some_and(|day| *day > *today) {
+            return unused(self, &format!(": {NOT_YET}"));
+        }
+        let written = item.retail_price.as_ref().or(item.unit_price.as_ref());
+        let price = written.and_then(WrittenNumber::to_exact);
+        if price.is_none() {
+            let written = written.map_or("nothing", WrittenNumber::as_written);
+            return unused(self, &format!(": no price can be {written}"));
+        }
         let units = read_units(&item.unit_of_measure, METERS[meter].2);
         let (Some(price), Some(units)) = (price, units) else {
             return unused(self, &format!(": by `{}`", item.unit_of_measure));

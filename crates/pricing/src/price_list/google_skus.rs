@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::stream::{SmallList, WrittenNumber, read_pages};
 use super::{
-    PriceCollector, PriceListError, PriceListImport, PricePlace, PriceTier, is_region_code,
-    price_of,
+    NOT_YET, PriceCollector, PriceListError, PriceListImport, PricePlace, PriceTier, find_in_force,
+    is_region_code, price_of,
 };
 use crate::number::Exact;
 
@@ -90,11 +90,11 @@ const DESCRIPTIONS: &[(&str, &str, PricePlace, u64)] = &[
 ];
 
 /// Reads pages of SKUs.
-pub(super) fn read_skus(reader: impl Read) -> Result<PriceListImport, PriceListError> {
+pub(super) fn read_skus(reader: impl Read, today: &str) -> Result<PriceListImport, PriceListError> {
     let mut collector = PriceCollector::default();
     let mut too_many = false;
-    let read = read_pages(reader, "skus", &mut |sku: CatalogSku| {
-        add_sku(&mut collector, &sku).map_err(|error| {
+    let read = read_pages(reader, ("skus", "nextPageToken"), &mut |sku: CatalogSku| {
+        add_sku(&mut collector, &sku, today).map_err(|error| {
             too_many = true;
             error.to_string()
         })
@@ -102,11 +102,15 @@ pub(super) fn read_skus(reader: impl Read) -> Result<PriceListImport, PriceListE
     if too_many {
         return Err(PriceListError::TooManyPrices);
     }
-    read?;
+    collector.is_partial = read?;
     Ok(collector.into_import("Google Cloud billing catalog".to_owned()))
 }
 
-fn add_sku(collector: &mut PriceCollector, sku: &CatalogSku) -> Result<(), PriceListError> {
+fn add_sku(
+    collector: &mut PriceCollector,
+    sku: &CatalogSku,
+    today: &str,
+) -> Result<(), PriceListError> {
     collector.count_sku();
     let usage_type = &sku.category.usage_type;
     if !usage_type.is_empty() && usage_type != "OnDemand" {
@@ -118,8 +122,11 @@ fn add_sku(collector: &mut PriceCollector, sku: &CatalogSku) -> Result<(), Price
         collector.count_unused(if name.is_empty() { "(no description)" } else { &name });
         return Ok(());
     };
-    let Some(info) = sku.pricing_info.0.last() else {
-        collector.count_unused(&format!("{name}: no price"));
+    let infos = &sku.pricing_info.0;
+    let in_force = find_in_force(infos.iter().map(|info| info.effective_time.as_str()), today);
+    let Some(info) = in_force.map(|at| &infos[at]) else {
+        let why = if infos.is_empty() { "no price" } else { NOT_YET };
+        collector.count_unused(&format!("{name}: {why}"));
         return Ok(());
     };
     let used_by = &info.pricing_expression.usage_unit;

@@ -13,7 +13,7 @@ mod stream;
 mod tests;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use thiserror::Error;
@@ -29,6 +29,10 @@ pub const MAX_PRICE_LIST_BYTES: u64 = 4 << 30;
 const MAX_PRICES: usize = 20_000;
 /// Most kinds of unused SKUs that are told apart.
 const MAX_KINDS: usize = 500;
+/// What some programs write before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// Why a price is left out that begins later.
+const NOT_YET: &str = "not in force yet";
 /// Kind of those beyond.
 const OTHER_KINDS: &str = "(other kinds)";
 
@@ -97,9 +101,12 @@ pub struct PriceListImport {
     pub unused: BTreeMap<String, u64>,
     /// Description of the list: its name, version and date, as far as it says.
     pub description: String,
+    /// Whether the list says that a page follows, and the file does not have it.
+    pub is_partial: bool,
 }
 
-/// Reads a price list.
+/// Reads a price list. Of several prices of one thing, the one in force on the day `today`,
+/// `YYYY-MM-DD`, is taken; one that begins later is left out.
 ///
 /// # Errors
 ///
@@ -107,13 +114,19 @@ pub struct PriceListImport {
 /// [`MAX_PRICE_LIST_BYTES`], or is not of that format.
 pub fn read_price_list(
     format: PriceListFormat,
-    source: impl Read,
+    mut source: impl Read,
+    today: &str,
 ) -> Result<PriceListImport, PriceListError> {
-    let reader = stream::guard_reader(source);
+    let mut head = Vec::new();
+    source.by_ref().take(3).read_to_end(&mut head).map_err(serde_json::Error::io)?;
+    if head == BYTE_ORDER_MARK {
+        head.clear();
+    }
+    let reader = stream::guard_reader(head.chain(source));
     match format {
-        PriceListFormat::AwsOffer => aws_offer::read_offer(reader),
-        PriceListFormat::AzureRetail => azure_retail::read_items(reader),
-        PriceListFormat::GoogleSkus => google_skus::read_skus(reader),
+        PriceListFormat::AwsOffer => aws_offer::read_offer(reader, today),
+        PriceListFormat::AzureRetail => azure_retail::read_items(reader, today),
+        PriceListFormat::GoogleSkus => google_skus::read_skus(reader, today),
     }
 }
 
@@ -133,6 +146,8 @@ pub(crate) const fn price_of(model: &'static str, position: &'static str) -> Pri
 /// Accumulator of the prices of a list.
 #[derive(Debug, Default)]
 pub(crate) struct PriceCollector {
+    /// Whether the list ends with the mark of a page that follows.
+    pub(crate) is_partial: bool,
     /// Prices by region; `None`: the list has two that differ.
     prices: BTreeMap<(String, PricePlace), Option<CollectedPrice>>,
     sku_count: u64,
@@ -180,15 +195,17 @@ impl PriceCollector {
     }
 
     /// Returns the prices by model and region. Global prices, whose region is empty, are those of
-    /// every region of their model.
+    /// every region of their model that has none of its own.
     pub(crate) fn into_import(mut self, description: String) -> PriceListImport {
         let mut regions: BTreeMap<(&'static str, String), RegionalPrices> = BTreeMap::new();
         let mut conflicts = Vec::new();
+        let mut unclear = BTreeSet::new();
         let (global, regional): (Vec<_>, Vec<_>) =
             self.prices.into_iter().partition(|((region, _), _)| region.is_empty());
         for ((region, place), price) in regional {
             let Some(price) = price else {
                 conflicts.push(format!("{} of {}: two prices that differ", place.position, region));
+                unclear.insert((region, place));
                 continue;
             };
             let found = regions.entry((place.model, region.clone()));
@@ -202,8 +219,15 @@ impl PriceCollector {
             found.add_price(place, price);
         }
         for ((_, place), price) in global {
+            let Some(price) = price else {
+                conflicts.push(format!("{}, global: two prices that differ", place.position));
+                continue;
+            };
             for found in regions.values_mut().filter(|it| it.model == place.model) {
-                if let Some(price) = &price {
+                let has_own = found.prices.contains_key(place.position)
+                    || found.weights.contains_key(place.position)
+                    || unclear.contains(&(found.region.clone(), place));
+                if !has_own {
                     found.add_price(place, price.clone());
                 }
             }
@@ -216,6 +240,7 @@ impl PriceCollector {
             sku_count: self.sku_count,
             unused: self.unused,
             description,
+            is_partial: self.is_partial,
         }
     }
 }
@@ -238,11 +263,16 @@ impl RegionalPrices {
 /// Returns the day of a moment such as `2026-09-01T00:00:00Z`.
 fn day_of(moment: &str) -> Option<String> {
     let day = moment.get(..10)?;
-    let shape = day.bytes().enumerate().all(|(at, byte)| match at {
-        4 | 7 => byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
-    shape.then(|| day.to_owned())
+    let date: toml::value::Date = day.parse::<toml::value::Datetime>().ok()?.date?;
+    Some(date.to_string())
+}
+
+/// Returns the index of the latest of some moments that is not after the day `today`; a moment that
+/// cannot be read is before all others.
+fn find_in_force<'a>(moments: impl Iterator<Item = &'a str>, today: &str) -> Option<usize> {
+    let days = moments.map(day_of).enumerate();
+    let begun = days.filter(|(_, day)| day.as_deref().is_none_or(|day| day <= today));
+    begun.max_by(|(_, one), (_, other)| one.cmp(other)).map(|(at, _)| at)
 }
 
 /// Returns whether a region can be part of a model's id.

@@ -144,12 +144,96 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for SmallVisitor<T> {
     }
 }
 
+/// A text; `None` where something else stands.
+#[derive(Debug, Default, Clone)]
+pub(super) struct MaybeText(pub Option<String>);
+
+impl MaybeText {
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// An object; `None` where something else stands.
+#[derive(Debug)]
+pub(super) struct MaybeObject<T>(pub Option<T>);
+
+impl<T> Default for MaybeObject<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de> Deserialize<'de> for MaybeText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = deserializer.deserialize_any(AnyVisitor::<IgnoredAny>(PhantomData))?;
+        Ok(Self(found.0))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for MaybeObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = deserializer.deserialize_any(AnyVisitor::<T>(PhantomData))?;
+        Ok(Self(found.1))
+    }
+}
+
+/// Reads whatever stands there: a text, an object, or neither.
+struct AnyVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for AnyVisitor<T> {
+    type Value = (Option<String>, Option<T>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok((None, None))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+        Ok((None, None))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
+        Ok((None, None))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok((None, None))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok((None, None))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok((Some(text.to_owned()), None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok((None, None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let map = serde::de::value::MapAccessDeserializer::new(map);
+        T::deserialize(map).map(|value| (None, Some(value)))
+    }
+}
+
 /// A number as it is written, with or without quotes.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub(super) struct WrittenNumber(Box<RawValue>);
 
 impl WrittenNumber {
+    /// Returns the number as it is written.
+    pub(super) fn as_written(&self) -> &str {
+        self.0.get().trim_matches('"')
+    }
+
     /// Returns the value; `None` if it is no number of 0 or more.
     pub(super) fn to_exact(&self) -> Option<Exact> {
         parse_decimal(self.0.get().trim_matches('"'))
@@ -162,19 +246,21 @@ pub(super) fn parse_decimal(text: &str) -> Option<Exact> {
 }
 
 /// Reads pages: objects with a list of items under a key, one after the other, or in a list. Each
-/// item is given to `each`.
+/// item is given to `each`. Returns whether every page has the mark `next` of one that follows: the
+/// last one is missing.
 pub(super) fn read_pages<T, R: Read>(
     reader: R,
-    key: &'static str,
+    (key, next): (&'static str, &'static str),
     each: &mut dyn FnMut(T) -> Result<(), String>,
-) -> Result<(), serde_json::Error>
+) -> Result<bool, serde_json::Error>
 where
     T: for<'de> Deserialize<'de>,
 {
     let mut source = serde_json::Deserializer::from_reader(reader);
-    let mut lists = 0_usize;
+    let (mut lists, mut marks) = (0_usize, 0_usize);
     loop {
-        PageSeed { key, lists: &mut lists, each }.deserialize(&mut source)?;
+        PageSeed { key, next, lists: &mut lists, marks: &mut marks, each }
+            .deserialize(&mut source)?;
         if source.end().is_ok() {
             break;
         }
@@ -182,12 +268,14 @@ where
     if lists == 0 {
         return Err(serde_json::Error::custom(format!("it has no list `{key}`")));
     }
-    Ok(())
+    Ok(marks >= lists)
 }
 
 struct PageSeed<'a, T> {
     key: &'static str,
+    next: &'static str,
     lists: &'a mut usize,
+    marks: &'a mut usize,
     each: &'a mut dyn FnMut(T) -> Result<(), String>,
 }
 
@@ -211,6 +299,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PageSeed<'_, T> {
             if key == self.key {
                 *self.lists += 1;
                 map.next_value_seed(ItemsSeed(&mut *self.each))?;
+            } else if key == self.next {
+                let mark: MaybeText = map.next_value()?;
+                *self.marks += usize::from(!mark.as_str().is_empty());
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -219,8 +310,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PageSeed<'_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let PageSeed { key, lists, each } = self;
-        while list.next_element_seed(PageSeed { key, lists, each })?.is_some() {}
+        let PageSeed { key, next, lists, marks, each } = self;
+        while list.next_element_seed(PageSeed { key, next, lists, marks, each })?.is_some() {}
         Ok(())
     }
 }

@@ -11,8 +11,10 @@ use crate::{Exact, PriceModel, Terms, UsageGroup};
 use cyclometer_core::meter::{Meter, Usage};
 use cyclometer_core::units::Nanos;
 
+const TODAY: &str = "2026-11-29";
+
 fn read(format: PriceListFormat, text: &str) -> PriceListImport {
-    read_price_list(format, text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+    read_price_list(format, text.as_bytes(), TODAY).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn contract(prices: &RegionalPrices) -> PriceModel {
@@ -334,8 +336,8 @@ fn retail_prices_in_another_currency_and_of_another_kind_are_not_used() {
         kinds,
         [
             "Standard Execution Time: Reservation",
-            "Standard Execution Time: by `1 GB Second`",
             "Standard Execution Time: in EUR",
+            "Standard Execution Time: no price can be -0.1",
             "Standard Execution Time: no region",
             "Standard Execution Time: steps of prices that are not clear"
         ]
@@ -429,7 +431,7 @@ fn contract_base() -> &'static PriceModel {
 }
 
 fn complaint(format: PriceListFormat, text: &[u8]) -> String {
-    read_price_list(format, text).unwrap_err().to_string()
+    read_price_list(format, text, TODAY).unwrap_err().to_string()
 }
 
 #[test]
@@ -473,6 +475,96 @@ fn hostile_price_lists_take_no_memory() {
     assert!(import.unused.keys().all(|kind| !kind.contains('\u{1b}')));
     let products = (0..20_001).map(|at| product(&at.to_string(), "EUC1-Request", "eu-central-1"));
     let error =
-        read_price_list(AwsOffer, offer(products.collect(), vec![]).as_bytes()).unwrap_err();
+        read_price_list(AwsOffer, offer(products.collect(), vec![]).as_bytes(), TODAY).unwrap_err();
     assert!(matches!(error, PriceListError::TooManyPrices), "{error}");
+}
+
+#[test]
+fn a_regional_price_wins_over_a_global_one_and_two_global_ones_are_told() {
+    let cpu = "Services CPU (Request-based billing)";
+    let of = |requests: Vec<Value>| {
+        let mut skus = vec![sku(cpu, "s", &["europe-west1", "us-central1"], &[(0, 24_000)])];
+        skus.extend(requests);
+        read(PriceListFormat::GoogleSkus, &json!({ "skus": skus }).to_string())
+    };
+    let global = |nanos: u64| sku("Requests", "count", &["global"], &[(0, nanos)]);
+    let import = of(vec![sku("Requests", "count", &["europe-west1"], &[(0, 500)]), global(400)]);
+    let price =
+        |region: &str| tiers(&contract(find(&import, "google-cloud-run", region)), "requests");
+    assert_eq!(price("europe-west1"), plain("0.5"));
+    assert_eq!(price("us-central1"), plain("0.4"));
+    let import = of(vec![global(400), global(500)]);
+    assert_eq!(import.unused["requests, global: two prices that differ"], 1);
+    assert_eq!(find(&import, "google-cloud-run", "us-central1").price_count(), 1);
+}
+
+#[test]
+fn a_list_with_a_page_that_follows_is_a_part() {
+    use PriceListFormat::{AwsOffer, AzureRetail, GoogleSkus};
+    let (more, last) = ("{\"Items\": [], \"NextPageLink\": \"https://x\"}", page(&[]));
+    assert!(read(AzureRetail, more).is_partial);
+    assert!(!read(AzureRetail, &last).is_partial);
+    assert!(!read(AzureRetail, &format!("{more}{last}")).is_partial);
+    assert!(read(GoogleSkus, "{\"skus\": [], \"nextPageToken\": \"x\"}").is_partial);
+    assert!(!read(GoogleSkus, "{\"skus\": [], \"nextPageToken\": \"\"}").is_partial);
+    assert!(
+        read(AwsOffer, "{\"PriceList\": [{\"product\": {}}], \"NextToken\": \"x\"}").is_partial
+    );
+}
+
+#[test]
+fn a_term_that_begins_later_or_cannot_be_read_stops_nothing() {
+    let (now, later) = ("2026-09-01T00:00:00Z", "2027-01-01T00:00:00Z");
+    let price = |sku: &str, since: &str, price: &str| terms(sku, since, &[("0", "Inf", price)]);
+    let (_, mut both) = price("A", now, "0.0000002");
+    let (_, future) = price("A", later, "0.0000009");
+    both["later"] = future["A.JRTCKXETXF"].clone();
+    let text = offer(
+        vec![
+            product("A", "EUC1-Request", "eu-central-1"),
+            product("B", "AFS1-Request", "af-south-1"),
+            product("C", "EUN1-Request", "eu-north-1"),
+            product("D", "EUW1-Request", "eu-west-1"),
+            product("E", "EUW2-Request", "eu-west-2"),
+        ],
+        vec![
+            ("A".to_owned(), both),
+            price("B", later, "0.0000003"),
+            ("C".to_owned(), json!({ "C.x": { "effectiveDate": 5, "priceDimensions": [1] } })),
+            ("D".to_owned(), json!("none")),
+            price("E", "2026-13-45T00:00:00Z", "0.0000004"),
+        ],
+    );
+    let import = read(PriceListFormat::AwsOffer, &text);
+    let frankfurt = find(&import, "aws-lambda-x86", "eu-central-1");
+    assert_eq!(frankfurt.effective_from.as_deref(), Some("2026-09-01"));
+    assert_eq!(tiers(&contract(frankfurt), "requests"), plain("0.2"));
+    let london = find(&import, "aws-lambda-x86", "eu-west-2");
+    assert_eq!(london.effective_from, None, "a day that there is not");
+    assert_eq!(tiers(&contract(london), "requests"), plain("0.4"));
+    assert_eq!(import.regions.len(), 2);
+    assert_eq!(import.unused["Request: not in force yet"], 1);
+    assert_eq!(import.unused["Request: no clear price in USD"], 2);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_list() {
+    let list = read(PriceListFormat::GoogleSkus, "\u{feff}{\"skus\": []}");
+    assert_eq!(list.sku_count, 0);
+}
+
+#[test]
+fn contracts_of_two_plans_have_names_of_their_own() {
+    let of =
+        |product: &str, meter: &str| item(product, meter, "1 GB Second", "japaneast", "0", "1");
+    let import = read(
+        PriceListFormat::AzureRetail,
+        &page(&[
+            of("Functions", "Standard Execution Time"),
+            of("Flex Consumption", "On Demand Execution Time"),
+        ]),
+    );
+    let name = |model: &str| contract(find(&import, model, "japaneast")).name().to_owned();
+    assert_eq!(name("azure-consumption"), "Azure Functions, Consumption plan, japaneast");
+    assert_eq!(name("azure-flex"), "Azure Functions, Flex Consumption plan, japaneast");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{PriceTier, RegionalPrices};
+use super::{PriceTier, RegionalPrices, is_region_code};
 use crate::catalog::find_builtin_model;
 use crate::error::PricingError;
 use crate::model::PriceModel;
@@ -38,7 +38,15 @@ impl RegionalPrices {
         let base = find_builtin_model(self.model).ok();
         let name = base.map_or(self.model, PriceModel::name);
         // Names of models end in the region that their prices are of.
-        let name = name.rsplit_once(", ").map_or(name, |(name, _)| name);
+        let is_region = |part: &str| {
+            (is_region_code(part) && part.contains('-'))
+                || part.ends_with(" regions")
+                || part == "East US"
+        };
+        let name = match name.rsplit_once(", ") {
+            Some((name, region)) if is_region(region) => name,
+            _ => name,
+        };
         let mut text = String::new();
         // Writing to a string cannot fail.
         let mut line = |key: &str, value: &str| {
@@ -62,7 +70,7 @@ impl RegionalPrices {
         write_table(&mut text, "prices", prices.collect());
         let weights = self.weights.iter().map(|(name, weight)| (*name, quote_number(weight)));
         write_table(&mut text, "weights", weights.collect());
-        PriceModel::parse_all(&text, &format!("{id}.toml"))?;
+        PriceModel::parse_all(&text, &format!("the contract {id}"))?;
         Ok(text)
     }
 

@@ -84,7 +84,7 @@ impl BillExplanation<'_> {
             0,
             &format!("{} ({}), from {from}, {}", model.name(), model.id(), model.currency()),
         );
-        write_contract_head(&mut page, model);
+        write_contract_head(&mut page, model, None);
         let used = steps::list_usage(model, &self.group).join(", ");
         let of = if used.is_empty() { String::new() } else { format!(": {used}") };
         page.add_text(0, &format!("one invocation at the list price{of}"));

@@ -87,7 +87,7 @@ impl<'a> CellExplanation<'a> {
         let model = self.model;
         let billed = self.billed_invocations();
         page.add_text(0, &format!("{} ({}), {}", model.name(), model.id(), model.currency()));
-        write_contract_head(&mut page, model);
+        write_contract_head(&mut page, model, None);
         page.add_text(0, &format!("{of}: {billed} invocations at list prices"));
         for (refusal, count) in &self.refused {
             page.add_text(2, &format!("refused {count} more: {refusal}"));

@@ -7,12 +7,17 @@ use cyclometer_pricing::{Adjustment, ContractDetails, Exact, PriceModel, Settlem
 const INDENT: usize = 4;
 
 /// Writes what the model is a contract over, and what it changes other than prices.
-pub(super) fn write_contract_head(page: &mut TextPage, model: &PriceModel) {
+///
+/// `billed` is the length of the billed period where it is not the contract's month.
+pub(super) fn write_contract_head(page: &mut TextPage, model: &PriceModel, billed: Option<&str>) {
     let Some(contract) = model.contract() else { return };
     let region = contract.region().map(|it| format!(", region {it}")).unwrap_or_default();
     page.add_text(0, &format!("contract over {}{region}", contract.base_ids().join(", over ")));
     for step in contract.other_steps() {
-        page.add_text(2, step);
+        match billed.filter(|_| step.starts_with("a month of ")) {
+            Some(billed) => page.add_text(2, &format!("{step}; billed here are {billed}")),
+            None => page.add_text(2, step),
+        }
     }
 }
 

@@ -36,7 +36,7 @@ pub fn month_text(
             format_amount(requests, "request")
         ),
     );
-    write_contract_head(&mut page, model);
+    write_contract_head(&mut page, model, None);
     for position in settlement.positions.iter().filter(|it| !it.quantity.is_zero()) {
         page.add_gap();
         scale.write_quantities(&mut page, model, position);

@@ -65,7 +65,7 @@ impl Explanation<'_> {
                 model.currency()
             ),
         );
-        write_contract_head(page, model);
+        write_contract_head(page, model, self.other_period().as_deref());
         match self.groups {
             [] => page.add_text(0, "no requests: what is billed by the period alone"),
             [_] => page.add_text(0, &self.describe_group(0)),
@@ -111,6 +111,12 @@ impl Explanation<'_> {
         if parts.is_empty() { text } else { format!("{text}{of} {}", parts.join(", ")) }
     }
 
+    /// Formats the length of the billed period, if it is not the model's month.
+    fn other_period(&self) -> Option<String> {
+        let is_other = self.terms.period() != Terms::for_model(self.model).period();
+        is_other.then(|| format_metered(self.terms.period(), Dimension::Time))
+    }
+
     /// Lists the terms that differ from the model's own.
     fn list_changed_terms(&self) -> Vec<String> {
         let mut given: Vec<String> = self
@@ -119,10 +125,7 @@ impl Explanation<'_> {
             .filter(is_worth_printing)
             .map(|(input, value)| format!("{}{TIED}{}", input.name(), format_input(input, value)))
             .collect();
-        if self.terms.period() != Terms::for_model(self.model).period() {
-            let days = format_metered(self.terms.period(), Dimension::Time);
-            given.push(format!("a billing period of {days}"));
-        }
+        given.extend(self.other_period().map(|days| format!("a billing period of {days}")));
         if !self.terms.applies_allowances() {
             given.push("no free allowances".to_owned());
         }
