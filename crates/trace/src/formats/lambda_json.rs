@@ -144,7 +144,7 @@ impl RecordReader for LambdaJsonReader {
         let event: LogEvent<'_> = parse_record(record.bytes)?;
         if let Some(events) = event.events {
             let events: Vec<LogEvent<'_>> = parse_record(events.get().as_bytes())?;
-            return self.read_events(&event, &events, names, batch);
+            return Ok(self.read_events(&event, &events, names, batch));
         }
         // The function's own lines in the JSON log format have a `message` too.
         let is_envelope = event.stream_name.is_some()
@@ -167,7 +167,7 @@ impl LambdaJsonReader {
         events: &[LogEvent<'_>],
         names: &mut TraceNames,
         batch: &mut RowBatch,
-    ) -> Result<RecordOutcome, Reject> {
+    ) -> RecordOutcome {
         let mut outcome = RecordOutcome::Other("record of a subscription without a report");
         for event in events {
             match self.read_event(event, Some(envelope), names, batch) {
@@ -176,7 +176,7 @@ impl LambdaJsonReader {
                 Err(cause) => batch.reject_part(cause),
             }
         }
-        Ok(outcome)
+        outcome
     }
 
     fn read_event(

@@ -99,6 +99,7 @@ pub(super) struct ReportPlace<'a> {
 
 /// Record of a log.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub(super) enum LambdaMessage<'a> {
     Report(LambdaReport<'a>, Option<i64>),
     Other(&'static str),
