@@ -531,6 +531,20 @@ fn what_is_wrong_is_told_with_its_place() {
         ("minimum = { amount = \"1\", charges = [\"duratoin\"] }\n", "did you mean `duration`?"),
         ("credit = \"-1\"\n", "mine.toml:4:10: "),
         ("month = \"3 h\"\n", "a billing period has 1 to 366 days"),
+    ] {
+        check_complaint(rest, expected);
+    }
+}
+
+fn check_complaint(rest: &str, expected: &str) {
+    let told = complaint(rest);
+    assert!(told.contains(expected), "{rest}\n{told}\nexpected: {expected}");
+    assert!(told.starts_with("mine.toml:"), "{told}");
+}
+
+#[test]
+fn what_is_wrong_in_a_table_or_with_the_base_is_told_with_its_place() {
+    for (rest, expected) in [
         ("[commitment]\nper_hour = \"1\"\n", "what does it cover? Write covers = "),
         (
             "[commitment]\nper_hour = \"0\"\ndiscount = \"1 %\"\ncovers = [\"duration\"]\n",
@@ -574,9 +588,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ("base = []\n", "there are 0 [[base]] here"),
         ("[[base]]\ntext = \"x\"\n", "a carried file: mine.toml:1:"),
     ] {
-        let told = complaint(rest);
-        assert!(told.contains(expected), "{rest}\n{told}\nexpected: {expected}");
-        assert!(told.starts_with("mine.toml:"), "{told}");
+        check_complaint(rest, expected);
     }
     let own = HEAD.replace("aws-lambda-x86", "mine");
     assert!(complaint_about(&own).contains("mine.toml:1:11: `mine` cannot extend itself"));
