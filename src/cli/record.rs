@@ -372,12 +372,24 @@ pub(super) fn print_conclusion(
         };
     let summary = simulation.as_ref().map(|simulation| &simulation.summary);
     let table = comparison::build_table(&cells, summary);
-    let runs = store.cell_runs(recording).map_err(CommandFailure::failed)?;
-    let answers = answer::build_answers(&runs, summary);
+    let is_trace = around.is_trace;
+    // How lanes compare is no question to a log.
+    let answers = if is_trace {
+        Vec::new()
+    } else {
+        let runs = store.cell_runs(recording).map_err(CommandFailure::failed)?;
+        answer::build_answers(&runs, summary)
+    };
     // The notes are printed even if nobody reads the table.
     super::ignore_unread(print_comparison(common, &table, &answers))?;
-    for note in comparison::list_footnotes(&told.leave_out_of(&cells), summary) {
-        say(&note);
+    let untold = told.leave_out_of(&cells);
+    let notes = if is_trace {
+        comparison::list_trace_footnotes(&untold, summary)
+    } else {
+        comparison::list_footnotes(&untold, summary)
+    };
+    for note in &notes {
+        say(note);
     }
     if let Some(share) = around.plan.get("until").and_then(serde_json::Value::as_f64) {
         for line in precision::describe_reached(&cells, share) {

@@ -180,6 +180,16 @@ fn bill_cells(
 #[must_use]
 pub fn list_footnotes(cells: &[CellStats], summary: Option<&ReplaySummary>) -> Vec<String> {
     let mut notes = precision::list_warnings(cells);
+    notes.extend(list_trace_footnotes(cells, summary));
+    notes.extend(describe_shares(cells, summary.is_some()));
+    notes
+}
+
+/// Returns the notes needed to read the figures of a trace: like [`list_footnotes`], without
+/// advice on measuring again.
+#[must_use]
+pub fn list_trace_footnotes(cells: &[CellStats], summary: Option<&ReplaySummary>) -> Vec<String> {
+    let mut notes = Vec::new();
     let ticks = |estimated: bool| {
         cells.iter().any(|stats| {
             stats.cycles.is_empty()
@@ -219,7 +229,6 @@ pub fn list_footnotes(cells: &[CellStats], summary: Option<&ReplaySummary>) -> V
             );
         }
     }
-    notes.extend(describe_shares(cells, summary.is_some()));
     notes.extend(notes_of_cells(cells, summary.is_some()));
     notes.extend(list_failures(cells));
     notes.extend(list_remarks(cells));

@@ -325,7 +325,7 @@ fn read_row(row: &SqlRow<'_>, key: &CellKey) -> rusqlite::Result<UsageRow> {
 }
 
 /// Calls `each` with every billable invocation of `cells`, in the order of
-/// their numbers.
+/// their numbers; a row of a sampled log comes as often as it counts.
 pub(super) fn for_each_billable<E: From<StoreError>>(
     connection: &Connection,
     cells: &HashMap<i64, CellKey>,
@@ -333,16 +333,23 @@ pub(super) fn for_each_billable<E: From<StoreError>>(
 ) -> Result<(), E> {
     let failed = |source| E::from(StoreError::Sql { action: "read of invocations", source });
     let Some((first, last)) = invocation_range(connection, cells)? else { return Ok(()) };
+    let columns = usage_columns();
     let sql = format!(
-        "SELECT {} FROM invocation WHERE id BETWEEN ?1 AND ?2 AND {BILLABLE} ORDER BY id",
-        usage_columns()
+        "SELECT {columns}, weight FROM invocation
+         WHERE id BETWEEN ?1 AND ?2 AND {BILLABLE} ORDER BY id"
     );
     let mut statement = connection.prepare(&sql).map_err(failed)?;
+    let weight_column = statement.column_count() - 1;
     let mut rows = statement.query([first, last]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
         let cell: i64 = row.get(1).map_err(failed)?;
         if let Some(key) = cells.get(&cell) {
-            each(read_row(row, key).map_err(failed)?)?;
+            let weight = read_weight(row, weight_column).map_err(failed)?;
+            let row = read_row(row, key).map_err(failed)?;
+            for _ in 1..weight {
+                each(row.clone())?;
+            }
+            each(row)?;
         }
     }
     Ok(())

@@ -76,9 +76,26 @@ fn format_text(format: Format, text: String) -> String {
     if format == Format::Markdown { markdown_code(&text) } else { text }
 }
 
-/// Returns whether every part of `what` names the workload, the lane or the start.
+/// Returns whether every part of `what` names the workload, the lane or the start. Names of
+/// functions may have a `/` themselves.
 fn is_selected(key: &CellKey, what: &str) -> bool {
-    what.split('/').all(|name| [&*key.workload, &*key.lane, key.start.label()].contains(&name))
+    [&*key.workload, &*key.lane, key.start.label()].into_iter().any(|name| {
+        let rest = what.strip_prefix(name);
+        rest.is_some_and(|rest| {
+            rest.is_empty() || rest.strip_prefix('/').is_some_and(|rest| is_selected(key, rest))
+        })
+    })
+}
+
+/// Says what the arithmetic of single requests leaves out.
+fn say_shared_instances(plan: &ReplayPlan) {
+    for (model, _) in plan.contracts.iter().filter(|(model, _)| model.has_instance_charges()) {
+        say(&format!(
+            "{} bills an instance for as long as it serves: requests at the same time share it in \
+             `replay`, and each stands for itself here",
+            model.id()
+        ));
+    }
 }
 
 fn explain_cell(
@@ -138,9 +155,27 @@ fn explain_cell(
             format_text(common.format, cell.to_text(&escape_line(&names.join("; "))))
         )?;
     }
+    say_shared_instances(plan);
     if failures.0 > 0 {
         say(&format!("{} of these {} invocations failed", failures.0, failures.1));
     }
     let refused = cells.iter().any(|cell| cell.billed_invocations() == 0);
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::StartKind;
+
+    #[test]
+    fn cells_are_selected_by_their_names_in_any_order() {
+        let key = CellKey::new("openwhisk", "guest/hello", "any", StartKind::Warm);
+        for what in ["guest/hello", "guest/hello/openwhisk/warm", "warm/guest/hello", "openwhisk"] {
+            assert!(is_selected(&key, what), "{what}");
+        }
+        for what in ["guest", "hello", "guest/hello/", "guest/hello/cold", "", "/warm"] {
+            assert!(!is_selected(&key, what), "{what}");
+        }
+    }
 }

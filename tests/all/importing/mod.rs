@@ -3,6 +3,7 @@
 
 mod endings;
 mod files;
+mod your_bill;
 
 use std::fmt::Write;
 
