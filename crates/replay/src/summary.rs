@@ -294,9 +294,12 @@ impl ReplaySummary {
         requests: &Exact,
     ) -> Result<Settlement, MonthlyBillError> {
         let (contract, terms) = self.contract(model).ok_or(MonthlyBillError::NoSuchModel)?;
-        let billed = group.models.get(model).map_or(0, |total| total.billed);
-        let scale =
-            requests.checked_div(&Exact::from(billed)).ok_or(MonthlyBillError::NothingBilled)?;
+        let total = group.models.get(model).ok_or(MonthlyBillError::NoSuchModel)?;
+        if let Some(refusal) = total.refused.keys().next() {
+            return Err(refusal.clone().into());
+        }
+        let billed = Exact::from(total.billed);
+        let scale = requests.checked_div(&billed).ok_or(MonthlyBillError::NothingBilled)?;
         let subtotals = self.group_subtotals(group, model, terms, &scale)?;
         Ok(contract.settle(&subtotals, terms, contract.rounding()))
     }

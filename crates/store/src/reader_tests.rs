@@ -171,7 +171,9 @@ fn decimals_are_added_exactly() {
     );
     assert_eq!(sum("(NULL)"), Datum::Null);
     assert_eq!(rows(&reader, "SELECT decimal_sum('1') WHERE 0"), [[Datum::Null]]);
-    for (values, word) in [("(0.5)", "REAL"), ("('-1')", "negative"), ("('x')", "`x`")] {
+    // What a contract takes off a bill is below 0.
+    assert_eq!(sum("('0.1'), ('-0.3')"), text("-0.2"));
+    for (values, word) in [("(0.5)", "REAL"), ("('--1')", "--1"), ("('x')", "`x`")] {
         let text = error(&reader, &format!("SELECT decimal_sum(column1) FROM (VALUES {values})"));
         assert!(text.contains("decimal_sum") && text.contains(word), "{text}");
     }

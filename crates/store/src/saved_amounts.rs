@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rusqlite::OptionalExtension;
 
 use super::open::{Store, StoreError};
-use cyclometer_pricing::{Exact, Money};
+use cyclometer_pricing::{DecimalError, Exact, Money};
 
 /// Kind of amounts of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Store {
                 }
             });
             if let Some(amount) = text(4)? {
-                *sum.amount.get_or_insert_default() += &parse_money(&amount)?;
+                *sum.amount.get_or_insert_default() += &parse_signed_money(&amount)?;
             }
             sum.cut |= text(5)?.is_some();
             let count = match row.get_ref(6).map_err(failed("read of an amount"))? {
@@ -125,11 +125,18 @@ impl Store {
     }
 }
 
-/// Parses a stored amount; those that a contract takes off are below 0.
+/// Parses a stored amount of a usage, which is 0 or more.
 pub(super) fn parse_money(text: &str) -> Result<Money, StoreError> {
-    Exact::parse_signed(text).map(Money::from).map_err(|error| {
-        StoreError::NotFound(format!(
-            "the database holds an amount that is none: `{text}` {error}; was it edited by hand?"
-        ))
-    })
+    text.parse::<Exact>().map(Money::from).map_err(|error| describe_bad_amount(text, &error))
+}
+
+/// Parses a stored amount of a bill; those that a contract takes off are below 0.
+fn parse_signed_money(text: &str) -> Result<Money, StoreError> {
+    Exact::parse_signed(text).map(Money::from).map_err(|error| describe_bad_amount(text, &error))
+}
+
+fn describe_bad_amount(text: &str, error: &DecimalError) -> StoreError {
+    StoreError::NotFound(format!(
+        "the database holds an amount that is none: `{text}` {error}; was it edited by hand?"
+    ))
 }
