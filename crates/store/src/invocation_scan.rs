@@ -200,6 +200,7 @@ impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
         let mut block = UsageColumns::for_request(request);
         let mut known: HashMap<InstanceKey, Option<CellIndex>> = HashMap::new();
         let mut current: Option<(InstanceKey, Option<CellIndex>)> = None;
+        let mut values = Vec::with_capacity(columns.len());
         while let Some(row) = rows.next()? {
             let offset: i64 = row.get(1)?;
             let period = self.split.as_ref().map_or(0, |split| split.find_period(offset));
@@ -216,9 +217,12 @@ impl<'a, C: Borrow<Connection>> RecordedUsage<'a, C> {
             // A row of a sampled log stands for several invocations.
             let weight = read_weight(row, 4)?;
             let failed = row.get(2)? && !billed_failures.contains(&id.0);
+            read_values(row, &columns, &mut values)?;
             for _ in 0..weight {
                 block.push_row(cell, offset, failed);
-                set_values(&mut block, row, &columns)?;
+                for (signal, value) in &values {
+                    block.set_value(*signal, *value);
+                }
                 if block.is_full() {
                     take(&mut block);
                     block.clear_rows();
@@ -259,17 +263,16 @@ fn read_weight(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<u64> {
     }
 }
 
-/// Sets the values of the last row of a block, whose columns begin at 5.
-fn set_values(
-    block: &mut UsageColumns,
+/// Reads the measured values of a row, whose columns begin at 5.
+fn read_values(
     row: &SqlRow<'_>,
     columns: &[(Signal, &'static str)],
+    values: &mut Vec<(Signal, u64)>,
 ) -> rusqlite::Result<()> {
+    values.clear();
     for (at, (signal, _)) in (5..).zip(columns) {
         let value: Option<i64> = row.get(at)?;
-        if let Some(value) = value.and_then(|value| u64::try_from(value).ok()) {
-            block.set_value(*signal, value);
-        }
+        values.extend(value.and_then(|it| u64::try_from(it).ok()).map(|it| (*signal, it)));
     }
     Ok(())
 }
