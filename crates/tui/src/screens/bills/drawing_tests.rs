@@ -42,7 +42,8 @@ fn a_click_selects_what_is_drawn_there() {
 #[test]
 fn parts_and_kinds_have_their_colours() {
     use crate::theme::{Palette, StyleRole, Theme};
-    let (_folder, _desk, mut model) = open_loaded_screen((200, 60));
+    // High enough for all models.
+    let (_folder, _desk, mut model) = open_loaded_screen((200, 140));
     model.theme = Theme::new(Palette::Terminal, false);
     select_model(&mut model, "per-cpu-ms");
     let buffer = testing::buffer(&model);
@@ -52,7 +53,7 @@ fn parts_and_kinds_have_their_colours() {
             let text: String = (0..60).map(|x| buffer[(x, *y)].symbol()).collect();
             text.contains(&format!(" {id} "))
         };
-        (0..60).find(starts).expect("in sight")
+        (0..buffer.area.height).find(starts).expect("in sight")
     };
     let y = line("aws-lambda-x86");
     assert_eq!(buffer[(3, y)].fg, style(StyleRole::Coarse));
