@@ -7,6 +7,7 @@
 
 mod adjust;
 pub(crate) mod file;
+mod period_terms;
 mod resolve;
 #[cfg(test)]
 pub(super) mod tests;
