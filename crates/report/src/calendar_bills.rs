@@ -144,7 +144,7 @@ mod tests {
     use cyclometer_core::units::Nanos;
     use cyclometer_pricing::{PriceCatalog, Terms};
     use cyclometer_store::{
-        FileProgress, PeriodLength, ReplayPlan, Store, TraceInput, TraceWriter,
+        CalendarUnit, FileProgress, ReplayPlan, Store, TraceInput, TraceWriter,
     };
     use cyclometer_trace::{CellLabel, RowBatch, TraceNames, TraceRow};
 
@@ -202,8 +202,8 @@ mod tests {
         let contract = (model.clone(), Terms::for_model(model));
         let plan = ReplayPlan::for_recordings(vec![trace], vec![contract]);
         assert!(needs_hours(&plan.contracts));
-        let months = store.replay_by_period(&plan, PeriodLength::Month).expect("months");
-        let hours = store.replay_by_period(&plan, PeriodLength::Hour).expect("hours");
+        let months = store.replay_by_period(&plan, CalendarUnit::Month).expect("months");
+        let hours = store.replay_by_period(&plan, CalendarUnit::Hour).expect("hours");
         let (month, group) = months.period_totals().into_iter().next().expect("a month");
         let totals = hours.period_totals();
         let bill = settle_month(&months, Some(&hours), &totals, (month, &group), 0);
@@ -241,8 +241,8 @@ mod tests {
         let store = Store::open(&folder.path().join("c.db")).expect("made");
         let (store, trace) = store_trace(store, &[(MAY, 1)]);
         let plan = ReplayPlan::for_recordings(vec![trace], vec![(model.clone(), terms)]);
-        let months = store.replay_by_period(&plan, PeriodLength::Month).expect("months");
-        let hours = store.replay_by_period(&plan, PeriodLength::Hour).expect("hours");
+        let months = store.replay_by_period(&plan, CalendarUnit::Month).expect("months");
+        let hours = store.replay_by_period(&plan, CalendarUnit::Hour).expect("hours");
         let (month, group) = months.period_totals().into_iter().next().expect("a month");
         let bill = settle_month(&months, Some(&hours), &hours.period_totals(), (month, &group), 0)
             .expect("a bill");
@@ -270,7 +270,7 @@ mod tests {
         let contracts = ids.iter().map(|id| catalog.find_model(id).expect("there").clone());
         let contracts = contracts.map(|model| (model.clone(), Terms::for_model(&model)));
         let plan = ReplayPlan::for_recordings(vec![trace], contracts.collect());
-        let months = store.replay_by_period(&plan, PeriodLength::Month).expect("months");
+        let months = store.replay_by_period(&plan, CalendarUnit::Month).expect("months");
         let rows = calendar_table(&months, None, true).to_json();
         let found: Vec<(&str, &str)> = rows
             .as_array()

@@ -20,7 +20,7 @@ const SEPARATOR: char = '\u{1f}';
 
 /// Length of the periods that invocations are summed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeriodLength {
+pub enum CalendarUnit {
     /// Calendar month, UTC.
     Month,
     /// Hour, UTC.
@@ -96,7 +96,7 @@ impl Store {
     pub fn calendar_periods(
         &self,
         recordings: &[i64],
-        length: PeriodLength,
+        length: CalendarUnit,
     ) -> Result<Vec<CalendarPeriod>, StoreError> {
         let marks: Vec<String> = (1..=recordings.len()).map(|at| format!("?{at}")).collect();
         let of_cell = format!("recording_id IN ({}) AND importing = 0", marks.join(", "));
@@ -121,8 +121,8 @@ impl Store {
             ));
         }
         let periods = match length {
-            PeriodLength::Month => list_months(first.max(base), last),
-            PeriodLength::Hour => list_hours(first.max(base), last),
+            CalendarUnit::Month => list_months(first.max(base), last),
+            CalendarUnit::Hour => list_hours(first.max(base), last),
         };
         periods.ok_or_else(|| {
             StoreError::NotFound("the times of the trace span more than 100 years".to_owned())
@@ -136,7 +136,7 @@ impl Store {
     pub fn replay_by_period(
         &self,
         plan: &ReplayPlan,
-        length: PeriodLength,
+        length: CalendarUnit,
     ) -> Result<CalendarReplay, ReplayError> {
         let periods = self.calendar_periods(&plan.selection.recordings, length)?;
         let cells = invocation_scan::select_cells(&self.connection, &plan.selection)?;
@@ -254,7 +254,7 @@ mod tests {
         let model = cyclometer_pricing::find_builtin_model("aws-lambda-x86").expect("there");
         let terms = cyclometer_pricing::Terms::for_model(model);
         let plan = ReplayPlan::for_recordings(vec![trace], vec![(model.clone(), terms)]);
-        let replay = store.replay_by_period(&plan, PeriodLength::Month).expect("replayed");
+        let replay = store.replay_by_period(&plan, CalendarUnit::Month).expect("replayed");
         let totals = replay.period_totals();
         let sums: Vec<_> = totals.iter().map(|(at, group)| (*at, group.models[0].billed)).collect();
         assert_eq!(sums, [(0, 1), (1, 4)]);
@@ -263,7 +263,7 @@ mod tests {
         let groups = replay.period_groups();
         let first = groups.keys().next().expect("a group");
         assert_eq!((first.0, &*first.1.preset), (0, "1024MB"));
-        let hours = store.replay_by_period(&plan, PeriodLength::Hour).expect("replayed");
+        let hours = store.replay_by_period(&plan, CalendarUnit::Hour).expect("replayed");
         let labels: Vec<_> = hours.periods.iter().map(|period| &*period.label).collect();
         assert_eq!(labels, ["2024-12-31T23", "2025-01-01T00", "2025-01-01T01"]);
         assert_eq!(hours.period_totals().len(), 3);

@@ -45,7 +45,7 @@ mod writer;
 
 pub use access::is_writable;
 pub use busy_retry::{NoticeCallback, RetryPolicy, WriteNotice};
-pub use calendar::{CalendarPeriod, CalendarReplay, PeriodLength};
+pub use calendar::{CalendarPeriod, CalendarReplay, CalendarUnit};
 pub use cell_subject::CellSubject;
 pub use comparison_data::{
     Circumstances, ComparedMeter, PricedCell, PricedCells, RunsOfCell, UsedModel,

@@ -2,7 +2,7 @@
 
 use crate::cli::{CommandFailure, CommandOutcome, CommonOptions, say};
 use crate::report::{calendar_table, needs_hours};
-use crate::store::{PeriodLength, ReplayPlan, Store};
+use crate::store::{CalendarUnit, ReplayPlan, Store};
 use std::process::ExitCode;
 
 /// Runs the command. Unless models were named, each month is billed by the versions in force.
@@ -13,9 +13,9 @@ pub(super) fn run(
     named: bool,
 ) -> CommandOutcome {
     let replay =
-        store.replay_by_period(plan, PeriodLength::Month).map_err(CommandFailure::failed)?;
+        store.replay_by_period(plan, CalendarUnit::Month).map_err(CommandFailure::failed)?;
     let hours = needs_hours(&plan.contracts)
-        .then(|| store.replay_by_period(plan, PeriodLength::Hour))
+        .then(|| store.replay_by_period(plan, CalendarUnit::Hour))
         .transpose()
         .map_err(CommandFailure::failed)?;
     common.print_table(&calendar_table(&replay, hours.as_ref(), !named))?;

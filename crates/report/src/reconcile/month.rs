@@ -181,8 +181,7 @@ impl MonthSums {
         let cost = to_exact(&line.billed_cost);
         let part = match self.find_group(line, is_arm) {
             Err(part) => part,
-            Ok(group) => {
-                let quantity = line.quantity.as_ref().map(to_exact).unwrap_or_default();
+            Ok((group, quantity)) => {
                 let sums = find_sums(&mut self.billed, group);
                 if line.commitment {
                     sums.covered_quantity += &quantity;
@@ -201,8 +200,8 @@ impl MonthSums {
         *sum += &cost;
     }
 
-    /// Returns the group that a line belongs to, or what it is instead.
-    fn find_group(&self, line: &BillLine, is_arm: bool) -> Result<MonthGroup, NamedPart> {
+    /// Returns the group that a line belongs to, with its quantity, or what it is instead.
+    fn find_group(&self, line: &BillLine, is_arm: bool) -> Result<(MonthGroup, Exact), NamedPart> {
         if !AWS_LAMBDA.contains(&line.service.as_str()) {
             return Err(NamedPart::OtherService(line.service.clone()));
         }
@@ -230,12 +229,17 @@ impl MonthSums {
             usage == *name || region.flatten().is_some_and(|region| !region.contains('-'))
         });
         let (_, charge) = charge.ok_or_else(other)?;
-        Ok(MonthGroup {
+        // A quantity that is missing is not 0.
+        let quantity = line.quantity.as_ref().map(to_exact);
+        let missing = || NamedPart::OtherUsage(format!("{sku}, without a quantity"));
+        let quantity = quantity.ok_or_else(missing)?;
+        let group = MonthGroup {
             month,
             region: line.region.clone(),
             function: line.resource.as_deref().map(function_of_resource),
             charge: (*charge).to_owned(),
-        })
+        };
+        Ok((group, quantity))
     }
 
     /// Compares both sides; quantities that differ by at most `tolerance` of the larger one are
@@ -460,6 +464,17 @@ mod tests {
     }
 
     const ARN: &str = "arn:aws:lambda:eu-central-1:1:function:thumbnail";
+
+    #[test]
+    fn a_missing_quantity_is_named_and_no_0() {
+        let mut sums = simulate(Some("eu-central-1"));
+        let line = "AWS Lambda,EUC1-Request,eu-central-1,";
+        add_bill(&mut sums, &format!("{line}{ARN},,0.5,Usage,MARCH,"));
+        let compared = sums.compare(&Exact::default());
+        let missing = NamedPart::OtherUsage("EUC1-Request, without a quantity".into());
+        assert_eq!(compared.named.get(&missing).map(|(lines, _)| *lines), Some(1));
+        assert!(compared.groups.iter().all(|group| group.billed.is_none()));
+    }
 
     #[test]
     fn lines_are_held_against_the_trace_and_named() {
